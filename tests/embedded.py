@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from orchestrator.corpus.audio import load_audio
-from orchestrator.corpus.loudness import scale_to_rms
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.recordings.audio import load_audio
+from orchestrator.corpus.recordings.loudness import scale_to_rms
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.sweepfile.loading import load_spec

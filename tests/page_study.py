@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from orchestrator.cli import main
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.store import StudyFolder

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.corpus import clip_cache
-from orchestrator.corpus.clips import Sounds, StoredSound
-from orchestrator.corpus.loudness import level
+from orchestrator.corpus.cache import clip_cache
+from orchestrator.corpus.cache.clips import Sounds, StoredSound
+from orchestrator.corpus.recordings.loudness import level
 from orchestrator.corpus.utterance import Utterance
 
 

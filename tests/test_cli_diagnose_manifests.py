@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.manifest_diagnosis import diagnose_manifests
+from orchestrator.corpus.sets.manifest_diagnosis import diagnose_manifests
 from orchestrator.reporting import manifest_diagnosis
 from tests.cli_project import make_project, orchestrate
 from tests.embedded import DATA, SETS

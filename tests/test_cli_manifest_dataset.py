@@ -15,7 +15,7 @@ import datasets
 import pytest
 from huggingface_hub import constants
 
-from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
 from orchestrator.errors import ManifestError
 from tests.cli_project import ROOT, orchestrate
 from tests.embedded import DATA, SETS

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.cli_project import ROOT, orchestrate
 from tests.test_cli_manifest import tone
 

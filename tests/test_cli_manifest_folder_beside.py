@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
 

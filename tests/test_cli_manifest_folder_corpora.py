@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.label_files import LDC, kind_of_labels
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.label_files.label_file import LDC, kind_of_labels
+from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
 

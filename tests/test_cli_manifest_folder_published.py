@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
 from tests.test_cli_manifest_folder_corpora import made, put, refused, tones

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.corpus.manifest import load_manifest
-from orchestrator.corpus.overlap import sentence_key
+from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.sets.overlap import sentence_key
 from orchestrator.corpus.utterance import Utterance
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import make_manifest, tone

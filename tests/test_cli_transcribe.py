@@ -19,8 +19,8 @@ import soundfile
 import torch
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
-from orchestrator.corpus.loudness import scale_to_rms
-from orchestrator.corpus.pause_segmentation import split_at_pauses
+from orchestrator.corpus.recordings.loudness import scale_to_rms
+from orchestrator.corpus.recordings.pause_segmentation import split_at_pauses
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged
 from orchestrator.tuning.model.base_model import load_base_model

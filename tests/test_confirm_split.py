@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.confirm_split import load_evaluation_manifest
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.sets.confirm_split import load_evaluation_manifest
 from orchestrator.errors import ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.store import StudyFolder

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
 from orchestrator.errors import ManifestError
 
 RATE = 16_000

@@ -20,12 +20,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from orchestrator.corpus import audio, clip_cache, preparing
-from orchestrator.corpus.audio import load_audio
-from orchestrator.corpus.clips import AudioNotes
-from orchestrator.corpus.loudness import scale_to_rms
-from orchestrator.corpus.manifest import Manifest, load_manifest
-from orchestrator.corpus.preparing import prepare
+from orchestrator.corpus.cache import clip_cache, preparing
+from orchestrator.corpus.cache.clips import AudioNotes
+from orchestrator.corpus.cache.preparing import prepare
+from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
+from orchestrator.corpus.recordings import audio
+from orchestrator.corpus.recordings.audio import load_audio
+from orchestrator.corpus.recordings.loudness import scale_to_rms
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 from orchestrator.progress import listening
@@ -369,8 +370,8 @@ def test_an_interrupted_build_is_continued(
 def test_two_processes_that_decode_the_same_keep_it_once(folder: Path) -> None:
     manifest = manifest_of(folder, "mono.wav", "peak.wav", "stereo.wav")
     code = (
-        "import sys; from pathlib import Path; from orchestrator.corpus.preparing import prepare;"
-        "from orchestrator.corpus.manifest import load_manifest;"
+        "import sys; from pathlib import Path; from orchestrator.corpus.cache.preparing import prepare;"
+        "from orchestrator.corpus.manifests.manifest import load_manifest;"
         "print(prepare(load_manifest(Path(sys.argv[1])), rms=0.075, cache=Path(sys.argv[2])"
         ").content_sha256)"
     )

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.diagnosis import check_sets, skipped_lines
-from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.cache.preparing import prepare_training
 from orchestrator.corpus.manifest_errors import FaultsError
-from orchestrator.corpus.preparing import prepare_training
+from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
+from orchestrator.corpus.sets.diagnosis import check_sets, skipped_lines
 from orchestrator.errors import ManifestError
 from orchestrator.records.store import StudyFolder
 from tests.cli_project import make_project, orchestrate

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus import flac, mpeg
-from orchestrator.corpus.audio import load_audio, load_original
-from orchestrator.corpus.audio_containers import is_chained_ogg
-from orchestrator.corpus.containers import open_audio
-from orchestrator.corpus.headers import read_header
-from orchestrator.corpus.manifest import Manifest, load_manifest
-from orchestrator.corpus.preparing import prepare
+from orchestrator.corpus.cache.preparing import prepare
+from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
+from orchestrator.corpus.recordings import flac, mpeg
+from orchestrator.corpus.recordings.audio import load_audio, load_original
+from orchestrator.corpus.recordings.audio_containers import is_chained_ogg
+from orchestrator.corpus.recordings.containers import open_audio
+from orchestrator.corpus.recordings.headers import read_header
 from orchestrator.errors import ManifestError
 
 RATE = 16_000

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus import lines
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests import lines
+from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.errors import ManifestError
 from tests.corpus_damage import AUDIO_KEYS, DAMAGE, RATE, TEXT_KEYS, cut, line
 

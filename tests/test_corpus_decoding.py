@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus import audio, preparing
-from orchestrator.corpus.manifest import Manifest, load_manifest
-from orchestrator.corpus.preparing import prepare
+from orchestrator.corpus.cache import preparing
+from orchestrator.corpus.cache.preparing import prepare
+from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
+from orchestrator.corpus.recordings import audio
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 

@@ -13,11 +13,16 @@ import pytest
 import soundfile
 
 from orchestrator.checks import Finding
-from orchestrator.corpus.diagnosis import check_limits, check_sets, is_upper_case, kept_for_training
-from orchestrator.corpus.durations_and_speakers import Size, duration_profile, speaker_sizes
-from orchestrator.corpus.manifest import Manifest, load_manifest
-from orchestrator.corpus.overlap import sentence_key
-from orchestrator.corpus.preparing import prepare
+from orchestrator.corpus.cache.preparing import prepare
+from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
+from orchestrator.corpus.sets.diagnosis import (
+    check_limits,
+    check_sets,
+    is_upper_case,
+    kept_for_training,
+)
+from orchestrator.corpus.sets.durations_and_speakers import Size, duration_profile, speaker_sizes
+from orchestrator.corpus.sets.overlap import sentence_key
 from orchestrator.corpus.utterance import Utterance
 
 RATE = 16_000

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from orchestrator.checks import CHECKS
-from orchestrator.corpus.audio import load_audio
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.recordings.audio import load_audio
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.verdicts.conclusion import conclude
 from orchestrator.verdicts.headroom import high_wer

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.corpus.label_files import kind_of_labels, kind_of_list, segments_of
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.label_files.label_file import kind_of_labels, kind_of_list, segments_of
 from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.errors import ManifestError
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.test_corpus_formats import read, refusal
 
 RATE = 16_000

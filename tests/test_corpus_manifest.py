@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.audio import load_audio
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.recordings.audio import load_audio
 
 RATE = 16_000
 TEXTS = ("alpha one", "bravo\u2028two", "naïve café")
@@ -264,7 +264,7 @@ def test_utterances_are_values(tmp_path: Path, waves: list[np.ndarray]) -> None:
     assert samples is not None and not samples.flags.writeable
 
 
-@pytest.mark.parametrize("module", ["manifest", "diagnosis", "clips"])
+@pytest.mark.parametrize("module", ["manifests.manifest", "sets.diagnosis", "cache.clips"])
 def test_the_room_is_free_of_torch(module: str) -> None:
     code = f"import sys, orchestrator.corpus.{module}; sys.exit('torch' in sys.modules or 'optuna' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.corpus.no_speech import what_is_no_speech
+from orchestrator.corpus.importing.no_speech import what_is_no_speech
 from tests.test_cli_manifest_folder_corpora import put, refused, tones
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.corpus.pause_segmentation import split_at_pauses
+from orchestrator.corpus.recordings.pause_segmentation import split_at_pauses
 
 RATE = 16_000
 

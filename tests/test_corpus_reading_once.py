@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.corpus.reading_once import once, reading_once
+from orchestrator.corpus.cache.reading_once import once, reading_once
 from orchestrator.records.reading_sets import decode_sets, read_sets
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.prepared_sweep import prepare

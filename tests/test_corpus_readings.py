@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.corpus.readings import without_pinyin, without_readings
+from orchestrator.corpus.importing.readings import without_pinyin, without_readings
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.diagnosis import skipped_lines
-from orchestrator.corpus.disjoint_parts import divide
-from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.cache.preparing import prepare_training
 from orchestrator.corpus.manifest_errors import FaultsError
-from orchestrator.corpus.preparing import prepare_training
+from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
+from orchestrator.corpus.sets.diagnosis import skipped_lines
+from orchestrator.corpus.sets.disjoint_parts import divide
 from orchestrator.tuning.prepared_sweep import prepare
 from tests.embedded import small_sweep
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.corpus.manifest import load_manifest
-from orchestrator.corpus.segments import Segment
-from orchestrator.corpus.speakers_in_cues import begins_with_name, with_speakers
+from orchestrator.corpus.label_files.segments import Segment
+from orchestrator.corpus.label_files.speakers_in_cues import begins_with_name, with_speakers
+from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
 from tests.test_corpus_subtitles import cues

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.corpus.label_files import segments_of
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.label_files.label_file import segments_of
 from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
 

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.corpus.label_files import kind_of_labels, segments_of, sentence_of_timit
+from orchestrator.corpus.label_files.label_file import (
+    kind_of_labels,
+    segments_of,
+    sentence_of_timit,
+)
+from orchestrator.corpus.label_files.times_in_text import kind_of_json, times_or_turns
 from orchestrator.corpus.manifest_errors import UnusableError
-from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
 

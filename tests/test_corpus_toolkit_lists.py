@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 from tests.cli_project import orchestrate

@@ -14,10 +14,10 @@ import soundfile
 import torch
 import torchaudio.functional
 
-from orchestrator.corpus.audio import load_audio
-from orchestrator.corpus.headers import read_header
 from orchestrator.corpus.manifest_errors import UnusableError
-from orchestrator.corpus.transfer_damage import conversion_of
+from orchestrator.corpus.recordings.audio import load_audio
+from orchestrator.corpus.recordings.headers import read_header
+from orchestrator.corpus.recordings.transfer_damage import conversion_of
 from orchestrator.corpus.utterance import Utterance
 
 

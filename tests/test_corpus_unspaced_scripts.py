@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.diagnosis import check_sets
-from orchestrator.corpus.manifest import load_manifest
-from orchestrator.corpus.unspaced_scripts import without_spaces
+from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.sets.diagnosis import check_sets
+from orchestrator.corpus.sets.unspaced_scripts import without_spaces
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.corpus.manifest import load_manifest
-from orchestrator.corpus.whisper_json import parts_of_whisper
+from orchestrator.corpus.label_files.whisper_json import parts_of_whisper
+from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.corpus.label_files import kind_of_labels, segments_of
+from orchestrator.corpus.label_files.label_file import kind_of_labels, segments_of
+from orchestrator.corpus.label_files.whisper_json import parts_of_whisper
 from orchestrator.corpus.manifest_errors import UnusableError
-from orchestrator.corpus.whisper_json import parts_of_whisper
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.cli_project import ROOT
 from tests.test_corpus_formats import FORMATS, ROWS, folder
 from tests.test_corpus_manifest import FORMATS as SHAPES

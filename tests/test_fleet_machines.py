@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.corpus.project_cache import ProjectCache
+from orchestrator.corpus.cache.project_cache import ProjectCache
 from orchestrator.errors import FingerprintError, StudyError
 from orchestrator.fleet import ray_cluster
 from orchestrator.fleet.machine_identity import Identity, identity_of, local_cache, versions

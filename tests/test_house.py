@@ -70,9 +70,23 @@ BELOW: dict[str, set[str]] = {
 }
 """Room -> the rooms whose modules it may import, beside its own."""
 
+_SOUND = {"manifest_errors", "samples", "utterance"}
+OF_CORPUS: dict[str, set[str]] = {
+    "manifest_errors": set(),
+    "samples": set(),
+    "utterance": {"manifest_errors", "samples"},
+    "recordings": _SOUND,
+    "label_files": {"manifest_errors"},
+    "manifests": _SOUND | {"recordings", "label_files"},
+    "cache": _SOUND | {"recordings", "manifests"},
+    "sets": _SOUND | {"recordings", "manifests", "cache"},
+    "importing": _SOUND | {"recordings", "label_files", "manifests"},
+}
+"""The same of what `corpus` consists of."""
+
 OWNERS = {
-    "torch": ("tuning/", "corpus/audio"),
-    "torchaudio": ("tuning/", "corpus/audio"),
+    "torch": ("tuning/", "corpus/recordings/audio"),
+    "torchaudio": ("tuning/", "corpus/recordings/audio"),
     "transformers": ("tuning/",),
     "peft": ("tuning/",),
     "optuna": ("search/",),
@@ -143,6 +157,19 @@ def test_imports_point_down_only(path: Path) -> None:
         BELOW.get(own, BELOW["cli"]) | {own, "cli"} if own in ("", "cli") else BELOW[own] | {own}
     )
     assert not {name for name in imports(path) if room(name) not in allowed}
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((PACKAGE / "corpus").rglob("*.py")),
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_imports_point_down_within_the_corpus(path: Path) -> None:
+    own = path.relative_to(PACKAGE / "corpus").parts[0].removesuffix(".py")
+    others = {
+        name.split(".")[2] for name in imports(path, "orchestrator") if room(name) == "corpus"
+    }
+    assert others - {own} <= (OF_CORPUS[own] if own != "__init__" else set())
 
 
 @pytest.mark.parametrize("library", OWNERS)

@@ -96,8 +96,8 @@ def keep(cache: Path, *names: str) -> Path:
 def test_what_the_hub_answers_is_one_sentence_for_a_model_and_a_data_set(
     answer: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestrator.corpus.hub import lines_of_dataset
-    from orchestrator.corpus.hub_rows import Wanted
+    from orchestrator.corpus.importing.hub import lines_of_dataset
+    from orchestrator.corpus.importing.hub_rows import Wanted
     from orchestrator.tuning.model.hub import place_of
 
     status, headers, what, cure = ANSWERS[answer]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.corpus import clip_cache
-from orchestrator.corpus.project_cache import ProjectCache
+from orchestrator.corpus.cache import clip_cache
+from orchestrator.corpus.cache.project_cache import ProjectCache
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints
 from tests.cli_project import folder_of, orchestrate, ran_project

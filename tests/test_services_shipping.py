@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.records import optional_packages
 from orchestrator.records.shipping import file_sha256, read_manifest
 from orchestrator.records.store import StudyFolder

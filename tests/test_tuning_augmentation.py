@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator.corpus.headers import SAMPLE_RATE
+from orchestrator.corpus.samples import SAMPLE_RATE
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.parameters import TABLE
 from orchestrator.sweepfile.sweep import ModelSpec

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from orchestrator.checks import CHECKS, Finding
-from orchestrator.corpus.clips import AudioNotes, Clips
-from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.cache.clips import AudioNotes, Clips
+from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
 from orchestrator.errors import FingerprintError
 from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.scoring.rates import SetScore

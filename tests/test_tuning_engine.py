@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForSpeechSeq2Seq
 
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.errors import DataError, ModelError, ObjectiveError, StudyError
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.records.worker_protocol import Event, Failed, Measured

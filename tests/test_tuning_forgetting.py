@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSpeechSeq2Seq
 
-from orchestrator.corpus.clips import Sounds
-from orchestrator.corpus.diagnosis import check_sets
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.cache.clips import Sounds
+from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.sets.diagnosis import check_sets
 from orchestrator.errors import DataError, ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.json_files import model_line

@@ -16,8 +16,8 @@ import pytest
 import soundfile
 import torch
 
-from orchestrator.corpus.audio import load_audio
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.recordings.audio import load_audio
 from orchestrator.records.results import SetMeasurement
 from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator

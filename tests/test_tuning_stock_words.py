@@ -17,7 +17,7 @@ import pytest
 import torch
 from transformers import AutoModelForSpeechSeq2Seq
 
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.records.worker_protocol import Measured
 from orchestrator.tuning import prepared_sweep
 from orchestrator.tuning.model.base_model import load_base_model

@@ -131,7 +131,7 @@ def _diagnose_manifests(
     normalizer: str,
     sample: int | None,
 ) -> None:
-    from orchestrator.corpus.manifest_diagnosis import diagnose_manifests
+    from orchestrator.corpus.sets.manifest_diagnosis import diagnose_manifests
     from orchestrator.reporting import manifest_diagnosis, terminal
 
     if normalizer not in ("whisper-en", "basic", "none"):

@@ -29,7 +29,7 @@ from orchestrator.errors import SpecError
 from orchestrator.reporting.escape import plain
 
 if TYPE_CHECKING:
-    from orchestrator.corpus.manifest_writing import Made
+    from orchestrator.corpus.manifests.manifest_writing import Made
 
 app = typer.Typer(
     help="Make, copy, choose from and split manifests; FILE.source.json says how each was made.",
@@ -67,9 +67,9 @@ def from_folder(
     """From recordings with .txt files of the same names, LibriSpeech *.trans.txt files, or one list
     of transcripts.
     """
-    from orchestrator.corpus.folder import ONE, lines_of_folder
-    from orchestrator.corpus.manifest_writing import refuse_existing
-    from orchestrator.corpus.selecting import Selection
+    from orchestrator.corpus.importing.folder import ONE, lines_of_folder
+    from orchestrator.corpus.importing.selecting import Selection
+    from orchestrator.corpus.manifests.manifest_writing import refuse_existing
 
     if not re.fullmatch(rf"{ONE}\S.*", speaker):
         require_choice("--speaker", speaker, ("none", "folder", "prefix", f"{ONE}NAME"))
@@ -95,8 +95,8 @@ def from_kaldi(
     seed: Seed = 0,
 ) -> None:
     """From a Kaldi data directory: wav.scp, text, and segments and utt2spk where they are."""
-    from orchestrator.corpus.kaldi import lines_of_kaldi
-    from orchestrator.corpus.manifest_writing import refuse_existing
+    from orchestrator.corpus.importing.kaldi import lines_of_kaldi
+    from orchestrator.corpus.manifests.manifest_writing import refuse_existing
 
     refuse_existing(out)
     lines, reasons = lines_of_kaldi(folder, out)
@@ -125,14 +125,14 @@ def from_dataset(
     audio_column: Annotated[str | None, typer.Option("--audio-column")] = None,
 ) -> None:
     """From a Hugging Face data set; needs `pip install 'orchestrator\\[hub]'`."""
-    from orchestrator.corpus.hub import lines_of_dataset
-    from orchestrator.corpus.hub_rows import Wanted
-    from orchestrator.corpus.manifest_writing import (
+    from orchestrator.corpus.importing.hub import lines_of_dataset
+    from orchestrator.corpus.importing.hub_rows import Wanted
+    from orchestrator.corpus.importing.selecting import left_out, require_any
+    from orchestrator.corpus.manifests.manifest_writing import (
         audio_or_nothing,
         refuse_existing,
         write_manifest,
     )
-    from orchestrator.corpus.selecting import left_out, require_any
 
     refuse_existing(out)
     wanted = Wanted(name, config, split, samples, seed, text_column, speaker_column, audio_column)
@@ -162,8 +162,8 @@ def noisy(
     seed: Seed = 0,
 ) -> None:
     """A copy of a manifest with its audio made faster or slower, narrower and noisier."""
-    from orchestrator.corpus.manifest import load_manifest
-    from orchestrator.corpus.manifest_writing import (
+    from orchestrator.corpus.manifests.manifest import load_manifest
+    from orchestrator.corpus.manifests.manifest_writing import (
         audio_or_nothing,
         refuse_existing,
         source_of,
@@ -203,8 +203,8 @@ def _write_shuffled(
     arguments: dict[str, Any],
 ) -> None:
     """A new manifest, shuffled, with what was left out of it."""
-    from orchestrator.corpus.manifest_writing import shuffled, write_manifest
-    from orchestrator.corpus.selecting import left_out, require_any
+    from orchestrator.corpus.importing.selecting import left_out, require_any
+    from orchestrator.corpus.manifests.manifest_writing import shuffled, write_manifest
 
     require_any(place, len(lines), reasons)
     chosen = shuffled(lines, arguments["seed"], arguments["samples"])

@@ -15,7 +15,7 @@ from orchestrator.errors import SpecError
 from orchestrator.reporting.escape import plain
 
 if TYPE_CHECKING:
-    from orchestrator.corpus.manifest import Manifest
+    from orchestrator.corpus.manifests.manifest import Manifest
 
 Out = Annotated[
     Path,
@@ -54,7 +54,7 @@ def require_choice(option: str, value: str, allowed: Sequence[str]) -> None:
 
 
 def require_brackets(value: str) -> None:
-    from orchestrator.corpus.selecting import BRACKETS
+    from orchestrator.corpus.importing.selecting import BRACKETS
 
     require_choice("--brackets", value, BRACKETS)
 

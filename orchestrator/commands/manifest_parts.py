@@ -44,14 +44,14 @@ def choose(
     """A part of a manifest by length, name and text, in its order; it says how many are left out
     and why.
     """
-    from orchestrator.corpus.manifest import load_manifest
-    from orchestrator.corpus.manifest_writing import (
+    from orchestrator.corpus.importing.selecting import Selection, left_out, require_any, select
+    from orchestrator.corpus.manifests.manifest import load_manifest
+    from orchestrator.corpus.manifests.manifest_writing import (
         made_of,
         refuse_existing,
         source_of,
         write_manifest,
     )
-    from orchestrator.corpus.selecting import Selection, left_out, require_any, select
 
     require_brackets(brackets)
     require_regex(text=text, without_text=without_text)
@@ -95,9 +95,14 @@ def split(
     """Two or three parts without a common speaker, sentence or recording, such as train, domain and
     confirm.
     """
-    from orchestrator.corpus.disjoint_parts import UNITS, divide, sentences_in_common, usual_unit
-    from orchestrator.corpus.manifest import load_manifest
-    from orchestrator.corpus.manifest_writing import made_of, source_of, write_manifests
+    from orchestrator.corpus.manifests.manifest import load_manifest
+    from orchestrator.corpus.manifests.manifest_writing import made_of, source_of, write_manifests
+    from orchestrator.corpus.sets.disjoint_parts import (
+        UNITS,
+        divide,
+        sentences_in_common,
+        usual_unit,
+    )
 
     if third and third.exists() and not manifest.exists():  # written last: --out A B C MANIFEST
         manifest, third = third, manifest
@@ -128,7 +133,7 @@ def split(
 
 def _require_new(paths: list[Path]) -> None:
     """Raises SpecError where two parts are one file, ManifestError where one is there already."""
-    from orchestrator.corpus.manifest_writing import refuse_existing
+    from orchestrator.corpus.manifests.manifest_writing import refuse_existing
 
     places = [path.absolute() for path in paths]
     for path in paths:

@@ -119,7 +119,7 @@ def _audio_files(named: Sequence[str]) -> Iterator[str]:
     """Files as they are named; of a folder, all audio in it and below, by name, and of sound that is
     not read it is said how much there is. Raises SpecError for a folder without audio.
     """
-    from orchestrator.corpus.headers import AUDIO_SUFFIXES, UNREAD_SUFFIXES
+    from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, UNREAD_SUFFIXES
 
     for name in named:
         folder = Path(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.corpus.manifest_errors import Fault, Place
-from orchestrator.corpus.record_fields import Samples
+from orchestrator.corpus.samples import Samples
 
 
 @dataclass(frozen=True, kw_only=True)

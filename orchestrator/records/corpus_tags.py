@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from orchestrator.corpus.toolkit_lists import PUNCTUATION
+from orchestrator.corpus.manifests.toolkit_lists import PUNCTUATION
 from orchestrator.scoring.artifacts import Artifacts
 from orchestrator.scoring.normalizers import Normalizer
 from orchestrator.typed_words import quoted_path

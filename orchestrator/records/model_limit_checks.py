@@ -10,16 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.checks import Finding, finding
-from orchestrator.corpus.diagnosis import (
+from orchestrator.corpus.manifest_errors import place_text, show
+from orchestrator.corpus.manifests.manifest import Manifest
+from orchestrator.corpus.samples import SAMPLE_RATE
+from orchestrator.corpus.sets.diagnosis import (
     TRAINING_SETS,
     check_limits,
     is_upper_case,
     listed_lines,
     used_utterances,
 )
-from orchestrator.corpus.headers import SAMPLE_RATE
-from orchestrator.corpus.manifest import Manifest
-from orchestrator.corpus.manifest_errors import place_text, show
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.records.model_limits import ModelLimits, token_caps
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.corpus.headers import SAMPLE_RATE
+from orchestrator.corpus.samples import SAMPLE_RATE
 from orchestrator.sweepfile.sweep import ModelSpec
 
 VERSION_1_STRIDE, VERSION_1_SHORTEST = 384, 895

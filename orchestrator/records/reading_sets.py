@@ -14,20 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from orchestrator.corpus.confirm_split import load_evaluation_manifest
-from orchestrator.corpus.diagnosis import TRAINING_SETS
-from orchestrator.corpus.known_files import KnownFiles
-from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.cache.project_cache import ProjectCache
+from orchestrator.corpus.cache.reading_once import once
 from orchestrator.corpus.manifest_errors import joined_errors
-from orchestrator.corpus.project_cache import ProjectCache
-from orchestrator.corpus.reading_once import once
+from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
+from orchestrator.corpus.recordings.known_files import KnownFiles
+from orchestrator.corpus.sets.confirm_split import load_evaluation_manifest
+from orchestrator.corpus.sets.diagnosis import TRAINING_SETS
 from orchestrator.errors import ManifestError
 from orchestrator.records.results import SetRecord
 from orchestrator.sweepfile.data import SetSource, relative_to
 from orchestrator.sweepfile.sweep import SweepSpec
 
 if TYPE_CHECKING:
-    from orchestrator.corpus.clips import Clips
+    from orchestrator.corpus.cache.clips import Clips
 
 Made = TypeVar("Made")
 
@@ -126,7 +126,7 @@ def decode_set(
     `read_sets` drops them; in an evaluation set each is an error. Raises ManifestError with all
     faults of the set.
     """
-    from orchestrator.corpus.preparing import prepare, prepare_training
+    from orchestrator.corpus.cache.preparing import prepare, prepare_training
 
     rms = spec.evaluation.rms
     if name in TRAINING_SETS:

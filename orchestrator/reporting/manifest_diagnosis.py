@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from orchestrator.corpus.diagnosis import FEW_TRAINING_UTTERANCES
-from orchestrator.corpus.durations_and_speakers import SURVIVAL_LIMITS
-from orchestrator.corpus.manifest_diagnosis import ManifestBaseline, ManifestDiagnosis
+from orchestrator.corpus.sets.diagnosis import FEW_TRAINING_UTTERANCES
+from orchestrator.corpus.sets.durations_and_speakers import SURVIVAL_LIMITS
+from orchestrator.corpus.sets.manifest_diagnosis import ManifestBaseline, ManifestDiagnosis
 from orchestrator.records.text_artifacts import artifact_texts, wordless_text
 from orchestrator.reporting.report_blocks import Block, Bullets, Document, Heading, Table
 from orchestrator.reporting.wording import percent

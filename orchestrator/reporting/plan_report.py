@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.planning.cost import Cost, coarse_span
 from orchestrator.planning.sweep_plan import Resolution, SetSize, SweepPlan
 from orchestrator.records.json_files import PackRecord

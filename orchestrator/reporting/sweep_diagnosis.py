@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.checks import Finding
-from orchestrator.corpus.decoding_findings import DONE, Ready, lines_of
-from orchestrator.corpus.durations_and_speakers import (
+from orchestrator.corpus.manifests.manifest import Manifest
+from orchestrator.corpus.sets.decoding_findings import DONE, Ready, lines_of
+from orchestrator.corpus.sets.durations_and_speakers import (
     SURVIVAL_LIMITS,
     duration_profile,
     speaker_sizes,
 )
-from orchestrator.corpus.manifest import Manifest
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.refused_findings import refused

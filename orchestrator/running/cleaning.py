@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from orchestrator.corpus.clip_cache import kept_segments
-from orchestrator.corpus.project_cache import LABELS, ProjectCache
+from orchestrator.corpus.cache.clip_cache import kept_segments
+from orchestrator.corpus.cache.project_cache import LABELS, ProjectCache
 from orchestrator.errors import OrchestrateError
 from orchestrator.names_aside import is_abandoned, remove
 from orchestrator.records.content_digests import stored_spec

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.checks import Finding, finding
-from orchestrator.corpus.decoding_findings import check_sound, sound_text
-from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
-from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.cache.project_cache import ProjectCache
 from orchestrator.corpus.manifest_errors import place_text, show
-from orchestrator.corpus.project_cache import ProjectCache
+from orchestrator.corpus.manifests.manifest import Manifest
+from orchestrator.corpus.sets.decoding_findings import check_sound, sound_text
+from orchestrator.corpus.sets.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.errors import DataError, OrchestrateError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.records.model_limit_checks import CANNOT_TAKE, find_limit_violations
@@ -34,7 +34,7 @@ from orchestrator.set_names import confirm_name, is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
 
 if TYPE_CHECKING:
-    from orchestrator.corpus.clips import Clips
+    from orchestrator.corpus.cache.clips import Clips
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +192,7 @@ def _decode_within_limit(
     spec: SweepSpec, folder: StudyFolder, observer: Observer
 ) -> dict[str, tuple[Manifest, Clips]]:
     """All sets, decoded; the cache is brought back to its limit while no other study runs."""
-    from orchestrator.corpus.clip_cache import evict_segments
+    from orchestrator.corpus.cache.clip_cache import evict_segments
 
     ready = decode_sets(spec, folder.project_cache)
     if not any(study.holder() for study in folder.neighbours()):

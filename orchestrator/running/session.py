@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.corpus.reading_once import reading_once
+from orchestrator.corpus.cache.reading_once import reading_once
 from orchestrator.records.optional_packages import check_can_launch
 from orchestrator.records.provenance import provenance
 from orchestrator.records.results import TrialResult

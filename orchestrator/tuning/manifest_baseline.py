@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from orchestrator.corpus.manifest import Manifest
-from orchestrator.corpus.manifest_diagnosis import ManifestBaseline
-from orchestrator.corpus.preparing import prepare
+from orchestrator.corpus.cache.preparing import prepare
+from orchestrator.corpus.manifests.manifest import Manifest
+from orchestrator.corpus.sets.manifest_diagnosis import ManifestBaseline
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import DataError
 from orchestrator.records.transcription_settings import Transcription

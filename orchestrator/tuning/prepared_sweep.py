@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from orchestrator.checks import Finding
-from orchestrator.corpus.reading_once import once
+from orchestrator.corpus.cache.reading_once import once
 from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.machine import machine_cores
 from orchestrator.planning.shares import Share, cores_of_all, share_of

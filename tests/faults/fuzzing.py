@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.errors import ManifestError, OrchestrateError, SpecError
 from orchestrator.sweepfile.loading import load_spec
 from tests.cli_project import SWEEP

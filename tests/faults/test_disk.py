@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from orchestrator import atomic
 from orchestrator.atomic import new_file, new_folder
-from orchestrator.corpus import clip_cache
+from orchestrator.corpus.cache import clip_cache
 from orchestrator.errors import StudyError
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.sweep import Budget

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.atomic import new_file, new_folder
-from orchestrator.corpus import clip_cache
+from orchestrator.corpus.cache import clip_cache
 from orchestrator.errors import StudyError
 from orchestrator.names_aside import aside_of, clear_leftovers, is_abandoned, published
 from orchestrator.records.store import StudyFolder

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import soundfile
 
-from orchestrator.corpus.audio import load_original
+from orchestrator.corpus.recordings.audio import load_original
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 from orchestrator.records.reading_sets import read_evaluation_set

@@ -20,12 +20,13 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from orchestrator.corpus.audio import load_audio
-from orchestrator.corpus.headers import SAMPLE_RATE, locate, read_header
-from orchestrator.corpus.loudness import scale_to_rms
 from orchestrator.corpus.manifest_errors import UnusableError, show
-from orchestrator.corpus.pause_segmentation import split_at_pauses
-from orchestrator.corpus.record_fields import Samples
+from orchestrator.corpus.recordings.audio import load_audio
+from orchestrator.corpus.recordings.headers import read_header
+from orchestrator.corpus.recordings.locating import locate
+from orchestrator.corpus.recordings.loudness import scale_to_rms
+from orchestrator.corpus.recordings.pause_segmentation import split_at_pauses
+from orchestrator.corpus.samples import SAMPLE_RATE, Samples
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError, ModelError
 from orchestrator.records.base_weights import read_base_weights

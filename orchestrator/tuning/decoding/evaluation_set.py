@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from orchestrator.corpus.clips import Clips
-from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.cache.clips import Clips
+from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.records.model_limits import token_caps
 from orchestrator.records.reading_sets import decode_set
 from orchestrator.records.results import SetMeasurement, TermCounts

@@ -13,8 +13,8 @@ import torch
 from pydantic import BaseModel as Model
 from pydantic import ValidationError
 
-from orchestrator.corpus.clips import Sounds
-from orchestrator.corpus.project_cache import ProjectCache
+from orchestrator.corpus.cache.clips import Sounds
+from orchestrator.corpus.cache.project_cache import ProjectCache
 from orchestrator.errors import StudyError
 from orchestrator.progress import Counter
 from orchestrator.records.json_files import model_line, read_file

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from orchestrator.corpus.headers import SAMPLE_RATE
+from orchestrator.corpus.samples import SAMPLE_RATE
 from orchestrator.errors import ModelError
 
 NEUTRAL = {

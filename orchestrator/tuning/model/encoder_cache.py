@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orchestrator.corpus.clips import lengths_of
+from orchestrator.corpus.cache.clips import lengths_of
 from orchestrator.progress import Counter
 from orchestrator.tuning.model.core_threads import cores
 from orchestrator.tuning.model.families import Family

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orchestrator.checks import Finding
-from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.errors import DataError
 from orchestrator.records.model_limit_checks import CANNOT_TAKE, find_limit_violations
 from orchestrator.records.model_limits import ModelLimits

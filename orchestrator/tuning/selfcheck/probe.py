@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orchestrator.corpus.clips import lengths_of
+from orchestrator.corpus.cache.clips import lengths_of
 from orchestrator.errors import ModelError
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan, first_plan
 from orchestrator.sweepfile.sweep import SweepSpec

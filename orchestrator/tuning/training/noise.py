@@ -14,15 +14,20 @@ import torch
 import torchaudio.functional
 from torch import Tensor
 
-from orchestrator.corpus.audio import load_audio
-from orchestrator.corpus.headers import SAMPLE_RATE
-from orchestrator.corpus.loudness import SILENCE_RMS
-from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_error
-from orchestrator.corpus.manifest_writing import audio_folder, line_of, own_seed, relative, shuffled
-from orchestrator.corpus.one_channel import channel_keys
-from orchestrator.corpus.record_fields import Samples
-from orchestrator.corpus.unread_times import time_keys
+from orchestrator.corpus.manifests.manifest import Manifest
+from orchestrator.corpus.manifests.manifest_writing import (
+    audio_folder,
+    line_of,
+    own_seed,
+    relative,
+    shuffled,
+)
+from orchestrator.corpus.manifests.one_channel import channel_keys
+from orchestrator.corpus.manifests.unread_times import time_keys
+from orchestrator.corpus.recordings.audio import load_audio
+from orchestrator.corpus.recordings.loudness import SILENCE_RMS
+from orchestrator.corpus.samples import SAMPLE_RATE, Samples
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 

@@ -9,15 +9,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator.corpus.clips import Sounds
-from orchestrator.corpus.diagnosis import (
+from orchestrator.corpus.cache.clips import Sounds
+from orchestrator.corpus.manifest_errors import bad_records, place_text
+from orchestrator.corpus.manifests.manifest import Manifest
+from orchestrator.corpus.sets.diagnosis import (
     TRAINING_SETS,
     is_upper_case,
     kept_for_training,
     skipped_lines,
 )
-from orchestrator.corpus.manifest import Manifest
-from orchestrator.corpus.manifest_errors import bad_records, place_text
 from orchestrator.errors import DataError
 from orchestrator.records.reading_sets import decode_set
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -1,0 +1,1 @@
+"""Sound that was decoded once, for all studies of a project."""

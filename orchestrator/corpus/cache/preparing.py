@@ -1,0 +1,249 @@
+"""A manifest's sound made ready: what the project's cache has is taken from there, the rest decoded
+into it by several threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+
+import soundfile
+
+from orchestrator.corpus.cache import clip_cache
+from orchestrator.corpus.cache.clip_cache import DONE, Decoded, Segment
+from orchestrator.corpus.cache.clips import Clips, Sounds, StoredSound, clips_of
+from orchestrator.corpus.cache.project_cache import ProjectCache
+from orchestrator.corpus.cache.reading_once import once
+from orchestrator.corpus.manifest_errors import Fault, manifest_error
+from orchestrator.corpus.manifests.manifest import Manifest
+from orchestrator.corpus.recordings.audio import audio_name, load_audio
+from orchestrator.corpus.recordings.known_files import KnownFiles, file_sha256
+from orchestrator.corpus.recordings.loudness import SILENCE_RMS, level
+from orchestrator.corpus.samples import Samples
+from orchestrator.corpus.utterance import Utterance, audio_source
+from orchestrator.errors import ManifestError
+from orchestrator.machine import usable_cores
+from orchestrator.progress import Counter
+
+_VERSION = 5
+"""Of what decoding does to sound; part of a clip's key."""
+
+_AHEAD = 4
+"""Clips that each thread may be ahead of the writer."""
+
+
+def prepare(
+    manifest: Manifest,
+    *,
+    rms: float | None,
+    cache: Path,
+    shortest: int = 80,
+) -> Clips:
+    """Decode what of a manifest is not in the project's cache yet; each clip scaled to `rms` (None:
+    left as it is) when it is read.
+
+    Clips keep their full length; one shorter than `shortest` samples, the least a model takes, is a
+    fault. Sound is found again by the bytes of its file and the place in it; what is damaged is
+    decoded anew. Raises ManifestError with all faults that decoding found, each with its line.
+    Silence is a fault in an evaluation set.
+    """
+    clips = _clips_of(manifest, rms, cache)
+    if faults := _length_faults(clips, shortest):
+        raise manifest_error(manifest.path, faults)
+    return clips
+
+
+def prepare_training(
+    manifest: Manifest,
+    *,
+    rms: float | None,
+    cache: Path,
+    shortest: int,
+    max_bad_fraction: float,
+) -> tuple[Manifest, Clips]:
+    """`prepare`, without the records whose audio cannot be decoded: the manifest that is left, and
+    its clips.
+
+    Raises ManifestError when more than `max_bad_fraction` of all lines are bad.
+    """
+    clips = _clips_of(manifest, rms, cache)
+    faults = _length_faults(clips, shortest)
+    if not faults:
+        return manifest, clips
+    rest = manifest.without(faults, max_bad_fraction)
+    if rest is None:
+        raise manifest_error(manifest.path, faults)
+    return rest, clips.without({fault.place for fault in faults})
+
+
+def _length_faults(clips: Clips, shortest: int) -> list[Fault]:
+    """What decoding found, and the clips that are too short for the model."""
+    short = [
+        sound.utterance.fault(
+            f"the clip has {sound.count} samples; the model needs at least {shortest}"
+        )
+        for sound in clips.sounds.stored
+        if sound.count < shortest
+    ]
+    return [*clips.faults, *short]
+
+
+def _clips_of(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
+    lines = (manifest.sha256, manifest.part, manifest.left_out, manifest.bad)
+    key = ("clips", manifest.path, manifest.for_training, lines, rms, cache)
+    return once(key, partial(_decoded_once, manifest, rms, cache))
+
+
+def _decoded_once(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
+    """The clips in the cache, decoded now where they are not there: whatever asks first, sound is
+    decoded once.
+    """
+    place, known = ProjectCache(cache), KnownFiles(ProjectCache(cache).files)
+    decoding = _Decoding(manifest, clip_cache.find_clips(place.clips), known)
+    try:
+        if decoding.missing:
+            clip_cache.write_clips(decoding.decoded(), place.clips)
+    finally:
+        known.close()
+    found = decoding.found
+    if decoding.missing:
+        # what another process removed meanwhile is decoded again when it is read
+        found = found | clip_cache.find_clips(place.clips)
+    stored: list[StoredSound] = []
+    faults = list(decoding.faults)
+    for utterance, key in zip(manifest.utterances, decoding.keys, strict=True):
+        if key is None:
+            continue
+        if key not in found:
+            raise OSError(f"the audio cache in {cache} could not be read back after it was written")
+        sound = StoredSound(*found[key], utterance, _decoded_again)
+        if sound.level < SILENCE_RMS and not manifest.for_training:
+            faults.append(utterance.fault(_SILENT))
+        else:
+            stored.append(sound)
+    for segment in {sound.segment.name: sound.segment for sound in stored}.values():
+        segment.touch()
+    return clips_of(Sounds(tuple(stored), rms), sorted(faults))
+
+
+_SILENT = "the clip is silent (rms below 1e-4) but its text is not empty"
+
+
+class _Decoding:
+    """The sound of utterances against a cache: what is missing there is decoded, in order."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        found: dict[bytes, tuple[Segment, int]],
+        known: KnownFiles,
+    ) -> None:
+        self.name, self.utterances = manifest.path.name, manifest.utterances
+        self.found, self.known = found, known
+        self.faults: list[Fault] = []
+        # utterances of one long recording share its file
+        self._sha256 = cache(file_sha256)
+        self.keys = [_key_if_known(utterance, known) for utterance in self.utterances]
+        """By utterance; None where the file was not read yet, and at last where it cannot be."""
+        self.missing = [row for row, key in enumerate(self.keys) if key not in found]
+
+    def decoded(self) -> Iterator[tuple[bytes, Decoded]]:
+        """What is missing, by its key; `keys` and `faults` are whole at the end."""
+        counter = Counter(f"decoding the audio of {self.name}", len(self.missing))
+        for row, (key, sha256, made) in zip(self.missing, self._decoded_rows(), strict=True):
+            self.keys[row] = key
+            utterance = self.utterances[row]
+            if sha256 is not None and utterance.audio is not None:
+                self.known.learn_sha256(str(utterance.audio), sha256)
+            if isinstance(made, Fault):
+                self.faults.append(made)
+            elif made is not None and key is not None:
+                yield key, made
+            counter.add()
+
+    def _decoded_rows(self) -> Iterator[_Result]:
+        """Of every missing row, in order, decoded by several threads a little ahead of the
+        reader.
+        """
+        threads = min(8, usable_cores())
+        waiting: deque[Future[_Result]] = deque()
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for row in self.missing:
+                    waiting.append(pool.submit(self._decode_row, row))
+                    if len(waiting) >= _AHEAD * threads:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _decode_row(self, row: int) -> _Result:
+        """One row: its key, the SHA-256 of its file where that was read, and the sound, or what is
+        wrong with it; neither where the cache has it by then.
+        """
+        utterance, key, sha256 = self.utterances[row], self.keys[row], None
+        try:
+            if key is None and utterance.audio is not None:
+                sha256 = self._sha256(str(utterance.audio))
+                key = _clip_key(utterance, sha256)
+            if key in self.found:
+                return key, sha256, None
+            return key, sha256, _decode_utterance(utterance)
+        except ManifestError as error:
+            return None, None, utterance.fault(str(error))
+        except OSError as error:
+            reason = error.strerror or error
+            message = f"{audio_name(utterance)} cannot be decoded: {reason}"
+            return None, None, utterance.fault(message)
+
+
+_Result = tuple[bytes | None, str | None, Decoded | Fault | None]
+
+
+def _decode_utterance(utterance: Utterance) -> Decoded:
+    audio = load_audio(utterance)
+    bits = sum(1 << place for place, done in enumerate(DONE) if getattr(audio, done))
+    return Decoded.of(audio.samples, level(audio.samples), bits)
+
+
+def _decoded_again(utterance: Utterance, pcm_sha256: str) -> Samples:
+    """The samples of an utterance that a cache had and lost. Raises ManifestError where they are
+    others now.
+    """
+    samples = load_audio(utterance).samples
+    if hashlib.sha256(samples.astype("<f4", copy=False).tobytes()).hexdigest() != pcm_sha256:
+        raise ManifestError(
+            f"{audio_name(utterance)} has changed since this run began, and what was decoded of it is damaged or gone\n"
+            "  Put the file back, or begin a new study with --fork NAME."
+        )
+    return samples
+
+
+def _key_if_known(utterance: Utterance, known: KnownFiles) -> bytes | None:
+    """The key of an utterance without reading its file; None where the file was never read as it is
+    now.
+    """
+    if utterance.audio is None:
+        return _clip_key(utterance, audio_source(utterance))
+    sha256 = known.sha256(str(utterance.audio))
+    return None if sha256 is None else _clip_key(utterance, sha256)
+
+
+def _clip_key(utterance: Utterance, source_sha256: str) -> bytes:
+    """What decoded samples depend on, 16 bytes: the content of the source, the place in it, and
+    what decodes.
+    """
+    place = (utterance.sample_rate, utterance.offset, utterance.duration)
+    parts = (_VERSION, _library_versions(), source_sha256, place)
+    return hashlib.sha256(repr(parts).encode()).digest()[:16]
+
+
+@cache
+def _library_versions() -> tuple[str, str]:
+    return soundfile.__libsndfile_version__, version("torchaudio")

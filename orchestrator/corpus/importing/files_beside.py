@@ -1,0 +1,157 @@
+"""Files that lie beside a recording under its name, and what those are that are not read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from orchestrator.corpus.importing.parallel_texts import ParallelTexts, names_of
+from orchestrator.corpus.importing.transcript_files import read_text
+from orchestrator.corpus.label_files.label_file import WITHOUT_SENTENCES, has_sentences
+
+EXPORT = "export it as Praat TextGrid or as subtitles beside its recording"
+"""What helps with the files of other programs that tell times."""
+_STM = ".stm"
+_LAB = ".lab"
+LABELS = (".srt", ".vtt", ".TextGrid", ".textgrid", ".SRT", ".VTT", _STM)
+_TEXTS = (".txt", ".TXT", ".lab", ".trn", ".normalized.txt", ".original.txt")
+_AFTER = (".txt", ".srt", ".vtt", ".trn")
+"""What is also written behind the whole name of a recording, as whisper.cpp and THCHS-30 do:
+`a.wav.srt`."""
+_LANGUAGE = re.compile(
+    r"(?P<name>.+)\.(?!old|bak|tmp|raw|new)[a-z]{2,3}(?:-[A-Za-z0-9]+)*\.(?:srt|vtt)"
+)
+"""Captions as yt-dlp names them: `talk.en.vtt`, `talk.zh-Hans.srt`."""
+_XML = f"is XML, as ELAN and Transcriber write; {EXPORT}"
+_WORDS = "; write what is said as text"
+_UNREAD = {
+    ".eaf": _XML,
+    ".trs": _XML,
+    ".xml": _XML,
+    ".exb": _XML,
+    ".mrt": _XML,
+    ".ttml": f"is subtitles (TTML); {EXPORT}",
+    ".dfxp": f"is subtitles (TTML); {EXPORT}",
+    ".ass": f"is subtitles (ASS); {EXPORT}",
+    ".ssa": f"is subtitles (ASS); {EXPORT}",
+    ".sbv": f"is subtitles (SBV); {EXPORT}",
+    ".cha": f"is CHAT; {EXPORT}",
+    ".ctm": f"is CTM, {WITHOUT_SENTENCES['CTM']}{_WORDS}",
+    ".rttm": f"is RTTM, {WITHOUT_SENTENCES['RTTM']}{_WORDS}",
+    ".lrc": f"is LRC, {WITHOUT_SENTENCES['LRC']}{_WORDS}",
+    ".stm": "is STM; name it: --transcripts FILE",
+    ".docx": "is a document; save it as plain text (.txt)",
+    ".odt": "is a document; save it as plain text (.txt)",
+    ".pdf": "is a document; save it as plain text (.txt)",
+    ".json": f"is JSON of a form that is not read; {EXPORT}",
+}
+_LOOKED_AT = 65_536
+_TELLS_WORDS = re.compile(rb'"(?:text|words?|transcripts?|utterances|alternatives)"\s*:')
+"""In what Deepgram, AssemblyAI, AWS and Google write, and in no description of a recording."""
+
+
+def names_language(name: str) -> bool:
+    """Whether captions are named by their language."""
+    return _LANGUAGE.fullmatch(name) is not None
+
+
+class FilesBeside:
+    """The files of the folders below `top` that recordings lie in, and of those beside them; each
+    folder is listed once.
+    """
+
+    def __init__(self, recordings: Sequence[Path], top: Path) -> None:
+        self._own = {path.with_suffix("") for path in recordings}
+        self._folders: dict[Path, _Listing] = {}
+        self._parallel = ParallelTexts(recordings, top)
+
+    def texts(self, path: Path) -> list[Path]:
+        """What may say what is said in a recording, what is taken first before others; captions that
+        are named by their language where there is one such file. Where nothing of its name lies
+        beside it, what does in a folder of texts.
+        """
+        endings = (*_TEXTS, *LABELS)
+        own, *shared = [[f"{name}{ending}" for ending in endings] for name in names_of(path)]
+        own += [f"{path.name}{ending}" for ending in _AFTER]
+        captions = self._captions(path)
+        beside = self._there(map(path.with_name, own)) + captions * (len(captions) == 1)
+        for names in shared:  # what a microphone has for itself is its text
+            beside = beside or self._there(map(path.with_name, names))
+        found = list(dict.fromkeys(beside)) or self._elsewhere(path)
+        return [text for text in found if text.suffix != _STM or text.stat().st_size]
+
+    def _elsewhere(self, path: Path) -> list[Path]:
+        """Texts of a folder of their own; one of `lab` may have the sounds alone, as CMU ARCTIC's."""
+        found = self._parallel.find(path, (*_TEXTS, *LABELS))
+        return [
+            text
+            for text in found
+            if text.suffix != _LAB or has_sentences(read_text(text, []) or "")
+        ]
+
+    def program_output(self, path: Path) -> list[Path]:
+        """Tables and JSON of recognisers and XML of others, if that is what they are."""
+        names = [path.with_suffix(ending) for ending in (".tsv", ".json", ".trs", ".eaf", ".xml")]
+        return self._there([*names, path.with_name(f"{path.name}.json")])
+
+    def unread(self, path: Path) -> tuple[Path, str] | None:
+        """A file beside a recording without a transcript that seems to hold one, and what it is, with
+        what to do.
+        """
+        captions = self._captions(path)
+        if len(captions) > 1:
+            wanted = f"NAME{captions[0].suffix}"
+            return captions[0], f"is one of several of its recording; name the one to read {wanted}"
+        for ending, what in _UNREAD.items():
+            found = self._there([path.with_suffix(ending), path.with_name(f"{path.name}{ending}")])
+            if found and (ending != ".json" or _tells_words(found[0])):
+                return found[0], what
+        return None
+
+    def _captions(self, path: Path) -> list[Path]:
+        listed = self._listing(path.parent).captions.get(path.stem, ())
+        return self._there(
+            [
+                file
+                for name in listed
+                if (file := path.with_name(name)).with_suffix("") not in self._own
+            ]
+        )
+
+    def _there(self, paths: Iterable[Path]) -> list[Path]:
+        return [
+            path
+            for path in paths
+            if path.name in self._listing(path.parent).names and path.is_file()
+        ]
+
+    def _listing(self, folder: Path) -> _Listing:
+        if folder not in self._folders:
+            self._folders[folder] = _Listing(folder)
+        return self._folders[folder]
+
+
+class _Listing:
+    def __init__(self, folder: Path) -> None:
+        self.names = frozenset(os.listdir(folder))
+
+    @cached_property
+    def captions(self) -> dict[str, list[str]]:
+        """Names of captions by what stands before their language."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(self.names):
+            if named := _LANGUAGE.fullmatch(name):
+                found[named["name"]].append(name)
+        return found
+
+
+def _tells_words(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return _TELLS_WORDS.search(stream.read(_LOOKED_AT)) is not None
+    except OSError:
+        return False

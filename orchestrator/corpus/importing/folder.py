@@ -1,0 +1,294 @@
+"""A folder of recordings with their transcripts, as the lines of a manifest. No audio is decoded
+here.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from shlex import quote
+from typing import Any, Literal
+
+from orchestrator.corpus.importing.files_beside import FilesBeside
+from orchestrator.corpus.importing.folder_notes import notes_of_folder
+from orchestrator.corpus.importing.selecting import Selection, select
+from orchestrator.corpus.importing.session_lists import session_lists
+from orchestrator.corpus.importing.transcript_files import Transcript
+from orchestrator.corpus.importing.transcript_list import (
+    called,
+    check_row,
+    listed_folders,
+    lists_in,
+    texts_from_list,
+)
+from orchestrator.corpus.importing.transcripts import Findings, Transcripts, texts_beside
+from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
+from orchestrator.corpus.manifests.manifest_writing import Made, in_utf8, relative, some_faults
+from orchestrator.corpus.manifests.recordings_below import lists_that_name
+from orchestrator.corpus.recordings.headers import read_header
+from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, UNREAD_SUFFIXES
+from orchestrator.errors import ManifestError
+
+__all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
+
+_LATE = 1.0
+"""Seconds by which subtitles and recognisers let the last part end after its recording does."""
+_READ_SOUND = ".wav"
+"""What others are converted to."""
+
+SpeakerRule = Literal["none", "folder", "prefix"]
+"""none; the first folder below the top, as in LibriSpeech; or the file's name up to its first - or
+_.
+"""
+
+ONE = "one="
+"""Before the name of the only speaker, in the place of a rule."""
+
+
+def lines_of_folder(
+    folder: Path, out: Path, transcripts: Path | None, speaker: SpeakerRule | str, wanted: Selection
+) -> tuple[list[Made], Counter[str], list[str]]:
+    """One line for each wanted recording below `folder`, by path, for a manifest at `out`; the
+    reasons against others; what else is to be said.
+
+    A transcript stands beside its recording or in the list `transcripts`. A recording that has none
+    is left out, and so is a line of the list whose recording is not there, unless that is true of
+    all. Raises ManifestError with everything that is unreadable or left over, named by the file and
+    line where it stands.
+    """
+    if not folder.is_dir():
+        raise ManifestError(
+            f"there is no folder {folder}\n  Name the folder that holds the recordings."
+        )
+    recordings, others = _find_recordings(folder)
+    findings = Findings()
+    faults, unmatched = findings.faults, findings.unmatched
+    texts = _texts_of(recordings, folder, transcripts, findings)
+    faults += [] if texts else [f"{path} names no recording" for path in unmatched]
+    unread = _unread_beside(recordings, folder, texts)
+    if not texts and not faults:
+        hints = f"{_first_of_each(unread)}{_lists_of(recordings, folder)}"
+        raise ManifestError(
+            f"none of the {len(recordings)} recordings in {folder} has a transcript\n"
+            f"{hints}  Write NAME.txt beside NAME{recordings[0].suffix}, or name a list of them: "
+            "--transcripts FILE."
+        )
+    lines, left = [], Counter[str]()
+    silent = {path for path in findings.silent.values() if path not in texts}
+    for path in recordings:
+        if path in silent:
+            continue  # its row is counted
+        inside = path.relative_to(folder)
+        why = wanted.why_not_name((inside.as_posix(), path.name))
+        if path not in texts:
+            why = "without a transcript"
+            if (what := unread.get(path)) is not None:
+                example = next(file for file, other in unread.values() if other == what[1])
+                why += f" that is read ({example.relative_to(folder).as_posix()} {what[1]})"
+        if why:
+            left[why] += 1
+        else:
+            lines += _manifest_lines(path, inside, out, texts[path], speaker, faults)
+    faults += _names_used_twice(lines)
+    if faults:
+        raise ManifestError(some_faults(folder, faults))
+    kept, more = select(lines, wanted)
+    if others:
+        first = others[0].relative_to(folder).as_posix()
+        more[f"not read as sound ({first}: ffmpeg -i IN OUT{_READ_SOUND})"] = len(others)
+    for kind, rows in (("recording", unmatched), ("text", list(findings.silent))):
+        if rows:
+            more[f"listed without a {kind} (the first is {rows[0]})"] = len(rows)
+    notes = notes_of_folder(findings.choices, texts, wanted)
+    return kept, left + more, notes + _one_folder(recordings, folder, speaker)
+
+
+def _unread_beside(
+    recordings: list[Path], folder: Path, texts: Transcripts
+) -> dict[Path, tuple[Path, str]]:
+    """Of recordings without a transcript, the file that seems to hold it, and what that is."""
+    beside = FilesBeside(recordings, folder)
+    found = {path: beside.unread(path) for path in recordings if path not in texts}
+    return {path: unread for path, unread in found.items() if unread is not None}
+
+
+def _first_of_each(unread: dict[Path, tuple[Path, str]]) -> str:
+    """A line for each kind of file that is not read."""
+    first: dict[str, Path] = {}
+    for place, what in unread.values():
+        first.setdefault(what, place)
+    return "".join(f"  {place} {what}.\n" for what, place in first.items())
+
+
+def _lists_of(recordings: list[Path], folder: Path) -> str:
+    """A line where something in a folder may be a list of its recordings."""
+    found = ", ".join(str(path) for path in lists_that_name(recordings, folder)[:3])
+    return f"  What names recordings and may be their list: {found}.\n" if found else ""
+
+
+def _find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:
+    """What is read as sound, and sound that is not, each sorted by path. Raises ManifestError where
+    there is nothing to read.
+    """
+    files = sorted(_walk_files(folder))
+    recordings = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
+    others = [path for path in files if path.suffix.lower() in UNREAD_SUFFIXES]
+    if recordings:
+        return recordings, others
+    convert = f"convert it and its like: ffmpeg -i IN OUT{_READ_SOUND}"
+    hint = f"\n  {others[0]} is not read; {convert}" if others else ""
+    raise ManifestError(
+        f"{folder} holds no recordings\n  Looked for {', '.join(AUDIO_SUFFIXES)}, in all folders below.{hint}"
+    )
+
+
+def _walk_files(folder: Path) -> Iterator[Path]:
+    """Regular files below, through links too; each real folder once, so that a link to a folder
+    above is no loop.
+
+    What begins with a dot is hidden: `._x` is what macOS keeps beside x.
+    """
+    seen = {os.path.realpath(folder)}
+    for place, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+        shown = sorted(
+            (name for name in folders if not _is_hidden(name)),
+            key=lambda name: _is_link(place, name),
+        )
+        folders[:] = [
+            name for name in shown if _first_seen(os.path.realpath(os.path.join(place, name)), seen)
+        ]
+        yield from (
+            path for name in files if not _is_hidden(name) and (path := Path(place, name)).is_file()
+        )
+
+
+def _refuse_folder(error: OSError) -> None:
+    """Recordings in a folder that cannot be listed are not left out unsaid."""
+    raise ManifestError(f"{error.filename} cannot be read: {why_unopened(error)}") from error
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _is_link(place: str, name: str) -> tuple[bool, str]:
+    return os.path.islink(os.path.join(place, name)), name
+
+
+def _first_seen(path: str, seen: set[str]) -> bool:
+    if path in seen:
+        return False
+    seen.add(path)
+    return True
+
+
+def _texts_of(
+    recordings: list[Path], folder: Path, table: Path | None, findings: Findings
+) -> Transcripts:
+    if table is not None:
+        return _texts_from(table, recordings, folder, findings)
+    texts = texts_beside(recordings, folder, findings)
+    if texts or findings.faults:
+        for unread in lists_in(folder)[:1]:
+            what = f"the text is a file of its name, and not a row of {unread.name}; to read that:"
+            findings.choices[f"{what} --transcripts {quote(str(unread))}"] += len(texts)
+        return texts
+    for place, own in listed_folders(recordings, folder).items():
+        table, *others = lists_in(place)
+        texts |= _texts_from(table, own, place, findings)
+        if others:
+            names = ", ".join(other.name for other in others)
+            findings.choices[f"the list is {table.name}, and not {names} beside it"] += len(own)
+    if not texts:
+        for table, own in session_lists(recordings, folder, findings.faults).items():
+            texts |= _texts_from(table, own, folder, findings)
+    return texts
+
+
+def _texts_from(
+    table: Path, recordings: list[Path], folder: Path, findings: Findings
+) -> Transcripts:
+    try:
+        return texts_from_list(recordings, folder, table, findings)
+    except UnusableError as error:
+        raise ManifestError(f"{table} {error}") from error
+    except OSError as error:
+        raise ManifestError(
+            f"{table} cannot be read: {error.strerror}\n  Name the list of transcripts."
+        ) from error
+
+
+def _manifest_lines(
+    path: Path,
+    inside: Path,
+    out: Path,
+    said: list[Transcript],
+    speaker: str,
+    faults: list[str],
+) -> list[Made]:
+    """One line of the whole recording, or one of each part."""
+    try:
+        header = read_header(path, called(path))
+        audio, name = relative(path, out.parent), in_utf8(inside.with_suffix(""))
+    except UnusableError as error:
+        faults.append(str(error))
+        return []
+    made, seconds = [], header.seconds
+    for number, part in enumerate(said, start=1):
+        try:
+            check_row(part, header, path)
+        except UnusableError as error:
+            faults.append(f"{part.origin}: {error}")
+            continue
+        told = part.record.duration if part.record else None  # compared when it is read again
+        whole = round(seconds, 3) if told is None else told
+        line: dict[str, Any] = {"id": name, "audio_filepath": audio, "duration": whole}
+        if part.span is not None:
+            begin, end = part.span
+            if end == math.inf or (
+                part.record is None and begin < seconds < end <= seconds + _LATE
+            ):
+                end = seconds
+            line["id"] = f"{name}-{number:04d}"
+            line |= {"offset": round(begin, 3), "duration": round(end - begin, 3)}
+        own = {"speaker": part.speaker} if part.speaker else {}
+        line |= {"text": part.text} | own | _speaker_field(inside, speaker)
+        made.append(Made(line, part.origin, (inside.as_posix(), path.name)))
+    return made
+
+
+def _speaker_field(path: Path, rule: str) -> dict[str, Any]:
+    if rule.startswith(ONE):
+        return {"speaker": rule.removeprefix(ONE)}
+    if rule == "folder" and len(path.parts) > 1:
+        return {"speaker": in_utf8(Path(path.parts[0]))}
+    return {"speaker": re.split(r"[-_]", in_utf8(Path(path.stem)))[0]} if rule == "prefix" else {}
+
+
+def _one_folder(recordings: list[Path], folder: Path, rule: str) -> list[str]:
+    """A sentence where the first folder below may be none of a speaker, as `wav48` of VCTK."""
+    inside = [path.relative_to(folder).parts for path in recordings]
+    first = {parts[0] for parts in inside}
+    if rule != "folder" or len(first) > 1 or len({parts[1] for parts in inside if parts[2:]}) < 2:
+        return []
+    return [
+        f"all recordings are of the speaker {show(*first)}, the first folder below {folder}; where the folders in it "
+        f"are the speakers, name {folder / inside[0][0]}"
+    ]
+
+
+def _names_used_twice(lines: list[Made]) -> list[str]:
+    """Recordings whose names differ in their ending alone."""
+    first: dict[str, str] = {}
+    faults = []
+    for made in lines:
+        other = first.setdefault(made.line["id"], made.names[0])
+        if other != made.names[0]:
+            faults.append(
+                f"{made.origin}: {other} and {made.names[0]} are one recording by name; keep one of them"
+            )
+    return faults

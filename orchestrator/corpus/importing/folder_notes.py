@@ -1,0 +1,43 @@
+"""What is said of a manifest that was made of a folder, beside its numbers: what was taken of several
+things, and what may be no word. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from orchestrator.corpus.importing.selecting import Selection, bracketed_part
+from orchestrator.corpus.importing.transcripts import Transcripts
+from orchestrator.corpus.label_files.speakers_in_cues import begins_with_name
+from orchestrator.corpus.manifest_errors import show
+
+_SHOWN = 8
+"""Names; where one of them is said and is none, it is seen among all."""
+
+
+def notes_of_folder(choices: Counter[str], texts: Transcripts, wanted: Selection) -> list[str]:
+    """Sentences on the `choices` that were made, and on names, dashes and brackets in parts."""
+    notes = [f"of {count} recordings {what}" for what, count in choices.items()]
+    parts = [part for own in texts.values() for part in own if part.span and not part.record]
+    names = [part.before for part in parts if part.before.endswith(":")]
+    if names:
+        shown = ", ".join(show(name) for name in list(dict.fromkeys(names))[:_SHOWN])
+        notes.append(
+            f"of {len(names)} parts the text began with who speaks, such as {shown}, which is no word"
+        )
+    if dashes := sum(part.before.startswith("-") for part in parts):
+        notes.append(f"of {dashes} parts a dash before the words is left out")
+    doubted = [part for part in parts if not part.before and begins_with_name(part.text)]
+    if doubted:
+        notes.append(
+            f"of {len(doubted)} parts the words begin with what may be who speaks, {show(doubted[0].text[:40])} in "
+            f"{doubted[0].origin}, and it is learnt as words; in WebVTT a speaker is <v NAME>"
+        )
+    cut = [part for own in texts.values() for part in own if part.span]
+    brackets = [found for part in cut if (found := bracketed_part(part.text))]
+    if brackets and wanted.brackets == "keep":
+        notes.append(
+            f"of {len(brackets)} parts the text has something in brackets, such as {show(brackets[0][:40])}, and it is "
+            "learnt as words; --brackets strip or drop leaves it out"
+        )
+    return notes

@@ -1,0 +1,175 @@
+"""The rows of a Hugging Face data set as the lines of a manifest: their sound is copied as the bytes
+it is stored in, never decoded and encoded again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from orchestrator.atomic import new_file
+from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifests.manifest_writing import (
+    Made,
+    audio_folder,
+    relative,
+    shuffled,
+    some_faults,
+)
+from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
+from orchestrator.corpus.manifests.record_fields import is_missing_text, names_somebody
+from orchestrator.corpus.manifests.unread_times import is_end, refuse_unread_times
+from orchestrator.corpus.recordings.headers import TOLERANCE, Header
+from orchestrator.errors import ManifestError
+
+_ENDINGS = {
+    "WAV": ".wav",
+    "FLAC": ".flac",
+    "OGG": ".ogg",
+    "MPEG": ".mp3",
+    "MP3": ".mp3",
+    "AIFF": ".aiff",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a data set is wanted."""
+
+    name: str
+    """A hub id, a folder that `save_to_disk` wrote, or a folder that `load_dataset` understands."""
+    config: str | None = None
+    split: str = "test"
+    samples: int | None = None
+    seed: int = 0
+    text_column: str | None = None
+    """None: the first of the usual names that is there."""
+    speaker_column: str | None = None
+    audio_column: str | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Those of a data set that are read."""
+
+    audio: str
+    text: str
+    speakers: tuple[str, ...]
+    """Of which the first that names somebody counts."""
+    id: str | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The lines of those that are taken, and what is to be said of the others."""
+
+    lines: list[Made]
+    usable: int
+    """Rows of which the lines are drawn."""
+    left_out: Counter[str]
+    """How many rows are left out, by the reason."""
+    note: str
+    """Why the ids are not those of the data set; empty where they are."""
+
+
+def lines_of_rows(data: Any, columns: Columns, wanted: Wanted, out: Path) -> Rows:
+    """Copy the audio of `wanted` rows beside `out`. Raises ManifestError with all rows that cannot be
+    used.
+    """
+    texts = list(data[columns.text])
+    usable = [row for row, text in enumerate(texts) if not is_missing_text(text)]
+    silent = [row for row, text in enumerate(texts) if is_missing_text(text)]
+    reasons = {f"without a text, such as row {silent[0]}": len(silent)} if silent else {}
+    ids, note = _unique_ids(data, columns.id, usable)
+    folder = audio_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    faults: list[str] = []
+    lines: list[Made] = []
+    for row in shuffled(usable, wanted.seed, wanted.samples) if usable else []:
+        try:
+            line = _line_of_row(data[row], columns, folder / f"{row:06d}", out.parent)
+        except UnusableError as error:
+            faults.append(f"row {row}: {error}")
+            continue
+        lines.append(Made({"id": ids[row]} | line, f"row {row}"))
+    if faults:
+        raise ManifestError(some_faults(wanted.name, faults))
+    return Rows(lines, len(usable), Counter(reasons), note)
+
+
+def _unique_ids(data: Any, column: str | None, rows: list[int]) -> tuple[dict[int, str], str]:
+    """Of each row, its own or its number; of all the number where some are the same, as of FLEURS,
+    whose ids are those of sentences.
+    """
+    numbers = {row: str(row) for row in rows}
+    if column is None:
+        return numbers, ""
+    given = list(data[column])
+    ids = {row: numbers[row] if given[row] is None else str(given[row]) for row in rows}
+    repeated, count = Counter(ids.values()).most_common(1)[0] if ids else ("", 1)
+    if count == 1:
+        return ids, ""
+    return numbers, (
+        f"{count} rows have the {column} {show(repeated)}, so it names no recording: "
+        "the ids are the numbers of the rows"
+    )
+
+
+def _line_of_row(
+    record: Mapping[str, Any], columns: Columns, stem: Path, base: Path
+) -> dict[str, Any]:
+    audio = record[columns.audio]
+    path, header = _save_audio(audio, stem)
+    read = (columns.audio, columns.text, columns.id, *columns.speakers)
+    extra = {key: value for key, value in record.items() if key not in read}
+    extra |= {key: audio[key] for key in audio if key not in ("path", "bytes", "array")}
+    segment = _segment(extra, header.seconds)
+    if not segment:
+        refuse_unread_times(extra, header.seconds, header.rate, "its audio")
+    refuse_one_of_several(extra, path, "its audio")
+    speakers = (record[column] for column in columns.speakers)
+    speaker = next((str(speaker) for speaker in speakers if names_somebody(speaker)), "")
+    whole = {"duration": round(header.seconds, 4)}
+    line = {"audio_filepath": relative(path, base), **(segment or whole)}
+    return line | {"text": record[columns.text]} | ({"speaker": speaker} if speaker else {})
+
+
+def _segment(record: Mapping[str, Any], seconds: float) -> dict[str, float]:
+    """The part of its audio that a row means by `offset` and `duration`; empty for all of it: of
+    audio that is cut already they are times in what it was cut from.
+    """
+    start, length = record.get("offset"), record.get("duration")
+    if not isinstance(start, int | float) or not isinstance(length, int | float):
+        return {}
+    is_part = start >= 0 < length < seconds - TOLERANCE and start + length <= seconds + TOLERANCE
+    return {"offset": start, "duration": length} if is_part and not is_end(record) else {}
+
+
+def _save_audio(value: Any, stem: Path) -> tuple[Path, Header]:
+    """Write one audio value, encoded or as samples; its path and header. Raises UnusableError."""
+    if not isinstance(value, Mapping):
+        raise UnusableError(f"its audio is {show(value)}, must be an audio value")
+    if value.get("array") is not None:
+        samples, rate = (
+            np.asarray(value["array"], dtype=np.float32),
+            int(value.get("sampling_rate") or 16_000),
+        )
+        path = stem.with_suffix(".flac")
+        soundfile.write(path, samples, rate, subtype="PCM_24")
+        return path, Header(len(samples), rate)
+    try:
+        encoded = value.get("bytes") or Path(value["path"]).read_bytes()
+        found = soundfile.info(io.BytesIO(encoded))
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError, KeyError) as error:
+        raise UnusableError(f"its audio cannot be read: {error}") from error
+    path = stem.with_suffix(_ENDINGS.get(found.format, ".audio"))
+    with new_file(path) as aside:
+        aside.write_bytes(encoded)
+    return path, Header(found.frames, found.samplerate)

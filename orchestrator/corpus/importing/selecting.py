@@ -1,0 +1,104 @@
+"""Which utterances go into a manifest: by length, name and text. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Literal, get_args
+
+from orchestrator.corpus.manifests.manifest_writing import Made
+from orchestrator.errors import ManifestError
+
+Brackets = Literal["keep", "drop", "strip"]
+"""Of texts with a bracketed part, such as [tone], (noise) or <unk>: keep, leave the line out, or
+take the part out.
+"""
+
+BRACKETS: tuple[Brackets, ...] = get_args(Brackets)
+_BRACKETED = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|<(?!\s)[^<>]*(?<!\s)>|\{[^{}]*\}")
+"""`a < b and c > d` has no brackets."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is wanted; None is no wish."""
+
+    min_seconds: float | None = None
+    max_seconds: float | None = None
+    name: str | None = None
+    """A glob for the path, the file's name or the id."""
+    text: str | None = None
+    """A regular expression that must be found in the text."""
+    without_text: str | None = None
+    brackets: Brackets = "keep"
+
+    def why_not_name(self, names: Iterable[str]) -> str | None:
+        """The reason against an utterance of these names, or None."""
+        if self.name is None or any(fnmatchcase(name, self.name) for name in names):
+            return None
+        return f"whose name is not {self.name}"
+
+    def why_not(self, made: Made) -> str | None:
+        """The reason to leave an utterance out, or None."""
+        seconds, text = made.line.get("duration"), str(made.line["text"])
+        if self.min_seconds is not None and seconds is not None and seconds < self.min_seconds:
+            return f"shorter than {self.min_seconds:g} s"
+        if self.max_seconds is not None and seconds is not None and seconds > self.max_seconds:
+            return f"longer than {self.max_seconds:g} s"
+        if self.brackets == "drop" and _BRACKETED.search(text):
+            return "whose text has a part in brackets"
+        if self.brackets == "strip" and text and not without_brackets(text):
+            return "whose text is all in brackets"
+        if self.text is not None and not re.search(self.text, text):
+            return f"whose text has no {self.text}"
+        if self.without_text is not None and re.search(self.without_text, text):
+            return f"whose text has {self.without_text}"
+        return self.why_not_name(made.names)
+
+
+def without_brackets(text: str) -> str:
+    """The text without its bracketed parts, nested ones too."""
+    while (shorter := _BRACKETED.sub(" ", text)) != text:
+        text = shorter
+    return " ".join(text.split())
+
+
+def bracketed_part(text: str) -> str:
+    """The first part in brackets; empty where there is none."""
+    found = _BRACKETED.search(text)
+    return found[0] if found else ""
+
+
+def select(lines: Iterable[Made], wanted: Selection) -> tuple[list[Made], Counter[str]]:
+    """The lines that are wanted, as they are wanted, and the reasons against the others."""
+    kept, reasons = [], Counter[str]()
+    for made in lines:
+        if why := wanted.why_not(made):
+            reasons[why] += 1
+        elif wanted.brackets == "strip" and _BRACKETED.search(str(made.line["text"])):
+            kept.append(
+                replace(made, line={**made.line, "text": without_brackets(str(made.line["text"]))})
+            )
+        else:
+            kept.append(made)
+    return kept, reasons
+
+
+def left_out(reasons: Mapping[str, int], kept: int) -> str:
+    """How many were left out and why, in words; empty where none was."""
+    if not (count := sum(reasons.values())):
+        return ""
+    return f"left out {count} of {count + kept}: " + ", ".join(
+        f"{number} {why}" for why, number in reasons.items()
+    )
+
+
+def require_any(place: object, kept: int, reasons: Mapping[str, int]) -> None:
+    """Raises ManifestError where nothing is left."""
+    if not kept:
+        raise ManifestError(
+            f"nothing of {place} is left: {left_out(reasons, kept)}\n  Ask for less, or of another place."
+        )

@@ -1,0 +1,111 @@
+"""The parts and texts of transcripts as they stand in files, with their places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.corpus.label_files.label_file import kind_of_labels, segments_of
+from orchestrator.corpus.label_files.segments import Segment
+from orchestrator.corpus.label_files.whisper_json import parts_of_whisper
+from orchestrator.corpus.label_files.xml_transcripts import parts_of_xml
+from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
+from orchestrator.corpus.manifests.record_fields import Draft
+
+_XML = (".trs", ".eaf", ".xml")
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What is said, and the file and line where it stands."""
+
+    text: str
+    origin: str
+    span: tuple[float, float] | None = None
+    """Begin and end in seconds; None: the whole recording."""
+    speaker: str = ""
+    before: str = ""
+    """What stood before the words and is none."""
+    record: Draft | None = None
+    """Of a list: what else its row tells, to be compared with the recording."""
+
+
+def program_output(places: Sequence[Path], faults: list[str]) -> list[Transcript]:
+    """What a program wrote under the recording's name, as XML, as JSON or as a table; others are no
+    transcript.
+    """
+    for place in places:
+        if place.suffix.lower() in _XML:
+            if told := _parts_in_xml(place, faults):
+                return told
+            continue
+        text = read_text(place, faults)
+        if not text:
+            continue
+        if place.suffix == ".tsv":
+            if kind := kind_of_labels(text):
+                return [part for _, part in labelled_parts(place, text, kind, faults)]
+            continue
+        try:
+            parts = parts_of_whisper(text)
+        except UnusableError as error:
+            faults.append(f"{place} {error}")
+            return []
+        if parts:
+            return [said for _, said in _as_transcripts(place, parts, faults)]
+    return []
+
+
+def _parts_in_xml(place: Path, faults: list[str]) -> list[Transcript]:
+    try:
+        found = parts_of_xml(place.read_bytes()) or []
+    except OSError as error:
+        faults.append(f"{place} cannot be read: {why_unopened(error)}")
+        return []
+    except UnusableError as error:
+        faults.append(f"{place} {error}")
+        return []
+    return [said for _, said in _as_transcripts(place, found, faults)]
+
+
+def labelled_parts(
+    path: Path, text: str, kind: str, faults: list[str]
+) -> list[tuple[str, Transcript]]:
+    """The parts that a label file tells, each with the name of its recording."""
+    try:
+        return _as_transcripts(path, segments_of(text, kind), faults)
+    except UnusableError as error:
+        faults.append(f"{path} {error}")
+        return []
+
+
+def _as_transcripts(
+    path: Path, parts: Sequence[Segment], faults: list[str]
+) -> list[tuple[str, Transcript]]:
+    found = []
+    for part in parts:
+        origin = f"{path}:{part.line}"
+        if not part.begin < part.end:  # nor nan
+            faults.append(
+                f"{origin}: a part begins at {part.begin:g} s and ends at {part.end:g} s; write its times, or delete "
+                f"it, beside {show(part.text[:40])}"
+            )
+        said = Transcript(part.text, origin, (part.begin, part.end), part.speaker, part.before)
+        found.append((part.recording, said))
+    return found
+
+
+def read_text(path: Path, faults: list[str]) -> str | None:
+    """A file of UTF-8, or of UTF-16 with its mark; None, and a fault, where it is neither."""
+    try:
+        content = path.read_bytes()
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # of Praat, and of Windows' editor
+            return content.decode("utf-16")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
+        faults.append(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8")
+    except OSError as error:
+        faults.append(f"{path} cannot be read: {why_unopened(error)}")
+    return None

@@ -1,0 +1,267 @@
+"""What is said in the recordings of a folder, from one list for all: in any form of a manifest, or an
+STM.
+
+A row says what a line of a manifest says, with its speaker, offset and duration, and is refused for
+what a manifest is refused for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from orchestrator.corpus.importing.records_as_transcripts import said_in_record
+from orchestrator.corpus.importing.transcript_files import Transcript, labelled_parts, read_text
+from orchestrator.corpus.importing.transcripts import Findings, Transcripts
+from orchestrator.corpus.label_files.label_file import kind_of_list
+from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
+from orchestrator.corpus.manifests.format_detection import read_records
+from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
+from orchestrator.corpus.manifests.published_rows import published_rows
+from orchestrator.corpus.manifests.record_fields import TEXT_KEYS
+from orchestrator.corpus.manifests.toolkit_lists import refuse_toolkit_record
+from orchestrator.corpus.manifests.unread_times import (
+    refuse_unread_end,
+    refuse_unread_times,
+    time_keys,
+    told_start,
+)
+from orchestrator.corpus.recordings.headers import Header, read_header
+from orchestrator.corpus.recordings.locating import locate
+
+_WITHOUT_PINYIN = "the text is the words, and not the pinyin behind each"
+_START = 4096
+"""Bytes by which a list is known."""
+_FEATURES = re.compile(r"(^|/)mfc/")
+"""The folder of what HTK made of a recording, by which the prompts of VoxForge name that."""
+_OF_SOUND = ("wav", "flac")
+"""The folders of VoxForge that hold recordings."""
+LISTS = (
+    *(
+        f"{name}.{ending}"
+        for name in ("metadata", "transcripts")
+        for ending in ("jsonl", "csv", "tsv", "txt")
+    ),
+    *("etc/txt.done.data", "txt.done.data"),
+    *("transcript_utf8.txt", "transcripts_utf8.txt", "TRANS.txt"),
+    *("etc/prompts-original", "etc/PROMPTS", "line_index.tsv"),
+)
+"""A list of this name at the top of a folder is its `--transcripts`; the last are those of Festival, of
+JSUT and JVS, of MAGICDATA, of VoxForge, and of what Google had recorded for many languages.
+"""
+
+
+def listed_folders(recordings: Sequence[Path], folder: Path) -> dict[Path, list[Path]]:
+    """The recordings of each folder that has a list: all, where that is `folder`, or else those of the
+    next folder above them that has one, as where every split of a corpus has its own.
+    """
+    if lists_in(folder):
+        return {folder: list(recordings)}
+    has_list = cache(lambda place: bool(lists_in(place)))
+    found: dict[Path, list[Path]] = {}
+    for path in recordings:
+        above = path.parents[: len(path.relative_to(folder).parts) - 1]
+        if place := next((place for place in above if has_list(place)), None):
+            found.setdefault(place, []).append(path)
+    return found
+
+
+def lists_in(folder: Path) -> list[Path]:
+    """The lists of a folder, that which is read first."""
+    return [folder / name for name in LISTS if (folder / name).is_file()]
+
+
+def texts_from_list(
+    recordings: Sequence[Path], folder: Path, table: Path, findings: Findings
+) -> Transcripts:
+    """From one list, in any format of a manifest; a name is a path below the folder, or else a bare
+    file name.
+
+    Endings may be missing. Raises UnusableError where the file as a whole is no list.
+    """
+    names = _recordings_by_name(recordings, folder)
+    silent: list[tuple[str, Transcript]] = []
+    rows = _spoken(_rows_of_list(table, folder, findings.faults), silent)
+    texts, missing = _matched(rows, names, table, findings.faults)
+    with_text = len(missing) + sum(map(len, texts.values()))
+    if len(silent) > with_text:
+        findings.faults.append(_mostly_silent([said for _, said in silent], with_text))
+        return {}
+    for name, said in silent:
+        found = _recordings_meant(name, names, table)
+        place = f"{said.origin}: {show(name)}"
+        findings.silent[place] = found[0] if len(found) == 1 else None
+    root = _root_elsewhere([name for name, _ in missing], recordings, folder) if not texts else ""
+    if root:
+        here = ((name.removeprefix(root), said) for name, said in missing)
+        texts, missing = _matched(here, names, table, findings.faults)
+        findings.choices[f"{root} in {table.name} is taken for {folder}"] += len(texts)
+    for said in (said for own in texts.values() for said in own):
+        if said.record and said.text != said.record.text:
+            findings.choices[_WITHOUT_PINYIN] += 1
+    findings.unmatched.extend(f"{said.origin}: {show(name)}" for name, said in missing)
+    return texts
+
+
+def _spoken(
+    rows: Iterable[tuple[str, Transcript]], silent: list[tuple[str, Transcript]]
+) -> Iterator[tuple[str, Transcript]]:
+    """The rows with a text; the others go to `silent`."""
+    for row in rows:
+        if row[1].text:
+            yield row
+        else:
+            silent.append(row)
+
+
+def _mostly_silent(silent: Sequence[Transcript], others: int) -> str:
+    """The fault of a list in which more rows have no text than have one: the texts stand elsewhere."""
+    return (
+        f"{silent[0].origin}: has no text, as {len(silent)} of {len(silent) + others} rows; write what is said (in a "
+        f"table or in JSON as {', '.join(TEXT_KEYS[:4])}), or delete these rows to go without"
+    )
+
+
+def _matched(
+    rows: Iterable[tuple[str, Transcript]],
+    names: dict[str, list[Path]],
+    table: Path,
+    faults: list[str],
+) -> tuple[Transcripts, list[tuple[str, Transcript]]]:
+    """What the rows of a list say of the recordings that they name, and those whose recording is not
+    there.
+    """
+    header = cache(lambda path: read_header(path, called(path)))
+    texts: Transcripts = {}
+    missing = []
+    for name, row in rows:
+        found = _recordings_meant(name, names, table)
+        if not found:
+            missing.append((name, row))
+            continue
+        if len(found) != 1:
+            faults.append(
+                f"{row.origin}: {show(name)} may be any of {len(found)} recordings; write its folder too"
+            )
+            continue
+        said = _placed(row, header, found[0])
+        if found[0] in texts and None in (said.span, texts[found[0]][0].span):
+            try:  # a row of a part whose times are not read is no second transcript
+                check_row(said, header(found[0]), found[0])
+                why = f"{show(name)} has a transcript already, {texts[found[0]][0].origin}"
+            except UnusableError as error:
+                why = str(error)
+            faults.append(f"{said.origin}: {why}")
+        else:
+            texts.setdefault(found[0], []).append(said)
+    return texts, missing
+
+
+def _placed(row: Transcript, header: Callable[[Path], Header], path: Path) -> Transcript:
+    """A row with its part of its recording `path`, where it tells that by its start, end and duration."""
+    draft = row.record
+    if row.span or draft is None or draft.duration is None or not time_keys(draft.unread):
+        return row
+    try:
+        start = told_start(draft.unread, draft.duration, header(path).seconds)
+    except UnusableError:  # a fault of its own, of whoever makes its line
+        return row
+    return row if start is None else replace(row, span=(start, start + draft.duration))
+
+
+def called(path: Path) -> str:
+    """A recording as faults name it."""
+    return f"audio file {show(str(path))}"
+
+
+def check_row(said: Transcript, header: Header, path: Path) -> None:
+    """Raise UnusableError where a row of a list tells times that are not read, or means one channel
+    of the several of its recording `path`.
+    """
+    row, name = said.record, called(path)
+    if row is None:
+        return
+    if row.offset is None and said.span is None:
+        refuse_unread_times(row.unread, header.seconds, header.rate, name)
+    elif row.offset is not None and row.duration is None:
+        refuse_unread_end(row.unread, row.offset, header.seconds, name)
+    refuse_one_of_several(row.unread, path, name)
+
+
+def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
+    """The name and text of every row; one without a text has an empty one."""
+    with table.open("rb") as stream:
+        beginning = stream.read(_START).decode("utf-8", "replace")
+    if kind := kind_of_list(beginning):
+        yield from labelled_parts(table, read_text(table, faults) or "", kind, faults)
+        return
+    for number, record in read_records(table, hashlib.sha256(), folder=folder):
+        where = f"{table}:{number}"
+        if isinstance(record, Fault):
+            faults.append(f"{where}: {record.message}")
+        elif not record.get("_skipme"):
+            yield from _said_in_row(record, table, where, faults)
+
+
+def _said_in_row(
+    record: Mapping[str, Any], table: Path, where: str, faults: list[str]
+) -> Iterator[tuple[str, Transcript]]:
+    """What a row says, of each recording that it stands for."""
+    try:
+        published = published_rows(record)
+    except UnusableError as error:
+        faults.append(f"{where}: {error}")
+        return
+    if published is None:
+        refuse_toolkit_record(record, table)
+    for row in [record] if published is None else published:
+        yield from said_in_record(row, where, faults)
+
+
+def _recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
+    """What each name may mean: its path below the folder means one recording, whatever others are
+    called elsewhere.
+    """
+    names: dict[str, list[Path]] = {}
+    exact: dict[str, list[Path]] = {}
+    for path in recordings:
+        inside = path.relative_to(folder)
+        # a list beside the folder names the folder too, and one of a folder in it leaves that out
+        parts = (Path(os.path.abspath(folder)).name, *inside.parts)
+        ends = [Path(*parts[start:]) for start in range(len(parts))]
+        for name in {form.as_posix() for end in ends for form in (end, end.with_suffix(""))}:
+            names.setdefault(name, []).append(path)
+        for name in {inside.as_posix(), inside.with_suffix("").as_posix(), os.path.abspath(path)}:
+            exact.setdefault(name, []).append(path)
+    return names | exact
+
+
+def _root_elsewhere(written: Sequence[str], recordings: Sequence[Path], folder: Path) -> str:
+    """What all names of a list begin with that was written for another place, where what follows is a
+    path below `folder`; empty where there is no such.
+    """
+    inside = {path.relative_to(folder) for path in recordings}
+    paths = {form.as_posix() for path in inside for form in (path, path.with_suffix(""))}
+    levels = zip(*(name.split("/")[:-1] for name in written), strict=False)
+    shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+    roots = (f"{'/'.join(shared[:depth])}/" for depth in range(1, len(shared) + 1))
+    found = (root for root in roots if any(name.removeprefix(root) in paths for name in written))
+    return next(found, "")
+
+
+def _recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) -> list[Path]:
+    plain = re.sub(r"^(?:\./|\*/)", "", name)  # * of HTK is any folder
+    for form in (plain, *(_FEATURES.sub(rf"\1{sound}/", plain) for sound in _OF_SOUND)):
+        if found := names.get(form):
+            return found
+    try:
+        return names.get(str(locate(name, table.parent)), []) if name else []
+    except UnusableError:
+        return []

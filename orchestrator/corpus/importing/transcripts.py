@@ -1,0 +1,302 @@
+"""What is said in the recordings of a folder: a text or label file beside each, or LibriSpeech's
+lists.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from orchestrator.corpus.importing.files_beside import EXPORT, FilesBeside, names_language
+from orchestrator.corpus.importing.no_speech import what_is_no_speech
+from orchestrator.corpus.importing.parallel_texts import doubtful_folder, names_of
+from orchestrator.corpus.importing.readings import without_readings
+from orchestrator.corpus.importing.records_as_transcripts import record_beside
+from orchestrator.corpus.importing.shared_texts import check_shared
+from orchestrator.corpus.importing.transcript_files import (
+    Transcript,
+    labelled_parts,
+    program_output,
+    read_text,
+)
+from orchestrator.corpus.label_files.label_file import (
+    LDC,
+    WITHOUT_SENTENCES,
+    kind_of_labels,
+    kind_of_list,
+    sentence_of_timit,
+)
+from orchestrator.corpus.label_files.times_in_text import (
+    kind_of_json,
+    may_name_speakers,
+    times_or_turns,
+)
+from orchestrator.corpus.label_files.whisper_json import parts_of_whisper
+from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
+from orchestrator.corpus.recordings.headers import read_header
+
+_OF_ALL_MICROPHONES = (
+    "the text is that of all microphones that heard it, and each is taken; one of them:"
+)
+_FIRST_LINE = "the text is the first line, and not those below, which say how it is read"
+_NAMES = "every line of the text begins with what may be who speaks, and it is learnt as words"
+_NAMES_NONE = ", which does not name its recording"
+_LONG = 30.0
+"""Seconds, the longest that Whisper hears at a time; whoever cuts recordings cuts them shorter."""
+
+
+Transcripts = dict[Path, list[Transcript]]
+"""Of each recording, the whole of it or its parts."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found on the way to the transcripts of a folder."""
+
+    faults: list[str] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
+    """Rows of lists whose recording is not there."""
+    silent: dict[str, Path | None] = field(default_factory=dict)
+    """Rows of lists without a text, and their recordings where these are there."""
+    choices: Counter[str] = field(default_factory=Counter)
+    """What was taken where there was a choice, in words, and how often."""
+
+
+def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> Transcripts:
+    """From a file of the recording's name, as `FilesBeside` finds them below `top`, or a row of a
+    `*.trans.txt` of the same folder.
+    """
+    texts: Transcripts = {}
+    chapters: dict[Path, dict[str, Transcript]] = {}
+    beside = FilesBeside(recordings, top)
+    faults = findings.faults
+    for path in recordings:
+        if own := beside.texts(path):
+            if found := _chosen_text(path, own, findings):
+                texts[path] = found
+                others = [*own[1:], *beside.program_output(path)]
+                if others and found[0].span is None:
+                    faults += _why_not_whole(path, found[0], others)
+            continue
+        if found := _written_by_programs(path, beside, findings):
+            texts[path] = found
+            continue
+        if path.parent not in chapters:
+            chapters[path.parent] = _chapter_lines(path.parent, faults)
+        if path.stem in chapters[path.parent]:
+            texts[path] = [chapters[path.parent][path.stem]]
+    check_shared(texts, top, faults, findings.choices)
+    there = {path.with_suffix("") for path in recordings}
+    for folder, rows in chapters.items():
+        absent = (said for name, said in rows.items() if folder / name not in there)
+        findings.unmatched.extend(said.origin for said in absent)
+    return texts
+
+
+def _written_by_programs(path: Path, beside: FilesBeside, findings: Findings) -> list[Transcript]:
+    """The parts that a program wrote of a recording, or its one object of JSON."""
+    places, faults = beside.program_output(path), list[str]()
+    parts = program_output(places, faults)
+    findings.faults.extend(faults)
+    for place in places if not (parts or faults) else ():
+        text = read_text(place, []) if place.suffix == ".json" else None
+        if text and (found := record_beside(text, place, path, findings.faults)) is not None:
+            if not found.by_name:
+                findings.choices[f"the text is that of {_ending_of(place, path)}{_NAMES_NONE}"] += 1
+            return found.said
+    return parts
+
+
+def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Transcript]:
+    """What the first of the texts of a recording says. Which one that is, is said where there are
+    more.
+    """
+    first, *others = own
+    if twin := next((other for other in others if other.name == first.name), None):
+        findings.faults.append(f"{path} has two texts, {first} and {twin}; take one of them away")
+        return []
+    said = _own_transcripts(first, path, findings)
+    if said and others:
+        names = ", ".join(dict.fromkeys(_ending_of(other, path) for other in others))
+        findings.choices[f"the text is {_ending_of(first, path)}, and not {names}"] += 1
+    if said and not first.name.startswith(path.stem):
+        microphone = re.sub(r"\d+$", "1", path.stem.removeprefix(names_of(path)[-1]))
+        findings.choices[f"{_OF_ALL_MICROPHONES} --name '*{microphone}.*'"] += 1
+    if said and names_language(first.name) and first.stem not in (path.stem, path.name):
+        what = f"the text is {_ending_of(first, path)}, in whose language they are taken to be"
+        findings.choices[what] += 1
+    if said and (place := doubtful_folder(first, path)):
+        findings.choices[f"the text is that of its name in the folder {show(place)}"] += 1
+    return said
+
+
+def _ending_of(text: Path, recording: Path) -> str:
+    """`NAME.txt` for a text of a recording."""
+    name = next(name for name in names_of(recording) if text.name.startswith(name))
+    return f"NAME{text.name.removeprefix(name)}"
+
+
+def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list[str]:
+    """A fault where a long recording has its text in one piece, and another file tells its parts:
+    Whisper writes both.
+    """
+    try:
+        seconds = read_header(path, path.name).seconds
+    except UnusableError:
+        return []  # a fault of its own, of whoever makes its line
+    for other in others if seconds > _LONG else ():
+        timed = other.suffix.lower() in (".json", ".tsv", ".trs", ".eaf", ".xml")
+        parts = program_output([other], []) if timed else _own_transcripts(other, path, Findings())
+        if len(parts) > 1:
+            text = Path(said.origin.rpartition(":")[0]).name
+            return [
+                f"{said.origin}: is what is said in {seconds:.0f} s in one piece, and {other.name} beside it tells "
+                f"its {len(parts)} parts with their times; take {text} away, and they are read"
+            ]
+    return []
+
+
+def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Transcript]:
+    faults = findings.faults
+    text = read_text(path, faults)
+    if text is None:
+        return []
+    if (meant := _named_in(text, path)) is not None:
+        if not meant.is_file():
+            faults.append(
+                f"{path}:1: names {show(text.strip())} as the file with its text, which is not there; put it there"
+            )
+            return []
+        return _own_transcripts(meant, recording, findings)
+    if kind := kind_of_labels(text):
+        return _parts_of(recording, labelled_parts(path, text, kind, faults), kind, faults)
+    if path.suffix == ".stm" and kind_of_list(text) == "STM":
+        return _own_parts(path, recording, labelled_parts(path, text, "STM", faults), faults)
+    if why := _why_no_words(path, text):
+        faults.append(f"{path} {why}")
+        return []
+    first = next(
+        (number for number, line in enumerate(text.split("\n"), start=1) if line.strip()), None
+    )
+    if first is None:
+        faults.append(
+            f"{path}:1: the transcript is empty; write what is said, or take the file away to go without"
+        )
+        return []
+    said = sentence_of_timit(text)
+    if said is None and (found := _times_or_turns(text, recording)):
+        faults.append(f"{path}:{found[0]}: {found[1]}")
+        return []
+    if said is None and may_name_speakers(text):
+        findings.choices[_NAMES] += 1
+    said = said or without_readings(text)
+    if len(said.split()) < len(text.split()) and said in text.split("\n"):
+        findings.choices[_FIRST_LINE] += 1
+    return [Transcript(" ".join(said.split()), f"{path}:{first}")]
+
+
+def _parts_of(
+    recording: Path, parts: Sequence[tuple[str, Transcript]], kind: str, faults: list[str]
+) -> list[Transcript]:
+    """The parts that labels tell of a recording; those of LDC name the sides of a call."""
+    for _, said in parts if kind == LDC else ():
+        try:
+            refuse_one_of_several(
+                {"side": said.speaker}, recording, f"audio file {show(str(recording))}"
+            )
+        except UnusableError as error:
+            faults.append(f"{said.origin}: {error}")
+            return []
+    if kind == LDC:  # everybody's A is another person
+        return [_with_call(said, recording) for _, said in parts]
+    return [said for _, said in parts]
+
+
+def _with_call(said: Transcript, recording: Path) -> Transcript:
+    """A part whose speaker, where that is the side of a call, has the name of the call too."""
+    return (
+        replace(said, speaker=f"{recording.stem}-{said.speaker}")
+        if len(said.speaker) == 1
+        else said
+    )
+
+
+def _own_parts(
+    path: Path, recording: Path, parts: Sequence[tuple[str, Transcript]], faults: list[str]
+) -> list[Transcript]:
+    """The parts of an STM that are of the recording that it lies beside."""
+    own = [said for name, said in parts if name == recording.stem]
+    if parts and not own:
+        faults.append(
+            f"{path} is STM of other recordings, such as {show(parts[0][0])}; name it: --transcripts FILE"
+        )
+    return own
+
+
+def _times_or_turns(text: str, recording: Path) -> tuple[int, str] | None:
+    """As `times_or_turns`; the header of the recording is read where its length may matter."""
+    if (found := times_or_turns(text)) is None:
+        return None
+    try:
+        return times_or_turns(text, read_header(recording, recording.name).seconds)
+    except UnusableError:
+        return found
+
+
+def _named_in(text: str, path: Path) -> Path | None:
+    """The file that a file holds the path of in the place of a text: one of the same name elsewhere, as
+    a link becomes where a copy could not keep it.
+    """
+    written = text.strip()
+    is_path = "\n" not in written and written.endswith(f"/{path.name}")
+    return Path(os.path.normpath(path.parent / written)) if is_path else None
+
+
+def _why_no_words(path: Path, text: str) -> str:
+    """Why a file under a recording's name is no text of what is said; empty where it may be one."""
+    start = text.lstrip()[:200].lower()
+    if path.suffix.lower() in (".srt", ".vtt", ".textgrid") and start:
+        return "has no line of times, such as 00:00:01,000 --> 00:00:02,500; save it again"
+    if "\0" in text:
+        return "is a binary file; write what is said as text"
+    what = next((name for begin, name in _NOT_WORDS.items() if start.startswith(begin)), "")
+    if what := what or what_is_no_speech(text):
+        return f"is {what}; write what is said as plain text"
+    if start.startswith(_CHAT):
+        return f"is CHAT; {EXPORT}"
+    if kind := kind_of_json(text):
+        try:
+            timed = bool(parts_of_whisper(text))
+        except UnusableError as error:
+            return str(error)
+        if timed:
+            return f"is JSON with times; rename it to {path.stem}.json, and its parts are read"
+        return f"is {kind}; write what is said as plain text, or {EXPORT}"
+    kind = kind_of_list(text)
+    if kind == "RTTM" or (kind == "CTM" and "\n" in text.strip()):
+        return f"is {kind}, {WITHOUT_SENTENCES[kind]}; write what is said as plain text"
+    return ""
+
+
+_NOT_WORDS = {"{\\rtf": "RTF", "<!doctype html": "HTML", "<html": "HTML", "<?xml": "XML"}
+"""By what a file begins that holds no plain text."""
+_CHAT = ("@utf8", "@begin")
+
+
+def _chapter_lines(folder: Path, faults: list[str]) -> dict[str, Transcript]:
+    """LibriSpeech: `84-121123-0000 GO DO YOU HEAR`, one line a recording."""
+    rows: dict[str, Transcript] = {}
+    for path in sorted(folder.glob("*.trans.txt")):
+        for number, line in enumerate((read_text(path, faults) or "").split("\n"), start=1):
+            name, text = [*line.split(maxsplit=1), "", ""][:2]
+            said = Transcript(text.strip(), f"{path}:{number}")
+            if said.text and rows.setdefault(name, said) is not said:
+                faults.append(
+                    f"{said.origin}: {show(name)} has a transcript already, {rows[name].origin}"
+                )
+    return rows

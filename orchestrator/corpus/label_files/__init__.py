@@ -1,0 +1,1 @@
+"""Files that say what is said when in a recording. Pure."""

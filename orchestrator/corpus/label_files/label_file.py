@@ -1,0 +1,262 @@
+"""Files that say what is said when in a recording: SubRip, WebVTT, Praat's TextGrid, Audacity's
+labels, transcripts of LDC, and STM, which names its recordings. Pure.
+
+Sources: https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM, NIST's sclite:
+https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+
+from orchestrator.corpus.label_files.segments import Segment, seconds
+from orchestrator.corpus.label_files.subtitles import LIKE_CUE, read_subtitles
+from orchestrator.corpus.label_files.textgrid import read_textgrid
+from orchestrator.corpus.label_files.word_level import refuse_words
+from orchestrator.corpus.manifest_errors import UnusableError, show
+
+_LYRICS = re.compile(r"\[\d+:\d\d(?:\.\d+)?\].*|\[[a-z]+:.*\]")
+_SURELY_LYRICS = re.compile(r"\[\d+:\d\d\.|\[[a-z]+:")
+"""What no text has: `[10:30] bring lunch` is said."""
+_NUMBER = r"\d+(?:[.,]\d+)?"
+_EXACT = r"\d+[.,]\d+"
+_AUDACITY = re.compile(rf"({_NUMBER})\t({_NUMBER})(?:\t(.*))?")
+_LONG = 100.0
+"""Seconds; a part that lasts as long in whole numbers is more likely to be told in milliseconds."""
+_STM = re.compile(
+    rf"(?P<recording>\S+)\s+(?P<channel>\S+)\s+(?P<speaker>\S+)\s+(?P<begin>{_NUMBER})\s+(?P<end>{_NUMBER})"
+    r"(?:\s+(?P<label><[^>\s]*>))?(?:\s+(?P<text>\S.*))?"
+)
+_LDC = re.compile(
+    rf"({_EXACT})\s+({_EXACT})(?:\s+(?:(?P<speaker>[^\W\d_][\w .#'-]{{0,30}}):(?P<tab> *\t)?)?\s*(?P<text>.*))?"
+)
+"""`1.25 2.40 A: hello` of Fisher, with tabs between in the Santa Barbara Corpus."""
+_CTM = re.compile(rf"\S+\s+\S+\s+{_EXACT}\s+{_EXACT}\s+\S+(\s+{_NUMBER})?")
+_RTTM = re.compile(rf"(?:SPEAKER|SPKR-INFO|LEXEME)\s+\S+\s+\S+\s+(?:<NA>|{_NUMBER})\s.*")
+_COUNTED = re.compile(r"(\d+)\s+(\d+)\s+\S+")
+"""HTK and TIMIT: times in units of their own, and a word or a sound."""
+_TIMIT = re.compile(r"0 (?:[89]\d{3}|\d{5,}) (?P<text>\D.*)", re.DOTALL)
+"""First sample, last sample and the sentence, which lasts half a second or more; `0 2000 euros` is said."""
+_UNSPOKEN = ("ignore_time_segment_in_scoring", "inter_segment_gap")
+"""What stands in an STM where nothing is to be scored."""
+_WHISPER = "a table of Whisper"
+_WHISPER_FIRST = "start\tend\ttext"
+_WHISPER_ROW = re.compile(r"(\d+)\t(\d+)\t(.*)")
+_HTK = "HTK or TIMIT labels"
+_XLABEL = "labels of xwaves"
+_XLABEL_ROW = re.compile(r"\s*(\d+\.\d+)\s+\d+\s+\S+")
+"""`0.0800 125 pau` of Festival and CMU ARCTIC, below a line of `#`: an end, a colour and a sound."""
+LDC = "a transcript of LDC"
+_LOOKED_AT = 5
+"""Lines by which a list is known."""
+
+
+def kind_of_labels(text: str) -> str:
+    """What the labels of one recording are called that begin with `text`; empty for another
+    text.
+    """
+    if text.startswith("WEBVTT"):
+        return "WebVTT"
+    if any(map(LIKE_CUE.fullmatch, text.splitlines())):
+        return "SubRip"
+    if "ooTextFile" in text[:200] and '"TextGrid"' in text[:200]:
+        return "Praat TextGrid"
+    if text.startswith(_WHISPER_FIRST):
+        return _WHISPER
+    lines = _first_lines(text)
+    if all(map(_LYRICS.fullmatch, lines)) and any(map(_SURELY_LYRICS.match, lines)):
+        return "LRC"
+    if _is_label_track(lines):
+        return "Audacity labels"
+    if _is_ldc(lines):
+        return LDC
+    ends = [found[1] for line in lines if (found := _XLABEL_ROW.fullmatch(line))]
+    if len(ends) > 1 and text.lstrip().startswith(("#\n", "#\r\n", "separator ;")):
+        return _XLABEL
+    counted = [found for line in lines if (found := _COUNTED.fullmatch(line.strip()))]
+    joined = all(one[2] == next_one[1] for one, next_one in pairwise(counted))
+    return _HTK if len(counted) == len(lines) > 1 and joined else ""
+
+
+def _is_ldc(lines: list[str]) -> bool:
+    """Two rows of a speaker, whatever a third one is, or one among rows alone."""
+    rows = [row for line in lines if (row := _LDC.fullmatch(line.strip()))]
+    rows = [row for row in rows if seconds(row[1]) < seconds(row[2])]
+    named = sum(row["speaker"] is not None for row in rows)
+    return named > 1 or (named == 1 and len(rows) == len(lines))
+
+
+def _is_label_track(lines: list[str]) -> bool:
+    """Rows of begin, end and text; whole numbers are times where words stand behind them."""
+    rows = [row for line in lines if (row := _AUDACITY.fullmatch(line))]
+    if not rows or len(rows) < len(lines):
+        return False
+    if all(re.fullmatch(_EXACT, row[1]) for row in rows):
+        return True
+    has_words = any(re.search(r"[^\W\d_]", row[3] or "") for row in rows)
+    return has_words and all(
+        seconds(row[1]) <= seconds(row[2]) and "\t" not in (row[3] or "") for row in rows
+    )
+
+
+def kind_of_list(text: str) -> str:
+    """What a list of several recordings' parts is called that begins with `text`; empty for another
+    list.
+    """
+    lines = [line.strip() for line in _first_lines(text)]
+    if not lines:
+        return ""
+    if all(map(_RTTM.fullmatch, lines)):
+        return "RTTM"
+    if all(map(_CTM.fullmatch, lines)):
+        return "CTM"
+    rows = [row for line in lines if (row := _STM.fullmatch(line))]
+    spans = len(rows) == len(lines) and all(map(_is_span, rows))
+    return "STM" if spans and any(map(_is_surely_stm, rows)) else ""
+
+
+def _first_lines(text: str) -> list[str]:
+    lines = [line.strip("\r\n") for line in text.split("\n")]
+    # comments of an STM and of LDC, and the frequencies of a selection in Audacity
+    lines = [line for line in lines if line.strip() and not line.startswith((";;", "# ", "\\"))]
+    return lines[:_LOOKED_AT]
+
+
+def _is_span(row: re.Match[str]) -> bool:
+    return seconds(row["begin"]) <= seconds(row["end"])
+
+
+def _is_surely_stm(row: re.Match[str]) -> bool:
+    """Times, and no two numbers of a text; or a label, which no text has."""
+    return re.search("[.,]", row["begin"] + row["end"]) is not None or row["label"] is not None
+
+
+def has_sentences(text: str) -> bool:
+    """Whether a text that begins so is none of labels of words or sounds alone."""
+    return kind_of_labels(text) not in WITHOUT_SENTENCES
+
+
+def sentence_of_timit(text: str) -> str | None:
+    """The sentence of a `.TXT` of TIMIT; None for another text."""
+    found = _TIMIT.fullmatch(text.strip())
+    return found["text"] if found else None
+
+
+def segments_of(text: str, kind: str) -> list[Segment]:
+    """Every part with a text, in the file's order. Raises UnusableError where it cannot be read, or
+    its kind says no sentences.
+    """
+    if why := WITHOUT_SENTENCES.get(kind):
+        raise UnusableError(f"is {kind}, {why}; write what is said as text")
+    found = [
+        segment
+        for segment in _READERS[kind](text.replace("\r\n", "\n").replace("\r", "\n"))
+        if segment.text and segment.text not in _UNSPOKEN
+    ]
+    if not found:
+        raise UnusableError(f"is {kind} in which nothing is said; write what is said, or delete it")
+    refuse_words(found, kind)
+    return found
+
+
+def _rows(text: str, comment: str) -> Iterator[tuple[int, str]]:
+    """The lines that hold something, with their numbers, but for those that begin as comments do."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip() and not line.startswith(comment):
+            yield number, line
+
+
+def _audacity(text: str) -> Iterator[Segment]:
+    for number, line in _rows(text, "\\"):  # the frequencies of a selection
+        row = _AUDACITY.fullmatch(line)
+        if row is None:
+            raise UnusableError(
+                f"is Audacity labels, and line {number} is none: {show(line[:60])}; "
+                "export the labels again"
+            )
+        begin, end = seconds(row[1]), seconds(row[2])
+        if f"{row[1]}{row[2]}".isdigit() and end - begin >= _LONG:
+            raise UnusableError(
+                f"is Audacity labels, and line {number} would last {end - begin:g} s, from {row[1]} to {row[2]}; "
+                f"write milliseconds as seconds, {begin / 1000:.3f}, and seconds with a point, {begin:.1f}"
+            )
+        yield Segment(number, begin, end, (row[3] or "").strip())
+
+
+def _whisper_table(text: str) -> Iterator[Segment]:
+    """Milliseconds of begin and end, and the text."""
+    for number, line in enumerate(text.split("\n")[1:], start=2):
+        row = _WHISPER_ROW.fullmatch(line)
+        if row is not None:
+            yield Segment(number, int(row[1]) / 1000, int(row[2]) / 1000, row[3].strip())
+        elif line.strip():
+            raise UnusableError(
+                f"is {_WHISPER}, and line {number} is none of its rows: {show(line[:60])}; write it again"
+            )
+
+
+def _ldc(text: str) -> Iterator[Segment]:
+    """A row without a speaker goes on with what the one before says where tabs stand between them;
+    elsewhere a name before a colon may be said.
+    """
+    nobody, named = 0, 0
+    for number, line in _rows(text, "#"):
+        row = _LDC.fullmatch(line.strip())
+        if row is None:
+            raise UnusableError(
+                f"is {LDC}, and line {number} is none of its rows: {show(line[:60])}; a row has begin, end, speaker "
+                "with a colon, and text"
+            )
+        nobody = nobody or (number if row["text"] and row["speaker"] is None else 0)
+        named = named or (number if row["speaker"] and not row["tab"] else 0)
+        if nobody and named:
+            raise UnusableError(
+                f"is {LDC}, and line {named} begins with a name, which may be said, for line {nobody} has none; write "
+                "a speaker with a colon in every row, or put tabs between begin, end and text alone"
+            )
+        begin, end = seconds(row[1]), seconds(row[2])
+        yield Segment(number, begin, end, row["text"] or "", speaker=row["speaker"] or "")
+
+
+def _stm(text: str) -> Iterator[Segment]:
+    channels: dict[str, str] = {}
+    for number, line in _rows(text, ";;"):
+        row = _STM.fullmatch(line.strip())
+        if row is None:
+            raise UnusableError(
+                f"is STM, and line {number} is none: {show(line[:60])}; a line has recording, "
+                "channel, speaker, begin, end and text"
+            )
+        first = channels.setdefault(row["recording"], row["channel"])
+        if first != row["channel"]:
+            raise UnusableError(
+                f"is STM, and line {number} is of channel {show(row['channel'])} of {show(row['recording'])}, whose "
+                f"lines before are of {show(first)}; save each channel as a mono recording of its own name, or "
+                f"where the recording is one mix of all, write {first} as channel in every line"
+            )
+        begin, end = seconds(row["begin"]), seconds(row["end"])
+        yield Segment(
+            number, begin, end, (row["text"] or "").strip(), row["recording"], row["speaker"]
+        )
+
+
+WITHOUT_SENTENCES = {
+    "LRC": "which says when a line begins and not when it ends",
+    "CTM": "which has words with their times, and nothing says where a sentence ends",
+    "RTTM": "which says who speaks when, and no words",
+    **dict.fromkeys(
+        (_HTK, _XLABEL),
+        "which has words or sounds with their times, and nothing says where a sentence ends",
+    ),
+}
+_READERS: dict[str, Callable[[str], Iterable[Segment]]] = {
+    "SubRip": read_subtitles,
+    "WebVTT": read_subtitles,
+    "Audacity labels": _audacity,
+    _WHISPER: _whisper_table,
+    "STM": _stm,
+    LDC: _ldc,
+    "Praat TextGrid": read_textgrid,
+}

@@ -1,0 +1,126 @@
+"""Who speaks in a cue of subtitles, where its words begin with that: `SPEAKER_01:`, `>> ANNA:`, `MAN:`, or
+a dash for another one. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from orchestrator.corpus.label_files.segments import NAME, Segment
+
+_PROGRAM = re.compile(
+    r"(?:(?:>>+ ?)?\[?(?P<program>(?:SPEAKER|Speaker|speaker)[ _]?\d+)\]?|"
+    rf">>+ ?(?P<name>{NAME})): ?(?P<said>\S.*)"
+)
+_PERSON = re.compile(rf"(?:>>+ ?)?(?P<name>{NAME})(?: ?\([^()]*\))?:(?: ?(?P<said>\S.*)|)")
+_DASH = re.compile(r"[-–—]+ ?(?=[^\W\d_]|[\[(¿¡\"'>])")
+_READ_ALOUD = frozenset(
+    (
+        "warning danger caution attention important notice note remember tip hint example question answer "
+        "step part chapter section verse lesson exercise ingredients update breaking summary conclusion result "
+        "finally also however because option definition monday tuesday wednesday thursday "
+        "friday saturday sunday today tomorrow achtung warnung hinweis wichtig frage antwort beispiel montag "
+        "dienstag mittwoch donnerstag freitag samstag sonntag heute morgen remarque exemple réponse étape "
+        "advertencia atención nota importante pregunta respuesta ejemplo paso attenzione domanda risposta esempio "
+        "atenção aviso pergunta resposta waarschuwing vraag antwoord внимание вопрос ответ пример"
+    ).split()
+)
+"""Words that begin what is said before a colon, and no name of a person: `Step two: add the eggs`."""
+_ALONE = frozenset(("first", "second", "third", "let op"))
+"""As these where nothing follows; FIRST MAN is somebody."""
+_NEARLY_ALL = 0.9
+_OFTEN = 3
+"""Lines that begin with a name before it is taken for a speaker."""
+
+_Find = Callable[[str], tuple[str, str] | None]
+"""The speaker that a line begins with, and the rest of it."""
+
+
+def with_speakers(cues: Sequence[Segment]) -> list[Segment]:
+    """Cues whose texts have several lines, with their texts in one and their speakers apart.
+
+    A name is a speaker where nearly every cue begins with one as programs write it, where three begin
+    with one in capitals and go on with other letters and some return, where nearly every cue begins
+    with a name and some return, or where half begin with names that return so often. Elsewhere it may
+    be said, and stays; so it does where the cues tell their speakers by themselves, as `<v Anna>` does.
+    """
+    lines = [cue.text.split("\n") for cue in cues]
+    plain = [[_DASH.sub("", row, count=1) for row in rows] for rows in lines]
+    plain = [
+        rows if _DASH.match(said[0]) else said for said, rows in zip(lines, plain, strict=True)
+    ]
+    told = any(cue.speaker for cue in cues)
+    find = _nobody if told else _how_to_find([rows for rows in plain if rows[0]])
+    return [
+        _told(cue, said, rows, find) for cue, said, rows in zip(cues, lines, plain, strict=True)
+    ]
+
+
+def begins_with_name(text: str) -> bool:
+    """Whether a text begins with a name in capitals, as captions name who speaks."""
+    return _in_capitals(text) is not None
+
+
+def _told(cue: Segment, lines: Sequence[str], rows: Sequence[str], find: _Find) -> Segment:
+    """A cue of `lines`, which are `rows` without their dashes."""
+    found = [find(row) for row in rows]
+    names = {each[0] for each in found if each}
+    dashes = sum(line != row for line, row in zip(lines, rows, strict=True))
+    speaker = names.pop() if len(names) == 1 and found[0] and dashes < 2 else ""
+    said = [each[1] if each else row for each, row in zip(found, rows, strict=True)]
+    first = next((each[0] for each in found if each), "")
+    return replace(
+        cue,
+        text=" ".join(filter(None, said)),
+        speaker=cue.speaker or speaker,
+        before=f"{first}:" if first else "-" * bool(dashes),
+    )
+
+
+def _how_to_find(cues: Sequence[Sequence[str]]) -> _Find:
+    """How the cues, of lines each, name their speakers."""
+    if sum(_by_program(rows[0]) is not None for rows in cues) >= _NEARLY_ALL * max(len(cues), 1):
+        return _by_program
+    capitals = [named[0] for rows in cues for row in rows if (named := _in_capitals(row))]
+    if len(set(capitals)) < len(capitals) >= _OFTEN:
+        return _in_capitals
+    begun = [named[0] for rows in cues if (named := _capitalised(rows[0]))]
+    if len(set(begun)) < len(begun) >= max(_OFTEN, _NEARLY_ALL * len(cues)):
+        return _capitalised
+    often = {name for name, count in Counter(begun).items() if count >= _OFTEN}
+    if often and 2 * sum(name in often for name in begun) >= len(cues):
+        return lambda row: named if (named := _capitalised(row)) and named[0] in often else None
+    return _nobody
+
+
+def _nobody(_: str) -> None:
+    return None
+
+
+def _by_program(row: str) -> tuple[str, str] | None:
+    found = _PROGRAM.fullmatch(row)
+    return (found["program"] or found["name"], found["said"]) if found else None
+
+
+def _person(row: str) -> tuple[str, str] | None:
+    found = _PERSON.fullmatch(row)
+    if found is None or _is_read_aloud(found["name"].casefold()):
+        return None
+    return found["name"], found["said"] or ""
+
+
+def _is_read_aloud(name: str) -> bool:
+    return name in _ALONE or name.split()[0] in _READ_ALOUD
+
+
+def _capitalised(row: str) -> tuple[str, str] | None:
+    found = _person(row)
+    return found if found and all(word[0].isupper() for word in found[0].split()) else None
+
+
+def _in_capitals(row: str) -> tuple[str, str] | None:
+    found = _person(row)
+    return found if found and found[0].isupper() and not found[1].isupper() else None

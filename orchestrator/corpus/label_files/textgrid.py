@@ -1,0 +1,95 @@
+"""Praat's TextGrid. Pure.
+
+Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from orchestrator.corpus.label_files.segments import Segment
+from orchestrator.corpus.label_files.word_level import are_joined_words
+from orchestrator.corpus.manifest_errors import UnusableError, show
+
+_ITEM = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s=])(<exists>|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![^\s])')
+
+_ALIGNED = re.compile(r"\b(word|phone|phoneme|phon)s?$", re.IGNORECASE)
+"""Tiers of the Montreal Forced Aligner, WebMAUS and their kin: `words`, `anna - phones`."""
+
+
+def read_textgrid(text: str) -> Iterator[Segment]:
+    """The intervals of the one tier that has texts: of both the long and the short form, whose
+    values stand in the same order.
+    """
+    items = _GridItems(text)
+    items.skip(5)  # both headings, both times, <exists>; the number of tiers follows
+    tiers: list[tuple[str, list[Segment]]] = []
+    for _ in range(items.count()):
+        kind, name = items.text(), items.text()
+        items.skip(2)
+        intervals = [items.interval(kind) for _ in range(items.count())]
+        if kind == "IntervalTier" and any(segment.text for segment in intervals):
+            tiers.append((name, [segment for segment in intervals if segment.text]))
+    names = ", ".join(show(name) for name, _ in tiers)
+    if tiers and all(_is_of_words(name, parts) for name, parts in tiers):
+        raise UnusableError(
+            f"is Praat TextGrid with words or sounds alone, {names}, and nothing says where a sentence ends; "
+            "save a tier of sentences, or write what is said as text"
+        )
+    if len(tiers) > 1:
+        raise UnusableError(
+            f"is Praat TextGrid with several tiers, {names}; save the one with the sentences alone"
+        )
+    yield from tiers[0][1] if tiers else ()
+
+
+def _is_of_words(name: str, parts: list[Segment]) -> bool:
+    """Whether a tier is what an aligner calls words or phones, and not words that were recorded one
+    by one.
+    """
+    found = _ALIGNED.search(name)
+    if found is None:
+        return False
+    of_sounds = found[1].lower() != "word" and all(len(part.text.split()) == 1 for part in parts)
+    return of_sounds or are_joined_words(parts, least=2)
+
+
+class _GridItems:
+    """The values of a TextGrid one after another."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._found = _ITEM.finditer(text)
+
+    def skip(self, count: int) -> None:
+        for _ in range(count):
+            self._next()
+
+    def text(self) -> str:
+        return (self._next()[1] or "").replace('""', '"')
+
+    def count(self) -> int:
+        return int(self._number(self._next()))
+
+    def interval(self, kind: str) -> Segment:
+        """Or a point, whose end is its time."""
+        begin = self._next()
+        end = begin if kind == "TextTier" else self._next()
+        line = self._text.count("\n", 0, begin.start()) + 1
+        return Segment(line, self._number(begin), self._number(end), " ".join(self.text().split()))
+
+    def _number(self, found: re.Match[str]) -> float:
+        try:
+            return float(found[2])
+        except (TypeError, ValueError) as error:
+            line = self._text.count("\n", 0, found.start()) + 1
+            raise UnusableError(
+                f"is Praat TextGrid, and line {line} has no number where one stands; save it again"
+            ) from error
+
+    def _next(self) -> re.Match[str]:
+        found = next(self._found, None)
+        if found is None:
+            raise UnusableError("is Praat TextGrid that ends early; save it again")
+        return found

@@ -1,0 +1,229 @@
+"""Times and names of speakers among the words of a `.txt`, as dictation services, players and
+annotation programs print them: read as one text they would be learnt as if they were said. Pure.
+
+A time of day is said too, so one clock alone is no reason: it must be one that no day has, such as
+00:00:03, or stand at the head of several lines, later in each.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, zip_longest
+
+from orchestrator.corpus.label_files.segments import NAME, seconds
+from orchestrator.corpus.manifest_errors import show
+
+_CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d\d(?:[.,]\d+)?"
+_NUMBER = re.compile(rf"\d+(?:[.,]\d+)?|{_CLOCK}")
+_TIMED = re.compile(
+    rf"(?:(?P<name>{NAME}) ?)?[\[(]\s*(?P<inside>{_CLOCK})(?P<span>\s*(?:-+>?|–|—|to)\s*{_CLOCK})?\s*[\])]"
+    rf"(?P<colon>:?)\s*(?P<said>.*)|(?P<bare>{_CLOCK})(?:\s*-+\s*{_CLOCK})?(?:$|[\s:-]+(?P<words>.*))"
+)
+"""`[00:00:00.000 - 00:00:02.500] Anna: hello`, `Anna (00:03): hello`, `0:00 hello` or the clock alone."""
+_SECONDS = r"\d+(?:[.,]\d+)?"
+_PRINTED = re.compile(
+    rf"\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*-\s*\d+\.\d+)\s*\].*"
+)
+"""`[0.00s -> 2.50s] hello`, as faster-whisper is printed, and `[6.29-8.24]: hello` of IEMOCAP."""
+_SPAN_ALONE = re.compile(rf"(?P<clock>{_CLOCK})\s*(?:,|-+|–)\s*{_CLOCK}")
+"""`0:00:00.500,0:00:02.310` of SBV, above what is said."""
+_WITHIN = re.compile(rf"\[({_CLOCK})\]")
+_SPACED_ROW = re.compile(r"(\d+[.,]\d+)[\s,;]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+")
+"""`0.0 2.5 hello`; more than one, for people say such numbers too."""
+_HEADING = re.compile(
+    rf"(?P<name>{NAME})(?P<gap>\s{{2,}}|\t|\s*[\[(]| )(?P<clock>{_CLOCK})[\])]?:?"
+)
+"""`Speaker 1  0:00`, above what is said."""
+_MACHINE = re.compile(r"(?:speaker|spk)[ _-]?\d+", re.IGNORECASE)
+_MACHINE_TURN = re.compile(rf"\[{_MACHINE.pattern}\]:?\s+\S.*|{_MACHINE.pattern}:?", re.IGNORECASE)
+_TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME})\]?:\s+\S.*")
+_ENDS = (".", "!", "?", "…", ":", "。", "！", "？")
+_MANY_TURNS = 4
+"""Lines that each begin with a name, some name twice, before they are taken for a conversation."""
+_LOOKED_AT = 5
+
+_NEXT = "export it as SubRip, WebVTT or Praat TextGrid"
+
+
+@dataclass(frozen=True)
+class _Line:
+    number: int
+    text: str
+    opens: bool
+    """A blank line, or nothing, stands before it."""
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A line that a time stands at the head of."""
+
+    line: _Line
+    seconds: float
+    sure: bool
+    """It is no time of day."""
+
+
+def times_or_turns(text: str, length: float = math.inf) -> tuple[int, str] | None:
+    """The line where a text proves to be more than what is said in a recording of `length` seconds,
+    and why, with what to do; None for what people say.
+    """
+    lines = list(_filled_lines(text))
+    if line := _first_row(lines):
+        return line.number, (
+            f"is a row of a table with times, {show(line.text[:60])}; {_NEXT}, or write rows of begin, end and "
+            "text in seconds with tabs between them"
+        )
+    if mark := _first_mark(lines, length):
+        return mark.number, (
+            f"has a time beside what is said, {show(mark.text[:60])}, which would be learnt as words; {_NEXT}, or "
+            "write what is said alone, and a time that is said within its line"
+        )
+    if line := _first_turn(lines):
+        return line.number, (
+            f"begins with a speaker, {show(line.text[:60])}, who would be learnt as words; {_NEXT}, or write what "
+            "is said alone"
+        )
+    return None
+
+
+def may_name_speakers(text: str) -> bool:
+    """Whether every line of several begins with a name, where these may be said."""
+    lines = list(_filled_lines(text))
+    return len(lines) > 1 and all(_TURN.fullmatch(line.text) for line in lines)
+
+
+def kind_of_json(text: str) -> str:
+    """What a text is that holds an object of JSON; `[laughs]` and `{noise}` are none."""
+    start = text.lstrip("\ufeff").strip()
+    if not start.startswith(("{", "[")):
+        return ""
+    for kind, part in (("JSON", start), ("JSON lines", start.splitlines()[0])):
+        try:
+            value = json.loads(part)
+        except (ValueError, RecursionError):
+            continue
+        first = value[0] if isinstance(value, list) and value else value
+        return kind if isinstance(first, dict) else ""
+    return ""
+
+
+def _filled_lines(text: str) -> Iterator[_Line]:
+    opens = True
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if said := line.strip():
+            yield _Line(number, said, opens)
+        opens = not said
+
+
+def _first_mark(lines: Sequence[_Line], length: float) -> _Line | None:
+    """The first line that a time stands at the head of, where that is no time of day. Those of several
+    lines are of the recording, and no verses of the Bible, where it is so long.
+    """
+    if printed := _first_printed(lines):
+        return printed
+    for marks in (_leading_times(lines), _headings(lines)):
+        sure = next((mark.line for mark in marks if mark.sure), None)
+        if sure is not None:
+            return sure
+        later = all(first.seconds <= second.seconds for first, second in pairwise(marks))
+        within = all(mark.seconds <= length for mark in marks)
+        if len(marks) > 1 and later and within and 3 * len(marks) >= len(lines):
+            return marks[0].line
+    return None
+
+
+def _first_printed(lines: Sequence[_Line]) -> _Line | None:
+    """The first line with times as programs alone write them."""
+    for line, following in zip_longest(lines, lines[1:]):
+        alone = _SPAN_ALONE.fullmatch(line.text)
+        starts = alone is not None and re.match(r"0+:|.*\.", alone["clock"]) is not None
+        if _PRINTED.fullmatch(line.text) or (starts and following is not None):
+            return line
+        within = [seconds(clock) for clock in _WITHIN.findall(line.text)]
+        if len(within) > 1 and all(first <= second for first, second in pairwise(within)):
+            return line
+    return None
+
+
+def _leading_times(lines: Sequence[_Line]) -> list[_Mark]:
+    """Lines that begin with a time, with words behind it or in the next line."""
+    marks: list[_Mark] = []
+    wrapped = False
+    for place, line in enumerate(lines):
+        found = _TIMED.fullmatch(line.text)
+        # of lines that go on, one may begin with a time that is said
+        goes_on = place > 0 and not line.opens and not lines[place - 1].text.endswith(_ENDS)
+        wrapped = bool(found and found["words"]) and goes_on and (wrapped or not marks)
+        if found is None or wrapped:
+            continue
+        said = found["said"] or found["words"]
+        if not said and (place + 1 == len(lines) or _NUMBER.fullmatch(lines[place + 1].text)):
+            continue  # a time that is said
+        clock = found["inside"] or found["bare"]
+        midnight = re.match("0+:", clock) is not None
+        sure = midnight and clock.count(":") == 2
+        if found["inside"]:
+            named = found["name"] is not None and not found["colon"]
+            sure = (sure or midnight or found["span"] is not None) and not named
+        elif not said and place == 0:
+            sure = sure or re.fullmatch("[0:]+", clock) is not None
+        marks.append(_Mark(line, seconds(clock), sure))
+    return marks
+
+
+def _headings(lines: Sequence[_Line]) -> list[_Mark]:
+    """Lines of a name and a time above what is said, as many as there are paragraphs, or set apart
+    from a sentence that ends with a time by a wide gap, brackets or a number as name.
+    """
+    marks = []
+    for line, following in pairwise(lines):
+        found, after = _HEADING.fullmatch(line.text), _HEADING.fullmatch(following.text)
+        if found is None or after is not None:
+            continue
+        machine = _MACHINE.fullmatch(found["name"]) is not None
+        if not (machine or found["gap"] != " " or line.opens):
+            continue
+        apart = found["gap"] != " " and found["clock"].startswith("0")
+        marks.append(_Mark(line, seconds(found["clock"]), machine or (apart and line is lines[0])))
+    paragraphs = sum(line.opens for line in lines)
+    opening = sum(mark.line.opens for mark in marks)
+    return marks if any(mark.sure for mark in marks) or opening == paragraphs else []
+
+
+def _first_row(lines: Sequence[_Line]) -> _Line | None:
+    """The first line of a table in which two cells or more of every row are times, but for a first
+    row that names its columns.
+    """
+    rows = list(lines[:_LOOKED_AT])
+    spaced = [_SPACED_ROW.fullmatch(row.text) for row in rows]
+    if len(rows) > 1 and all(row and seconds(row[1]) < seconds(row[2]) for row in spaced):
+        return rows[0]
+    if len(rows) > 1 and rows[0].text.count("\t") > 1 and not _times_between_tabs(rows[0]):
+        rows = rows[1:]
+    named = all(re.search(r"[^\W\d_]", row.text) for row in rows)
+    return rows[0] if rows and named and all(_times_between_tabs(row) > 1 for row in rows) else None
+
+
+def _times_between_tabs(line: _Line) -> int:
+    return sum(_NUMBER.fullmatch(cell.strip()) is not None for cell in line.text.split("\t"))
+
+
+def _first_turn(lines: Sequence[_Line]) -> _Line | None:
+    """The first line, where a program's name for a speaker begins it, or a name begins each."""
+    turns = [_TURN.fullmatch(line.text) for line in lines]
+    names = [turn["name"] for turn in turns if turn]
+    if turns and turns[0] and _MACHINE.fullmatch(turns[0]["name"]):
+        return lines[0]
+    if (
+        lines
+        and _MACHINE_TURN.fullmatch(lines[0].text)
+        and (len(lines) > 1 or "[" in lines[0].text)
+    ):
+        return lines[0]
+    every = len(names) == len(lines) >= _MANY_TURNS and 2 * len(set(names)) <= len(names)
+    return lines[0] if every else None

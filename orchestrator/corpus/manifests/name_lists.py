@@ -1,0 +1,123 @@
+"""Lists that say of each recording, by its name, what is said in it, one a line.
+
+    name: text         name:text    as JSUT has them
+    name text
+    ( name "text" )    as Festival and CMU ARCTIC have them
+    text (name)        as CMU Sphinx and NIST's sclite have them
+
+Lines that begin with `; ` or `# ` are comments.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from orchestrator.corpus.manifest_errors import Fault, show
+from orchestrator.corpus.manifests.lines import Lines, Record, decoded_line
+from orchestrator.corpus.manifests.not_a_manifest import is_kaldi_row, kaldi_error
+from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, is_there
+
+_NAMED = re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*:[ \t]+(?P<text>\S.*)")
+_CLOSE = re.compile(r"(?P<name>[^:\s]+):(?P<text>\S.*)")
+_SPACED = re.compile(r"(?P<name>\S+)[ \t]+(?P<text>\S.*)")
+_FESTIVAL = re.compile(r'\(\s*(?P<name>\S+)\s+"(?P<text>.*)"\s*\)')
+_BEHIND = re.compile(r"(?:<s>\s*)?(?P<text>\S.*?)\s*(?:</s>)?\s*\((?P<name>[^\s()]+)\)")
+_FORMS = {
+    _NAMED: "name: text",
+    _CLOSE: "name:text",
+    _SPACED: "name text",
+    _FESTIVAL: '( name "text" )',
+    _BEHIND: "text (name)",
+}
+_WITHOUT_TEXT = {
+    _NAMED: re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*:"),
+    _CLOSE: re.compile(r"(?P<name>[^:\s]+):"),
+    _SPACED: re.compile(r"(?P<name>\S+)"),
+    _BEHIND: re.compile(r"(?:<s>\s*)?(?:</s>\s*)?\((?P<name>[^\s()]+)\)"),
+}
+"""Rows of a name alone; Festival has empty quotes there."""
+_COMMENT = re.compile(rb"[;#]+(\s.*)?", re.DOTALL)
+
+
+def is_comment(line: bytes) -> bool:
+    """`; a note` or `# a note`; the first column of `;one;two` is empty, and `#1: one` names a
+    recording.
+    """
+    return _COMMENT.fullmatch(line.strip()) is not None
+
+
+def list_pattern(line: str, path: Path, is_audio: Callable[[str], bool]) -> re.Pattern[str] | None:
+    """The form of a list whose first row is `line`; None for another file. `is_audio` says whether a
+    name is that of a recording. Raises UnusableError for Kaldi's files.
+    """
+    text = line.strip()
+    if _FESTIVAL.fullmatch(text):
+        return _FESTIVAL
+    spaced, named, behind = (form.fullmatch(text) for form in (_SPACED, _NAMED, _BEHIND))
+    if (
+        spaced
+        and not spaced["name"].lower().endswith(AUDIO_SUFFIXES)
+        and is_kaldi_row(spaced, path)
+    ):
+        raise kaldi_error(path)
+    if named and is_audio(named["name"]):
+        return _NAMED
+    if "\t" in text or "|" in text:
+        return None
+    if spaced and is_audio(spaced["name"]):
+        return _SPACED
+    if (close := _CLOSE.fullmatch(text)) and is_audio(close["name"]):
+        return _CLOSE
+    return _BEHIND if behind and is_audio(behind["name"]) else None
+
+
+def listed_rows(
+    lines: Lines, pattern: re.Pattern[str], is_audio: Callable[[str], bool]
+) -> Iterator[Record]:
+    """The records of a list of the form `pattern`; one has no text where the name of a recording stands
+    alone.
+    """
+    alone = _WITHOUT_TEXT.get(pattern)
+    for number, line in lines:
+        if not line.strip() or is_comment(line):
+            continue
+        text = decoded_line(number, line)
+        if isinstance(text, Fault):
+            yield number, text
+        elif alone and (named := alone.fullmatch(text.strip())) and is_audio(named["name"]):
+            yield number, {"audio_filepath": named["name"]}
+        elif found := pattern.fullmatch(text.strip()):
+            said = found["text"].replace('\\"', '"') if pattern is _FESTIVAL else found["text"]
+            yield number, {"audio_filepath": found["name"], "text": said}
+        else:
+            form = _FORMS[pattern]
+            yield (
+                number,
+                Fault(
+                    number, f"{show(text.strip()[:60])} is no {form}, as the lines before it are"
+                ),
+            )
+
+
+def audio_names(folder: Path, with_below: bool) -> Callable[[str], bool]:
+    """Whether a cell names a recording: by its ending, or because one of that name lies there, or in
+    a folder below where these count too, as those of speakers do, whatever folder the cell names.
+    """
+    below = cache(lambda: _stems_below(folder) if with_below else frozenset[str]())
+
+    def is_audio(cell: str) -> bool:
+        name = cell.strip()
+        if name.lower().endswith(AUDIO_SUFFIXES) or is_there(name, folder):
+            return True
+        return PurePosixPath(name).name in below()
+
+    return is_audio
+
+
+def _stems_below(folder: Path) -> frozenset[str]:
+    files = (os.path.splitext(file) for _, _, files in os.walk(folder) for file in files)
+    return frozenset(stem for stem, ending in files if ending.lower() in AUDIO_SUFFIXES)

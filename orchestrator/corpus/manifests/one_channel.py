@@ -1,0 +1,68 @@
+"""Records that mean one channel of a recording of several: nothing here reads one apart, and the
+mean of all would stand for its text without a word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.recordings.containers import open_audio
+
+_KEY = re.compile(
+    r"(?:audio|reco|recording|wav)?_?(?:channels?|chan|side)_?(?:id|idx|index|no|nr|number|tag|name|selector|label)?"
+)
+_CHANNEL = re.compile(
+    r"(?:ch(?:an(?:nel)?)?[ _-]?)?\d{1,2}(?:\.0)?|[ablr]|left|right|(?:in|out)bound|rx|tx|local|remote"
+    r"|agent|customer|client|operator|caller|callee|user|bot|assistant|doctor|patient",
+    re.IGNORECASE,
+)
+"""The name of a broadcaster's is none."""
+_A_COUNT = '; where it says how many there are, call it "num_channels"'
+
+
+def refuse_one_of_several(record: Mapping[str, Any], source: Path | bytes, name: str) -> None:
+    """Raise UnusableError where the keys of a record that nothing was made of name a channel of the
+    file `name` and it has more than one.
+    """
+    named = next(_channels_of(record), None)
+    if named is None:
+        return
+    import soundfile
+
+    count = soundfile.info(open_audio(source, name).source).channels
+    if count > 1:
+        key, value = named
+        many = str(value) == str(count)
+        raise UnusableError(
+            f'{name} has {count} channels and the record means one, for "{key}" is {show(value)}; save that one as '
+            "mono audio, such as the second: sox IN.wav OUT.wav remix 2"
+            f"{_A_COUNT if many else ''}"
+        )
+
+
+def channel_keys(record: Mapping[str, Any]) -> set[str]:
+    """The keys of a record that name one channel."""
+    return {key for key, _ in _channels_of(record)}
+
+
+def _channels_of(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in record.items():
+        if not _is_key(key):
+            continue
+        alone = value[0] if isinstance(value, list) and len(value) == 1 else value
+        if alone is value and re.sub("[^a-z]", "", key.lower()).endswith("channels"):
+            continue  # how many there are
+        if isinstance(alone, int | float | str) and _CHANNEL.fullmatch(str(alone).strip()):
+            yield key, alone
+
+
+@lru_cache(maxsize=1024)
+def _is_key(key: str) -> bool:
+    """Kept: a manifest has the same keys in every record."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip()).lower()
+    return _KEY.fullmatch(re.sub(r"[\s-]+", "_", apart)) is not None

@@ -1,0 +1,336 @@
+"""What one record of a manifest says, whichever toolkit wrote it. Pure: no file is touched here.
+
+| meaning | NeMo, and our own | also |
+|---|---|---|
+| audio | audio_filepath | any of AUDIO_KEYS; a Hugging Face mapping; inline floats |
+| text | text | any of TEXT_KEYS |
+| seconds | duration | seconds |
+| start | offset | lhotse's start |
+| speaker | speaker | any of SPEAKER_KEYS |
+| id | id | any of ID_KEYS |
+
+lhotse cuts are flattened to these keys first. Commands and archives are refused, never run or
+opened.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifests.lhotse_cut import flatten_cut, is_cut
+from orchestrator.corpus.manifests.unread_times import is_end
+from orchestrator.corpus.samples import FLOAT_PEAK, HIGHEST_RATE, LOWEST_RATE, Samples
+
+if TYPE_CHECKING:
+    pass
+
+AUDIO_KEYS = (
+    *(
+        "audio_filepath",
+        "audio_filename",
+        "audio",
+        "path",
+        "wav",
+        "file",
+        "audio_path",
+        "file_name",
+        "filename",
+    ),
+    *("audio_file", "file_path", "filepath", "wav_filename", "wav_path"),
+)
+TEXT_KEYS = (
+    *("text", "transcript", "transcription", "sentence", "normalized_text"),
+    *("raw_transcription", "raw_text", "txt", "wrd", "tgt_text"),
+)
+UNLIKE_NEMO = ("recording", "supervisions", "shard_id")
+"""Keys of records in which audio and text stand elsewhere: lhotse's cuts, and tarred manifests."""
+DURATION_KEYS = ("duration", "seconds")
+SPEAKER_KEYS = (
+    *("speaker", "speaker_id", "spk", "group", "client_id", "speaker_name"),
+    *("spk_id", "spkid", "spk_name", "spkr", "speakerid", "talker", "talker_id"),
+)
+_NOBODY = {"", "-", "--", "?", "nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>"} | {
+    *("unk", "<unk>", "unknown", "undefined", "anonymous")
+}
+"""What stands in the place of a speaker that nobody knows; they are not one person."""
+ID_KEYS = ("id", "utterance_id", "utt_id")
+RATE_KEYS = ("sampling_rate", "sample_rate")
+_OF_AUDIO = ("path", "bytes", "array", *RATE_KEYS)
+"""What is read of a mapping."""
+
+INLINE_RATE = 16_000
+"""Hz; what the older files with inline floats mean."""
+
+_MISSING_TEXTS = ("nan", "NaN", "<NA>", "#N/A")
+"""What pandas and Excel write for an empty cell."""
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One record, read but not yet compared with its audio. At most one of `path`, `samples`,
+    `encoded` is set.
+    """
+
+    id: str | None
+    text: str
+    path: str | None
+    samples: Samples | None
+    encoded: bytes | None
+    sample_rate: int | None
+    duration: float | None
+    offset: float | None
+    """None: the whole file is meant, and its length must be `duration`."""
+    speaker: str
+    extra: Mapping[str, Any]
+    audio_extra: Mapping[str, Any]
+    """As `extra`, of the mapping that the audio is."""
+
+    @property
+    def unread(self) -> dict[str, Any]:
+        """Both together."""
+        return {**self.audio_extra, **self.extra}
+
+
+@dataclass(frozen=True)
+class _Audio:
+    path: str | None = None
+    samples: Samples | None = None
+    encoded: bytes | None = None
+    sample_rate: int | None = None
+
+
+def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | None, list[str]]:
+    """The record as a draft, or None and everything that is wrong with it; a text that is not
+    needed may be missing.
+    """
+    if "shard_id" in record:
+        return None, [
+            "a tarred manifest (shard_id) names archives; unpack them and write one audio file a line"
+        ]
+    try:
+        record = flatten_cut(record) if is_cut(record) else record
+    except UnusableError as error:
+        return None, [str(error)]
+    reader = _Reader(record)
+    draft = Draft(
+        id=reader.name(ID_KEYS),
+        text=reader.text(needs_text),
+        **vars(reader.audio()),
+        duration=reader.seconds(DURATION_KEYS, above_zero=True),
+        offset=None if is_end(record) else reader.seconds(("offset",), above_zero=False),
+        speaker=reader.name(tuple(_speaker_keys(record))) or "",
+        extra=reader.unused(),
+        audio_extra=reader.unused_of_audio(),
+    )
+    return (None if reader.faults else draft), reader.faults
+
+
+def is_missing_text(value: object) -> bool:
+    """Whether a text is none: null, blank, or what tables have for an empty cell."""
+    return value is None or (isinstance(value, str) and value.strip() in ("", *_MISSING_TEXTS))
+
+
+def names_somebody(value: object) -> bool:
+    """Whether what stands in the place of a speaker is one."""
+    return value is not None and str(value).strip().casefold() not in _NOBODY
+
+
+def _speaker_keys(record: Mapping[str, Any]) -> list[str]:
+    return [key for key in SPEAKER_KEYS if names_somebody(record.get(key))]
+
+
+class _Reader:
+    """Takes fields out of one record, collecting faults instead of stopping at the first."""
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        self.record = record
+        self.faults: list[str] = []
+        self._used: set[str] = set()
+
+    def first(self, keys: tuple[str, ...]) -> tuple[str, Any] | None:
+        """The first of `keys` that is there and not null."""
+        for key in keys:
+            if self.record.get(key) is not None:
+                self._used.add(key)
+                return key, self.record[key]
+        return None
+
+    def unused(self) -> dict[str, Any]:
+        """What no field was made of, kept for whoever knows what it means."""
+        return {key: value for key, value in self.record.items() if key not in self._used}
+
+    def unused_of_audio(self) -> dict[str, Any]:
+        """As `unused`, of the mapping that the audio is; empty for a path."""
+        _, value = self.first(AUDIO_KEYS) or ("", None)
+        if not isinstance(value, dict):
+            return {}
+        return {key: each for key, each in value.items() if key not in _OF_AUDIO}
+
+    def text(self, needed: bool) -> str:
+        found = self.first(TEXT_KEYS)
+        if found is None:
+            if not needed:
+                return ""
+            self.faults.append(f"no text; one of {', '.join(TEXT_KEYS)} must hold what is said")
+            return ""
+        key, value = found
+        if not isinstance(value, str):
+            self.faults.append(f'"{key}" is {show(value)}, must be a string')
+            return ""
+        source = self.record.get("src_text")
+        if key == "tgt_text" and source is not None and source != value:
+            self.faults.append(
+                '"tgt_text" beside "src_text" is a translation; call what is said "text"'
+            )
+        if needed and not value.strip():
+            self.faults.append(
+                f'"{key}" is empty; a reference without words cannot be scored or learned'
+            )
+        if needed and value.strip() in _MISSING_TEXTS:
+            self.faults.append(
+                f'"{key}" is {show(value)}, which tables have for a text that is missing; write what is said'
+            )
+        return value.strip()
+
+    def name(self, keys: tuple[str, ...]) -> str | None:
+        """An id or a speaker: a string, or an integer as LibriSpeech has them, which pandas may write
+        as 12.0.
+        """
+        found = self.first(keys)
+        if found is None:
+            return None
+        key, value = found
+        value = int(value) if isinstance(value, float) and value.is_integer() else value
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, str | int)
+            or value == ""
+            or (isinstance(value, int) and show(value) == "a huge integer")
+        ):
+            self.faults.append(
+                f'"{key}" is {show(value)}, must be a non-empty string or an integer'
+            )
+            return None
+        return str(value)
+
+    def seconds(self, keys: tuple[str, ...], *, above_zero: bool) -> float | None:
+        found = self.first(keys)
+        if found is None:
+            return None
+        key, value = found
+        limit = "above 0" if above_zero else "of 0 or more"
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+        if not (number > 0 or (number == 0 and not above_zero)) or number > 1e9:
+            self.faults.append(f'"{key}" is {show(value)}, must be a number of seconds {limit}')
+            return None
+        return float(number)
+
+    def audio(self) -> _Audio:
+        found = self.first(AUDIO_KEYS)
+        if found is None:
+            self.faults.append(f"no audio; one of {', '.join(AUDIO_KEYS)} must name it")
+            return _Audio()
+        key, value = found
+        try:
+            if isinstance(value, str):
+                return _Audio(path=_plain_path(key, value))
+            if isinstance(value, list):
+                rate = self.first(RATE_KEYS)
+                return _inline_samples(key, value, INLINE_RATE if rate is None else rate[1])
+            if isinstance(value, dict):
+                return _audio_mapping(key, value)
+            raise UnusableError(
+                f'"{key}" is {show(value)}, must be a path, an audio mapping or a list of samples'
+            )
+        except UnusableError as error:
+            self.faults.append(str(error))
+            return _Audio()
+
+
+def _plain_path(key: str, value: str) -> str:
+    if not value:
+        raise UnusableError(f'"{key}" is empty, must name an audio file')
+    if value.startswith("pipe:") or value.rstrip().endswith("|"):
+        raise UnusableError(
+            f'"{key}" is the command {show(value)}; commands are never run, name an audio file'
+        )
+    if value.startswith("file://"):
+        path = unquote(urlsplit(value).path)
+        raise UnusableError(f'"{key}" is the address {show(value)}; write the path alone: {path}')
+    if _ADDRESS.match(value):
+        raise UnusableError(f'"{key}" is the address {show(value)}; download it and name the file')
+    return value
+
+
+def _inline_samples(key: str, values: list[Any], rate: Any) -> _Audio:
+    if (
+        isinstance(rate, bool)
+        or not isinstance(rate, int | float)
+        or rate != rate // 1
+        or not LOWEST_RATE <= rate <= HIGHEST_RATE
+    ):
+        raise UnusableError(
+            f"the sampling rate is {show(rate)}, must be whole Hz from {LOWEST_RATE} to {HIGHEST_RATE}"
+        )
+    if not values:
+        raise UnusableError(f'"{key}" holds no samples')
+    kinds = set(map(type, values))
+    if not kinds <= {int, float}:
+        wrong = next(value for value in values if type(value) not in (int, float))
+        raise UnusableError(
+            f'"{key}" holds {show(wrong)} among its samples, must be a flat list of numbers'
+        )
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        samples = _as_float32(values)
+    peak = float(np.abs(samples).max())
+    if not peak <= FLOAT_PEAK:
+        raise UnusableError(f'the samples of "{key}" reach {peak:g}; they must lie within -1 and 1')
+    samples.setflags(write=False)
+    return _Audio(samples=samples, sample_rate=int(rate))
+
+
+def _as_float32(values: list[Any]) -> Samples:
+    import numpy as np
+
+    try:
+        return np.array(values, dtype=np.float32)
+    except OverflowError:
+        return np.array([np.inf], dtype=np.float32)
+
+
+def _audio_mapping(key: str, value: Mapping[str, Any]) -> _Audio:
+    """Hugging Face's audio value. Where `bytes` or `array` hold the sound, its `path` may be a bare
+    name: last.
+    """
+    if (encoded := value.get("bytes")) is not None:
+        return _Audio(encoded=_base64_bytes(key, encoded))
+    if (array := value.get("array")) is not None:
+        if not isinstance(array, list):
+            raise UnusableError(f'"{key}.array" is {show(array)}, must be a list of samples')
+        if value.get("sampling_rate") is None:
+            raise UnusableError(f'"{key}.array" needs "{key}.sampling_rate" in Hz')
+        return _inline_samples(f"{key}.array", array, value["sampling_rate"])
+    path = value.get("path")
+    if not isinstance(path, str):
+        raise UnusableError(f'"{key}" is an object without "path", "array" or "bytes"')
+    return _Audio(path=_plain_path(f"{key}.path", path))
+
+
+def _base64_bytes(key: str, value: Any) -> bytes:
+    try:
+        if isinstance(value, str) and value:
+            return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    raise UnusableError(f'"{key}.bytes" must be an encoded audio file in base64')

@@ -1,0 +1,179 @@
+"""Lists as other programs write them that are no manifest by themselves: known by their keys or
+their first lines, and answered with the command that makes a manifest of them. Pure, but for a look
+at what lies beside a list.
+
+Sources: https://labelstud.io/guide/export, https://github.com/SpeechColab/GigaSpeech,
+https://github.com/facebookresearch/fairseq/tree/main/examples/wav2vec and NeMo's tarred data sets.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.corpus.label_files.whisper_json import is_whisper
+from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.manifests.published_rows import published_rows
+from orchestrator.corpus.manifests.record_fields import AUDIO_KEYS
+from orchestrator.corpus.manifests.recordings_below import names_below
+
+_LABEL_STUDIO = re.compile(r"/data/(?:upload|local-files)/")
+_FAIRSEQ_ROW = re.compile(rb"\S[^\t]*\t\d+\s*")
+_TEXTS = {".wrd": "cat", ".ltr": "sed 's/ //g; s/|/ /g'"}
+"""Texts of fairseq beside NAME.tsv, and what makes words of them."""
+PUNCTUATION = {"COMMA": ",", "PERIOD": ".", "QUESTIONMARK": "?", "EXCLAMATIONPOINT": "!"}
+"""How GigaSpeech writes it."""
+
+
+def refuse_toolkit_record(record: Mapping[str, Any], path: Path) -> None:
+    """Raises UnusableError where a record, or the one object of a file, says that the file is the
+    output of a known program.
+    """
+    if is_whisper(record) and not set(record) & set(AUDIO_KEYS):
+        raise UnusableError(
+            "is what Whisper heard in one recording; under that one's name beside it, it is read by: "
+            f"orchestrate manifest from-folder {_quoted(path.parent)} {_out(path)}"
+        )
+    if (name := _published_name(record)) is not None:
+        raise UnusableError(
+            f"names its recordings{name and f', such as {name},'} as its corpus does"
+            f"{names_below(name, path) or f'; name the folder that holds them: {_from_list(path)}'}"
+        )
+    if _is_task(record):
+        raise UnusableError(_label_studio_text(record, path))
+    if key := _key_of_giga_speech(record):
+        raise UnusableError(_giga_speech_text(path, key))
+    if isinstance(record.get("utts"), dict):
+        raise UnusableError(
+            "is a data.json of ESPnet, which names features and no recordings; its data directory "
+            f"has wav.scp and text: orchestrate manifest from-kaldi {_quoted(path.parent)} {_out(path)}"
+        )
+
+
+def _published_name(record: Mapping[str, Any]) -> str | None:
+    """The first recording of a row that names such in a way of its own; empty where it cannot be told, None
+    for another row.
+    """
+    try:
+        rows = published_rows(record)
+    except UnusableError:
+        return ""
+    return str(rows[0][AUDIO_KEYS[0]]) if rows else None
+
+
+def _is_task(record: Mapping[str, Any]) -> bool:
+    return isinstance(record.get("data"), dict) and isinstance(record.get("annotations"), list)
+
+
+def _label_studio_text(record: Mapping[str, Any], path: Path) -> str:
+    key = next((key for key, value in record["data"].items() if isinstance(value, str)), "audio")
+    code = (
+        "[print(json.dumps({'audio_filepath': t['data'][%r].split('?d=')[-1].split('/')[-1], "
+        "'text': ' '.join(x for r in a['result'] for x in r['value'].get('text', []))})) "
+        "for t in json.load(open(sys.argv[1])) for a in t['annotations'][:1]]"
+    )
+    return (
+        "is an export of Label Studio (JSON); with its recordings beside it, this makes a manifest: "
+        f"{_python(code % key, path)}"
+    )
+
+
+def _key_of_giga_speech(record: Mapping[str, Any]) -> str:
+    """The key of the texts where a record is one of its recordings, or all, or those of WenetSpeech, which
+    has its form; empty for another.
+    """
+    audios = record.get("audios")
+    first = audios[0] if isinstance(audios, list) and audios else record
+    parts = first.get("segments") if isinstance(first, dict) else None
+    if not isinstance(parts, list) or not parts or not {"sid", "begin_time"} <= parts[0].keys():
+        return ""
+    return next((key for key in ("text_tn", "text") if key in parts[0]), "")
+
+
+def _giga_speech_text(path: Path, key: str) -> str:
+    marks = "".join(f".replace(' <{name}>', {mark!r})" for name, mark in PUNCTUATION.items())
+    code = (
+        "[print(json.dumps({'id': s['sid'], 'audio_filepath': a['path'], 'offset': s['begin_time'], "
+        "'duration': round(s['end_time'] - s['begin_time'], 3), 'speaker': a['aid'], 'text': s['%s']"
+        f"{marks}}})) for a in json.load(open(sys.argv[1]))['audios'] for s in a['segments'] "
+        "if not s['%s'].startswith('<')]"
+    )
+    return (
+        f"is the list of {'GigaSpeech' if key == 'text_tn' else 'WenetSpeech'}, whose utterances are parts of "
+        f"recordings; this makes a manifest: {_python(code % (key, key), path)}"
+    )
+
+
+def refuse_tarred(path: Path) -> None:
+    """Raises UnusableError for a manifest of NeMo whose recordings lie in archives."""
+    folder = path.parent / "unpacked"
+    shards, place = f"{_quoted(path.parent)}/*.tar", _quoted(folder)
+    raise UnusableError(
+        "is a tarred manifest (shard_id) of NeMo, whose recordings lie in archives; unpack them: "
+        f'mkdir -p {place} && for f in {shards}; do tar -xf "$f" -C {place}; done && '
+        f"""sed -E 's/, *"shard_id": *[0-9]+//' {_quoted(path)} > {_quoted(folder / "manifest.jsonl")}"""
+    )
+
+
+def refuse_fairseq(path: Path, first: bytes, second: bytes) -> None:
+    """Raises UnusableError for a list of fairseq: a folder, then recordings in it and their
+    lengths; or for the texts that lie beside one.
+    """
+    listed = path if path.suffix == ".tsv" else path.with_suffix(".tsv")
+    if path.suffix in _TEXTS:
+        if not listed.is_file():
+            return
+        with listed.open("rb") as stream:
+            first, second = stream.readline(), stream.readline()
+    folder = first.decode("utf-8", "replace").strip()
+    if "\t" in folder or not folder or not _FAIRSEQ_ROW.fullmatch(second):
+        return
+    beside = [ending for ending in _TEXTS if path.with_suffix(ending).is_file()]
+    if not beside:
+        raise UnusableError(
+            "is a list of fairseq without texts; put its .wrd or .ltr beside it, under the same name"
+        )
+    texts = f"{_TEXTS[beside[0]]} {_quoted(listed.with_suffix(beside[0]))}"
+    out = _quoted(listed.with_name(f"{listed.stem}-pairs.tsv"))
+    raise UnusableError(
+        "is a list of fairseq, whose texts lie beside it; this makes a manifest of both: "
+        f"{texts} > {out}.txt && tail -n +2 {_quoted(listed)} | cut -f1 | "
+        f"sed {shlex.quote(f's#^#{folder}/#')} | paste - {out}.txt > {out}"
+    )
+
+
+def label_studio_cure(written: str, path: Path) -> str:
+    """What makes file names of the addresses of Label Studio's server; empty for another name."""
+    if not _LABEL_STUDIO.match(written):
+        return ""
+    local = _quoted(path.with_name(f"{path.stem}-local{path.suffix}"))
+    pattern = r"s#/data/(upload|local-files)/[^,\"]*/##g; s#/data/(upload/|local-files/\?d=)##g"
+    return (
+        "; it is an address of Label Studio's server: with the recordings beside the manifest, "
+        f"sed -E {shlex.quote(pattern)} {_quoted(path)} > {local}"
+    )
+
+
+def speech_brain_cure(path: Path) -> str:
+    """What makes a manifest of a list of SpeechBrain, whose texts are its words."""
+    rename = shlex.quote('s/"words" *:/"text":/g')
+    return f", as SpeechBrain does not: sed {rename} {_quoted(path)} > {_out(path)}"
+
+
+def _python(code: str, path: Path) -> str:
+    return f'python -c "import json, sys; {code}" {_quoted(path)} > {_out(path)}'
+
+
+def _from_list(path: Path) -> str:
+    return f"orchestrate manifest from-folder FOLDER {_out(path)} --transcripts {_quoted(path)}"
+
+
+def _out(path: Path) -> str:
+    return _quoted(path.parent / "manifest.jsonl")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -1,0 +1,1 @@
+"""What a recording is: its file found, opened, measured, and read as sound."""

@@ -1,0 +1,203 @@
+"""Sound as the models take it: mono, 16 kHz, float32, each clip at one root mean square.
+
+Every check that needs the whole file decoded happens here, once, before anything trains; see
+`preparing` for what is kept of it. Files are read with soundfile (torchaudio no longer decodes by
+itself); torchaudio resamples, imported when the first clip needs it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import soundfile
+
+from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.recordings.containers import open_audio, whole_content
+from orchestrator.corpus.recordings.loudness import SILENCE_RMS, level
+from orchestrator.corpus.recordings.transfer_damage import conversion_of
+from orchestrator.corpus.samples import FLOAT_PEAK, SAMPLE_RATE, Samples
+from orchestrator.corpus.utterance import Utterance
+
+_MAX_KERNEL = 2_000_000
+"""Bound on the resampler's filter bank, which grows with the product of the reduced rates."""
+
+OPPOSITE = 0.5
+"""Of the level that the mean has where all channels but the loudest are silent: below it they
+cancel each other.
+"""
+
+CONSTANT = 0.25
+"""Share of a clip's power in its mean from which on scaling to a level is a scaling of the mean: the
+speech is left more than a decibel too quiet.
+"""
+
+
+@dataclass(frozen=True)
+class Audio:
+    """One utterance decoded: mono 16 kHz float32, shape (samples,), and what that took."""
+
+    samples: Samples
+    resampled: bool
+    mixed_down: bool
+    opposite: bool = False
+    """Its channels cancel each other, so the loudest is taken alone."""
+    mended: bool = False
+    """Its file does not say how long it is, and was read to its end."""
+    offset: bool = False
+    """A constant part (DC) carries more than `CONSTANT` of its power."""
+
+
+def load_audio(utterance: Utterance) -> Audio:
+    """Decode one utterance, or its segment of a longer file, unscaled.
+
+    Channels are averaged, but for those that cancel each other, and other rates resampled
+    (torchaudio's windowed sinc). Raises ManifestError, without the manifest's name and line, where
+    the file cannot be decoded to its end or holds values that are no sound.
+    """
+    frames, rate, mended, name = _decoded_frames(utterance)
+    peak = float(np.abs(frames).max(initial=0.0))
+    if not math.isfinite(peak):
+        raise UnusableError(
+            f"{name} holds NaN or infinite samples; write it anew from the recording"
+        )
+    if peak > FLOAT_PEAK:
+        raise UnusableError(
+            f"{name} reaches {peak:g}; float samples must lie within -1 and 1: where they are 16-bit numbers, "
+            "divide them by 32768"
+        )
+    mono, opposite = _to_mono(frames)
+    return Audio(
+        _to_sample_rate(mono, rate),
+        resampled=rate != SAMPLE_RATE,
+        mixed_down=frames.shape[1] > 1 and not opposite,
+        opposite=opposite,
+        mended=mended,
+        offset=_has_offset(mono),
+    )
+
+
+def _has_offset(mono: Samples) -> bool:
+    """Whether the mean of shape (n,) carries more than `CONSTANT` of the power."""
+    loud = level(mono)
+    mean = abs(float(mono.mean(dtype=np.float64))) if len(mono) else 0.0
+    return loud >= SILENCE_RMS and mean**2 > CONSTANT * loud**2
+
+
+def load_original(utterance: Utterance) -> tuple[Samples, int]:
+    """One utterance as it was recorded, for a listener: mono float32 at its own rate, and the rate
+    in Hz.
+
+    Raises ManifestError where the file cannot be decoded to its end.
+    """
+    frames, rate, *_ = _decoded_frames(utterance)
+    return _to_mono(frames)[0], rate
+
+
+def _decoded_frames(utterance: Utterance) -> tuple[Samples, int, bool, str]:
+    """As `_read_frames`, of samples that stand in the manifest too."""
+    if utterance.samples is None:
+        return _read_frames(utterance)
+    rate = utterance.sample_rate or SAMPLE_RATE
+    start, count = _frame_span(utterance, rate, len(utterance.samples))
+    frames = np.array(utterance.samples[start : start + count], dtype=np.float32)[:, None]
+    return frames, rate, False, "the inline audio"
+
+
+def _to_mono(frames: Samples) -> tuple[Samples, bool]:
+    """One channel of (n, channels): their mean, or the loudest where they cancel each other, and
+    whether they do.
+    """
+    if frames.shape[1] == 1:
+        return frames[:, 0], False
+    mean: Samples = frames.mean(axis=1, dtype=np.float32)
+    levels = [level(channel) for channel in frames.T]
+    loudest = max(range(len(levels)), key=levels.__getitem__)
+    # what the mean has where the other channels are silent
+    alone = levels[loudest] / frames.shape[1]
+    opposite = levels[loudest] >= SILENCE_RMS and level(mean) < OPPOSITE * alone
+    return (frames[:, loudest], True) if opposite else (mean, False)
+
+
+def _read_frames(utterance: Utterance) -> tuple[Samples, int, bool, str]:
+    """Frames of shape (n, channels), their rate, whether the file does not say how long it is, and
+    the name for messages.
+    """
+    name = audio_name(utterance)
+    try:
+        found = open_audio(utterance.audio or utterance.encoded or b"", name)
+        with soundfile.SoundFile(found.source) as stream:
+            start, count = _frame_span(utterance, stream.samplerate, stream.frames)
+            _go_to(stream, start)
+            frames = stream.read(count, dtype="float32", always_2d=True)
+            rate = stream.samplerate
+    except UnusableError:
+        raise
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        reason = _conversion(utterance) or getattr(error, "error_string", None) or error
+        raise UnusableError(f"{name} cannot be decoded: {reason}") from error
+    if len(frames) != count:
+        if damage := _conversion(utterance):
+            raise UnusableError(f"{name} is damaged: {damage}")
+        raise UnusableError(f"{name} is cut off: {len(frames)} of {count} frames could be decoded")
+    return frames, rate, found.mended, name
+
+
+def _conversion(utterance: Utterance) -> str:
+    """What a transfer did to a file that cannot be decoded; empty where nothing is known."""
+    try:
+        return conversion_of(whole_content(utterance.audio or utterance.encoded or b""))
+    except OSError:
+        return ""
+
+
+def _go_to(stream: soundfile.SoundFile, start: int) -> None:
+    """To the frame `start`, also of a coding that cannot be entered in the middle, as GSM."""
+    if stream.seekable():
+        stream.seek(start)
+        return
+    while start > 0 and len(skipped := stream.read(min(start, 1 << 20))):
+        start -= len(skipped)
+
+
+def audio_name(utterance: Utterance) -> str:
+    """For messages."""
+    if utterance.audio is None:
+        return "the inline audio"
+    return f"audio file {show(str(utterance.audio))}"
+
+
+def _frame_span(utterance: Utterance, rate: int, frames: int) -> tuple[int, int]:
+    """First frame and number of frames of the utterance within `frames`."""
+    start = min(round(utterance.offset * rate), frames)
+    there = frames - start
+    wanted = there if utterance.duration is None else round(utterance.duration * rate)
+    return start, there if wanted == there + 1 else wanted  # start and length were rounded apart
+
+
+def _to_sample_rate(mono: Samples, rate: int) -> Samples:
+    if rate == SAMPLE_RATE:
+        return np.ascontiguousarray(mono)
+    import torch
+    import torchaudio.functional
+
+    ratio = _near_ratio(rate)
+    with torch.inference_mode():
+        wave = torch.from_numpy(np.ascontiguousarray(mono))
+        resampled: Samples = torchaudio.functional.resample(
+            wave, ratio.numerator, ratio.denominator
+        ).numpy()
+        return resampled
+
+
+def _near_ratio(rate: int) -> Fraction:
+    """`rate` to 16 kHz, exactly where the filter bank that takes is small enough, as for all usual
+    rates; otherwise, as for 44,056 Hz, the nearest ratio. It differs by less than 1 in 3,000, a
+    hundredth of a semitone.
+    """
+    exact = Fraction(rate, SAMPLE_RATE)
+    if exact.numerator * exact.denominator <= _MAX_KERNEL:
+        return exact
+    return exact.limit_denominator(math.isqrt(int(_MAX_KERNEL / exact)))

@@ -1,0 +1,115 @@
+"""A file as libsndfile has to be given it to read it, and all of it, and the cut-off ones that it
+would read without a word.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.recordings import audio_containers, flac, mpeg
+
+_START = 1024
+"""Bytes by which a file is known; a NIST SPHERE file's header has so many."""
+_PAGE = 27 + 255 + 255 * 255
+"""Bytes of the largest Ogg page."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What soundfile opens."""
+
+    source: bytes | str | io.BytesIO
+    mended: bool = False
+    """Its header does not say how long it is; here it does."""
+
+
+def open_audio(source: Path | bytes, name: str) -> Opened:
+    """An audio file, or the bytes of one. Raises UnusableError for an Ogg file without an end,
+    OSError.
+    """
+    start = beginning(source)
+    if start.startswith(b"OggS"):
+        _check_end(source, name)
+    if (taken_out := _taken_out(source, start, name)) is not None:
+        source, start = taken_out, taken_out[:_START]
+    data = None
+    if start.startswith(b"fLaC") and not flac.says_length(start):
+        data = flac.with_sample_count(_read_part(source, 0))
+    elif mpeg.is_mpeg(start):
+        data = mpeg.with_length_header(_read_part(source, 0))
+    if data is not None:
+        return Opened(io.BytesIO(data), mended=True)
+    return Opened(io.BytesIO(source) if isinstance(source, bytes) else sound_file(source))
+
+
+def _taken_out(source: Path | bytes, start: bytes, name: str) -> bytes | None:
+    """What libsndfile reads of a container that it does not read; None for another file."""
+    if start.startswith(b"OggS") and audio_containers.is_ogg_flac(start):
+        return audio_containers.flac_in_ogg(_read_part(source, 0))
+    if audio_containers.is_mp3_in_wave(start):
+        return audio_containers.mp3_in_wave(_read_part(source, 0), name)
+    if start.startswith(b"BW64"):
+        return audio_containers.bw64_as_rf64(_read_part(source, 0))
+    return None
+
+
+def beginning(source: Path | bytes) -> bytes:
+    """The first bytes, by which a file is known. Raises OSError."""
+    return _read_part(source, 0, _START)
+
+
+def whole_content(source: Path | bytes) -> bytes:
+    """All bytes of it. Raises OSError."""
+    return _read_part(source, 0)
+
+
+def only_zeros(source: Path | bytes, start: int) -> bool:
+    """Whether nothing but zeros stands from `start` on, as what fills up a file. Raises OSError."""
+    while part := _read_part(source, start, 2**20):
+        if any(part):
+            return False
+        start += len(part)
+    return True
+
+
+def sound_file(path: Path) -> bytes | str:
+    """A path as soundfile opens it, also where the locale is C and the name is not ASCII."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
+
+
+def _read_part(source: Path | bytes, start: int, size: int = -1) -> bytes:
+    """So many bytes from `start` on, counted from the end where it is negative; -1 are all."""
+    if isinstance(source, bytes):
+        begin = max(0, len(source) + start) if start < 0 else start
+        return source[begin:] if size < 0 else source[begin : begin + size]
+    with source.open("rb") as stream:
+        whole = os.fstat(stream.fileno()).st_size
+        stream.seek(max(0, whole + start) if start < 0 else start)
+        return stream.read(size)
+
+
+def _check_end(source: Path | bytes, name: str) -> None:
+    """The last page is whole, says that it is the last one, and is of the stream that the first page
+    begins: libsndfile reads a shorter file as a shorter sound, and of streams one after the other
+    the first.
+    """
+    data = _read_part(source, -2 * _PAGE)
+    place = data.rfind(b"OggS")
+    page = data[place:]
+    sizes = page[27 : 27 + page[26]] if len(page) > 26 else b""
+    whole = len(page) > 26 and len(sizes) == page[26] and len(page) >= 27 + len(sizes) + sum(sizes)
+    if place < 0 or not whole or not page[5] & 4:
+        raise UnusableError(
+            f"{name} is cut off: its last Ogg page is not the end of the stream; copy it again, or where that is all "
+            "there is, convert it to FLAC (ffmpeg -i IN.ogg OUT.flac) and name that"
+        )
+    other_stream = page[14:18] != beginning(source)[14:18]
+    if other_stream and audio_containers.is_chained_ogg(_read_part(source, 0)):
+        raise UnusableError(
+            f"{name} is several Ogg files joined into one, of which only the first would be heard; join their sound "
+            "(ffmpeg -i IN.ogg OUT.flac) and name that"
+        )

@@ -1,0 +1,164 @@
+"""Where a recording is that a manifest names: beside it, in the current folder, or under a name that means the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
+from orchestrator.file_kinds import kind_text
+
+AUDIO_SUFFIXES = (
+    *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".sph"),
+    *(".aifc", ".au", ".caf", ".w64"),
+)
+"""Of the files that are read as audio."""
+UNREAD_SUFFIXES = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
+"""Of files with sound that are not read; what helps is named."""
+
+_WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_VARIABLE = re.compile(r"\$\w|\$\{|%\w+%|\{\w+\}")
+
+_CLIP_FOLDERS = ("", "clips", "wavs")
+"""Where a table's clips lie beside it: Common Voice keeps them in clips/, LJSpeech in wavs/."""
+
+
+class MissingAudioError(UnusableError):
+    """A record names a recording that is not there."""
+
+
+def locate(written: str, folder: Path) -> Path:
+    """The path a manifest in `folder` means by `written`, absolute.
+
+    NeMo's rule: beside the manifest if it is there, or in its clips/ or wavs/, otherwise as
+    written, which for a relative path means the current folder. An ending may be missing, as in
+    LJSpeech and old releases of Common Voice. Raises UnusableError unless a regular file is there:
+    opening a FIFO would block for ever.
+    """
+    if (beside := _file_beside(written, folder)) is not None:
+        return beside
+    for path in _possible_paths(written, folder):
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            reason = why_unopened(error) if isinstance(error, OSError) else str(error)
+            if "\0" in written:  # Python's own words for it differ from version to version
+                reason = "embedded null byte"
+            raise UnusableError(f"audio file {show(written)} cannot be opened: {reason}") from error
+        if stat.S_ISDIR(mode) and not path.suffix:
+            continue  # a folder of a clip's name, beside the clip
+        if not stat.S_ISREG(mode):
+            raise UnusableError(
+                f"audio file {show(written)} is {kind_text(mode)}; only regular files are read"
+            )
+        return Path(os.path.abspath(path))
+    raise MissingAudioError(
+        f"audio file {show(written)} does not exist, neither in {folder} nor in the current folder"
+        f"{_why_missing(written, folder)}"
+    )
+
+
+def _why_missing(written: str, folder: Path) -> str:
+    """What a path that leads nowhere looks like, and what to write instead; empty for any other."""
+    if part := _part_that_is_there(written, folder):
+        before = written[: -len(part)]
+        return f"; there is {show(part)} in the manifest's folder: take {show(before)} away"
+    if _WINDOWS_DRIVE.match(written):
+        return "; it is a path of Windows: write it from the manifest's folder on"
+    if _VARIABLE.search(written):
+        return "; variables are not replaced: write the path out"
+    if written != written.strip():
+        return "; its name begins or ends with a space: take it away"
+    named = Path(folder, _as_file_name(written.replace("\\", "/")))
+    if file := next((str(part) for part in reversed(named.parents) if part.is_file()), ""):
+        return f"; {show(file)} is a file and no folder: where it is an archive, unpack it"
+    if named.is_dir():
+        return "; it is a folder: name a recording in it"
+    there = _names_by_lower_case(named.parent).get(named.name.casefold(), "")
+    return f"; there is {show(there)}: upper and lower case are two names" if there else ""
+
+
+def _part_that_is_there(written: str, folder: Path) -> str:
+    """The longest end of an absolute path, of whichever system, that leads to a file from `folder`
+    on; empty where none does.
+    """
+    absolute = written.startswith(("/", "\\", "~", "$", "%", "{")) or _WINDOWS_DRIVE.match(written)
+    names = re.split(r"[\\/]", written)
+    ends = (names[place:] for place in range(1, len(names)))
+    found = (end for end in ends if end[0] and _is_file(folder, "/".join(end)))
+    return "/".join(next(found, [])) if absolute else ""
+
+
+def _is_file(folder: Path, written: str) -> bool:
+    try:
+        return Path(folder, _as_file_name(written)).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+@lru_cache(maxsize=8)
+def _names_by_lower_case(folder: Path) -> dict[str, str]:
+    """The files of a folder; kept, for a manifest names one folder many times."""
+    try:
+        return {name.casefold(): name for name in os.listdir(folder)}
+    except (OSError, ValueError):
+        return {}
+
+
+def _file_beside(written: str, folder: Path) -> Path | None:
+    """What most manifests mean, found with one look at the disk; None where it takes more."""
+    if written.startswith("~"):
+        return None
+    place = os.path.join(folder, _as_file_name(written))
+    try:
+        regular = stat.S_ISREG(os.stat(place).st_mode)
+    except (OSError, ValueError):
+        return None
+    return Path(os.path.abspath(place)) if regular else None
+
+
+def _as_file_name(written: str) -> str:
+    """Whatever the locale: names are UTF-8."""
+    return os.fsdecode(written.encode("utf-8", "surrogateescape"))
+
+
+def _as_text(path: Path) -> str:
+    """The other way: a file's name as text, bytes that are not UTF-8 as surrogates."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def _possible_paths(written: str, folder: Path) -> Iterator[Path]:
+    """What `written` may mean, most likely first."""
+    as_written = Path(_as_file_name(written))
+    with suppress(RuntimeError):
+        as_written = as_written.expanduser()
+    endings = ("",) if written.lower().endswith(AUDIO_SUFFIXES) else ("", *AUDIO_SUFFIXES)
+    forms = [as_written]
+    if "\\" in written:  # of Windows
+        forms.append(Path(str(as_written).replace("\\", "/")))
+    if not written.isascii():  # macOS writes names apart: e and an accent
+        texts = [_as_text(path) for path in forms]
+        apart = [unicodedata.normalize("NFD", text) for text in texts]
+        whole = [unicodedata.normalize("NFC", text) for text in texts]
+        forms += [Path(_as_file_name(text)) for text in (*whole, *apart)]
+    names = [
+        form.with_name(f"{form.name}{ending}") for form in forms for ending in endings if form.name
+    ]
+    places = [*(folder / clip_folder for clip_folder in _CLIP_FOLDERS), Path()]
+    return (place / name for name in names for place in places)
+
+
+def is_there(written: str, folder: Path) -> bool:
+    """Whether a manifest in `folder` can mean a file by `written`."""
+    try:
+        return bool(written) and locate(written, folder).is_file()
+    except UnusableError:
+        return False

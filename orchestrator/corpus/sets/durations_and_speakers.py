@@ -1,0 +1,70 @@
+"""What a set holds: how long its utterances are, and how much of it each speaker said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.corpus.manifests.manifest import Manifest
+from orchestrator.corpus.utterance import Utterance
+
+SURVIVAL_LIMITS = (5.0, 8.0, 10.0, 15.0, 20.0)
+"""Seconds; the usual choices for max_seconds."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Utterances and their length together."""
+
+    utterances: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DurationProfile:
+    """Lengths of the utterances of a set, in seconds."""
+
+    total: Size
+    shortest: float
+    median: float
+    percentile_95: float
+    longest: float
+    survivors: Mapping[float, Size]
+    """What is left at each limit of 5, 8, 10, 15 and 20 s."""
+
+
+def duration_profile(manifest: Manifest) -> DurationProfile:
+    """How long the utterances of a set are, and how many each limit would keep."""
+    import numpy as np
+
+    seconds = np.array([known_seconds(utterance) for utterance in manifest.utterances])
+    kept = {limit: seconds[seconds <= limit] for limit in SURVIVAL_LIMITS}
+    return DurationProfile(
+        total=Size(len(seconds), float(seconds.sum())),
+        shortest=float(seconds.min(initial=np.inf)) if len(seconds) else 0.0,
+        median=float(np.median(seconds)) if len(seconds) else 0.0,
+        percentile_95=float(np.percentile(seconds, 95)) if len(seconds) else 0.0,
+        longest=float(seconds.max(initial=0.0)),
+        survivors={
+            limit: Size(len(durations), float(durations.sum())) for limit, durations in kept.items()
+        },
+    )
+
+
+def speaker_sizes(manifest: Manifest) -> dict[str, Size]:
+    """Utterances and seconds by speaker, the largest first; the empty name holds those without
+    one.
+    """
+    seconds: dict[str, list[float]] = {}
+    for utterance in manifest.utterances:
+        seconds.setdefault(utterance.speaker, []).append(known_seconds(utterance))
+    sizes = {
+        speaker: Size(len(durations), float(sum(durations)))
+        for speaker, durations in seconds.items()
+    }
+    return dict(sorted(sizes.items(), key=lambda item: (-item[1].utterances, item[0])))
+
+
+def known_seconds(utterance: Utterance) -> float:
+    """Its length as the manifest or the file's header has it; 0 where neither does."""
+    return utterance.duration or 0.0

@@ -1,0 +1,85 @@
+"""Manifests without a sweep: what each holds, what a limit on length leaves, and how it would
+divide. No torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.corpus.manifest_errors import joined_errors
+from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
+from orchestrator.corpus.sets.disjoint_parts import divide
+from orchestrator.corpus.sets.durations_and_speakers import DurationProfile, duration_profile
+from orchestrator.errors import ManifestError
+
+
+@dataclass(frozen=True)
+class ManifestDiagnosis:
+    """One manifest as it lies there."""
+
+    manifest: Manifest
+    profile: DurationProfile
+    filtered: int
+    """Utterances within the limit."""
+    train: int
+    validation: int
+    by: Literal["speaker", "random"]
+    """How those two parts are drawn: without a common speaker, or of utterances where lines name no
+    two speakers.
+    """
+
+    @property
+    def mean_seconds(self) -> float:
+        """Of all utterances."""
+        return self.profile.total.seconds / self.profile.total.utterances
+
+
+@dataclass(frozen=True)
+class ManifestBaseline:
+    """What a model makes of a manifest as it is."""
+
+    wer: float
+    """Percent."""
+    heard: int
+    too_long: int
+    """Utterances that the model cannot take."""
+
+
+def diagnose_manifests(
+    paths: Sequence[Path], max_seconds: float, validation: float, seed: int
+) -> list[ManifestDiagnosis]:
+    """Every manifest, within `max_seconds` divided with about `validation` of it apart. Raises
+    ManifestError with all faults of all of them."""
+    manifests: list[Manifest] = []
+    errors: list[ManifestError] = []
+    for path in dict.fromkeys(paths):
+        try:
+            manifests.append(load_manifest(path))
+        except ManifestError as error:
+            errors.append(error)
+    if errors:
+        raise joined_errors(errors)
+    return [_measure_manifest(manifest, max_seconds, validation, seed) for manifest in manifests]
+
+
+def _measure_manifest(
+    manifest: Manifest, max_seconds: float, validation: float, seed: int
+) -> ManifestDiagnosis:
+    kept = tuple(
+        utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= max_seconds
+    )
+    speakers = {utterance.speaker for utterance in kept}
+    by: Literal["speaker", "random"] = (
+        "speaker" if len(speakers) > 1 and "" not in speakers else "random"
+    )
+    sizes = (0, len(kept))
+    if len(kept) > 1:
+        unit: Literal["speaker", "utterance"] = "speaker" if by == "speaker" else "utterance"
+        apart, rest = divide(replace(manifest, utterances=kept), unit, (validation,), seed)
+        sizes = (len(apart), len(rest))
+    return ManifestDiagnosis(
+        manifest, duration_profile(manifest), len(kept), sizes[1], sizes[0], by
+    )

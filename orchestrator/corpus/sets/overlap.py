@@ -1,0 +1,177 @@
+"""The same recording or sentence in two sets. Overlap hardly moves WER, so only comparing the sets
+finds it. No torch.
+
+Recordings are the same when their real paths or their files' bytes are, when they overlap inside
+one file, when their decoded samples are (where the caller has them), or when id, text and length
+all agree: the same utterance encoded twice. An equal id alone says nothing; sets made apart often
+both start at 0001.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from orchestrator.corpus.manifests.manifest import Manifest
+from orchestrator.corpus.recordings.known_files import KnownFiles, file_sha256
+from orchestrator.corpus.utterance import AudioSources, Utterance
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_SAME_LENGTH = 0.02
+"""Seconds; another encoding of one clip is padded by less."""
+_TOUCHING = 0.1
+"""Seconds by which neighbouring segments of one recording may overlap through rounding."""
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """A set with the names of its recordings, equal across sets for equal files, in manifest
+    order.
+    """
+
+    manifest: Manifest
+    sources: tuple[str, ...]
+    pcm_sha256: tuple[str, ...]
+    """Empty where nothing was decoded."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """An utterance of one set and the one of another set that it repeats."""
+
+    utterance: Utterance
+    other: Utterance
+    why: str
+
+
+# every set is compared with every other
+@lru_cache(maxsize=65_536)
+def sentence_key(text: str) -> str:
+    """Lower-case words without punctuation: what makes two references the same sentence."""
+    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+def name_recordings(
+    sets: Mapping[str, Manifest],
+    pcm: Mapping[str, Sequence[str]],
+    known: KnownFiles | None = None,
+) -> dict[str, Recordings]:
+    """Name the recordings of all sets together. Only files of equal size are read, to compare their
+    bytes, and of them only those whose bytes are not `known`.
+    """
+    known = KnownFiles() if known is None else known
+    sources: dict[str, list[str]] = {}
+    written: dict[str, str] = {}
+    source_of = AudioSources()
+    for name, manifest in sets.items():
+        sources[name] = [source_of(utterance) for utterance in manifest.utterances]
+        for source, utterance in zip(sources[name], manifest.utterances, strict=True):
+            written[source] = str(utterance.audio)
+    inline = "sha256:"
+    paths = {
+        source for of_set in sources.values() for source in of_set if not source.startswith(inline)
+    }
+    sizes = {path: os.path.getsize(path) for path in paths}
+    equally_large = Counter(sizes.values())
+    named = {
+        path: f"sha256:{known.sha256(written[path]) or _learnt_sha256(written[path], known)}"
+        if equally_large[sizes[path]] > 1
+        else path
+        for path in paths
+    }
+    return {
+        name: Recordings(
+            manifest,
+            tuple(named.get(source, source) for source in sources[name]),
+            tuple(pcm.get(name, ())),
+        )
+        for name, manifest in sets.items()
+    }
+
+
+def _learnt_sha256(path: str, known: KnownFiles) -> str:
+    sha256 = file_sha256(path)
+    known.learn_sha256(path, sha256)
+    return sha256
+
+
+def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
+    """Each utterance of `second` whose sound is in `first` too, with one such utterance."""
+    by_source: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance, source in zip(first.manifest.utterances, first.sources, strict=True):
+        by_source[source].append(utterance)
+    by_pcm = dict(zip(first.pcm_sha256, first.manifest.utterances, strict=False))
+    by_id = {
+        utterance.id: utterance for utterance in first.manifest.utterances if utterance.explicit_id
+    }
+    found = []
+    for index, utterance in enumerate(second.manifest.utterances):
+        pcm = second.pcm_sha256[index] if second.pcm_sha256 else None
+        same_file = next(
+            (
+                candidate
+                for candidate in by_source[second.sources[index]]
+                if _segments_overlap(candidate, utterance)
+            ),
+            None,
+        )
+        if same_file is not None:
+            found.append(Shared(utterance, same_file, "the same audio file"))
+        elif pcm is not None and pcm in by_pcm:
+            found.append(Shared(utterance, by_pcm[pcm], "the same samples"))
+        elif (
+            utterance.explicit_id
+            and (other := by_id.get(utterance.id))
+            and _same_utterance(other, utterance)
+        ):
+            found.append(Shared(utterance, other, "the same id, text and length"))
+    return found
+
+
+def _segments_overlap(a: Utterance, b: Utterance) -> bool:
+    """Whether two segments of one recording share sound; a length nobody knows is taken as reaching
+    to the end.
+    """
+    if a.duration is None or b.duration is None:
+        return True
+    shared = min(a.offset + a.duration, b.offset + b.duration) - max(a.offset, b.offset)
+    return shared > min(_TOUCHING, a.duration / 2, b.duration / 2)
+
+
+def _same_utterance(a: Utterance, b: Utterance) -> bool:
+    if sentence_key(a.text) != sentence_key(b.text):
+        return False
+    return a.duration is None or b.duration is None or abs(a.duration - b.duration) <= _SAME_LENGTH
+
+
+def shared_recordings(first: Recordings, second: Recordings) -> list[Utterance]:
+    """The utterances of `second` that are cut from a recording `first` also uses, overlapping or
+    not.
+    """
+    known = set(first.sources)
+    return [
+        utterance
+        for utterance, source in zip(second.manifest.utterances, second.sources, strict=True)
+        if source in known
+    ]
+
+
+def repeated_audio(recordings: Recordings) -> list[Shared]:
+    """Utterances whose audio stands earlier in the same set, under another path or in other bytes
+    of equal samples.
+    """
+    seen: dict[tuple[str, float | str], Utterance] = {}
+    found = []
+    for index, utterance in enumerate(recordings.manifest.utterances):
+        keys: list[tuple[str, float | str]] = [(recordings.sources[index], utterance.offset)]
+        keys += [("pcm", recordings.pcm_sha256[index])] if recordings.pcm_sha256 else []
+        other = next((seen[key] for key in keys if key in seen), None)
+        if other is not None:
+            found.append(Shared(utterance, other, "the same audio"))
+        seen |= {key: utterance for key in keys if key not in seen}
+    return found
