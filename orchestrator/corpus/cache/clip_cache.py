@@ -154,11 +154,11 @@ def _open_segment(folder: Path, name: str) -> Segment | None:
         segment = Segment(folder, name, _parse_index((folder / f"{name}.index").read_bytes(), name))
         size = (folder / f"{name}.pcm").stat().st_size
     except (FileNotFoundError, ValueError):
-        # half of it is gone, or damaged
+        # one of its two files is gone, or the index is damaged
         remove_segment(folder, name)
         return None
     except OSError:
-        return None  # not to be read now, which says nothing of what it holds
+        return None  # not readable at present, which says nothing about the content
     if size != _bytes_of_samples(segment.rows):
         remove_segment(folder, name)
         return None

@@ -154,7 +154,7 @@ class _Decoding:
         self.name, self.utterances = manifest.path.name, manifest.utterances
         self.found, self.known = found, known
         self.faults: list[Fault] = []
-        # utterances of one long recording share its file
+        # cached, because the utterances of one long recording share its file
         self._sha256 = cache(file_sha256)
         self.keys = [_key_if_known(utterance, known) for utterance in self.utterances]
         """The cache key of each utterance. None where its file was not hashed yet; after decoding,

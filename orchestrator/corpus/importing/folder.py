@@ -257,7 +257,8 @@ def _manifest_lines(
         except UnusableError as error:
             faults.append(f"{part.origin}: {error}")
             continue
-        told = part.record.duration if part.record else None  # compared when it is read again
+        # compared with the file when the manifest is read back
+        told = part.record.duration if part.record else None
         whole = round(seconds, 3) if told is None else told
         line: dict[str, Any] = {"id": name, "audio_filepath": audio, "duration": whole}
         if part.span is not None:

@@ -48,7 +48,7 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
     for name, said in texts.items():
         try:
             span = _recording_span(name, said, segments, sounds)
-            # adds the duration where there is no segment
+            # adds the duration to `span` where there is no segment
             audio = _sound_path(span, sounds, folder, out)
             line = {"id": name, **span, "audio_filepath": audio, "text": said.value}
         except UnusableError as error:

@@ -68,7 +68,7 @@ def _seconds(path: Path) -> float:
     try:
         return read_header(path, path.name).seconds
     except UnusableError:
-        return 0.0  # whoever makes its line reports the fault
+        return 0.0  # the fault is reported when its line is made
 
 
 def _are_unlike(one: tuple[float, Path], other: tuple[float, Path]) -> bool:

@@ -159,7 +159,7 @@ def _matched(
             continue
         said = _placed(row, header, found[0])
         if found[0] in texts and None in (said.span, texts[found[0]][0].span):
-            try:  # a row of a part whose times are not read is no second transcript
+            try:  # a row with times that are not read has that fault, and is no second transcript
                 check_row(said, header(found[0]), found[0])
                 why = f"{show(name)} has a transcript already, {texts[found[0]][0].origin}"
             except UnusableError as error:
@@ -179,7 +179,7 @@ def _placed(row: Transcript, header: Callable[[Path], Header], path: Path) -> Tr
         return row
     try:
         start = told_start(draft.unread, draft.duration, header(path).seconds)
-    except UnusableError:  # whoever makes its line reports the fault
+    except UnusableError:  # the fault is reported when its line is made
         return row
     return row if start is None else replace(row, span=(start, start + draft.duration))
 
@@ -241,7 +241,8 @@ def _recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, l
     exact: dict[str, list[Path]] = {}
     for path in recordings:
         inside = path.relative_to(folder)
-        # a list beside the folder names the folder too, and one of a folder in it leaves that out
+        # names in a list beside the folder may begin with the folder's own name, and those in a
+        # list of a subfolder leave out the subfolder's
         parts = (Path(os.path.abspath(folder)).name, *inside.parts)
         ends = [Path(*parts[start:]) for start in range(len(parts))]
         for name in {form.as_posix() for end in ends for form in (end, end.with_suffix(""))}:

@@ -150,7 +150,7 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
     try:
         seconds = read_header(path, path.name).seconds
     except UnusableError:
-        return []  # whoever makes its line reports the fault
+        return []  # the fault is reported when its line is made
     for other in others if seconds > _LONG else ():
         timed = other.suffix.lower() in (".json", ".tsv", ".trs", ".eaf", ".xml")
         parts = program_output([other], []) if timed else _own_transcripts(other, path, Findings())

@@ -245,7 +245,7 @@ def _stm(text: str) -> Iterator[Segment]:
                 f"is STM, and line {number} is none: {show(line[:60])}; a line has recording, "
                 "channel, speaker, begin, end and text"
             )
-        # the parts of several channels would all be cut from the mean of the channels
+        # parts of different channels would all be cut from the mean of the channels
         first = channels.setdefault(row["recording"], row["channel"])
         if first != row["channel"]:
             raise UnusableError(

@@ -82,7 +82,7 @@ def _cues(lines: list[str], times: list[re.Match[str] | None]) -> Iterator[Segme
         rows = [found[3] or "", *lines[first:place]]
         said = " ".join(rows)
         voices = {html.unescape(voice[1]).strip() for voice in _VOICE.finditer(said)}
-        speaker = voices.pop() if len(voices) == 1 else ""  # two in one cue are none
+        speaker = voices.pop() if len(voices) == 1 else ""  # two voices are no one speaker
         yield Segment(
             first, seconds(found[1]), seconds(found[2]), _plain_lines(rows), speaker=speaker
         )

@@ -26,7 +26,7 @@ def read_textgrid(text: str) -> Iterator[Segment]:
     have the same values in the same order.
     """
     items = _GridItems(text)
-    items.skip(5)  # skip both headings, both times and <exists>; the number of tiers follows
+    items.skip(5)  # both headings, both times and <exists>; the number of tiers follows
     tiers: list[tuple[str, list[Segment]]] = []
     for _ in range(items.count()):
         kind, name = items.text(), items.text()

@@ -178,7 +178,7 @@ def _leading_times(lines: Sequence[_Line]) -> list[_Mark]:
             continue
         said = found["said"] or found["words"]
         if not said and (place + 1 == len(lines) or _NUMBER.fullmatch(lines[place + 1].text)):
-            continue  # a time that is said
+            continue  # without words behind it, the time itself is said
         clock = found["inside"] or found["bare"]
         # hour zero with minutes and seconds is no time of day that anybody says
         midnight = re.match("0+:", clock) is not None
@@ -194,8 +194,8 @@ def _leading_times(lines: Sequence[_Line]) -> list[_Mark]:
 
 def _headings(lines: Sequence[_Line]) -> list[_Mark]:
     """Return the lines of a name and a time that stand above what is said. A sentence may also end
-    with a time; so there must be as many of them as paragraphs, or a wide gap, brackets or a number
-    as name must set the time apart.
+    with a time; so there must be as many of them as paragraphs, or a wide gap, brackets or a
+    numbered name (`Speaker 1`) must set the time apart.
     """
     marks = []
     for line, following in pairwise(lines):

@@ -163,7 +163,7 @@ class _Builder:
         # records whose id and text are those of an earlier one
         self._read_again = 0
         self._places_by_audio: dict[tuple[str, float], Place] = {}
-        # segments of one file share its header
+        # cached, because segments of one file share its header
         self._header = cache(self._read_header)
         self._sound_source = AudioSources()
 

@@ -60,7 +60,7 @@ def _channels_of(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             continue
         alone = value[0] if isinstance(value, list) and len(value) == 1 else value
         if alone is value and re.sub("[^a-z]", "", key.lower()).endswith("channels"):
-            continue  # how many there are
+            continue  # a single value under a plural key is how many there are
         if isinstance(alone, int | float | str) and _CHANNEL.fullmatch(str(alone).strip()):
             yield key, alone
 

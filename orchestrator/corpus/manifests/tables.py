@@ -75,7 +75,7 @@ class Table:
             }
         if len(cells) == 1 and self.columns[0] in AUDIO_KEYS:
             alone = cells[0].strip()
-            if alone.lower().endswith(AUDIO_SUFFIXES):  # editors take the separators behind it away
+            if alone.lower().endswith(AUDIO_SUFFIXES):  # editors strip trailing separators
                 return {self.columns[0]: alone}
         name = SEPARATORS[self.separator]
         wanted = ("<TAB>" if self.separator == "\t" else self.separator).join(self.columns)

@@ -186,7 +186,8 @@ def _frame_span(utterance: Utterance, rate: int, frames: int) -> tuple[int, int]
     start = min(round(utterance.offset * rate), frames)
     there = frames - start
     wanted = there if utterance.duration is None else round(utterance.duration * rate)
-    return start, there if wanted == there + 1 else wanted  # start and length were rounded apart
+    # start and length were rounded separately
+    return start, there if wanted == there + 1 else wanted
 
 
 def _to_sample_rate(mono: Samples, rate: int) -> Samples:

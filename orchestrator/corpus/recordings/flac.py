@@ -50,6 +50,7 @@ def _samples_to_frame_end(data: bytes, place: int) -> int:
     there is no frame header.
     """
     head = data[place : place + 16]
+    # 15 bits of sync code; reserved values stand in no header
     if (
         len(head) < 6
         or head[1] & 0xFE != 0xF8
@@ -58,7 +59,7 @@ def _samples_to_frame_end(data: bytes, place: int) -> int:
         or head[3] & 1
     ):
         return 0
-    # the sync code, no reserved value; then the number of the frame, or of its first sample
+    # the number of the frame, or of its first sample
     number, used = _coded_number(head[4:])
     # block sizes 6 and 7 and rates 12 to 14 stand in 1 or 2 extra bytes behind the number
     extra = {6: 1, 7: 2}.get(head[2] >> 4, 0)

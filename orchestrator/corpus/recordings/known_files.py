@@ -198,8 +198,7 @@ class KnownFiles:
         if self._database is not None:
             self._database.close()
         self._database = None
-        # which says nothing against the content:
-        # OperationalError: locked, read-only, a full disk
+        # OperationalError (locked, read-only, a full disk) says nothing against the content
         if self._path is not None and not isinstance(error, sqlite3.OperationalError):
             with suppress(OSError):
                 self._path.unlink()

@@ -54,11 +54,11 @@ def locate(written: str, folder: Path) -> Path:
             continue
         except (OSError, ValueError) as error:
             reason = why_unopened(error) if isinstance(error, OSError) else str(error)
-            if "\0" in written:  # Python's own words for it differ from version to version
+            if "\0" in written:  # Python's own message for it differs from version to version
                 reason = "embedded null byte"
             raise UnusableError(f"audio file {show(written)} cannot be opened: {reason}") from error
         if stat.S_ISDIR(mode) and not path.suffix:
-            continue  # a folder of a clip's name, beside the clip
+            continue  # a folder may lie beside the clip, under the clip's name without its ending
         if not stat.S_ISREG(mode):
             raise UnusableError(
                 f"audio file {show(written)} is {kind_text(mode)}; only regular files are read"

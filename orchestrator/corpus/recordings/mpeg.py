@@ -87,9 +87,8 @@ def _declared_sizes(info: bytes) -> tuple[int, int]:
 
 
 def _with_count(frames: list[_Frame], sound: list[bytes]) -> bytes:
-    # the Xing frame takes its header, and so its size, from the largest frame, which has room for
-    # it
     """Return the frames of sound behind a Xing frame that counts them."""
+    # the Xing frame has the header, and so the size, of the largest frame, so that it has room
     largest = max(frames, key=lambda frame: len(frame.data))
     total = sum(map(len, sound)) + len(largest.data)
     told = (

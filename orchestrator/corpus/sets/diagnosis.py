@@ -78,9 +78,9 @@ def check_sets(
     )
     for first, second in (*product(training, evaluation), *crossed):
         findings += _check_audio(first, named[first], second, named[second])
-    # Segments of one recording in both training sets know nothing of an evaluation set; the same
-    # sound twice makes general speech of the domain's, and its KL holds back what its cross-entropy
-    # teaches.
+    # Segments of one recording in both training sets reveal nothing about an evaluation set, so
+    # only the same sound is looked for: it would count domain speech as general speech too, whose
+    # KL term holds back what its cross-entropy teaches.
     for first, second in combinations(training, 2):
         findings += _check_same_sound(first, named[first], second, named[second])
     seen = [name for name in evaluation if not is_confirm(name)]

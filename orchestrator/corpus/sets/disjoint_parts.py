@@ -39,8 +39,8 @@ def unit_of(utterance: Utterance, by: Unit) -> str:
         return sentence_key(utterance.text) or utterance.text
     if by == "recording":
         return audio_source(utterance)
-    # the first record of a line is named by the line alone, as all were before: the draw depends on
-    # the names
+    # the first record of a line is named by the line alone: the draw depends on the names, and
+    # these keep it as it was before a line could hold several records
     return f"{utterance.line}" if utterance.record == 1 else f"{utterance.line}.{utterance.record}"
 
 

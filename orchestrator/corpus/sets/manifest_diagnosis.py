@@ -41,7 +41,7 @@ class ManifestDiagnosis:
 
 @dataclass(frozen=True)
 class ManifestBaseline:
-    """The result of an untuned model on a manifest."""
+    """How well a model transcribes a manifest without being tuned."""
 
     wer: float
     """Percent."""

@@ -50,7 +50,7 @@ class Shared:
     """By what they are known to be the same, in words."""
 
 
-# every set is compared with every other
+# cached, because every set is compared with every other
 @lru_cache(maxsize=65_536)
 def sentence_key(text: str) -> str:
     """Return the words of a text in lower case, without punctuation: two texts with the same key
