@@ -215,5 +215,5 @@ def _near_ratio(rate: int) -> Fraction:
     if exact.numerator * exact.denominator <= _MAX_KERNEL:
         return exact
     # with denominator d the numerator is about d * exact; d <= sqrt(_MAX_KERNEL / exact) keeps
-    # their product within _MAX_KERNEL
+    # their product at about _MAX_KERNEL or below
     return exact.limit_denominator(math.isqrt(int(_MAX_KERNEL / exact)))
