@@ -1,1 +1,1 @@
-"""What is spoken: manifests, audio, diagnosis."""
+"""The speech data of a sweep: manifests, recordings, and the diagnosis of data sets."""

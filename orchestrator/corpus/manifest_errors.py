@@ -1,5 +1,5 @@
-"""Faults of a manifest: collected, then raised together as one message a person can work
-through.
+"""Faults of a manifest, which are collected and then raised together, as one message that a person
+can work through.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any
 from orchestrator.errors import ManifestError
 
 SHOWN = 20
-"""Faults printed in full; the rest are counted."""
+"""The number of faults that a message prints in full; the rest are counted."""
 
 
 Place = tuple[int, int]
-"""Where a record of a manifest begins: its line, and which it is of the records that begin there, both
-1-based. JSON may hold any number of them on one line."""
+"""Where a record of a manifest begins: its line, and its position among the records that begin on
+that line, both from 1. JSON may hold any number of records on one line.
+"""
 
 
 @dataclass(frozen=True, order=True)
@@ -27,25 +28,27 @@ class Fault:
     line: int
     message: str
     ends_file: bool = False
-    """What follows could not be read at all, so it is unknown how many lines are lost."""
+    """Whether the rest of the file could not be read at all, so that it is unknown how many lines
+    are lost.
+    """
     record: int = 1
-    """Which of the records that begin on that line; 1-based."""
+    """The position, from 1, among the records that begin on that line."""
 
     @property
     def place(self) -> Place:
-        """Of the record that is wrong."""
+        """Where the record with this fault begins."""
         return self.line, self.record
 
 
 class UnusableError(ManifestError):
-    """One record or audio file cannot be used. The text lacks manifest and line, which its catcher
-    knows.
+    """Raised when a record, an audio file or a whole file cannot be used. The text lacks the name
+    of the manifest and the line, which whoever catches it knows.
     """
 
 
 class FaultsError(ManifestError):
-    """All faults of a manifest, as values too: a training set may be allowed to go without those
-    lines.
+    """Raised with all faults of a manifest. It has them as values too, because a training set may
+    be allowed to go without those lines.
     """
 
     def __init__(self, message: str, faults: tuple[Fault, ...]) -> None:
@@ -57,7 +60,7 @@ _CURE = "Correct or delete these lines, then run the same command again."
 
 
 def joined_errors(errors: Sequence[ManifestError]) -> ManifestError:
-    """One error of what is wrong with several sets, each file once."""
+    """Return one error for what is wrong with several sets, each message once."""
     messages = list(dict.fromkeys(str(error) for error in errors))
     if len(messages) == 1:
         return errors[0]
@@ -67,12 +70,12 @@ def joined_errors(errors: Sequence[ManifestError]) -> ManifestError:
 
 
 def bad_records(faults: Iterable[Fault]) -> int:
-    """Records that have a fault, however many each has."""
+    """Return the number of records that have a fault, however many faults each has."""
     return len({fault.place for fault in faults})
 
 
 def manifest_error(path: Path, faults: Iterable[Fault]) -> FaultsError:
-    """One error of all faults in line order, the first 20 in full."""
+    """Return one error with all faults in line order, of which the first 20 are printed in full."""
     ordered = sorted(set(faults), key=lambda fault: (fault.place, fault.message))
     count = "1 fault" if len(ordered) == 1 else f"{len(ordered)} faults"
     lines = [f"{path} has {count}:"]
@@ -84,26 +87,30 @@ def manifest_error(path: Path, faults: Iterable[Fault]) -> FaultsError:
 
 
 def place_text(path: Path, place: Place) -> str:
-    """Where in a manifest a record begins; the first of a line is named by the line alone."""
+    """Name a record as `path:line`; only for a further record of the same line is its position
+    added.
+    """
     line, record = place
     return f"{path}:{line}" if record == 1 else f"{path}:{line} (record {record} of that line)"
 
 
 def record_text(place: Place) -> str:
-    """The same within a sentence about the manifest."""
+    """Name a record within a sentence that is about one manifest: `line 3, record 2`."""
     line, record = place
     return f"line {line}" if record == 1 else f"line {line}, record {record}"
 
 
 def why_unopened(error: OSError) -> str:
-    """Why a file or a folder cannot be opened, and what helps where that is known."""
+    """Say why a file or a folder cannot be opened, and what helps where that is known."""
     cure = "; fix its permissions, or those of a folder above it"
     reason = error.strerror or str(error)
     return f"{reason}{cure}" if isinstance(error, PermissionError) else reason
 
 
 def show(value: Any) -> str:
-    """`value` as a message may print it: short, and free of control and direction characters."""
+    """Return `value` as a message may print it: short, and free of control and direction
+    characters.
+    """
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):

@@ -1,4 +1,6 @@
-"""Sound as numbers: what an array of samples is, and which rates and peaks it can have."""
+"""The type of decoded audio, its sample rate, and the range of rates and peak values that are
+accepted.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,20 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Samples: TypeAlias = "npt.NDArray[np.float32]"
-"""A name alone: numpy is imported where sound is read, for the commands that read none."""
+"""An array of float32 samples. Only a forward reference: numpy is imported where sound is read, so
+that commands that read none do not wait for it.
+"""
 
 SAMPLE_RATE = 16_000
-"""Hz; of every clip once it is decoded."""
+"""Hz. The rate of every clip once it is decoded."""
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
-"""Hz; what recorders and codecs have lies within."""
+"""Hz. The range of sample rates that recorders and codecs use; a rate outside of it is an error in
+the header.
+"""
 
 FLOAT_PEAK = 2.0
-"""Resampling and lossy codecs overshoot full scale, by less than this; float samples beyond it are
-on another scale (16-bit integers, or a mistaken gain).
+"""The largest absolute value a float sample may have. Resampling and lossy codecs overshoot full
+scale (1.0), by less than this; samples beyond it are on another scale (16-bit integers, or a
+mistaken gain).
 """

@@ -19,44 +19,47 @@ class Utterance:
     """One line of a manifest. Exactly one of `audio`, `samples`, `encoded` is set."""
 
     id: str
-    """The file's own, else made of the audio path and offset as written, equal on every machine."""
+    """The id that the manifest gives, else one made of the audio path and offset as written, which
+    is the same on every machine.
+    """
     text: str
     audio: Path | None = None
     """Absolute path of a regular file."""
     samples: Samples | None = field(default=None, compare=False, repr=False)
     """Inline mono samples, float32, within -1 and 1."""
     encoded: bytes | None = field(default=None, repr=False)
-    """The bytes of an audio file inside the manifest."""
+    """The bytes of an audio file that is embedded in the manifest."""
     sample_rate: int | None = None
-    """Hz of the inline samples; None where the audio file says it."""
+    """Hz of the inline samples; None for an audio file, whose header has it."""
     duration: float | None = None
-    """Seconds, as measured by `load_manifest`: of the file's header or the samples, not as
-    declared.
+    """Seconds, as `load_manifest` measured them from the file's header or the samples, not as the
+    manifest declares them.
     """
     offset: float = 0.0
-    """Seconds into the file."""
+    """Seconds into the audio at which the utterance begins."""
     speaker: str = ""
     line: int = 0
+    """The line of the manifest, from 1."""
     record: int = 1
-    """Which of the records that begin on that line; 1-based."""
+    """The position, from 1, among the records that begin on that line."""
     explicit_id: bool = True
-    """The file gives the id; a made one says no more than the path does."""
+    """Whether the manifest gives the id; one that was made says no more than the path does."""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
-    """Keys of the record that have no meaning here."""
+    """The keys of the record that no field here was made of."""
 
     @property
     def place(self) -> Place:
-        """What no other utterance of its manifest shares."""
+        """The line and the position on it, which no other utterance of the manifest has."""
         return self.line, self.record
 
     def fault(self, message: str) -> Fault:
-        """That something is wrong with it."""
+        """A fault of this utterance's record."""
         return Fault(self.line, message, record=self.record)
 
 
 class AudioSources:
-    """`audio_source` of many utterances: the real path of a folder is found once for all its
-    files.
+    """The function `audio_source` for many utterances: the real path of a folder is resolved once
+    for all files in it.
     """
 
     def __init__(self) -> None:
@@ -70,8 +73,8 @@ class AudioSources:
 
 
 def audio_source(utterance: Utterance) -> str:
-    """Where the sound comes from: the real path of the file, or the SHA-256 of what stands in the
-    manifest.
+    """Return an identifier of the sound's source: the real path of the audio file, or "sha256:" and
+    the hash of the audio that the manifest itself contains.
     """
     if utterance.audio is not None:
         return os.path.realpath(utterance.audio)

@@ -1,11 +1,13 @@
-"""Decoded sound on the disk, for all studies of a project: found again by its content. No torch.
+"""The cache of decoded sound on the disk, shared by all studies of a project; clips are found by
+their content. No torch.
 
-A segment is two files. `<name>.pcm` holds clips one after the other, 16 kHz mono, unscaled: 16-bit
-integers where those give the decoded float32 samples back bit for bit, else the float32 samples.
-`<name>.index` has a row a clip under a SHA-256; the name is taken from it, so that two processes
-that decode the same write the same file. The index is written last. Nothing is ever changed in a
-segment: it is written whole, or removed whole. Each clip has a CRC-32 of its own, compared when it
-is first read, so opening a cache reads the indexes alone, and clips stay on the disk.
+A segment is two files. `<name>.pcm` holds clips one after the other, 16 kHz mono, not scaled: as
+16-bit integers where those give the decoded float32 samples back bit for bit, else as the float32
+samples. `<name>.index` has one row (`ROW`) for each clip. The name is the SHA-256 of the rows, so
+that two processes that decode the same clips write the same file. The index is written last. A
+segment is never changed: it is written whole, or removed whole. Each clip has a CRC-32 of its own,
+which is checked when the clip is read; so opening a cache reads the indexes alone, and clips stay
+on the disk.
 """
 
 from __future__ import annotations
@@ -34,17 +36,25 @@ ROW = np.dtype(
         *(("crc32", "<u4"), ("done", "u1"), ("integer", "u1")),
     ]
 )
-"""A clip: where it begins in the file, in bytes; its root mean square and largest absolute value
-before scaling; what was done to it, a bit each of `DONE`; whether it is kept as integers."""
+"""The index row of one clip: `start` is where it begins in the .pcm file, in bytes; `level` and
+`peak` are its root mean square and largest absolute value before scaling; `done` has one bit for
+each name in `DONE`; `integer` says whether it is stored as 16-bit integers.
+"""
 
 DONE = ("resampled", "mixed_down", "opposite", "mended", "offset")
-"""What decoding may do to a clip, by the field of `AudioNotes`."""
+"""What decoding may do to a clip, by the names of the fields of `AudioNotes`; bit i of a row's
+`done` is the i-th name.
+"""
 
 SEGMENT_BYTES = 32_000_000
-"""A segment is written once it holds as much; a longer clip has one of its own."""
+"""The size from which on a segment is written and the next one begun; a clip longer than this has a
+segment of its own.
+"""
 
 _WRITING_SECONDS = 3600
-"""Between the samples of a segment and its index less passes."""
+"""The age at which a .pcm file without an index is taken to be left by a killed writer: a live one
+writes the index sooner.
+"""
 
 _FULL_SCALE = np.float32(32768)
 _MAGIC = b"clips 1\n"
@@ -55,21 +65,22 @@ class Decoded:
     """One utterance decoded, before scaling, as it goes into the cache."""
 
     content: bytes
-    """Its samples as they are kept."""
+    """The samples as they are stored, 16-bit integers or float32."""
     integer: bool
-    """Kept as integers."""
+    """Whether `content` is 16-bit integers."""
     pcm_sha256: bytes
+    """SHA-256 of the float32 samples, little-endian."""
     samples: int
     level: float
-    """Root mean square."""
+    """Root mean square of the samples."""
     peak: float
-    """Largest absolute value."""
+    """Largest absolute value of the samples."""
     done: int
-    """Bits of `DONE`."""
+    """What decoding did: one bit for each name in `DONE`."""
 
     @classmethod
     def of(cls, samples: Samples, level: float, done: int) -> Decoded:
-        """Of samples (n,) float32."""
+        """Make the cache entry of decoded samples of shape (n,), float32."""
         content, integer = _packed_samples(samples)
         sound = hashlib.sha256(samples.astype("<f4", copy=False).tobytes()).digest()
         peak = float(np.abs(samples).max(initial=0))
@@ -78,14 +89,16 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment with its rows; its samples stay on the disk."""
+    """An open segment: its index rows are in memory, its samples stay on the disk."""
 
     folder: Path
     name: str
     rows: npt.NDArray[Any]
 
     def content(self, row: int) -> npt.NDArray[np.uint8] | None:
-        """The bytes of one clip; None where they are not what was written, or not there."""
+        """Read the stored bytes of one clip; None where they are missing or do not match their
+        CRC-32.
+        """
         found = self.rows[row]
         size = int(found["samples"]) * (2 if found["integer"] else 4)
         try:
@@ -98,7 +111,9 @@ class Segment:
         return content if whole else None
 
     def samples(self, row: int) -> Samples | None:
-        """Samples (n,) float32 of one clip, unscaled, as they were decoded; None as above."""
+        """Read one clip as it was decoded: shape (n,), float32, not scaled. None where it is
+        missing or damaged.
+        """
         content = self.content(row)
         if content is None or not self.rows[row]["integer"]:
             return None if content is None else content.view("<f4")
@@ -107,17 +122,23 @@ class Segment:
         return samples
 
     def forget(self) -> None:
-        """Part of it is damaged: the next run makes all of it again; this one reads the rest."""
+        """Delete the index, because a clip is damaged: the next run decodes the whole segment anew,
+        and this one still reads the clips that are intact.
+        """
         (self.folder / f"{self.name}.index").unlink(missing_ok=True)
 
     def touch(self) -> None:
-        """It is used now: of others, those that were used longest ago go first."""
+        """Record that the segment is in use: eviction removes those that were used longest ago
+        first.
+        """
         with suppress(OSError):
             os.utime(self.folder / f"{self.name}.index")
 
 
 def find_clips(folder: Path) -> dict[bytes, tuple[Segment, int]]:
-    """Every clip of a cache by its key; a damaged segment is removed."""
+    """Return where every clip of a cache is, by its 16-byte key: the segment and the row in it. A
+    damaged segment is removed.
+    """
     found: dict[bytes, tuple[Segment, int]] = {}
     for name in sorted(path.stem for path in folder.glob("*.index") if path.is_file()):
         segment = _open_segment(folder, name)
@@ -133,11 +154,11 @@ def _open_segment(folder: Path, name: str) -> Segment | None:
         segment = Segment(folder, name, _parse_index((folder / f"{name}.index").read_bytes(), name))
         size = (folder / f"{name}.pcm").stat().st_size
     except (FileNotFoundError, ValueError):
-        # half of it is gone, or damaged
+        # one of its two files is gone, or the index is damaged
         remove_segment(folder, name)
         return None
     except OSError:
-        return None  # not to be read now, which says nothing of what it holds
+        return None  # not readable at present, which says nothing about the content
     if size != _bytes_of_samples(segment.rows):
         remove_segment(folder, name)
         return None
@@ -145,17 +166,20 @@ def _open_segment(folder: Path, name: str) -> Segment | None:
 
 
 def _bytes_of_samples(rows: npt.NDArray[Any]) -> int:
-    """Bytes of the samples of a segment."""
+    """Return the size in bytes that the .pcm file of a segment must have."""
     last = rows[-1]
     return int(last["start"]) + _padded_size(int(last["samples"]) * (2 if last["integer"] else 4))
 
 
 def _padded_size(size: int) -> int:
-    """Floats begin at multiples of their size."""
+    """Round up to a multiple of 4 bytes, so that float32 clips begin at an aligned position."""
     return -(-size // 4) * 4
 
 
 def _parse_index(index: bytes, name: str) -> npt.NDArray[Any]:
+    """Return the rows of an index file. Raises ValueError where it is torn, or its content does not
+    match its name.
+    """
     content = index.removeprefix(_MAGIC)
     torn = len(content) == len(index) or len(content) % ROW.itemsize or not content
     if torn or _segment_name(content) != name:
@@ -175,7 +199,7 @@ def remove_segment(folder: Path, name: str) -> None:
 
 
 def write_clips(clips: Iterable[tuple[bytes, Decoded]], folder: Path) -> None:
-    """Store clips under their keys, a segment after the other.
+    """Store clips under their 16-byte keys, one segment after the other.
 
     An exception from the iterable, or a kill, loses the segment that is not full yet. Raises
     OSError when the disk refuses.
@@ -192,8 +216,8 @@ def write_clips(clips: Iterable[tuple[bytes, Decoded]], folder: Path) -> None:
 
 
 def _clear_samples_alone(folder: Path) -> None:
-    """Remove samples without an index, which a killed writer left; not those of a live one, which
-    writes its index at once.
+    """Remove .pcm files without an index, which a killed writer left; not those of a live writer,
+    which writes its index soon after.
     """
     for samples in folder.glob("*.pcm"):
         with suppress(OSError):
@@ -203,7 +227,7 @@ def _clear_samples_alone(folder: Path) -> None:
 
 
 class _OpenSegment:
-    """A segment that is gathered in memory."""
+    """A segment that is being collected in memory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.size = folder, 0
@@ -221,6 +245,7 @@ class _OpenSegment:
         self.size += len(padded)
 
     def publish(self) -> None:
+        """Write the samples, then the index. Nothing is written where there is no clip."""
         if not self._rows:
             return
         content = np.array(list(self._rows.values()), ROW).tobytes()
@@ -232,11 +257,14 @@ class _OpenSegment:
 
 
 def _packed_samples(samples: Samples) -> tuple[bytes, bool]:
-    """Samples as they are kept, and whether as integers: only where that loses no bit."""
+    """Encode samples for the cache, and say whether as 16-bit integers, which are used only where
+    they lose no bit.
+    """
+    # float32 samples that were decoded from 16-bit audio are exact multiples of 1 / 32768
     with np.errstate(invalid="ignore"):
         integers = (samples * _FULL_SCALE).astype("<i2")
     again = integers.astype(np.float32) / _FULL_SCALE
-    # compared as bits: an integer cannot hold -0.0
+    # compared as bits, because -0.0 equals 0.0 but does not survive the conversion to an integer
     if np.array_equal(again.view(np.uint32), samples.view(np.uint32)):
         return integers.tobytes(), True
     return samples.astype("<f4", copy=False).tobytes(), False
@@ -244,19 +272,19 @@ def _packed_samples(samples: Samples) -> tuple[bytes, bool]:
 
 @dataclass(frozen=True)
 class Kept:
-    """A segment as it lies there."""
+    """A whole segment on the disk, as eviction sees it."""
 
     name: str
     size: int
     """Bytes of both files."""
     used: float
-    """When it was last opened by a study, as `time.time` says it."""
+    """When a study last opened it, in seconds as `time.time` has them."""
     pcm_sha256: frozenset[str]
-    """Of its clips."""
+    """The hashes of its clips' samples, hexadecimal."""
 
 
 def kept_segments(folder: Path) -> list[Kept]:
-    """The whole segments of a cache, those used longest ago first."""
+    """The whole segments of a cache, those that were used longest ago first."""
     return sorted(_whole_segments(folder), key=lambda segment: (segment.used, segment.name))
 
 
@@ -274,8 +302,8 @@ def _whole_segments(folder: Path) -> Iterator[Kept]:
 
 
 def evict_segments(folder: Path, limit_bytes: int, needed: Collection[str]) -> int:
-    """Remove segments used longest ago until the others take at most `limit_bytes`; returns the
-    bytes that are free now. `needed` are the names of those that stay whatever they take.
+    """Remove the segments that were used longest ago until the others take at most `limit_bytes`,
+    and return the number of bytes freed. Segments named in `needed` stay, however much they take.
     """
     segments = kept_segments(folder)
     over, freed = sum(segment.size for segment in segments) - limit_bytes, 0

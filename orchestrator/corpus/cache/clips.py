@@ -1,5 +1,5 @@
-"""The clips of a manifest: texts, speakers, and sound that is read from the cache when it is asked
-for. No torch.
+"""The clips of a manifest: texts, speakers, and sound, which is read from the cache only when it is
+asked for. No torch.
 """
 
 from __future__ import annotations
@@ -22,54 +22,59 @@ from orchestrator.corpus.utterance import Utterance
 
 @dataclass(frozen=True)
 class AudioNotes:
-    """Lines of clips to which something happened on the way from the file."""
+    """What happened to clips between the audio file and the samples: each field has the manifest
+    lines of the clips to which it applies.
+    """
 
     resampled: tuple[int, ...] = ()
+    """Their sample rate was converted to 16 kHz."""
     mixed_down: tuple[int, ...] = ()
     """Their channels were averaged."""
     silent: tuple[int, ...] = ()
-    """Root mean square below 1e-4: left as they are, never amplified."""
+    """Their root mean square is below 1e-4: they are left as they are, never amplified."""
     clipped: tuple[int, ...] = ()
-    """Scaling to the rms cut peaks at -1 or 1."""
+    """Scaling them to the wanted level cut peaks at -1 or 1."""
     opposite: tuple[int, ...] = ()
-    """Their channels cancel each other: one was taken."""
+    """Their channels cancel each other when averaged, so one channel was taken."""
     mended: tuple[int, ...] = ()
-    """Their file does not say how long it is, and was read to its end."""
+    """The header of their file does not say how long it is, and it was read to its end."""
     offset: tuple[int, ...] = ()
-    """A constant part (DC) carries much of their power."""
+    """A constant part (DC offset) carries much of their power."""
 
 
 @dataclass(frozen=True)
 class StoredSound:
-    """The sound of one utterance in the cache."""
+    """One utterance and the place of its sound in the cache."""
 
     segment: Segment
     row: int
     utterance: Utterance
     decode: Callable[[Utterance, str], Samples]
-    """Decodes it again, where what is kept is damaged, and compares its hash with the one given."""
+    """Decodes the utterance again where the cached samples are damaged, and raises ManifestError
+    where their SHA-256 is not the one given.
+    """
 
     @property
     def count(self) -> int:
-        """Samples."""
+        """Number of samples."""
         return int(self.segment.rows[self.row]["samples"])
 
     @property
     def level(self) -> float:
-        """Root mean square before scaling."""
+        """Root mean square of the samples before scaling."""
         return float(self.segment.rows[self.row]["level"])
 
     @property
     def pcm_sha256(self) -> str:
-        """Of the decoded 16 kHz mono float32 samples before scaling: equal for equal sound in any
-        lossless format.
+        """SHA-256 of the decoded 16 kHz mono float32 samples before scaling: equal for equal sound
+        in any lossless format.
         """
         sound: bytes = self.segment.rows[self.row]["pcm_sha256"].tobytes()
         return sound.hex()
 
     @property
     def done(self) -> tuple[str, ...]:
-        """The fields of `AudioNotes` that say what decoding did to it."""
+        """What decoding did to the clip, as names of fields of `AudioNotes`."""
         bits = int(self.segment.rows[self.row]["done"])
         return tuple(name for place, name in enumerate(DONE) if bits >> place & 1)
 
@@ -80,8 +85,9 @@ class StoredSound:
         return factor is not None and bool(peak * factor > 1)
 
     def samples(self, rms: float | None) -> Samples:
-        """Samples (count,) float32, scaled to `rms`, read-only. Raises ManifestError where they
-        are damaged and the utterance is not what it was.
+        """Read the samples, shape (count,), float32, scaled to `rms`, read-only. Raises
+        ManifestError where the cached ones are damaged and decoding the utterance again gives
+        others.
         """
         samples = self.segment.samples(self.row)
         if samples is None:
@@ -98,13 +104,13 @@ class StoredSound:
 
 @dataclass(frozen=True)
 class Sounds(Sequence[Samples]):
-    """Clips that are read when they are asked for: `sounds[i]` is a read-only float32 array, shape
-    (samples,), a slice is `Sounds` again.
+    """A sequence of clips that are read only when they are asked for: `sounds[i]` is a read-only
+    float32 array of shape (samples,), and a slice is again a `Sounds`.
     """
 
     stored: tuple[StoredSound, ...]
     rms: float | None
-    """The level that each is scaled to; None leaves them as they are."""
+    """The root mean square that each clip is scaled to; None leaves them as they are."""
 
     def __len__(self) -> int:
         return len(self.stored)
@@ -126,27 +132,31 @@ class Sounds(Sequence[Samples]):
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:
-        """Samples of each."""
+        """Number of samples of each clip."""
         return tuple(sound.count for sound in self.stored)
 
     @property
     def content_sha256(self) -> str:
-        """Digest of the decoded sound of all of them, wherever their files lie."""
+        """Hash of the decoded sound of all clips in order, independent of where their files lie."""
         return joined_sha256(sound.pcm_sha256 for sound in self.stored)
 
     def take(self, rows: Sequence[int]) -> Sounds:
-        """Those of these rows, in their order."""
+        """Return the clips at these indices, in the order of `rows`."""
         return Sounds(tuple(self.stored[row] for row in rows), self.rms)
 
 
 def lengths_of(clips: Sequence[Samples]) -> tuple[int, ...]:
-    """Samples of each clip; of those in the cache without reading them."""
+    """Return the number of samples of each clip; those of a `Sounds` are known without reading the
+    clips.
+    """
     return clips.lengths if isinstance(clips, Sounds) else tuple(len(clip) for clip in clips)
 
 
 @dataclass(frozen=True)
 class Clips:
-    """The audio of one manifest, in manifest order; `clips[i]` is as `Sounds` gives it."""
+    """The utterances of one manifest as parallel columns, in manifest order, with their sound;
+    `clips[i]` is an array as `Sounds` gives it.
+    """
 
     lines: tuple[int, ...]
     ids: tuple[str, ...]
@@ -155,9 +165,9 @@ class Clips:
     seconds: tuple[float, ...]
     pcm_sha256: tuple[str, ...]
     notes: AudioNotes
-    """Of the whole manifest."""
+    """Notes on the whole manifest, also after `take`."""
     faults: tuple[Fault, ...]
-    """Lines whose audio could not be decoded; they have no clip."""
+    """Records whose audio cannot be used; they have no clip."""
     sounds: Sounds = field(repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -170,8 +180,8 @@ class Clips:
         return iter(self.sounds)
 
     def take(self, rows: Sequence[int]) -> Clips:
-        """The clips of these rows alone, in their order; notes and faults stay those of the
-        whole.
+        """Return only the clips at these indices, in the order of `rows`; notes and faults stay
+        those of the whole manifest.
         """
         columns: dict[str, Any] = {}
         for name in _COLUMNS:
@@ -180,30 +190,34 @@ class Clips:
         return replace(self, **columns, sounds=self.sounds.take(rows))
 
     def without(self, places: Collection[Place]) -> Clips:
-        """The clips of all other records."""
+        """Return the clips of all records but those at `places`."""
         return self.take([row for row, place in enumerate(self.places) if place not in places])
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where the manifest has each: JSON may hold several on one line."""
+        """Where in the manifest each clip's record begins; a line number alone is not enough,
+        because JSON may hold several records on one line.
+        """
         return tuple(sound.utterance.place for sound in self.sounds.stored)
 
     @property
     def silent_rows(self) -> frozenset[int]:
-        """Clips in which nothing is to be heard."""
+        """Indices of the clips in which nothing can be heard (root mean square below 1e-4)."""
         return frozenset(
             row for row, sound in enumerate(self.sounds.stored) if sound.level < SILENCE_RMS
         )
 
     @property
     def text_sha256(self) -> tuple[str, ...]:
-        """SHA-256 of the transcript and the speaker of each clip, the first 16 digits."""
+        """For each clip, the first 16 hexadecimal digits of the SHA-256 of its transcript and
+        speaker.
+        """
         rows = zip(self.texts, self.speakers, strict=True)
         return tuple(hashlib.sha256(json.dumps(row).encode()).hexdigest()[:16] for row in rows)
 
     @property
     def content_sha256(self) -> str:
-        """Digest of the sound of the whole set, wherever its files lie."""
+        """Hash of the sound of the whole set, independent of where its files lie."""
         return joined_sha256(self.pcm_sha256)
 
 
@@ -211,12 +225,14 @@ _COLUMNS = ("lines", "ids", "texts", "speakers", "seconds", "pcm_sha256")
 
 
 def joined_sha256(sounds: Iterable[str]) -> str:
-    """Digest of a list of hashes, in its order."""
+    """Return the SHA-256 of a list of hexadecimal hashes, which depends on their order."""
     return hashlib.sha256("\n".join(sounds).encode()).hexdigest()
 
 
 def clips_of(sounds: Sounds, faults: Sequence[Fault]) -> Clips:
-    """The clips of a manifest: the sound of its lines, but for those with faults."""
+    """Make the columns of `Clips` from the sound of a manifest's utterances; those with faults have
+    none.
+    """
     utterances = [sound.utterance for sound in sounds.stored]
     return Clips(
         lines=tuple(utterance.line for utterance in utterances),

@@ -1,5 +1,5 @@
-"""A manifest's sound made ready: what the project's cache has is taken from there, the rest decoded
-into it by several threads.
+"""Getting a manifest's sound ready: clips that the project's cache lacks are decoded into it by
+several threads.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from orchestrator.machine import usable_cores
 from orchestrator.progress import Counter
 
 _VERSION = 5
-"""Of what decoding does to sound; part of a clip's key."""
+"""The version of what decoding does to sound. It is part of each clip's cache key, so raising it
+makes all clips be decoded anew.
+"""
 
 _AHEAD = 4
-"""Clips that each thread may be ahead of the writer."""
+"""The number of clips per thread that may be decoded ahead of the writer, which bounds memory."""
 
 
 def prepare(
@@ -44,13 +46,13 @@ def prepare(
     cache: Path,
     shortest: int = 80,
 ) -> Clips:
-    """Decode what of a manifest is not in the project's cache yet; each clip scaled to `rms` (None:
-    left as it is) when it is read.
+    """Decode the clips of a manifest that are not in the project's cache yet. Each is scaled to
+    `rms` when it is read (None: left as it is).
 
-    Clips keep their full length; one shorter than `shortest` samples, the least a model takes, is a
-    fault. Sound is found again by the bytes of its file and the place in it; what is damaged is
-    decoded anew. Raises ManifestError with all faults that decoding found, each with its line.
-    Silence is a fault in an evaluation set.
+    Clips keep their full length; one shorter than `shortest` samples, the least that a model takes,
+    is a fault. Cached sound is found by the bytes of its file and the position in it; what is
+    damaged is decoded anew. Raises ManifestError with all faults that decoding found, each with its
+    line. Silence is a fault in an evaluation set.
     """
     clips = _clips_of(manifest, rms, cache)
     if faults := _length_faults(clips, shortest):
@@ -66,8 +68,8 @@ def prepare_training(
     shortest: int,
     max_bad_fraction: float,
 ) -> tuple[Manifest, Clips]:
-    """`prepare`, without the records whose audio cannot be decoded: the manifest that is left, and
-    its clips.
+    """Do as `prepare` does, but leave out the records whose audio cannot be used. Returns the
+    manifest without them, and its clips.
 
     Raises ManifestError when more than `max_bad_fraction` of all lines are bad.
     """
@@ -82,7 +84,9 @@ def prepare_training(
 
 
 def _length_faults(clips: Clips, shortest: int) -> list[Fault]:
-    """What decoding found, and the clips that are too short for the model."""
+    """Return the faults that decoding found, and one for each clip that is too short for
+    the model.
+    """
     short = [
         sound.utterance.fault(
             f"the clip has {sound.count} samples; the model needs at least {shortest}"
@@ -94,14 +98,15 @@ def _length_faults(clips: Clips, shortest: int) -> list[Fault]:
 
 
 def _clips_of(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
+    """Return the clips of a manifest, decoded at most once within `reading_once`."""
     lines = (manifest.sha256, manifest.part, manifest.left_out, manifest.bad)
     key = ("clips", manifest.path, manifest.for_training, lines, rms, cache)
     return once(key, partial(_decoded_once, manifest, rms, cache))
 
 
 def _decoded_once(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
-    """The clips in the cache, decoded now where they are not there: whatever asks first, sound is
-    decoded once.
+    """Return the clips, decoding into the cache first those that it lacks. Silent clips of an
+    evaluation set become faults.
     """
     place, known = ProjectCache(cache), KnownFiles(ProjectCache(cache).files)
     decoding = _Decoding(manifest, clip_cache.find_clips(place.clips), known)
@@ -112,7 +117,8 @@ def _decoded_once(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
         known.close()
     found = decoding.found
     if decoding.missing:
-        # what another process removed meanwhile is decoded again when it is read
+        # read again for the clips just written. The earlier entries stay: where another process has
+        # removed such a segment meanwhile, its clips are decoded again when they are read
         found = found | clip_cache.find_clips(place.clips)
     stored: list[StoredSound] = []
     faults = list(decoding.faults)
@@ -135,7 +141,9 @@ _SILENT = "the clip is silent (rms below 1e-4) but its text is not empty"
 
 
 class _Decoding:
-    """The sound of utterances against a cache: what is missing there is decoded, in order."""
+    """The utterances of a manifest checked against a cache; those that it lacks are decoded, in
+    manifest order.
+    """
 
     def __init__(
         self,
@@ -146,14 +154,18 @@ class _Decoding:
         self.name, self.utterances = manifest.path.name, manifest.utterances
         self.found, self.known = found, known
         self.faults: list[Fault] = []
-        # utterances of one long recording share its file
+        # cached, because the utterances of one long recording share its file
         self._sha256 = cache(file_sha256)
         self.keys = [_key_if_known(utterance, known) for utterance in self.utterances]
-        """By utterance; None where the file was not read yet, and at last where it cannot be."""
+        """The cache key of each utterance. None where its file was not hashed yet; after decoding,
+        None where the audio cannot be used.
+        """
         self.missing = [row for row, key in enumerate(self.keys) if key not in found]
 
     def decoded(self) -> Iterator[tuple[bytes, Decoded]]:
-        """What is missing, by its key; `keys` and `faults` are whole at the end."""
+        """Yield each clip that the cache lacks, with its key. Only when the iterator is exhausted
+        are `keys` and `faults` complete.
+        """
         counter = Counter(f"decoding the audio of {self.name}", len(self.missing))
         for row, (key, sha256, made) in zip(self.missing, self._decoded_rows(), strict=True):
             self.keys[row] = key
@@ -167,8 +179,8 @@ class _Decoding:
             counter.add()
 
     def _decoded_rows(self) -> Iterator[_Result]:
-        """Of every missing row, in order, decoded by several threads a little ahead of the
-        reader.
+        """Yield the result of every missing row, in order. Several threads decode, a little ahead
+        of the consumer.
         """
         threads = min(8, usable_cores())
         waiting: deque[Future[_Result]] = deque()
@@ -184,8 +196,9 @@ class _Decoding:
                 pool.shutdown(cancel_futures=True)
 
     def _decode_row(self, row: int) -> _Result:
-        """One row: its key, the SHA-256 of its file where that was read, and the sound, or what is
-        wrong with it; neither where the cache has it by then.
+        """Decode one row: return its key, the SHA-256 of its file where the file was hashed now,
+        and the decoded clip or a fault; None in its place where hashing the file shows that the
+        cache has the clip.
         """
         utterance, key, sha256 = self.utterances[row], self.keys[row], None
         try:
@@ -204,6 +217,7 @@ class _Decoding:
 
 
 _Result = tuple[bytes | None, str | None, Decoded | Fault | None]
+"""What `_decode_row` returns."""
 
 
 def _decode_utterance(utterance: Utterance) -> Decoded:
@@ -213,8 +227,8 @@ def _decode_utterance(utterance: Utterance) -> Decoded:
 
 
 def _decoded_again(utterance: Utterance, pcm_sha256: str) -> Samples:
-    """The samples of an utterance that a cache had and lost. Raises ManifestError where they are
-    others now.
+    """Decode an utterance whose cached samples are damaged or gone. Raises ManifestError where the
+    samples differ from those that were cached (SHA-256 `pcm_sha256`).
     """
     samples = load_audio(utterance).samples
     if hashlib.sha256(samples.astype("<f4", copy=False).tobytes()).hexdigest() != pcm_sha256:
@@ -226,8 +240,8 @@ def _decoded_again(utterance: Utterance, pcm_sha256: str) -> Samples:
 
 
 def _key_if_known(utterance: Utterance, known: KnownFiles) -> bytes | None:
-    """The key of an utterance without reading its file; None where the file was never read as it is
-    now.
+    """Return the cache key of an utterance without reading its file; None where the hash of the
+    file in its present state is not known.
     """
     if utterance.audio is None:
         return _clip_key(utterance, audio_source(utterance))
@@ -236,8 +250,9 @@ def _key_if_known(utterance: Utterance, known: KnownFiles) -> bytes | None:
 
 
 def _clip_key(utterance: Utterance, source_sha256: str) -> bytes:
-    """What decoded samples depend on, 16 bytes: the content of the source, the place in it, and
-    what decodes.
+    """Return the 16-byte cache key: a hash of all that the decoded samples depend on, which is the
+    content of the source, the position in it, and the versions of the code and the libraries that
+    decode.
     """
     place = (utterance.sample_rate, utterance.offset, utterance.duration)
     parts = (_VERSION, _library_versions(), source_sha256, place)

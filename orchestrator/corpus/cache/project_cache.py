@@ -1,8 +1,9 @@
-"""The cache of a project, for all of its studies: where what is in it. No torch.
+"""The cache folder of a project, which all of its studies share: what it contains, and where. No
+torch.
 
-clips/        decoded sound, by content, see `clip_cache`
-files.sqlite  lengths and hashes of audio files, words of sets, see `known_files`
-labels/       what untuned models hear in replay
+    clips/        decoded sound, by content, see `clip_cache`
+    files.sqlite  lengths and hashes of audio files, word counts of sets, see `known_files`
+    labels/       transcripts of the replay set by untuned models
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LABELS = re.compile(r"[0-9a-f]{32}\.json")
-"""The name of a file of labels."""
+"""The pattern of the name of a file in labels/."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,15 @@ class ProjectCache:
 
     @property
     def clips(self) -> Path:
-        """Segments of decoded sound."""
+        """The folder of the segments of decoded sound."""
         return self.path / "clips"
 
     @property
     def files(self) -> Path:
-        """The record of files that were read."""
+        """The database of what is known of files that were read before."""
         return self.path / "files.sqlite"
 
     @property
     def labels(self) -> Path:
-        """Labels by untuned models."""
+        """The folder of the transcripts that untuned models made."""
         return self.path / "labels"

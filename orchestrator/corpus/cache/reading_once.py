@@ -1,5 +1,5 @@
-"""One run of a sweep reads its data and its model once: what was checked before is what is trained
-and measured with after, in the search and in the confirmation.
+"""Memoisation for one run of a sweep, so that its data and its model are read once: what the checks
+saw is what the search and the confirmation train on and measure with.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ _kept: ContextVar[dict[Hashable, Any] | None] = ContextVar("what was read", defa
 
 @contextmanager
 def reading_once() -> Iterator[None]:
-    """Within the block `once` keeps what it makes; outside of any it makes everything anew."""
+    """Keep, within this block, what `once` makes; outside of such a block `once` makes everything
+    anew.
+    """
     before = _kept.set({})
     try:
         yield
@@ -24,8 +26,8 @@ def reading_once() -> Iterator[None]:
 
 
 def once(key: Hashable, make: Callable[[], Made]) -> Made:
-    """What `make` gave when it was first asked for under this key, which says all that it depends
-    on. What it raises is not kept.
+    """Return what `make` returned when this key was first asked for. The key must contain all that
+    the result depends on. An exception from `make` is not kept.
     """
     kept = _kept.get()
     if kept is None:

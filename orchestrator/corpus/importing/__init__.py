@@ -1,1 +1,3 @@
-"""Manifests made of what others published: folders, data sets of the hub, Kaldi."""
+"""Making manifests of what others publish: folders, data sets of the Hugging Face hub, Kaldi's
+directories.
+"""

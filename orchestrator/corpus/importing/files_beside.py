@@ -1,4 +1,6 @@
-"""Files that lie beside a recording under its name, and what those are that are not read."""
+"""Finding the files that lie beside a recording under its name, and saying what those are that
+cannot be read.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,20 @@ from orchestrator.corpus.importing.transcript_files import read_text
 from orchestrator.corpus.label_files.label_file import WITHOUT_SENTENCES, has_sentences
 
 EXPORT = "export it as Praat TextGrid or as subtitles beside its recording"
-"""What helps with the files of other programs that tell times."""
+"""What to do with a file of another program that tells times."""
 _STM = ".stm"
 _LAB = ".lab"
 LABELS = (".srt", ".vtt", ".TextGrid", ".textgrid", ".SRT", ".VTT", _STM)
+"""Endings of label files that are read."""
 _TEXTS = (".txt", ".TXT", ".lab", ".trn", ".normalized.txt", ".original.txt")
 _AFTER = (".txt", ".srt", ".vtt", ".trn")
-"""What is also written behind the whole name of a recording, as whisper.cpp and THCHS-30 do:
-`a.wav.srt`."""
+"""Endings that may also follow the whole name of a recording, as whisper.cpp and THCHS-30 write
+them: `a.wav.srt`.
+"""
 _LANGUAGE = re.compile(
     r"(?P<name>.+)\.(?!old|bak|tmp|raw|new)[a-z]{2,3}(?:-[A-Za-z0-9]+)*\.(?:srt|vtt)"
 )
-"""Captions as yt-dlp names them: `talk.en.vtt`, `talk.zh-Hans.srt`."""
+"""Captions as yt-dlp names them, by their language: `talk.en.vtt`, `talk.zh-Hans.srt`."""
 _XML = f"is XML, as ELAN and Transcriber write; {EXPORT}"
 _WORDS = "; write what is said as text"
 _UNREAD = {
@@ -49,19 +53,23 @@ _UNREAD = {
     ".pdf": "is a document; save it as plain text (.txt)",
     ".json": f"is JSON of a form that is not read; {EXPORT}",
 }
+"""What a file beside a recording is that cannot be read, by its ending, and what to do."""
 _LOOKED_AT = 65_536
+"""The number of bytes at the beginning of a JSON file that are searched."""
 _TELLS_WORDS = re.compile(rb'"(?:text|words?|transcripts?|utterances|alternatives)"\s*:')
-"""In what Deepgram, AssemblyAI, AWS and Google write, and in no description of a recording."""
+"""Keys in the JSON that Deepgram, AssemblyAI, AWS and Google write, and that no description of a
+recording has.
+"""
 
 
 def names_language(name: str) -> bool:
-    """Whether captions are named by their language."""
+    """Whether the name of a captions file ends with a language."""
     return _LANGUAGE.fullmatch(name) is not None
 
 
 class FilesBeside:
-    """The files of the folders below `top` that recordings lie in, and of those beside them; each
-    folder is listed once.
+    """The files in the folders of recordings, and in the folders of texts beside those. Each folder
+    is listed once.
     """
 
     def __init__(self, recordings: Sequence[Path], top: Path) -> None:
@@ -70,22 +78,25 @@ class FilesBeside:
         self._parallel = ParallelTexts(recordings, top)
 
     def texts(self, path: Path) -> list[Path]:
-        """What may say what is said in a recording, what is taken first before others; captions that
-        are named by their language where there is one such file. Where nothing of its name lies
-        beside it, what does in a folder of texts.
+        """Return the files that may hold the text of a recording, in the order of preference.
+        Captions named by their language are among them only where there is one such file. Where no
+        file of the recording's name lies beside it, those in a folder of texts are returned.
         """
         endings = (*_TEXTS, *LABELS)
         own, *shared = [[f"{name}{ending}" for ending in endings] for name in names_of(path)]
         own += [f"{path.name}{ending}" for ending in _AFTER]
         captions = self._captions(path)
         beside = self._there(map(path.with_name, own)) + captions * (len(captions) == 1)
-        for names in shared:  # what a microphone has for itself is its text
+        # a text under a microphone's own name comes before the one that several microphones share
+        for names in shared:
             beside = beside or self._there(map(path.with_name, names))
         found = list(dict.fromkeys(beside)) or self._elsewhere(path)
         return [text for text in found if text.suffix != _STM or text.stat().st_size]
 
     def _elsewhere(self, path: Path) -> list[Path]:
-        """Texts of a folder of their own; one of `lab` may have the sounds alone, as CMU ARCTIC's."""
+        """Return the texts in a separate folder. A `.lab` there may hold sounds alone, as CMU
+        ARCTIC's do; then it is left out.
+        """
         found = self._parallel.find(path, (*_TEXTS, *LABELS))
         return [
             text
@@ -94,13 +105,15 @@ class FilesBeside:
         ]
 
     def program_output(self, path: Path) -> list[Path]:
-        """Tables and JSON of recognisers and XML of others, if that is what they are."""
+        """Return the files under a recording's name that may be tables or JSON of recognisers, or
+        XML of annotation programs; what they hold is not checked here.
+        """
         names = [path.with_suffix(ending) for ending in (".tsv", ".json", ".trs", ".eaf", ".xml")]
         return self._there([*names, path.with_name(f"{path.name}.json")])
 
     def unread(self, path: Path) -> tuple[Path, str] | None:
-        """A file beside a recording without a transcript that seems to hold one, and what it is, with
-        what to do.
+        """Return a file beside a recording without a transcript that seems to hold one but cannot
+        be read, and what it is, with what to do; None where there is none.
         """
         captions = self._captions(path)
         if len(captions) > 1:
@@ -113,6 +126,7 @@ class FilesBeside:
         return None
 
     def _captions(self, path: Path) -> list[Path]:
+        """Return the captions of a recording that are named by their language."""
         listed = self._listing(path.parent).captions.get(path.stem, ())
         return self._there(
             [
@@ -123,6 +137,7 @@ class FilesBeside:
         )
 
     def _there(self, paths: Iterable[Path]) -> list[Path]:
+        """Return those of `paths` that exist."""
         return [
             path
             for path in paths
@@ -136,12 +151,14 @@ class FilesBeside:
 
 
 class _Listing:
+    """The names in one folder."""
+
     def __init__(self, folder: Path) -> None:
         self.names = frozenset(os.listdir(folder))
 
     @cached_property
     def captions(self) -> dict[str, list[str]]:
-        """Names of captions by what stands before their language."""
+        """The names of captions, by what stands before their language."""
         found: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self.names):
             if named := _LANGUAGE.fullmatch(name):

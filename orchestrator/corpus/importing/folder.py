@@ -1,5 +1,5 @@
-"""A folder of recordings with their transcripts, as the lines of a manifest. No audio is decoded
-here.
+"""Making the lines of a manifest of a folder of recordings with their transcripts. No audio is
+decoded here.
 """
 
 from __future__ import annotations
@@ -38,22 +38,23 @@ __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
 _LATE = 1.0
 """Seconds by which subtitles and recognisers let the last part end after its recording does."""
 _READ_SOUND = ".wav"
-"""What others are converted to."""
+"""The format that other formats should be converted to."""
 
 SpeakerRule = Literal["none", "folder", "prefix"]
-"""none; the first folder below the top, as in LibriSpeech; or the file's name up to its first - or
-_.
+"""Where the speaker of a recording is found: nowhere; in the first folder below the top, as in
+LibriSpeech; or in the file's name up to its first - or _.
 """
 
 ONE = "one="
-"""Before the name of the only speaker, in the place of a rule."""
+"""The prefix, in the place of a rule, of the name of the only speaker."""
 
 
 def lines_of_folder(
     folder: Path, out: Path, transcripts: Path | None, speaker: SpeakerRule | str, wanted: Selection
 ) -> tuple[list[Made], Counter[str], list[str]]:
-    """One line for each wanted recording below `folder`, by path, for a manifest at `out`; the
-    reasons against others; what else is to be said.
+    """Make one line for each wanted recording below `folder`, sorted by path, for a manifest at
+    `out`. Returns the lines, how many recordings are left out by the reason, and notes for the
+    user.
 
     A transcript stands beside its recording or in the list `transcripts`. A recording that has none
     is left out, and so is a line of the list whose recording is not there, unless that is true of
@@ -81,7 +82,7 @@ def lines_of_folder(
     silent = {path for path in findings.silent.values() if path not in texts}
     for path in recordings:
         if path in silent:
-            continue  # its row is counted
+            continue  # its row in a list has no text, and is counted below
         inside = path.relative_to(folder)
         why = wanted.why_not_name((inside.as_posix(), path.name))
         if path not in texts:
@@ -110,14 +111,16 @@ def lines_of_folder(
 def _unread_beside(
     recordings: list[Path], folder: Path, texts: Transcripts
 ) -> dict[Path, tuple[Path, str]]:
-    """Of recordings without a transcript, the file that seems to hold it, and what that is."""
+    """Return, for each recording without a transcript, the file that seems to hold it but cannot be
+    read, and what that file is.
+    """
     beside = FilesBeside(recordings, folder)
     found = {path: beside.unread(path) for path in recordings if path not in texts}
     return {path: unread for path, unread in found.items() if unread is not None}
 
 
 def _first_of_each(unread: dict[Path, tuple[Path, str]]) -> str:
-    """A line for each kind of file that is not read."""
+    """Return a line of a message for each kind of file that cannot be read."""
     first: dict[str, Path] = {}
     for place, what in unread.values():
         first.setdefault(what, place)
@@ -125,14 +128,16 @@ def _first_of_each(unread: dict[Path, tuple[Path, str]]) -> str:
 
 
 def _lists_of(recordings: list[Path], folder: Path) -> str:
-    """A line where something in a folder may be a list of its recordings."""
+    """Return a line of a message that names files in a folder that may be lists of its recordings;
+    empty where there are none.
+    """
     found = ", ".join(str(path) for path in lists_that_name(recordings, folder)[:3])
     return f"  What names recordings and may be their list: {found}.\n" if found else ""
 
 
 def _find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:
-    """What is read as sound, and sound that is not, each sorted by path. Raises ManifestError where
-    there is nothing to read.
+    """Return the files that are read as sound, and those with sound that cannot be read, each
+    sorted by path. Raises ManifestError where there is nothing to read.
     """
     files = sorted(_walk_files(folder))
     recordings = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
@@ -147,13 +152,14 @@ def _find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _walk_files(folder: Path) -> Iterator[Path]:
-    """Regular files below, through links too; each real folder once, so that a link to a folder
-    above is no loop.
+    """Yield the regular files below a folder, through links too. Each real folder is visited once,
+    so that a link to a folder above makes no loop.
 
     What begins with a dot is hidden: `._x` is what macOS keeps beside x.
     """
     seen = {os.path.realpath(folder)}
     for place, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+        # real folders come before links, so that a folder is visited under its own name
         shown = sorted(
             (name for name in folders if not _is_hidden(name)),
             key=lambda name: _is_link(place, name),
@@ -167,7 +173,9 @@ def _walk_files(folder: Path) -> Iterator[Path]:
 
 
 def _refuse_folder(error: OSError) -> None:
-    """Recordings in a folder that cannot be listed are not left out unsaid."""
+    """Raise ManifestError for a folder that cannot be listed, because its recordings would be left
+    out without a word.
+    """
     raise ManifestError(f"{error.filename} cannot be read: {why_unopened(error)}") from error
 
 
@@ -180,6 +188,7 @@ def _is_link(place: str, name: str) -> tuple[bool, str]:
 
 
 def _first_seen(path: str, seen: set[str]) -> bool:
+    """Whether `path` is seen for the first time; adds it to `seen`."""
     if path in seen:
         return False
     seen.add(path)
@@ -189,6 +198,9 @@ def _first_seen(path: str, seen: set[str]) -> bool:
 def _texts_of(
     recordings: list[Path], folder: Path, table: Path | None, findings: Findings
 ) -> Transcripts:
+    """Find the transcripts of the recordings: in the list `table`, else in files beside them, else
+    in a list in a folder, else in the lists of sessions.
+    """
     if table is not None:
         return _texts_from(table, recordings, folder, findings)
     texts = texts_beside(recordings, folder, findings)
@@ -212,6 +224,7 @@ def _texts_of(
 def _texts_from(
     table: Path, recordings: list[Path], folder: Path, findings: Findings
 ) -> Transcripts:
+    """Read the transcripts from a list. Raises ManifestError where it cannot be read as one."""
     try:
         return texts_from_list(recordings, folder, table, findings)
     except UnusableError as error:
@@ -230,7 +243,7 @@ def _manifest_lines(
     speaker: str,
     faults: list[str],
 ) -> list[Made]:
-    """One line of the whole recording, or one of each part."""
+    """Make one line of a whole recording, or one of each of its parts."""
     try:
         header = read_header(path, called(path))
         audio, name = relative(path, out.parent), in_utf8(inside.with_suffix(""))
@@ -244,7 +257,8 @@ def _manifest_lines(
         except UnusableError as error:
             faults.append(f"{part.origin}: {error}")
             continue
-        told = part.record.duration if part.record else None  # compared when it is read again
+        # compared with the file when the manifest is read back
+        told = part.record.duration if part.record else None
         whole = round(seconds, 3) if told is None else told
         line: dict[str, Any] = {"id": name, "audio_filepath": audio, "duration": whole}
         if part.span is not None:
@@ -262,6 +276,9 @@ def _manifest_lines(
 
 
 def _speaker_field(path: Path, rule: str) -> dict[str, Any]:
+    """Return the speaker that the rule gives a recording, as a field of its line; empty where it
+    gives none.
+    """
     if rule.startswith(ONE):
         return {"speaker": rule.removeprefix(ONE)}
     if rule == "folder" and len(path.parts) > 1:
@@ -270,7 +287,9 @@ def _speaker_field(path: Path, rule: str) -> dict[str, Any]:
 
 
 def _one_folder(recordings: list[Path], folder: Path, rule: str) -> list[str]:
-    """A sentence where the first folder below may be none of a speaker, as `wav48` of VCTK."""
+    """Return a note where all recordings share the first folder below the top, so that it may not
+    be that of a speaker, as `wav48` of VCTK.
+    """
     inside = [path.relative_to(folder).parts for path in recordings]
     first = {parts[0] for parts in inside}
     if rule != "folder" or len(first) > 1 or len({parts[1] for parts in inside if parts[2:]}) < 2:
@@ -282,7 +301,9 @@ def _one_folder(recordings: list[Path], folder: Path, rule: str) -> list[str]:
 
 
 def _names_used_twice(lines: list[Made]) -> list[str]:
-    """Recordings whose names differ in their ending alone."""
+    """Return a fault for each recording whose name differs from that of another one in the ending
+    alone: both would have the same id.
+    """
     first: dict[str, str] = {}
     faults = []
     for made in lines:

@@ -1,5 +1,5 @@
-"""What is said of a manifest that was made of a folder, beside its numbers: what was taken of several
-things, and what may be no word. Pure.
+"""The notes on a manifest that was made of a folder, beside its numbers: what was taken where there
+was a choice, and what may be no word. Pure.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from orchestrator.corpus.label_files.speakers_in_cues import begins_with_name
 from orchestrator.corpus.manifest_errors import show
 
 _SHOWN = 8
-"""Names; where one of them is said and is none, it is seen among all."""
+"""The number of names that are shown; among them all a person sees one that is none."""
 
 
 def notes_of_folder(choices: Counter[str], texts: Transcripts, wanted: Selection) -> list[str]:
-    """Sentences on the `choices` that were made, and on names, dashes and brackets in parts."""
+    """Return sentences about the `choices` that were made, and about names, dashes and brackets in
+    the texts of parts.
+    """
     notes = [f"of {count} recordings {what}" for what, count in choices.items()]
     parts = [part for own in texts.values() for part in own if part.span and not part.record]
     names = [part.before for part in parts if part.before.endswith(":")]

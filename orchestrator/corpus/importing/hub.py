@@ -1,5 +1,5 @@
-"""A Hugging Face data set as the lines of a manifest, through the `datasets` library, which is
-imported when asked for.
+"""Making the lines of a manifest of a Hugging Face data set, through the `datasets` library, which
+is imported only when it is needed.
 
 Audio is copied as the bytes it is stored in, never decoded and encoded again.
 """
@@ -31,11 +31,12 @@ from orchestrator.errors import ManifestError
 from orchestrator.hub_access import cache_alone, hub_problem
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+"""The form of a data set's id on the hub."""
 
 
 def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[Rows, dict[str, Any]]:
-    """Copy the audio beside `out`; the lines in their seeded order, and what the data set says it
-    is.
+    """Copy the audio beside `out`; return the lines in their seeded order, and the data set's
+    fingerprint, number of rows and columns for the source note.
 
     Raises ManifestError when the library or the data set is not there, or rows cannot be used.
     """
@@ -49,8 +50,8 @@ def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[Rows, dict[str, Any]]:
 
 
 def _load_split(wanted: Wanted) -> Any:
-    """The split, its audio undecoded. Only data is read: `datasets` has not run scripts since
-    version 4.
+    """Load the split, with its audio undecoded. Only data is read: `datasets` has not run scripts
+    since version 4.
     """
     try:
         import datasets
@@ -82,8 +83,8 @@ def _load_split(wanted: Wanted) -> Any:
 
 
 def _with_json(data: Any) -> Any:
-    """Rows of shards of WebDataset whose text is told by a `.json` beside each recording, with that one's
-    keys as columns.
+    """Take apart the column "json" of a WebDataset whose texts are in a `.json` beside each
+    recording: each of its keys becomes a column. Any other data set is returned as it is.
     """
     told = data.features.get("json")
     if not isinstance(told, Mapping) or not set(TEXT_KEYS) & set(told):
@@ -95,8 +96,9 @@ def _with_json(data: Any) -> Any:
 
 
 def _with_list(data: Any, audio: str, folder: Path) -> Any:
-    """An AudioFolder with what the list at its top tells, a row for each utterance; `datasets` looks
-    for one among the clips of a split. Clips that it does not name have no text.
+    """Add to an AudioFolder what a list at its top tells, with one row for each utterance;
+    `datasets` itself looks for a list only among the clips of a split. Clips that the list does not
+    name have no text.
     """
     listed = next((folder / name for name in LISTS if (folder / name).is_file()), None)
     if listed is None:
@@ -122,20 +124,25 @@ def _with_list(data: Any, audio: str, folder: Path) -> Any:
 
 
 def _utterances_listed(table: Path) -> tuple[Utterance, ...]:
-    """Those of a list, a few of which may have no text; of more the manifest says what is wrong."""
+    """Load the utterances of a list, a few of which may have no text. Where most have none, raises
+    ManifestError, which says what is wrong.
+    """
     found = load_manifest(table, needs_text=False).utterances
     silent = sum(is_missing_text(each.text) for each in found)
     return load_manifest(table).utterances if 2 * silent > len(found) else found
 
 
 def _first_lines(error: BaseException) -> str:
-    """What happened and, in the next line of some messages, what there is to choose from; not the
-    usage below.
+    """Return the first two lines of an error's message: what happened and, in some, what there is
+    to choose from; not the usage below.
     """
     return " ".join(line.strip() for line in str(error).strip().split("\n")[:2])
 
 
 def _read_dataset(datasets: Any, wanted: Wanted) -> Any:
+    """Load the split with `datasets`, from the hub, a folder of files, or a folder that
+    `save_to_disk` wrote.
+    """
     folder = Path(wanted.name)
     if not any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
         with _stored_audio(datasets.Audio):
@@ -147,7 +154,7 @@ def _read_dataset(datasets: Any, wanted: Wanted) -> Any:
     saved = datasets.load_from_disk(str(folder))
     if isinstance(saved, datasets.DatasetDict):
         splits = dict(saved)
-    else:  # one split, which may have forgotten its name
+    else:  # a single split, whose name may not have been saved
         splits = {wanted.split if saved.split is None else str(saved.split): saved}
     if wanted.split not in splits:
         raise ValueError(f"Unknown split {wanted.split!r}. Should be one of {list(splits)}.")
@@ -156,8 +163,8 @@ def _read_dataset(datasets: Any, wanted: Wanted) -> Any:
 
 @contextmanager
 def _stored_audio(audio: Any) -> Iterator[None]:
-    """Lets `datasets` note where audio is stored without torchcodec, which it wants even where
-    nothing is encoded.
+    """Let `datasets` note where audio is stored without torchcodec, which it would otherwise
+    require even though nothing is encoded.
     """
     original = audio.encode_example
     audio.encode_example = lambda self, value: _as_stored(value)
@@ -168,7 +175,9 @@ def _stored_audio(audio: Any) -> Iterator[None]:
 
 
 def _as_stored(value: Any) -> dict[str, Any]:
-    """An audio value as the bytes or the path of a file."""
+    """Return an audio value as the bytes or the path of a file; samples become a WAV of 32-bit
+    floats.
+    """
     if isinstance(value, Mapping) and value.get("array") is not None:
         stream = io.BytesIO()
         soundfile.write(
@@ -189,8 +198,8 @@ def _as_stored(value: Any) -> dict[str, Any]:
 
 
 def _find_columns(wanted: Wanted, data: Any) -> Columns:
-    """Which columns are read. Raises ManifestError when a named or a needed one is not
-    there.
+    """Choose the columns that are read. Raises ManifestError when one that is named or needed is
+    not there.
     """
     there = list(data.column_names)
     named = {

@@ -1,5 +1,5 @@
-"""The rows of a Hugging Face data set as the lines of a manifest: their sound is copied as the bytes
-it is stored in, never decoded and encoded again.
+"""Making the lines of a manifest of the rows of a Hugging Face data set. Their sound is copied as
+the bytes it is stored in, never decoded and encoded again.
 """
 
 from __future__ import annotations
@@ -37,51 +37,53 @@ _ENDINGS = {
     "MP3": ".mp3",
     "AIFF": ".aiff",
 }
+"""The ending of a sound file's name, by libsndfile's name of its format."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What of a data set is wanted."""
+    """Which data set is imported, and which of its rows and columns."""
 
     name: str
     """A hub id, a folder that `save_to_disk` wrote, or a folder that `load_dataset` understands."""
     config: str | None = None
     split: str = "test"
     samples: int | None = None
+    """The number of rows that are drawn; None for all."""
     seed: int = 0
     text_column: str | None = None
-    """None: the first of the usual names that is there."""
+    """None stands for the first of the usual names that is there."""
     speaker_column: str | None = None
     audio_column: str | None = None
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Those of a data set that are read."""
+    """The columns of a data set that are read."""
 
     audio: str
     text: str
     speakers: tuple[str, ...]
-    """Of which the first that names somebody counts."""
+    """Columns of which the first that names a speaker counts."""
     id: str | None
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The lines of those that are taken, and what is to be said of the others."""
+    """The lines of the rows that were taken, and what there is to say about the others."""
 
     lines: list[Made]
     usable: int
-    """Rows of which the lines are drawn."""
+    """The number of rows with a text, of which the lines were drawn."""
     left_out: Counter[str]
-    """How many rows are left out, by the reason."""
+    """How many rows were left out, by the reason."""
     note: str
     """Why the ids are not those of the data set; empty where they are."""
 
 
 def lines_of_rows(data: Any, columns: Columns, wanted: Wanted, out: Path) -> Rows:
-    """Copy the audio of `wanted` rows beside `out`. Raises ManifestError with all rows that cannot be
-    used.
+    """Copy the audio of the `wanted` rows beside `out`, and return their lines. Raises
+    ManifestError with all rows that cannot be used.
     """
     texts = list(data[columns.text])
     usable = [row for row, text in enumerate(texts) if not is_missing_text(text)]
@@ -105,8 +107,8 @@ def lines_of_rows(data: Any, columns: Columns, wanted: Wanted, out: Path) -> Row
 
 
 def _unique_ids(data: Any, column: str | None, rows: list[int]) -> tuple[dict[int, str], str]:
-    """Of each row, its own or its number; of all the number where some are the same, as of FLEURS,
-    whose ids are those of sentences.
+    """Return an id for each row, its own or its number, and a note. Where some ids are the same,
+    all rows have their numbers instead: the ids of FLEURS are those of sentences.
     """
     numbers = {row: str(row) for row in rows}
     if column is None:
@@ -142,8 +144,8 @@ def _line_of_row(
 
 
 def _segment(record: Mapping[str, Any], seconds: float) -> dict[str, float]:
-    """The part of its audio that a row means by `offset` and `duration`; empty for all of it: of
-    audio that is cut already they are times in what it was cut from.
+    """Return the part of its audio that a row means by `offset` and `duration`; empty for the
+    whole. Where the audio is cut already, these are times in what it was cut from.
     """
     start, length = record.get("offset"), record.get("duration")
     if not isinstance(start, int | float) or not isinstance(length, int | float):
@@ -153,7 +155,9 @@ def _segment(record: Mapping[str, Any], seconds: float) -> dict[str, float]:
 
 
 def _save_audio(value: Any, stem: Path) -> tuple[Path, Header]:
-    """Write one audio value, encoded or as samples; its path and header. Raises UnusableError."""
+    """Write one audio value, encoded or as samples, and return its path and header. Raises
+    UnusableError where it cannot be read.
+    """
     if not isinstance(value, Mapping):
         raise UnusableError(f"its audio is {show(value)}, must be an audio value")
     if value.get("array") is not None:

@@ -1,5 +1,5 @@
-"""A Kaldi data directory as the lines of a manifest: wav.scp and text, and segments, utt2spk and
-reco2file_and_channel where they are.
+"""Making the lines of a manifest of a Kaldi data directory: of wav.scp and text, and of segments,
+utt2spk and reco2file_and_channel where they exist.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from orchestrator.corpus.recordings.locating import locate
 from orchestrator.errors import ManifestError
 
 _TO_THE_END = -1
-"""In the place of a segment's end."""
+"""The end of a segment that extends to the end of its recording."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a file says of one id, and its file and line."""
+    """What a file of the directory says of one id, and its file and line."""
 
     value: str
     origin: str
 
 
 def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
-    """One line for each utterance of `text`, for a manifest at `out`; recordings without text are
-    left out.
+    """Make one line for each utterance of `text`, for a manifest at `out`. Also returns the number
+    of recordings that are left out because they have no text.
 
     Raises ManifestError with all faults by file and line. Commands in wav.scp are never run.
     """
@@ -48,14 +48,16 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
     for name, said in texts.items():
         try:
             span = _recording_span(name, said, segments, sounds)
-            audio = _sound_path(span, sounds, folder, out)  # without a segment it tells the length
+            # adds the duration to `span` where there is no segment
+            audio = _sound_path(span, sounds, folder, out)
             line = {"id": name, **span, "audio_filepath": audio, "text": said.value}
         except UnusableError as error:
             faults.append(str(error))
             continue
         line |= {"speaker": speakers[name].value} if name in speakers else {}
         if recording := channels.get(line["recording"]):
-            line["channel"] = recording.value.split()[-1]  # refused where the file has several
+            # refused when the manifest is read, where the file has several
+            line["channel"] = recording.value.split()[-1]
         lines.append(
             Made(
                 {key: value for key, value in line.items() if key != "recording"},
@@ -70,7 +72,7 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
 
 
 def _read_rows(path: Path, faults: list[str]) -> dict[str, Row]:
-    """`id value`, one a line; none where there is no such file."""
+    """Read a file with `id value` on each line; the result is empty where there is no such file."""
     rows: dict[str, Row] = {}
     content = path.read_bytes() if path.is_file() else b""
     for number, line in enumerate(content.split(b"\n"), start=1):
@@ -100,7 +102,7 @@ def _read_rows(path: Path, faults: list[str]) -> dict[str, Row]:
 def _recording_span(
     name: str, said: Row, segments: dict[str, Row], sounds: dict[str, Row]
 ) -> dict[str, Any]:
-    """The recording of an utterance, and where in it the utterance stands."""
+    """Return the recording of an utterance, and where in it the utterance stands."""
     if not segments:
         if name not in sounds:
             raise UnusableError(f"{said.origin}: wav.scp has no recording {show(name)}")
@@ -126,6 +128,9 @@ def _recording_span(
 
 
 def _sound_path(span: dict[str, Any], sounds: dict[str, Row], folder: Path, out: Path) -> str:
+    """Return the path of a recording as the manifest writes it; where `span` has no segment, the
+    recording's length is added to it.
+    """
     row = sounds[span["recording"]]
     if row.value.endswith("|"):
         raise UnusableError(

@@ -1,5 +1,5 @@
-"""Texts under a recording's name that are no words: what describes it, its check sum, or its sounds.
-Pure.
+"""Detects texts under a recording's name that are not what is said in it: a description of it, a
+checksum, or a list of its sounds (phones). Pure.
 """
 
 from __future__ import annotations
@@ -18,18 +18,25 @@ _DESCRIBING = frozenset(
         "text, transcript, transcription"
     ).split(", ")
 )
+"""Keys of a description of a recording."""
 _VOWELS = frozenset("aa ae ah ao aw ax ay eh er ey ih ix iy ow oy uh uw".split())
+"""Vowels of ARPAbet, as `_CONSONANTS` are its consonants."""
 _CONSONANTS = frozenset("b ch d dh f g hh jh k l m n ng p r s sh t th v w y z zh".split())
 _PAUSES = frozenset(("sil", "sp", "pau", "spn", "h#"))
+"""Labels of pauses."""
 _FEW = 2
-"""Vowels, and consonants, of a word; who hesitates says one or the other."""
+"""The number of known keys in the first two lines of a description; and of vowels, and of
+consonants, in a list of phones: who hesitates says only one or the other.
+"""
 
 _BETWEEN, _SHORT = 5, 3
-"""Signs between pauses, and the letters of each: `sil onu sil` is Turkish."""
+"""The number of labels, at least, of a list of sounds between pauses, and the most letters that
+each has: `sil onu sil` is Turkish.
+"""
 
 
 def what_is_no_speech(text: str) -> str:
-    """What a text is that nobody said; empty where somebody may have said it."""
+    """Say what a text is that nobody said; empty where somebody may have said it."""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if lines and all(map(_SUM.fullmatch, lines)):
         return "a check sum"
@@ -41,7 +48,7 @@ def what_is_no_speech(text: str) -> str:
 
 
 def _are_phones(tokens: list[str]) -> bool:
-    """Whether they are of ARPAbet, or stand between two pauses as labels of sounds do."""
+    """Whether tokens are phones of ARPAbet, or short labels between two pauses."""
     if len(tokens) >= _BETWEEN and {tokens[0], tokens[-1]} <= _PAUSES:
         return all(len(each) <= _SHORT for each in tokens)
     plain = [token.rstrip("012") for token in tokens]

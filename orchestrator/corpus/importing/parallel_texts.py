@@ -1,8 +1,9 @@
-"""Texts in a folder of their own beside that of the recordings, with the same folders and names in it,
-as VCTK and L2-ARCTIC have them: `wav/p225/p225_001.wav` and `txt/p225/p225_001.txt`.
+"""Finding texts in a separate folder beside that of the recordings, with the same folders and names
+in it, as in VCTK and L2-ARCTIC: `wav/p225/p225_001.wav` and `txt/p225/p225_001.txt`.
 
-A text is taken so only from a folder that is called after texts and holds no recordings: elsewhere a
-file of the same name belongs to another recording. The folder may lie beside the one that was named.
+A folder is used in this way only if its name says that it holds texts and it holds no recordings:
+elsewhere a file of the same name belongs to another recording. The folder may lie beside the one
+that the user named.
 """
 
 from __future__ import annotations
@@ -21,29 +22,36 @@ _OF_TEXTS = re.compile(
     r"txt|(?<!con)text|transcri|^trans$|^(?:labs?|stm|srt|vtt)$|prompt|sentence|(?<!de)script|subtitle|caption",
     re.IGNORECASE,
 )
-"""What the names of folders of texts have in them."""
+"""A pattern found in the names of folders of texts."""
 _PLAIN = re.compile(
     r"te?xts?|trans|transcri(?:p|pt|pts|ption|ptions|bed)|stm|srt|vtt", re.IGNORECASE
 )
-"""Names that say nothing else; a prompt may be a question, a label a class, `text_de` a translation."""
+"""Names that say nothing but that texts are inside; in others, a prompt may be a question, a label
+a class, and `text_de` a translation.
+"""
 _OF_OTHERS = re.compile(
     r"(?:^|[\W_])(?:old|bak|backups?|copy|copies|archived?|tmp|ipa)(?:$|[\W_\d])|transl|phon[eo](?:t|m)|summar"
     r"|texture|pretext|subtext",
     re.IGNORECASE,
 )
-"""What the names of those have in them that hold other texts: former ones, translations, sounds."""
+"""A pattern found in the names of folders that hold other texts: former ones,
+translations, sounds.
+"""
 _MICROPHONE = re.compile(r"[_.-]mic\d+$")
-"""Behind the name of what several microphones heard at once, which has one text."""
+"""The ending of a recording's name where several microphones heard the same, which has one text."""
 
 
 def names_of(path: Path) -> list[str]:
-    """The names that the text of a recording may have: its own, and that without its microphone."""
+    """Return the names that the text of a recording may have: the recording's own, and that without
+    the microphone.
+    """
     return list(dict.fromkeys((path.stem, _MICROPHONE.sub("", path.stem))))
 
 
 def doubtful_folder(text: Path, recording: Path) -> str:
-    """The name of the folder of texts that a text lies in, where it may hold something else, or others
-    than those of the recording's folder; empty where it does not, and for a text beside its recording.
+    """Return the name of the folder of texts in which a text lies, where it may hold something
+    else, or texts of other recordings; empty where there is no such doubt, and for a text beside
+    its recording.
     """
     apart = [place for place in text.parents if place not in recording.parents]
     if not apart:
@@ -56,10 +64,11 @@ def doubtful_folder(text: Path, recording: Path) -> str:
 
 
 class ParallelTexts:
-    """The folders of texts beside `top` and those of the recordings below it."""
+    """The folders of texts beside the folder `top` and beside those of the recordings below it."""
 
     def __init__(self, recordings: Iterable[Path], top: Path) -> None:
         every = list(recordings)
+        # one folder up, since the folder of texts may lie beside `top`
         self._top = top.parent if top.name.strip(".") else top
         self._of_recordings = {parent for path in every for parent in path.parents}
         self._stems = Counter(path.stem for path in every)
@@ -67,8 +76,8 @@ class ParallelTexts:
         self._names = cache(names_in)
 
     def find(self, path: Path, endings: Sequence[str], names: Sequence[str] = ()) -> list[Path]:
-        """The texts of a recording, by the order of `endings`; of other `names` than its own, where they
-        are given.
+        """Return the texts of a recording, in the order of `endings`. `names` are looked for
+        instead of its own, where they are given.
         """
         places = [
             place
@@ -88,8 +97,9 @@ class ParallelTexts:
         return []
 
     def _places(self, path: Path) -> Iterator[Path]:
-        """Folders that may hold the text of a recording: the path of its own, with one folder in the
-        place of another, or one more; or one for all, where its name is the only one.
+        """Yield the folders that may hold the text of a recording: its own path with one folder
+        replaced by a folder of texts, or with such a folder inserted; or the folder of texts
+        itself, where no other recording has the same name.
         """
         parts = path.parent.relative_to(self._top).parts
         for depth in range(len(parts), -1, -1):
@@ -109,7 +119,7 @@ def _is_of_texts(name: str) -> bool:
 
 
 def names_in(folder: Path) -> frozenset[str]:
-    """What a folder holds; nothing where it cannot be read."""
+    """Return the names in a folder; none where it cannot be read."""
     try:
         return frozenset(os.listdir(folder))
     except OSError:

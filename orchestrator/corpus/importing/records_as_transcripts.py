@@ -1,4 +1,6 @@
-"""Records of a manifest as transcripts: the rows of a list, and one alone beside its recording. Pure."""
+"""Reading records of a manifest as transcripts: the rows of a list, or a single record beside its
+recording. Pure.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,14 @@ from orchestrator.corpus.manifests.record_fields import (
 )
 
 _OF_SUPERVISION = {"recording_id", "start", "duration"}
+"""The keys by which a supervision of lhotse is recognised."""
 
 
 def said_in_record(
     record: Mapping[str, Any], where: str, faults: list[str]
 ) -> Iterator[tuple[str, Transcript]]:
-    """What a record says, under the name of its recording; nothing, and faults, where it is none of
-    a manifest.
+    """Yield what a record says, with the name of its recording. Where it is no record of a
+    manifest, nothing is yielded and faults are added.
     """
     silent = not is_cut(record) and all(is_missing_text(record.get(key)) for key in TEXT_KEYS)
     draft, wrong = read_draft(_with_audio(record), needs_text=not silent)
@@ -51,8 +54,8 @@ def said_in_record(
 
 
 def _with_audio(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A record whose recording has the name of its id where it has no other; of a supervision of
-    lhotse, which is a part of the recording that it names.
+    """Return a record with a name of its recording: where it has none, its id; for a supervision of
+    lhotse, which is a part of a recording, the recording that it names, with the start as offset.
     """
     if record.keys() >= _OF_SUPERVISION:
         return {**record, AUDIO_KEYS[0]: record["recording_id"], "offset": record["start"]}
@@ -64,19 +67,19 @@ def _with_audio(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class RecordBeside:
-    """What one record says of the recording that it lies beside."""
+    """What one record says of the recording beside which it lies."""
 
     said: list[Transcript]
     by_name: bool
-    """Whether it names that."""
+    """Whether the record names that recording."""
 
 
 def record_beside(
     text: str, place: Path, recording: Path, faults: list[str]
 ) -> RecordBeside | None:
-    """What the one object of a file of JSON says of the recording that it lies beside, as Emilia has one
-    for each: it names that as its audio or by its id, or holds a text and no more than single values.
-    None for another text.
+    """Read the single object of a JSON file that lies beside a recording, as Emilia has one for
+    each. It must name the recording as its audio or by its id, or else hold a text and only plain
+    values beside it. Returns None for any other file.
     """
     try:
         value = json.loads(text)
@@ -104,8 +107,8 @@ def _says_a_text(record: Mapping[str, Any]) -> bool:
 
 
 def _named_by(record: Mapping[str, Any]) -> str | None:
-    """The recording that a record names by its audio or else its id, without folder and ending; None where it
-    names none.
+    """Return the recording that a record names by its audio or else its id, without folder and
+    ending; None where it names none.
     """
     paths = [record[key] for key in AUDIO_KEYS if record.get(key) is not None]
     if paths:

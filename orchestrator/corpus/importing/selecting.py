@@ -1,4 +1,4 @@
-"""Which utterances go into a manifest: by length, name and text. Pure."""
+"""Selecting the utterances that go into a manifest: by length, name and text. Pure."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from orchestrator.corpus.manifests.manifest_writing import Made
 from orchestrator.errors import ManifestError
 
 Brackets = Literal["keep", "drop", "strip"]
-"""Of texts with a bracketed part, such as [tone], (noise) or <unk>: keep, leave the line out, or
-take the part out.
+"""What to do with a text that has a part in brackets, such as [tone], (noise) or <unk>: keep it,
+drop the line, or strip the part.
 """
 
 BRACKETS: tuple[Brackets, ...] = get_args(Brackets)
 _BRACKETED = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|<(?!\s)[^<>]*(?<!\s)>|\{[^{}]*\}")
-"""`a < b and c > d` has no brackets."""
+"""A part in brackets without brackets inside; `a < b and c > d` has none."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is wanted; None is no wish."""
+    """The criteria for utterances; None asks for nothing."""
 
     min_seconds: float | None = None
     max_seconds: float | None = None
@@ -33,16 +33,17 @@ class Selection:
     text: str | None = None
     """A regular expression that must be found in the text."""
     without_text: str | None = None
+    """A regular expression that must not be found in the text."""
     brackets: Brackets = "keep"
 
     def why_not_name(self, names: Iterable[str]) -> str | None:
-        """The reason against an utterance of these names, or None."""
+        """Return the reason to leave out an utterance that has these names, or None."""
         if self.name is None or any(fnmatchcase(name, self.name) for name in names):
             return None
         return f"whose name is not {self.name}"
 
     def why_not(self, made: Made) -> str | None:
-        """The reason to leave an utterance out, or None."""
+        """Return the reason to leave an utterance out, or None."""
         seconds, text = made.line.get("duration"), str(made.line["text"])
         if self.min_seconds is not None and seconds is not None and seconds < self.min_seconds:
             return f"shorter than {self.min_seconds:g} s"
@@ -60,20 +61,22 @@ class Selection:
 
 
 def without_brackets(text: str) -> str:
-    """The text without its bracketed parts, nested ones too."""
+    """Return the text without its parts in brackets, nested ones too."""
     while (shorter := _BRACKETED.sub(" ", text)) != text:
         text = shorter
     return " ".join(text.split())
 
 
 def bracketed_part(text: str) -> str:
-    """The first part in brackets; empty where there is none."""
+    """Return the first part in brackets; empty where there is none."""
     found = _BRACKETED.search(text)
     return found[0] if found else ""
 
 
 def select(lines: Iterable[Made], wanted: Selection) -> tuple[list[Made], Counter[str]]:
-    """The lines that are wanted, as they are wanted, and the reasons against the others."""
+    """Return the lines that are wanted, their brackets stripped where that is asked for, and how
+    many others there are by the reason against them.
+    """
     kept, reasons = [], Counter[str]()
     for made in lines:
         if why := wanted.why_not(made):
@@ -88,7 +91,7 @@ def select(lines: Iterable[Made], wanted: Selection) -> tuple[list[Made], Counte
 
 
 def left_out(reasons: Mapping[str, int], kept: int) -> str:
-    """How many were left out and why, in words; empty where none was."""
+    """Say how many were left out and why; empty where none was."""
     if not (count := sum(reasons.values())):
         return ""
     return f"left out {count} of {count + kept}: " + ", ".join(
@@ -97,7 +100,7 @@ def left_out(reasons: Mapping[str, int], kept: int) -> str:
 
 
 def require_any(place: object, kept: int, reasons: Mapping[str, int]) -> None:
-    """Raises ManifestError where nothing is left."""
+    """Raise ManifestError where nothing is left."""
     if not kept:
         raise ManifestError(
             f"nothing of {place} is left: {left_out(reasons, kept)}\n  Ask for less, or of another place."

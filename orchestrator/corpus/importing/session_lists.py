@@ -1,5 +1,5 @@
-"""The transcripts of sessions, one of all that is said in several recordings: `transcriptions/dev/S02.json`
-for `audio/dev/S02_P05.wav`, as CHiME-6 and DiPCo have them.
+"""Finding the transcripts of sessions, each of which covers several recordings:
+`transcriptions/dev/S02.json` for `audio/dev/S02_P05.wav`, as CHiME-6 and DiPCo have them.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from pathlib import Path
 from orchestrator.corpus.importing.parallel_texts import ParallelTexts
 
 _RECORDING = re.compile(r"(?P<session>.+)_(?:(?P<speaker>P\d+)|U\d+(?:\.CH\d+)?)")
+"""The name of a recording of a session: by a speaker's own microphone (P05), or by one of the room
+(U02.CH1).
+"""
 
 _KEY = b'"session_id"'
 _LOOKED_AT = 16_384
-"""Bytes, in which a whole turn stands."""
+"""The number of bytes at the beginning of a file that are searched; a whole turn is within them."""
 
 
 def session_lists(
     recordings: Sequence[Path], top: Path, faults: list[str]
 ) -> dict[Path, list[Path]]:
-    """The list of each session below `top`, and the recordings that its speakers wear. A fault where the
-    folder has none of these, or a session several lists.
+    """Return the list of each session below `top`, with the recordings that its speakers wear. Adds
+    a fault where the folder has none of these, or a session has several lists.
     """
     texts = ParallelTexts(recordings, top)
     lists: dict[tuple[Path, str], list[Path]] = {}

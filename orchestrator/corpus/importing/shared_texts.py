@@ -1,5 +1,6 @@
-"""One text under the name of several recordings. Copies of a recording, noisy or at another rate, have
-the same text and the same length; where the lengths differ, something else is said in one of them.
+"""Checking texts that stand under the name of several recordings. Copies of a recording, noisy or
+at another rate, have the same text and the same length; where the lengths differ, something else is
+said in one of them.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ from orchestrator.corpus.recordings.headers import read_header
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
 
 _FACTOR = 2.0
-"""By which one lasts longer: a copy may be trimmed, or the same sentence read faster."""
+"""The factor from which on two lengths are different: a copy may be trimmed, or the same sentence
+read faster.
+"""
 _SECONDS = 0.5
+"""Seconds by which two lengths must differ, in addition."""
 
 
 def check_shared(
     texts: Mapping[Path, Sequence[Transcript]], top: Path, faults: list[str], choices: Counter[str]
 ) -> None:
-    """Add a fault for each text that is taken for recordings of other lengths, and a choice for the
-    others of one name: below `top`, or in a folder beside it where the text lies outside.
+    """Add a fault for each text that is taken for recordings of different lengths, and a choice for
+    texts that several recordings of the same name share: below `top`, or in a folder beside it
+    where the text lies outside of `top`.
     """
     sharing: dict[str, list[Path]] = {}
     for path, said in texts.items():
@@ -52,17 +57,18 @@ def check_shared(
 
 
 def _of_its_name(path: Path, names: Callable[[Path], frozenset[str]]) -> list[Path]:
-    """The recordings of a name, with any ending."""
+    """Return the recordings that have the name of `path`, with any ending."""
     there = names(path.parent)
     endings = AUDIO_SUFFIXES if there else ()
     return [path.with_suffix(each) for each in endings if f"{path.stem}{each}" in there]
 
 
 def _seconds(path: Path) -> float:
+    """Return the length of a recording; 0 where it cannot be read."""
     try:
         return read_header(path, path.name).seconds
     except UnusableError:
-        return 0.0  # a fault of its own, of whoever makes its line
+        return 0.0  # the fault is reported when its line is made
 
 
 def _are_unlike(one: tuple[float, Path], other: tuple[float, Path]) -> bool:

@@ -1,4 +1,4 @@
-"""The parts and texts of transcripts as they stand in files, with their places."""
+"""Reading the texts and timed parts of transcript files, each with the place where it stands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _XML = (".trs", ".eaf", ".xml")
 
 @dataclass(frozen=True)
 class Transcript:
-    """What is said, and the file and line where it stands."""
+    """What is said in a recording or a part of it, and the file and line where that stands."""
 
     text: str
     origin: str
@@ -26,14 +26,14 @@ class Transcript:
     """Begin and end in seconds; None: the whole recording."""
     speaker: str = ""
     before: str = ""
-    """What stood before the words and is none."""
+    """What stood before the words without being said: the name of the speaker, or a dash."""
     record: Draft | None = None
-    """Of a list: what else its row tells, to be compared with the recording."""
+    """The row of a list that it was made of, whose other fields are compared with the recording."""
 
 
 def program_output(places: Sequence[Path], faults: list[str]) -> list[Transcript]:
-    """What a program wrote under the recording's name, as XML, as JSON or as a table; others are no
-    transcript.
+    """Read what a program wrote under the recording's name: XML, JSON or a table. The first file
+    that is a transcript counts; files of other content are passed over.
     """
     for place in places:
         if place.suffix.lower() in _XML:
@@ -72,7 +72,7 @@ def _parts_in_xml(place: Path, faults: list[str]) -> list[Transcript]:
 def labelled_parts(
     path: Path, text: str, kind: str, faults: list[str]
 ) -> list[tuple[str, Transcript]]:
-    """The parts that a label file tells, each with the name of its recording."""
+    """Return the parts that a label file tells, each with the name of its recording."""
     try:
         return _as_transcripts(path, segments_of(text, kind), faults)
     except UnusableError as error:
@@ -83,10 +83,13 @@ def labelled_parts(
 def _as_transcripts(
     path: Path, parts: Sequence[Segment], faults: list[str]
 ) -> list[tuple[str, Transcript]]:
+    """Return parts as transcripts, each with the name of its recording; a fault is added for one
+    that does not end after it begins.
+    """
     found = []
     for part in parts:
         origin = f"{path}:{part.line}"
-        if not part.begin < part.end:  # nor nan
+        if not part.begin < part.end:  # also true of NaN
             faults.append(
                 f"{origin}: a part begins at {part.begin:g} s and ends at {part.end:g} s; write its times, or delete "
                 f"it, beside {show(part.text[:40])}"
@@ -97,10 +100,12 @@ def _as_transcripts(
 
 
 def read_text(path: Path, faults: list[str]) -> str | None:
-    """A file of UTF-8, or of UTF-16 with its mark; None, and a fault, where it is neither."""
+    """Read a file of UTF-8, or of UTF-16 with its byte order mark. Where it is neither, or cannot
+    be read, adds a fault and returns None.
+    """
     try:
         content = path.read_bytes()
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # of Praat, and of Windows' editor
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Praat and Windows' editor write it
             return content.decode("utf-16")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,5 +1,5 @@
-"""What is said in the recordings of a folder, from one list for all: in any form of a manifest, or an
-STM.
+"""Reading what is said in the recordings of a folder from one list for all: in any form of a
+manifest, or an STM.
 
 A row says what a line of a manifest says, with its speaker, offset and duration, and is refused for
 what a manifest is refused for.
@@ -38,11 +38,13 @@ from orchestrator.corpus.recordings.locating import locate
 
 _WITHOUT_PINYIN = "the text is the words, and not the pinyin behind each"
 _START = 4096
-"""Bytes by which a list is known."""
+"""The number of bytes at the beginning by which a list is recognised."""
 _FEATURES = re.compile(r"(^|/)mfc/")
-"""The folder of what HTK made of a recording, by which the prompts of VoxForge name that."""
+"""The folder of the features that HTK computed of a recording; the prompts of VoxForge name the
+recording by it.
+"""
 _OF_SOUND = ("wav", "flac")
-"""The folders of VoxForge that hold recordings."""
+"""The folders of VoxForge that hold recordings, in the place of that of features."""
 LISTS = (
     *(
         f"{name}.{ending}"
@@ -53,14 +55,16 @@ LISTS = (
     *("transcript_utf8.txt", "transcripts_utf8.txt", "TRANS.txt"),
     *("etc/prompts-original", "etc/PROMPTS", "line_index.tsv"),
 )
-"""A list of this name at the top of a folder is its `--transcripts`; the last are those of Festival, of
-JSUT and JVS, of MAGICDATA, of VoxForge, and of what Google had recorded for many languages.
+"""A list of this name at the top of a folder is read as if it were named by `--transcripts`. The
+last are those of Festival, of JSUT and JVS, of MAGICDATA, of VoxForge, and of what Google had
+recorded for many languages.
 """
 
 
 def listed_folders(recordings: Sequence[Path], folder: Path) -> dict[Path, list[Path]]:
-    """The recordings of each folder that has a list: all, where that is `folder`, or else those of the
-    next folder above them that has one, as where every split of a corpus has its own.
+    """Return, by the folder of each list, the recordings that it is for: all, where `folder` itself
+    has a list; otherwise each recording goes with the next folder above it that has one, as where
+    every split of a corpus has its own.
     """
     if lists_in(folder):
         return {folder: list(recordings)}
@@ -74,15 +78,15 @@ def listed_folders(recordings: Sequence[Path], folder: Path) -> dict[Path, list[
 
 
 def lists_in(folder: Path) -> list[Path]:
-    """The lists of a folder, that which is read first."""
+    """Return the lists of a folder; the first is the one that is read."""
     return [folder / name for name in LISTS if (folder / name).is_file()]
 
 
 def texts_from_list(
     recordings: Sequence[Path], folder: Path, table: Path, findings: Findings
 ) -> Transcripts:
-    """From one list, in any format of a manifest; a name is a path below the folder, or else a bare
-    file name.
+    """Read the transcripts of recordings from one list, in any format of a manifest. A name in it
+    is a path below the folder, the end of one, or else a bare file name.
 
     Endings may be missing. Raises UnusableError where the file as a whole is no list.
     """
@@ -113,7 +117,7 @@ def texts_from_list(
 def _spoken(
     rows: Iterable[tuple[str, Transcript]], silent: list[tuple[str, Transcript]]
 ) -> Iterator[tuple[str, Transcript]]:
-    """The rows with a text; the others go to `silent`."""
+    """Yield the rows with a text; the others are added to `silent`."""
     for row in rows:
         if row[1].text:
             yield row
@@ -122,7 +126,9 @@ def _spoken(
 
 
 def _mostly_silent(silent: Sequence[Transcript], others: int) -> str:
-    """The fault of a list in which more rows have no text than have one: the texts stand elsewhere."""
+    """Return the fault of a list in which more rows have no text than have one: the texts stand
+    elsewhere.
+    """
     return (
         f"{silent[0].origin}: has no text, as {len(silent)} of {len(silent) + others} rows; write what is said (in a "
         f"table or in JSON as {', '.join(TEXT_KEYS[:4])}), or delete these rows to go without"
@@ -135,8 +141,8 @@ def _matched(
     table: Path,
     faults: list[str],
 ) -> tuple[Transcripts, list[tuple[str, Transcript]]]:
-    """What the rows of a list say of the recordings that they name, and those whose recording is not
-    there.
+    """Match the rows of a list with recordings: return what they say of each, and the rows whose
+    recording is not there.
     """
     header = cache(lambda path: read_header(path, called(path)))
     texts: Transcripts = {}
@@ -153,7 +159,7 @@ def _matched(
             continue
         said = _placed(row, header, found[0])
         if found[0] in texts and None in (said.span, texts[found[0]][0].span):
-            try:  # a row of a part whose times are not read is no second transcript
+            try:  # a row with times that are not read has that fault, and is no second transcript
                 check_row(said, header(found[0]), found[0])
                 why = f"{show(name)} has a transcript already, {texts[found[0]][0].origin}"
             except UnusableError as error:
@@ -165,19 +171,21 @@ def _matched(
 
 
 def _placed(row: Transcript, header: Callable[[Path], Header], path: Path) -> Transcript:
-    """A row with its part of its recording `path`, where it tells that by its start, end and duration."""
+    """Return a row with its part of the recording `path`, where it tells that by its start, end and
+    duration.
+    """
     draft = row.record
     if row.span or draft is None or draft.duration is None or not time_keys(draft.unread):
         return row
     try:
         start = told_start(draft.unread, draft.duration, header(path).seconds)
-    except UnusableError:  # a fault of its own, of whoever makes its line
+    except UnusableError:  # the fault is reported when its line is made
         return row
     return row if start is None else replace(row, span=(start, start + draft.duration))
 
 
 def called(path: Path) -> str:
-    """A recording as faults name it."""
+    """Return the name of a recording in messages."""
     return f"audio file {show(str(path))}"
 
 
@@ -196,7 +204,7 @@ def check_row(said: Transcript, header: Header, path: Path) -> None:
 
 
 def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
-    """The name and text of every row; one without a text has an empty one."""
+    """Yield the name and text of every row; the text is empty where a row has none."""
     with table.open("rb") as stream:
         beginning = stream.read(_START).decode("utf-8", "replace")
     if kind := kind_of_list(beginning):
@@ -213,7 +221,7 @@ def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tupl
 def _said_in_row(
     record: Mapping[str, Any], table: Path, where: str, faults: list[str]
 ) -> Iterator[tuple[str, Transcript]]:
-    """What a row says, of each recording that it stands for."""
+    """Yield what a row says, of each recording that it stands for."""
     try:
         published = published_rows(record)
     except UnusableError as error:
@@ -226,14 +234,15 @@ def _said_in_row(
 
 
 def _recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
-    """What each name may mean: its path below the folder means one recording, whatever others are
-    called elsewhere.
+    """Return which recordings each name may mean. A path below the folder means one recording,
+    whatever others are called elsewhere.
     """
     names: dict[str, list[Path]] = {}
     exact: dict[str, list[Path]] = {}
     for path in recordings:
         inside = path.relative_to(folder)
-        # a list beside the folder names the folder too, and one of a folder in it leaves that out
+        # names in a list beside the folder may begin with the folder's own name, and those in a
+        # list of a subfolder leave out the subfolder's
         parts = (Path(os.path.abspath(folder)).name, *inside.parts)
         ends = [Path(*parts[start:]) for start in range(len(parts))]
         for name in {form.as_posix() for end in ends for form in (end, end.with_suffix(""))}:
@@ -244,8 +253,8 @@ def _recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, l
 
 
 def _root_elsewhere(written: Sequence[str], recordings: Sequence[Path], folder: Path) -> str:
-    """What all names of a list begin with that was written for another place, where what follows is a
-    path below `folder`; empty where there is no such.
+    """Return the path, ending in /, with which all names of a list begin that was written for
+    another place, where what follows it is a path below `folder`; empty where there is none.
     """
     inside = {path.relative_to(folder) for path in recordings}
     paths = {form.as_posix() for path in inside for form in (path, path.with_suffix(""))}
@@ -257,7 +266,8 @@ def _root_elsewhere(written: Sequence[str], recordings: Sequence[Path], folder: 
 
 
 def _recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) -> list[Path]:
-    plain = re.sub(r"^(?:\./|\*/)", "", name)  # * of HTK is any folder
+    """Return the recordings that a name in a list may mean."""
+    plain = re.sub(r"^(?:\./|\*/)", "", name)  # in HTK's names, * is any folder
     for form in (plain, *(_FEATURES.sub(rf"\1{sound}/", plain) for sound in _OF_SOUND)):
         if found := names.get(form):
             return found

@@ -1,5 +1,5 @@
-"""What is said in the recordings of a folder: a text or label file beside each, or LibriSpeech's
-lists.
+"""Finding what is said in the recordings of a folder: in a text or label file beside each, or in
+LibriSpeech's lists.
 """
 
 from __future__ import annotations
@@ -47,29 +47,29 @@ _FIRST_LINE = "the text is the first line, and not those below, which say how it
 _NAMES = "every line of the text begins with what may be who speaks, and it is learnt as words"
 _NAMES_NONE = ", which does not name its recording"
 _LONG = 30.0
-"""Seconds, the longest that Whisper hears at a time; whoever cuts recordings cuts them shorter."""
+"""Seconds, the most that Whisper hears at a time; people who cut recordings cut them shorter."""
 
 
 Transcripts = dict[Path, list[Transcript]]
-"""Of each recording, the whole of it or its parts."""
+"""What is said in each recording: one transcript of the whole, or one of each part."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found on the way to the transcripts of a folder."""
+    """What is noticed while the transcripts of a folder are found."""
 
     faults: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
     """Rows of lists whose recording is not there."""
     silent: dict[str, Path | None] = field(default_factory=dict)
-    """Rows of lists without a text, and their recordings where these are there."""
+    """Rows of lists without a text, each with its recording, or None where that is not known."""
     choices: Counter[str] = field(default_factory=Counter)
-    """What was taken where there was a choice, in words, and how often."""
+    """What was taken where there was a choice, in words, and for how many recordings."""
 
 
 def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> Transcripts:
-    """From a file of the recording's name, as `FilesBeside` finds them below `top`, or a row of a
-    `*.trans.txt` of the same folder.
+    """Find the text of each recording in a file of its name, as `FilesBeside` finds it below `top`,
+    or in a row of a `*.trans.txt` of the same folder.
     """
     texts: Transcripts = {}
     chapters: dict[Path, dict[str, Transcript]] = {}
@@ -99,7 +99,9 @@ def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> T
 
 
 def _written_by_programs(path: Path, beside: FilesBeside, findings: Findings) -> list[Transcript]:
-    """The parts that a program wrote of a recording, or its one object of JSON."""
+    """Return the parts that a program wrote of a recording, or what the single JSON object beside
+    it says.
+    """
     places, faults = beside.program_output(path), list[str]()
     parts = program_output(places, faults)
     findings.faults.extend(faults)
@@ -113,8 +115,8 @@ def _written_by_programs(path: Path, beside: FilesBeside, findings: Findings) ->
 
 
 def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Transcript]:
-    """What the first of the texts of a recording says. Which one that is, is said where there are
-    more.
+    """Return what the first of the texts of a recording says. Where there are others, which one was
+    taken is noted.
     """
     first, *others = own
     if twin := next((other for other in others if other.name == first.name), None):
@@ -136,19 +138,19 @@ def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Tr
 
 
 def _ending_of(text: Path, recording: Path) -> str:
-    """`NAME.txt` for a text of a recording."""
+    """Return the name of a text with NAME in the place of its recording's, such as `NAME.txt`."""
     name = next(name for name in names_of(recording) if text.name.startswith(name))
     return f"NAME{text.name.removeprefix(name)}"
 
 
 def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list[str]:
-    """A fault where a long recording has its text in one piece, and another file tells its parts:
-    Whisper writes both.
+    """Return a fault where a long recording has its text in one piece, and another file tells its
+    parts; Whisper writes both.
     """
     try:
         seconds = read_header(path, path.name).seconds
     except UnusableError:
-        return []  # a fault of its own, of whoever makes its line
+        return []  # the fault is reported when its line is made
     for other in others if seconds > _LONG else ():
         timed = other.suffix.lower() in (".json", ".tsv", ".trs", ".eaf", ".xml")
         parts = program_output([other], []) if timed else _own_transcripts(other, path, Findings())
@@ -162,6 +164,7 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
 
 
 def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Transcript]:
+    """Read the text file `path` of a recording: its labels, or its text as one transcript."""
     faults = findings.faults
     text = read_text(path, faults)
     if text is None:
@@ -203,7 +206,9 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
 def _parts_of(
     recording: Path, parts: Sequence[tuple[str, Transcript]], kind: str, faults: list[str]
 ) -> list[Transcript]:
-    """The parts that labels tell of a recording; those of LDC name the sides of a call."""
+    """Return the parts that labels tell of a recording. Those of LDC may name the sides of a call,
+    which are channels of the recording.
+    """
     for _, said in parts if kind == LDC else ():
         try:
             refuse_one_of_several(
@@ -212,13 +217,15 @@ def _parts_of(
         except UnusableError as error:
             faults.append(f"{said.origin}: {error}")
             return []
-    if kind == LDC:  # everybody's A is another person
+    if kind == LDC:  # A is another person in every call
         return [_with_call(said, recording) for _, said in parts]
     return [said for _, said in parts]
 
 
 def _with_call(said: Transcript, recording: Path) -> Transcript:
-    """A part whose speaker, where that is the side of a call, has the name of the call too."""
+    """Return a part whose speaker is only the side of a call with the name of the call added to the
+    speaker.
+    """
     return (
         replace(said, speaker=f"{recording.stem}-{said.speaker}")
         if len(said.speaker) == 1
@@ -229,7 +236,7 @@ def _with_call(said: Transcript, recording: Path) -> Transcript:
 def _own_parts(
     path: Path, recording: Path, parts: Sequence[tuple[str, Transcript]], faults: list[str]
 ) -> list[Transcript]:
-    """The parts of an STM that are of the recording that it lies beside."""
+    """Return the parts of an STM that are of the recording beside which it lies."""
     own = [said for name, said in parts if name == recording.stem]
     if parts and not own:
         faults.append(
@@ -239,7 +246,9 @@ def _own_parts(
 
 
 def _times_or_turns(text: str, recording: Path) -> tuple[int, str] | None:
-    """As `times_or_turns`; the header of the recording is read where its length may matter."""
+    """Do as `times_or_turns` does, but read the header of the recording only where its length may
+    matter.
+    """
     if (found := times_or_turns(text)) is None:
         return None
     try:
@@ -249,8 +258,8 @@ def _times_or_turns(text: str, recording: Path) -> tuple[int, str] | None:
 
 
 def _named_in(text: str, path: Path) -> Path | None:
-    """The file that a file holds the path of in the place of a text: one of the same name elsewhere, as
-    a link becomes where a copy could not keep it.
+    """Return the path that a file holds in the place of a text, to a file of the same name
+    elsewhere: a link becomes such a file where a copy cannot keep it.
     """
     written = text.strip()
     is_path = "\n" not in written and written.endswith(f"/{path.name}")
@@ -258,7 +267,9 @@ def _named_in(text: str, path: Path) -> Path | None:
 
 
 def _why_no_words(path: Path, text: str) -> str:
-    """Why a file under a recording's name is no text of what is said; empty where it may be one."""
+    """Say why a file under a recording's name is no text of what is said; empty where it may be
+    one.
+    """
     start = text.lstrip()[:200].lower()
     if path.suffix.lower() in (".srt", ".vtt", ".textgrid") and start:
         return "has no line of times, such as 00:00:01,000 --> 00:00:02,500; save it again"
@@ -284,12 +295,14 @@ def _why_no_words(path: Path, text: str) -> str:
 
 
 _NOT_WORDS = {"{\\rtf": "RTF", "<!doctype html": "HTML", "<html": "HTML", "<?xml": "XML"}
-"""By what a file begins that holds no plain text."""
+"""The formats of files that hold no plain text, by what they begin with."""
 _CHAT = ("@utf8", "@begin")
 
 
 def _chapter_lines(folder: Path, faults: list[str]) -> dict[str, Transcript]:
-    """LibriSpeech: `84-121123-0000 GO DO YOU HEAR`, one line a recording."""
+    """Read the texts of a LibriSpeech folder, one recording a line: `84-121123-0000 GO DO YOU
+    HEAR`.
+    """
     rows: dict[str, Transcript] = {}
     for path in sorted(folder.glob("*.trans.txt")):
         for number, line in enumerate((read_text(path, faults) or "").split("\n"), start=1):

@@ -1,1 +1,1 @@
-"""Files that say what is said when in a recording. Pure."""
+"""Label files: files that tell what is said in a recording, and when. Pure."""

@@ -1,8 +1,9 @@
-"""Files that say what is said when in a recording: SubRip, WebVTT, Praat's TextGrid, Audacity's
-labels, transcripts of LDC, and STM, which names its recordings. Pure.
+"""Recognising and reading label files, which tell what is said in a recording, and when: SubRip,
+WebVTT, Praat's TextGrid, Audacity's labels, transcripts of LDC, and STM, whose rows name their
+recordings. Pure.
 
-Sources: https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM, NIST's sclite:
-https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
+Sources: https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM,
+NIST's sclite: https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from orchestrator.corpus.manifest_errors import UnusableError, show
 
 _LYRICS = re.compile(r"\[\d+:\d\d(?:\.\d+)?\].*|\[[a-z]+:.*\]")
 _SURELY_LYRICS = re.compile(r"\[\d+:\d\d\.|\[[a-z]+:")
-"""What no text has: `[10:30] bring lunch` is said."""
+"""The beginning of a lyrics line that plain text never has; `[10:30] bring lunch` could be said."""
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _EXACT = r"\d+[.,]\d+"
 _AUDACITY = re.compile(rf"({_NUMBER})\t({_NUMBER})(?:\t(.*))?")
 _LONG = 100.0
-"""Seconds; a part that lasts as long in whole numbers is more likely to be told in milliseconds."""
+"""Seconds. A part of this length or more, told in whole numbers, is more likely told in
+milliseconds.
+"""
 _STM = re.compile(
     rf"(?P<recording>\S+)\s+(?P<channel>\S+)\s+(?P<speaker>\S+)\s+(?P<begin>{_NUMBER})\s+(?P<end>{_NUMBER})"
     r"(?:\s+(?P<label><[^>\s]*>))?(?:\s+(?P<text>\S.*))?"
@@ -32,30 +35,34 @@ _STM = re.compile(
 _LDC = re.compile(
     rf"({_EXACT})\s+({_EXACT})(?:\s+(?:(?P<speaker>[^\W\d_][\w .#'-]{{0,30}}):(?P<tab> *\t)?)?\s*(?P<text>.*))?"
 )
-"""`1.25 2.40 A: hello` of Fisher, with tabs between in the Santa Barbara Corpus."""
+"""A row such as `1.25 2.40 A: hello` of Fisher; the Santa Barbara Corpus has tabs in between."""
 _CTM = re.compile(rf"\S+\s+\S+\s+{_EXACT}\s+{_EXACT}\s+\S+(\s+{_NUMBER})?")
 _RTTM = re.compile(rf"(?:SPEAKER|SPKR-INFO|LEXEME)\s+\S+\s+\S+\s+(?:<NA>|{_NUMBER})\s.*")
 _COUNTED = re.compile(r"(\d+)\s+(\d+)\s+\S+")
-"""HTK and TIMIT: times in units of their own, and a word or a sound."""
+"""A row of HTK or TIMIT: begin and end in units of their own, and a word or a sound."""
 _TIMIT = re.compile(r"0 (?:[89]\d{3}|\d{5,}) (?P<text>\D.*)", re.DOTALL)
-"""First sample, last sample and the sentence, which lasts half a second or more; `0 2000 euros` is said."""
+"""The first sample, the last sample and the sentence, which lasts half a second or more (8,000
+samples); `0 2000 euros` could be said.
+"""
 _UNSPOKEN = ("ignore_time_segment_in_scoring", "inter_segment_gap")
-"""What stands in an STM where nothing is to be scored."""
+"""What an STM has in the place of a text where nothing is to be scored."""
 _WHISPER = "a table of Whisper"
 _WHISPER_FIRST = "start\tend\ttext"
 _WHISPER_ROW = re.compile(r"(\d+)\t(\d+)\t(.*)")
 _HTK = "HTK or TIMIT labels"
 _XLABEL = "labels of xwaves"
 _XLABEL_ROW = re.compile(r"\s*(\d+\.\d+)\s+\d+\s+\S+")
-"""`0.0800 125 pau` of Festival and CMU ARCTIC, below a line of `#`: an end, a colour and a sound."""
+"""A row such as `0.0800 125 pau` of Festival and CMU ARCTIC, below a line of `#`: an end in
+seconds, a colour and a sound.
+"""
 LDC = "a transcript of LDC"
 _LOOKED_AT = 5
-"""Lines by which a list is known."""
+"""The number of lines at the beginning by which a list is recognised."""
 
 
 def kind_of_labels(text: str) -> str:
-    """What the labels of one recording are called that begin with `text`; empty for another
-    text.
+    """Return the name of the label format, of one recording, that a file beginning with `text` has;
+    empty for any other text.
     """
     if text.startswith("WEBVTT"):
         return "WebVTT"
@@ -81,7 +88,9 @@ def kind_of_labels(text: str) -> str:
 
 
 def _is_ldc(lines: list[str]) -> bool:
-    """Two rows of a speaker, whatever a third one is, or one among rows alone."""
+    """Whether lines are a transcript of LDC: at least two are rows with a speaker, whatever the
+    others are, or one is and all others are rows too.
+    """
     rows = [row for line in lines if (row := _LDC.fullmatch(line.strip()))]
     rows = [row for row in rows if seconds(row[1]) < seconds(row[2])]
     named = sum(row["speaker"] is not None for row in rows)
@@ -89,7 +98,9 @@ def _is_ldc(lines: list[str]) -> bool:
 
 
 def _is_label_track(lines: list[str]) -> bool:
-    """Rows of begin, end and text; whole numbers are times where words stand behind them."""
+    """Whether lines are Audacity labels: rows of begin, end and text. Whole numbers count as times
+    only where words stand behind them.
+    """
     rows = [row for line in lines if (row := _AUDACITY.fullmatch(line))]
     if not rows or len(rows) < len(lines):
         return False
@@ -102,8 +113,8 @@ def _is_label_track(lines: list[str]) -> bool:
 
 
 def kind_of_list(text: str) -> str:
-    """What a list of several recordings' parts is called that begins with `text`; empty for another
-    list.
+    """Return the name of the format of a list that tells parts of several recordings and begins
+    with `text`; empty for any other list.
     """
     lines = [line.strip() for line in _first_lines(text)]
     if not lines:
@@ -129,24 +140,28 @@ def _is_span(row: re.Match[str]) -> bool:
 
 
 def _is_surely_stm(row: re.Match[str]) -> bool:
-    """Times, and no two numbers of a text; or a label, which no text has."""
+    """Whether the two numbers of a row are times, and not numbers in a text: one has a decimal
+    point, or a label follows, which no text has.
+    """
     return re.search("[.,]", row["begin"] + row["end"]) is not None or row["label"] is not None
 
 
 def has_sentences(text: str) -> bool:
-    """Whether a text that begins so is none of labels of words or sounds alone."""
+    """Whether a text that begins so may hold sentences: it is not a label file of words or sounds
+    alone.
+    """
     return kind_of_labels(text) not in WITHOUT_SENTENCES
 
 
 def sentence_of_timit(text: str) -> str | None:
-    """The sentence of a `.TXT` of TIMIT; None for another text."""
+    """Return the sentence of a `.TXT` file of TIMIT; None for any other text."""
     found = _TIMIT.fullmatch(text.strip())
     return found["text"] if found else None
 
 
 def segments_of(text: str, kind: str) -> list[Segment]:
-    """Every part with a text, in the file's order. Raises UnusableError where it cannot be read, or
-    its kind says no sentences.
+    """Return every part that has a text, in the file's order. Raises UnusableError where the file
+    cannot be read, or its kind has no sentences.
     """
     if why := WITHOUT_SENTENCES.get(kind):
         raise UnusableError(f"is {kind}, {why}; write what is said as text")
@@ -162,14 +177,14 @@ def segments_of(text: str, kind: str) -> list[Segment]:
 
 
 def _rows(text: str, comment: str) -> Iterator[tuple[int, str]]:
-    """The lines that hold something, with their numbers, but for those that begin as comments do."""
+    """Yield the lines that are neither blank nor begin with `comment`, with their numbers."""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip() and not line.startswith(comment):
             yield number, line
 
 
 def _audacity(text: str) -> Iterator[Segment]:
-    for number, line in _rows(text, "\\"):  # the frequencies of a selection
+    for number, line in _rows(text, "\\"):  # lines with \ are the frequencies of a selection
         row = _AUDACITY.fullmatch(line)
         if row is None:
             raise UnusableError(
@@ -186,7 +201,7 @@ def _audacity(text: str) -> Iterator[Segment]:
 
 
 def _whisper_table(text: str) -> Iterator[Segment]:
-    """Milliseconds of begin and end, and the text."""
+    """Read rows of begin and end in milliseconds, and the text."""
     for number, line in enumerate(text.split("\n")[1:], start=2):
         row = _WHISPER_ROW.fullmatch(line)
         if row is not None:
@@ -198,8 +213,9 @@ def _whisper_table(text: str) -> Iterator[Segment]:
 
 
 def _ldc(text: str) -> Iterator[Segment]:
-    """A row without a speaker goes on with what the one before says where tabs stand between them;
-    elsewhere a name before a colon may be said.
+    """Read the rows of a transcript of LDC. A row without a speaker continues what the row before
+    it says, but only where tabs separate the columns: elsewhere a name before a colon may be part
+    of what is said.
     """
     nobody, named = 0, 0
     for number, line in _rows(text, "#"):
@@ -229,6 +245,7 @@ def _stm(text: str) -> Iterator[Segment]:
                 f"is STM, and line {number} is none: {show(line[:60])}; a line has recording, "
                 "channel, speaker, begin, end and text"
             )
+        # parts of different channels would all be cut from the mean of the channels
         first = channels.setdefault(row["recording"], row["channel"])
         if first != row["channel"]:
             raise UnusableError(
@@ -251,6 +268,7 @@ WITHOUT_SENTENCES = {
         "which has words or sounds with their times, and nothing says where a sentence ends",
     ),
 }
+"""The kinds of label files from which no sentences can be made, and why."""
 _READERS: dict[str, Callable[[str], Iterable[Segment]]] = {
     "SubRip": read_subtitles,
     "WebVTT": read_subtitles,
@@ -260,3 +278,4 @@ _READERS: dict[str, Callable[[str], Iterable[Segment]]] = {
     LDC: _ldc,
     "Praat TextGrid": read_textgrid,
 }
+"""The function that reads the parts of a label file, by its kind."""

@@ -1,31 +1,33 @@
-"""What is said in a part of a recording, whichever file tells it. Pure."""
+"""A part of a recording with what is said in it, whichever format tells it. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 NAME = r"[^\W\d_][\w.'-]*(?: [\w.'-]+){0,3}"
-"""How people and programs name a speaker before what is said; a regular expression."""
+"""A regular expression for how people and programs name a speaker before what is said."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """What is said in a part of a recording, and the line where that stands."""
+    """What is said in a part of a recording, and the line of the file that tells it."""
 
     line: int
     begin: float
-    """Seconds."""
+    """Seconds, as `end` is."""
     end: float
     text: str
     recording: str = ""
-    """Empty where the file is of the one recording beside it."""
+    """The name of the recording; empty where the file is about the one recording that it lies
+    beside.
+    """
     speaker: str = ""
     before: str = ""
-    """What stood before the words and is none: the name of who speaks, or a dash."""
+    """What stood before the words without being said: the name of the speaker, or a dash."""
 
 
 def seconds(time: str) -> float:
-    """`0:01:02,500` and `62.5`."""
+    """Return the seconds of a clock such as `0:01:02,500`, or of a number such as `62.5`."""
     total = 0.0
     for part in time.replace(",", ".").split(":"):
         total = 60 * total + float(part)

@@ -1,5 +1,5 @@
-"""Who speaks in a cue of subtitles, where its words begin with that: `SPEAKER_01:`, `>> ANNA:`, `MAN:`, or
-a dash for another one. Pure.
+"""Finding who speaks in the cues of subtitles, where their words begin with that: `SPEAKER_01:`,
+`>> ANNA:`, `MAN:`, or a dash for a change of speaker. Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ _PROGRAM = re.compile(
     r"(?:(?:>>+ ?)?\[?(?P<program>(?:SPEAKER|Speaker|speaker)[ _]?\d+)\]?|"
     rf">>+ ?(?P<name>{NAME})): ?(?P<said>\S.*)"
 )
+"""A speaker as programs write it, `SPEAKER_01:` or `>> ANNA:`, and what is said."""
 _PERSON = re.compile(rf"(?:>>+ ?)?(?P<name>{NAME})(?: ?\([^()]*\))?:(?: ?(?P<said>\S.*)|)")
+"""A name before a colon, possibly with an aside in brackets, and what is said."""
 _DASH = re.compile(r"[-–—]+ ?(?=[^\W\d_]|[\[(¿¡\"'>])")
 _READ_ALOUD = frozenset(
     (
@@ -28,26 +30,33 @@ _READ_ALOUD = frozenset(
         "atenção aviso pergunta resposta waarschuwing vraag antwoord внимание вопрос ответ пример"
     ).split()
 )
-"""Words that begin what is said before a colon, and no name of a person: `Step two: add the eggs`."""
+"""Words that, before a colon, begin something that is said and name no person: `Step two: add the
+eggs`.
+"""
 _ALONE = frozenset(("first", "second", "third", "let op"))
-"""As these where nothing follows; FIRST MAN is somebody."""
+"""Further such words, but only where they stand alone before the colon; FIRST MAN is a person."""
 _NEARLY_ALL = 0.9
+"""The share of cues that counts as nearly all of them."""
 _OFTEN = 3
-"""Lines that begin with a name before it is taken for a speaker."""
+"""The number of lines that must begin with a name before it is taken for a speaker."""
 
 _Find = Callable[[str], tuple[str, str] | None]
-"""The speaker that a line begins with, and the rest of it."""
+"""A function that returns the speaker with which a line begins and the rest of the line,
+or None.
+"""
 
 
 def with_speakers(cues: Sequence[Segment]) -> list[Segment]:
-    """Cues whose texts have several lines, with their texts in one and their speakers apart.
+    """Split the speakers off the texts of cues, and join the lines of each text into one.
 
-    A name is a speaker where nearly every cue begins with one as programs write it, where three begin
-    with one in capitals and go on with other letters and some return, where nearly every cue begins
-    with a name and some return, or where half begin with names that return so often. Elsewhere it may
-    be said, and stays; so it does where the cues tell their speakers by themselves, as `<v Anna>` does.
+    A name is a speaker where nearly every cue begins with one as programs write it, where three
+    begin with one in capitals and go on with other letters and some return, where nearly every cue
+    begins with a name and some return, or where half begin with names that return so often.
+    Elsewhere it may be said, and stays; so it does where the cues tell their speakers by
+    themselves, as `<v Anna>` does.
     """
     lines = [cue.text.split("\n") for cue in cues]
+    # a dash in a later line means another speaker only where the first line has one too
     plain = [[_DASH.sub("", row, count=1) for row in rows] for rows in lines]
     plain = [
         rows if _DASH.match(said[0]) else said for said, rows in zip(lines, plain, strict=True)
@@ -60,12 +69,14 @@ def with_speakers(cues: Sequence[Segment]) -> list[Segment]:
 
 
 def begins_with_name(text: str) -> bool:
-    """Whether a text begins with a name in capitals, as captions name who speaks."""
+    """Whether a text begins with a name in capitals and a colon, as captions name who speaks."""
     return _in_capitals(text) is not None
 
 
 def _told(cue: Segment, lines: Sequence[str], rows: Sequence[str], find: _Find) -> Segment:
-    """A cue of `lines`, which are `rows` without their dashes."""
+    """Return a cue with its text in one line and its speaker, where all its names are the same.
+    `rows` are its `lines` without their dashes.
+    """
     found = [find(row) for row in rows]
     names = {each[0] for each in found if each}
     dashes = sum(line != row for line, row in zip(lines, rows, strict=True))
@@ -81,7 +92,9 @@ def _told(cue: Segment, lines: Sequence[str], rows: Sequence[str], find: _Find) 
 
 
 def _how_to_find(cues: Sequence[Sequence[str]]) -> _Find:
-    """How the cues, of lines each, name their speakers."""
+    """Choose the function that finds the speakers of the cues, given as lines each, by how most of
+    them begin.
+    """
     if sum(_by_program(rows[0]) is not None for rows in cues) >= _NEARLY_ALL * max(len(cues), 1):
         return _by_program
     capitals = [named[0] for rows in cues for row in rows if (named := _in_capitals(row))]
@@ -101,11 +114,13 @@ def _nobody(_: str) -> None:
 
 
 def _by_program(row: str) -> tuple[str, str] | None:
+    """Find a speaker that is written as programs do."""
     found = _PROGRAM.fullmatch(row)
     return (found["program"] or found["name"], found["said"]) if found else None
 
 
 def _person(row: str) -> tuple[str, str] | None:
+    """Find a name before a colon, unless it is a word that is read aloud."""
     found = _PERSON.fullmatch(row)
     if found is None or _is_read_aloud(found["name"].casefold()):
         return None
@@ -117,10 +132,12 @@ def _is_read_aloud(name: str) -> bool:
 
 
 def _capitalised(row: str) -> tuple[str, str] | None:
+    """Find a name of which each word begins with a capital."""
     found = _person(row)
     return found if found and all(word[0].isupper() for word in found[0].split()) else None
 
 
 def _in_capitals(row: str) -> tuple[str, str] | None:
+    """Find a name that is all capitals before a text that is not."""
     found = _person(row)
     return found if found and found[0].isupper() and not found[1].isupper() else None

@@ -1,4 +1,4 @@
-"""Subtitles: SubRip and WebVTT. Pure.
+"""Reading subtitles: SubRip and WebVTT. Pure.
 
 Source: https://www.w3.org/TR/webvtt1/
 """
@@ -16,35 +16,41 @@ from orchestrator.corpus.manifest_errors import UnusableError, show
 
 _CLOCK = r"(?:\d+:)?\d+:\d\d(?:[.,]\d+)?"
 _CUE = re.compile(rf"\s*(?:{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?|\[{_CLOCK}\s*-->\s*{_CLOCK}\].*)")
-"""A line of times; within brackets, as Whisper prints it, with the text behind."""
+"""The line of times of a cue; in brackets, as Whisper prints it, the text follows on the
+same line.
+"""
 _TIMES = re.compile(rf"({_CLOCK})\s*-->\s*({_CLOCK})(?:\](.*))?")
 LIKE_CUE = re.compile(
     r"(?=.*\d:\d)\s*\[?\d[\d:.,;\s]*(?:-+>|[–—]>|→|[–—](?=\s*[\d:]+[.,]\d))\s*\d[\d:.,;]*(?:\].*|\s.*)?"
 )
-"""What was meant as one."""
+"""A line that was meant as the times of a cue, but may not be written correctly."""
 _ASIDE = ("WEBVTT", "NOTE", "STYLE", "REGION")
-"""First words of what is no cue of WebVTT."""
+"""The first words of blocks of WebVTT that are no cues."""
 _CHARACTER = re.compile(r"&#?\w+;")
 _MARKUP = re.compile(
     rf"</?(?:[biu]|em|strong|br|ruby|rt)(?:\.[^\s<>]*)?\s*/?>|</?(?:c|v|lang|font|span)(?:[.\s][^<>]*)?>|<{_CLOCK}>"
     r"|\{\\[^{}]*\}|[♩-♬]",
     re.IGNORECASE,
 )
-"""`<i>` and `<v Anna>` of subtitles, `{\\an8}`, and notes around what is sung; `a < b` is said."""
+"""Markup of subtitles, `<i>`, `<v Anna>` or `{\\an8}`, and notes around what is sung; `a < b` is
+none.
+"""
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
 _INNER_TIME = re.compile(rf"<{_CLOCK}>")
-"""Of a word within a cue."""
+"""The time of one word within a cue."""
 _MOMENT = 0.05
-"""Seconds; nobody reads a cue that is gone so soon."""
+"""Seconds. Nobody can read a cue that is shown no longer than this."""
 _ROLLING = 3
-"""Cues that say again what the one before says, in captions without times of words."""
+"""The number of cues repeating the one before from which on captions without times of words are
+taken to roll.
+"""
 
 
 def read_subtitles(text: str) -> list[Segment]:
-    """Every cue, with the speaker of its voice (`<v Anna>`), or of its beginning (`SPEAKER_01:`, `MAN:`),
-    as `with_speakers` finds it.
+    """Read every cue, with the speaker of its voice tag (`<v Anna>`), or of its beginning
+    (`SPEAKER_01:`, `MAN:`) as `with_speakers` finds it.
 
-    Raises UnusableError for a line in no cue, and for captions that roll.
+    Raises UnusableError for a line outside of all cues, and for captions that roll.
     """
     lines = text.split("\n")
     times = [_cue_times(line, number) for number, line in enumerate(lines, start=1)]
@@ -53,8 +59,9 @@ def read_subtitles(text: str) -> list[Segment]:
 
 
 def _cues(lines: list[str], times: list[re.Match[str] | None]) -> Iterator[Segment]:
-    """Cues: a line of times, and lines of text up to a blank one or the next cue. What stands in none
-    is the number before one, and in WebVTT alone its name, or a block for other ends.
+    """Yield the cues: a line of times, then lines of text up to a blank line or the next cue.
+    Outside of cues there may be the number of the next one, and in WebVTT alone its name, or a
+    block for other purposes (`_ASIDE`).
     """
     place, aside, web = 0, False, lines[0].startswith(_ASIDE[0])
     while place < len(lines):
@@ -75,27 +82,31 @@ def _cues(lines: list[str], times: list[re.Match[str] | None]) -> Iterator[Segme
         rows = [found[3] or "", *lines[first:place]]
         said = " ".join(rows)
         voices = {html.unescape(voice[1]).strip() for voice in _VOICE.finditer(said)}
-        speaker = voices.pop() if len(voices) == 1 else ""  # two in one cue are none
+        speaker = voices.pop() if len(voices) == 1 else ""  # two voices are no one speaker
         yield Segment(
             first, seconds(found[1]), seconds(found[2]), _plain_lines(rows), speaker=speaker
         )
 
 
 def _plain(said: str) -> str:
-    """The words of a line; a character by its name has a semicolon, and `AT&T` has none."""
+    """Return the words of a line without markup and with character references replaced; a reference
+    ends with a semicolon, so `AT&T` is none.
+    """
     return _CHARACTER.sub(
         lambda named: html.unescape(named[0]), " ".join(_MARKUP.sub(" ", said).split())
     )
 
 
 def _plain_lines(rows: Sequence[str]) -> str:
-    """Lines as they are shown: markup may go on from one to the next."""
+    """Return the lines as they are shown. Markup is removed from all together, because it may
+    extend over line ends.
+    """
     return "\n".join(filter(None, map(_plain, _MARKUP.sub(" ", "\n".join(rows)).split("\n"))))
 
 
 def _refuse_rolling(lines: list[str], times: list[re.Match[str] | None]) -> None:
-    """Raise UnusableError where most cues say again what the one before them says, on a line of their
-    own or for a moment, as captions that roll up a screen do.
+    """Raise UnusableError where most cues repeat what the cue before them says, on a line of their
+    own or for a moment, as captions do that roll up a screen.
     """
     before, pairs, repeated, first = "", 0, 0, 0
     timed = any(_INNER_TIME.search(line) for line in lines)
@@ -121,7 +132,9 @@ def _refuse_rolling(lines: list[str], times: list[re.Match[str] | None]) -> None
 
 
 def _cue_times(line: str, number: int) -> re.Match[str] | None:
-    """The times of a cue; None for another line. Raises UnusableError for what was meant as one."""
+    """Match the times of a cue; None for any other line. Raises UnusableError for a line that was
+    meant as one.
+    """
     if _CUE.fullmatch(line):
         return _TIMES.search(line)
     if LIKE_CUE.fullmatch(line):
@@ -133,6 +146,6 @@ def _cue_times(line: str, number: int) -> re.Match[str] | None:
 
 
 def _begins_cue(lines: list[str], times: list[re.Match[str] | None], place: int) -> bool:
-    """Whether a line is one of times, or the number before one."""
+    """Whether the line `place` has the times of a cue, or its number, just before the times."""
     after = place + 1 < len(lines) and times[place + 1] is not None
     return times[place] is not None or (after and lines[place].strip().isdigit())

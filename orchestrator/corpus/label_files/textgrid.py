@@ -1,4 +1,4 @@
-"""Praat's TextGrid. Pure.
+"""Reading Praat's TextGrid. Pure.
 
 Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
 """
@@ -13,17 +13,20 @@ from orchestrator.corpus.label_files.word_level import are_joined_words
 from orchestrator.corpus.manifest_errors import UnusableError, show
 
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s=])(<exists>|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![^\s])')
+"""A value of a TextGrid: a quoted string, in which quotes are doubled, or a number or flag."""
 
 _ALIGNED = re.compile(r"\b(word|phone|phoneme|phon)s?$", re.IGNORECASE)
-"""Tiers of the Montreal Forced Aligner, WebMAUS and their kin: `words`, `anna - phones`."""
+"""Names of tiers of words or sounds, as the Montreal Forced Aligner, WebMAUS and similar aligners
+give them: `words`, `anna - phones`.
+"""
 
 
 def read_textgrid(text: str) -> Iterator[Segment]:
-    """The intervals of the one tier that has texts: of both the long and the short form, whose
-    values stand in the same order.
+    """Read the intervals of the one tier that has texts, of both the long and the short form, which
+    have the same values in the same order.
     """
     items = _GridItems(text)
-    items.skip(5)  # both headings, both times, <exists>; the number of tiers follows
+    items.skip(5)  # both headings, both times and <exists>; the number of tiers follows
     tiers: list[tuple[str, list[Segment]]] = []
     for _ in range(items.count()):
         kind, name = items.text(), items.text()
@@ -45,8 +48,8 @@ def read_textgrid(text: str) -> Iterator[Segment]:
 
 
 def _is_of_words(name: str, parts: list[Segment]) -> bool:
-    """Whether a tier is what an aligner calls words or phones, and not words that were recorded one
-    by one.
+    """Whether a tier has the words or phones that an aligner found in sentences; not words that
+    were recorded one by one.
     """
     found = _ALIGNED.search(name)
     if found is None:
@@ -56,7 +59,7 @@ def _is_of_words(name: str, parts: list[Segment]) -> bool:
 
 
 class _GridItems:
-    """The values of a TextGrid one after another."""
+    """Reads the values of a TextGrid one after another."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -73,7 +76,7 @@ class _GridItems:
         return int(self._number(self._next()))
 
     def interval(self, kind: str) -> Segment:
-        """Or a point, whose end is its time."""
+        """Read an interval, or in a "TextTier" a point, which begins and ends at its time."""
         begin = self._next()
         end = begin if kind == "TextTier" else self._next()
         line = self._text.count("\n", 0, begin.start()) + 1

@@ -1,8 +1,9 @@
-"""Times and names of speakers among the words of a `.txt`, as dictation services, players and
-annotation programs print them: read as one text they would be learnt as if they were said. Pure.
+"""Detects times and names of speakers among the words of a `.txt`, as dictation services, players
+and annotation programs print them. Read as plain text, they would be learnt as if they were said.
+Pure.
 
-A time of day is said too, so one clock alone is no reason: it must be one that no day has, such as
-00:00:03, or stand at the head of several lines, later in each.
+A time of day may be said too, so a single clock is no proof: it must be one that no day has, such
+as 00:00:03, or several lines must begin with one, later in each.
 """
 
 from __future__ import annotations
@@ -23,28 +24,37 @@ _TIMED = re.compile(
     rf"(?:(?P<name>{NAME}) ?)?[\[(]\s*(?P<inside>{_CLOCK})(?P<span>\s*(?:-+>?|–|—|to)\s*{_CLOCK})?\s*[\])]"
     rf"(?P<colon>:?)\s*(?P<said>.*)|(?P<bare>{_CLOCK})(?:\s*-+\s*{_CLOCK})?(?:$|[\s:-]+(?P<words>.*))"
 )
-"""`[00:00:00.000 - 00:00:02.500] Anna: hello`, `Anna (00:03): hello`, `0:00 hello` or the clock alone."""
+"""A line such as `[00:00:00.000 - 00:00:02.500] Anna: hello`, `Anna (00:03): hello`, `0:00 hello`
+or the clock alone.
+"""
 _SECONDS = r"\d+(?:[.,]\d+)?"
 _PRINTED = re.compile(
     rf"\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*-\s*\d+\.\d+)\s*\].*"
 )
-"""`[0.00s -> 2.50s] hello`, as faster-whisper is printed, and `[6.29-8.24]: hello` of IEMOCAP."""
+"""A line such as `[0.00s -> 2.50s] hello`, as scripts print the segments of faster-whisper, or
+`[6.29-8.24]: hello` of IEMOCAP.
+"""
 _SPAN_ALONE = re.compile(rf"(?P<clock>{_CLOCK})\s*(?:,|-+|–)\s*{_CLOCK}")
-"""`0:00:00.500,0:00:02.310` of SBV, above what is said."""
+"""A line such as `0:00:00.500,0:00:02.310` of SBV, which stands above what is said."""
 _WITHIN = re.compile(rf"\[({_CLOCK})\]")
 _SPACED_ROW = re.compile(r"(\d+[.,]\d+)[\s,;]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+")
-"""`0.0 2.5 hello`; more than one, for people say such numbers too."""
+"""A row such as `0.0 2.5 hello`. Only several of them prove anything, because people say such
+numbers too.
+"""
 _HEADING = re.compile(
     rf"(?P<name>{NAME})(?P<gap>\s{{2,}}|\t|\s*[\[(]| )(?P<clock>{_CLOCK})[\])]?:?"
 )
-"""`Speaker 1  0:00`, above what is said."""
+"""A line such as `Speaker 1 0:00`, which stands above what is said."""
 _MACHINE = re.compile(r"(?:speaker|spk)[ _-]?\d+", re.IGNORECASE)
 _MACHINE_TURN = re.compile(rf"\[{_MACHINE.pattern}\]:?\s+\S.*|{_MACHINE.pattern}:?", re.IGNORECASE)
 _TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME})\]?:\s+\S.*")
 _ENDS = (".", "!", "?", "…", ":", "。", "！", "？")
 _MANY_TURNS = 4
-"""Lines that each begin with a name, some name twice, before they are taken for a conversation."""
+"""The number of lines, each beginning with a name and some with the same, from which on a text is
+taken for a conversation.
+"""
 _LOOKED_AT = 5
+"""The number of lines at the beginning by which a table is recognised."""
 
 _NEXT = "export it as SubRip, WebVTT or Praat TextGrid"
 
@@ -54,22 +64,23 @@ class _Line:
     number: int
     text: str
     opens: bool
-    """A blank line, or nothing, stands before it."""
+    """Whether it begins a paragraph: it is the first line, or a blank one precedes it."""
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """A line that a time stands at the head of."""
+    """A line that begins with a time, or has one as its heading."""
 
     line: _Line
     seconds: float
     sure: bool
-    """It is no time of day."""
+    """Whether the time cannot be a time of day."""
 
 
 def times_or_turns(text: str, length: float = math.inf) -> tuple[int, str] | None:
-    """The line where a text proves to be more than what is said in a recording of `length` seconds,
-    and why, with what to do; None for what people say.
+    """Find the line that proves that a text is more than what is said in its recording of `length`
+    seconds. Returns the line's number, and why with what to do; None for a text that people may
+    say.
     """
     lines = list(_filled_lines(text))
     if line := _first_row(lines):
@@ -91,13 +102,15 @@ def times_or_turns(text: str, length: float = math.inf) -> tuple[int, str] | Non
 
 
 def may_name_speakers(text: str) -> bool:
-    """Whether every line of several begins with a name, where these may be said."""
+    """Whether a text has several lines and each begins with a name that may or may not be said."""
     lines = list(_filled_lines(text))
     return len(lines) > 1 and all(_TURN.fullmatch(line.text) for line in lines)
 
 
 def kind_of_json(text: str) -> str:
-    """What a text is that holds an object of JSON; `[laughs]` and `{noise}` are none."""
+    """Return "JSON" or "JSON lines" where a text holds JSON objects, else an empty string;
+    `[laughs]` and `{noise}` are no JSON.
+    """
     start = text.lstrip("\ufeff").strip()
     if not start.startswith(("{", "[")):
         return ""
@@ -121,8 +134,10 @@ def _filled_lines(text: str) -> Iterator[_Line]:
 
 
 def _first_mark(lines: Sequence[_Line], length: float) -> _Line | None:
-    """The first line that a time stands at the head of, where that is no time of day. Those of several
-    lines are of the recording, and no verses of the Bible, where it is so long.
+    """Return the first line that has a time at its head which is not said; None where there is
+    none. Times that could be times of day count only where several lines have one, in order, and
+    all lie within the recording's `length`: later ones may be those of a timetable, or verses of
+    the Bible.
     """
     if printed := _first_printed(lines):
         return printed
@@ -138,7 +153,7 @@ def _first_mark(lines: Sequence[_Line], length: float) -> _Line | None:
 
 
 def _first_printed(lines: Sequence[_Line]) -> _Line | None:
-    """The first line with times as programs alone write them."""
+    """Return the first line whose times are written as only programs write them."""
     for line, following in zip_longest(lines, lines[1:]):
         alone = _SPAN_ALONE.fullmatch(line.text)
         starts = alone is not None and re.match(r"0+:|.*\.", alone["clock"]) is not None
@@ -151,20 +166,21 @@ def _first_printed(lines: Sequence[_Line]) -> _Line | None:
 
 
 def _leading_times(lines: Sequence[_Line]) -> list[_Mark]:
-    """Lines that begin with a time, with words behind it or in the next line."""
+    """Return the lines that begin with a time and have words behind it or in the next line."""
     marks: list[_Mark] = []
     wrapped = False
     for place, line in enumerate(lines):
         found = _TIMED.fullmatch(line.text)
-        # of lines that go on, one may begin with a time that is said
+        # where a sentence is wrapped, a line may begin with a time that is said
         goes_on = place > 0 and not line.opens and not lines[place - 1].text.endswith(_ENDS)
         wrapped = bool(found and found["words"]) and goes_on and (wrapped or not marks)
         if found is None or wrapped:
             continue
         said = found["said"] or found["words"]
         if not said and (place + 1 == len(lines) or _NUMBER.fullmatch(lines[place + 1].text)):
-            continue  # a time that is said
+            continue  # without words behind it, the time itself is said
         clock = found["inside"] or found["bare"]
+        # hour zero with minutes and seconds is no time of day that anybody says
         midnight = re.match("0+:", clock) is not None
         sure = midnight and clock.count(":") == 2
         if found["inside"]:
@@ -177,8 +193,9 @@ def _leading_times(lines: Sequence[_Line]) -> list[_Mark]:
 
 
 def _headings(lines: Sequence[_Line]) -> list[_Mark]:
-    """Lines of a name and a time above what is said, as many as there are paragraphs, or set apart
-    from a sentence that ends with a time by a wide gap, brackets or a number as name.
+    """Return the lines of a name and a time that stand above what is said. A sentence may also end
+    with a time; so there must be as many of them as paragraphs, or a wide gap, brackets or a
+    numbered name (`Speaker 1`) must set the time apart.
     """
     marks = []
     for line, following in pairwise(lines):
@@ -196,8 +213,8 @@ def _headings(lines: Sequence[_Line]) -> list[_Mark]:
 
 
 def _first_row(lines: Sequence[_Line]) -> _Line | None:
-    """The first line of a table in which two cells or more of every row are times, but for a first
-    row that names its columns.
+    """Return the first line of a table in which every row has at least two times, after a first row
+    that may name the columns; None where the text is no table.
     """
     rows = list(lines[:_LOOKED_AT])
     spaced = [_SPACED_ROW.fullmatch(row.text) for row in rows]
@@ -210,11 +227,14 @@ def _first_row(lines: Sequence[_Line]) -> _Line | None:
 
 
 def _times_between_tabs(line: _Line) -> int:
+    """Return the number of cells between tabs that are times."""
     return sum(_NUMBER.fullmatch(cell.strip()) is not None for cell in line.text.split("\t"))
 
 
 def _first_turn(lines: Sequence[_Line]) -> _Line | None:
-    """The first line, where a program's name for a speaker begins it, or a name begins each."""
+    """Return the first line, where it begins with a program's name for a speaker, or all of several
+    lines begin with names; else None.
+    """
     turns = [_TURN.fullmatch(line.text) for line in lines]
     names = [turn["name"] for turn in turns if turn]
     if turns and turns[0] and _MACHINE.fullmatch(turns[0]["name"]):

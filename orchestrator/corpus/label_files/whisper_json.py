@@ -1,5 +1,5 @@
-"""What Whisper and its kin say of one recording, with times: the JSON of openai-whisper, whisperX,
-faster-whisper, whisper.cpp and of the pipelines of transformers. Pure.
+"""Reading the JSON that Whisper and its relatives write of one recording, with times:
+openai-whisper, whisperX, faster-whisper, whisper.cpp and the pipelines of transformers. Pure.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from orchestrator.corpus.manifest_errors import UnusableError, show
 
 
 def is_whisper(value: object) -> bool:
-    """Whether a JSON value is the transcript of one recording in parts."""
+    """Whether a JSON value is the transcript of one recording in timed parts."""
     parts = _parts(value)
     return bool(parts) and all(_times(part) is not None for part in parts[:5])
 
 
 def parts_of_whisper(text: str) -> list[Segment] | None:
-    """Every part in which something is said; None for another text. The end is infinite where there
-    is none: transformers knows none of a part that the recording cuts off.
+    """Return every part in which something is said; None for text that is no such JSON. The end of
+    a part is infinite where it has none: transformers gives none for a part that the end of the
+    recording cuts off.
 
-    Raises UnusableError where a part cannot be read, or the parts are words.
+    Raises UnusableError where a part cannot be read, or the parts are single words.
     """
     try:
         value = json.loads(text)
@@ -54,7 +55,7 @@ def _segment(part: Mapping[str, Any]) -> Segment:
 
 
 def _parts(value: object) -> list[Any]:
-    """The list of parts, wherever it stands."""
+    """Return the list of parts, under whichever key it stands; empty where there is none."""
     if isinstance(value, Mapping):
         for key in ("segments", "chunks", "transcription"):
             if isinstance(entry := value.get(key), list):
@@ -63,7 +64,7 @@ def _parts(value: object) -> list[Any]:
 
 
 def _times(part: object) -> tuple[float, float] | None:
-    """Begin and end in seconds of a part with a text; None for anything else."""
+    """Return the begin and end in seconds of a part that has a text; None for anything else."""
     if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
         return None
     both: Any = (part.get("start"), part.get("end"))

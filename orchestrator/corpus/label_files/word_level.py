@@ -1,8 +1,8 @@
-"""Parts that are single words of a sentence that is said in one go, as recognisers and aligners
-write them: a model that learns from them hears 0.3 s at a time. Pure.
+"""Detects transcripts whose parts are the single words of continuous sentences, as recognisers and
+aligners write them: a model that learned from them would hear 0.3 s at a time. Pure.
 
-Words that were recorded one by one, for a set of keywords, have pauses between them, or parts that
-are longer than a word is in a sentence.
+Words that were recorded one by one, for a set of keywords, differ: they have pauses between them,
+or parts that are longer than a word is in a sentence.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from orchestrator.corpus.label_files.segments import Segment
 from orchestrator.corpus.manifest_errors import UnusableError, show
 
 _LEAST = 5
-"""Parts of a recording, of fewer of which nothing is concluded."""
+"""The number of parts of a recording below which nothing is concluded."""
 _SHARE = 0.9
-"""Of parts that are one word."""
+"""The share of parts that must be single words."""
 _TOUCHING = 0.1
-"""Seconds between two parts that were said without a pause."""
+"""Seconds between two parts that were said without a pause, at most."""
 _WORD = 0.6
-"""Seconds; in a sentence, words last half of it (0.2 to 0.4 s), and parts cut around a single word
-more.
+"""Seconds. The median length of parts that are words of sentences is at most this: in a sentence,
+words last half of it (0.2 to 0.4 s), and parts cut around a single word last longer.
 """
 
 
 def are_joined_words(parts: Sequence[Segment], least: int = _LEAST) -> bool:
     """Whether the parts of one recording are the words of its sentences: nine of ten are one word,
-    half of them follow one another without a pause, and they are as short as words.
+    half of them follow one another without a pause, and they are as short as words. Always false
+    for fewer than `least` parts.
     """
     if len(parts) < least or len(parts) < 2:
         return False

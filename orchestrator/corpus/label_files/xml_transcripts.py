@@ -1,6 +1,7 @@
-"""Transcripts of one recording in XML: of Transcriber (.trs), ELAN (.eaf) and ATCO2. Pure.
+"""Reading XML transcripts of one recording: of Transcriber (.trs), ELAN (.eaf) and ATCO2. Pure.
 
-Sources: http://trans.sourceforge.net, https://www.mpi.nl/tools/elan/EAF_Annotation_Format_3.0_and_ELAN.pdf
+Sources: http://trans.sourceforge.net,
+https://www.mpi.nl/tools/elan/EAF_Annotation_Format_3.0_and_ELAN.pdf
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from orchestrator.corpus.label_files.word_level import refuse_words
 from orchestrator.corpus.manifest_errors import UnusableError, show
 
 _LOOKED_AT = 4096
-"""Bytes by which a file is known."""
+"""The number of bytes at the beginning by which a file is recognised."""
 
 
 def parts_of_xml(content: bytes) -> list[Segment] | None:
-    """Every part with a text, in the file's order; None for XML of another program. The file says in
-    which coding its letters are.
+    """Return every part that has a text, in the file's order; None for XML of another program.
+    `content` is bytes because XML declares its own character encoding.
 
-    Raises UnusableError where the file is damaged, declares entities, or has several layers.
+    Raises UnusableError where the file is damaged, declares entities, or has several tiers that are
+    not each of another participant.
     """
     start = content[:_LOOKED_AT]
     read = next((read for tag, read in _READERS.items() if b"<%s" % tag.encode() in start), None)
@@ -42,10 +44,12 @@ def parts_of_xml(content: bytes) -> list[Segment] | None:
 
 
 def _turns(root: Element) -> Iterator[Segment]:
-    """Of Transcriber: a turn is cut where it is synchronised. Events are no words."""
+    """Yield the parts of Transcriber: a turn is cut at its synchronisation points. Events are no
+    words.
+    """
     names = {each.get("id"): each.get("name") or "" for each in root.iter("Speaker")}
     for turn in root.iter("Turn"):
-        speaker = names.get(turn.get("speaker"), "")  # two at once are none
+        speaker = names.get(turn.get("speaker"), "")  # where two speak at once, there is no name
         begin, said = float(turn.attrib["startTime"]), [turn.text]
         for child in turn:
             if child.tag == "Sync":
@@ -57,7 +61,9 @@ def _turns(root: Element) -> Iterator[Segment]:
 
 
 def _tiers(root: Element) -> Iterator[Segment]:
-    """Of ELAN: the tier that has times, or those of several people."""
+    """Yield the parts of ELAN: of the one tier that has times and texts, or of several if each has
+    another participant.
+    """
     slots = {each.get("TIME_SLOT_ID"): each.get("TIME_VALUE") for each in root.iter("TIME_SLOT")}
     tiers = [tier for tier in root.iter("TIER") if any(_said(each) for each in _aligned(tier))]
     people = [tier.get("PARTICIPANT") or "" for tier in tiers]
@@ -83,7 +89,7 @@ def _said(annotation: Element) -> str:
 
 
 def _segments(root: Element) -> Iterator[Segment]:
-    """Of ATCO2."""
+    """Yield the parts of ATCO2."""
     for each in root.iter("segment"):
         if not each.findtext("text"):
             continue
@@ -97,4 +103,4 @@ def _part(begin: float, end: float, said: list[str | None], speaker: str) -> Seg
 
 
 _READERS = {"Trans": _turns, "ANNOTATION_DOCUMENT": _tiers, "data": _segments}
-"""By the tag around a whole file."""
+"""The function that reads the parts, by the tag of a file's root element."""

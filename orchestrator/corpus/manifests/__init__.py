@@ -1,1 +1,3 @@
-"""Lists of recordings with their texts, in whichever of the common forms, read and written."""
+"""Manifests, which are lists of recordings with their texts: read from any of the common formats,
+and written.
+"""

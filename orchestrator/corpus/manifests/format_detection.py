@@ -1,8 +1,8 @@
-"""The bytes of a manifest as records with line numbers, whichever of the common formats the file
-has.
+"""Turning the bytes of a manifest into records with line numbers, whichever of the common formats
+the file has.
 
-Told apart by content, because NeMo calls its JSON lines `.json` and everybody calls something
-`metadata.csv`.
+The format is detected by content, because NeMo calls its JSON lines `.json` and everybody calls
+something `metadata.csv`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from orchestrator.corpus.manifests.tables import table_records
 from orchestrator.corpus.manifests.toolkit_lists import refuse_fairseq
 
 _JSON = re.compile(rb"\s*(\{|\[\s*($|[{\[\]\"]))")
-"""`[Script Info]` of subtitles is none, nor is the `[00:12.00]` of song texts."""
+"""The beginning of a JSON manifest. `[Script Info]` of subtitles and `[00:12.00]` of lyrics do not
+match.
+"""
 _LOOKED_AT = 8
-"""Lines by which a label file is known."""
+"""The number of lines after the first by which a label file is recognised."""
 
 
 def read_records(

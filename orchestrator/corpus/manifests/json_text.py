@@ -1,8 +1,8 @@
-"""The records of a JSON manifest, however they are wrapped.
+"""Reading the records of a JSON manifest, however they are wrapped.
 
-One object a line is read as it comes. All else is read whole: an array, objects printed over
-several lines, and an object that holds the records: as a list (`{"data": [...]}`), by id (`{"utt1":
-{...}}`), or as texts (`{"a.wav": "hello"}`).
+JSON lines, one object a line, are read as they come. Everything else is read whole: an array,
+objects printed over several lines, and an object that holds the records: as a list (`{"data":
+[...]}`), by id (`{"utt1": {...}}`), or as texts (`{"a.wav": "hello"}`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ _OF_A_RECORD = {
     *(*AUDIO_KEYS, *TEXT_KEYS, "recording", "supervisions", "shard_id", "_skipme"),
     "training_data",  # of the People's Speech
 }
+"""Keys that tell that an object is a record itself, and does not wrap records."""
 
 
 def json_records(lines: Lines, path: Path) -> Iterator[Record]:
-    """The records of the JSON manifest `path`; `lines` begins with the first line that is not
+    """Yield the records of the JSON manifest `path`; `lines` begins with the first line that is not
     blank.
     """
     number, first = next(lines)
@@ -45,18 +46,19 @@ def json_records(lines: Lines, path: Path) -> Iterator[Record]:
 
 
 def _is_elsewhere(value: dict[str, Any]) -> bool:
-    """Whether an object is no record and holds something that might be the records."""
+    """Whether an object is no record itself, but contains something that might be the records."""
     return not set(value) & _OF_A_RECORD and any(
         isinstance(entry, list | dict) for entry in value.values()
     )
 
 
 def _object_lines(number: int, first: bytes, lines: Lines) -> Iterator[Record]:
-    """One object a line. Raises UnusableError where several lines are all no JSON: it is another
-    format.
+    """Yield one record a line. Raises UnusableError where several lines, all that there are, are no
+    JSON: the file has another format.
     """
     held = [(number, _json_line(number, first))]
     every = ((number, _json_line(number, line)) for number, line in lines if line.strip())
+    # hold faults back until a line can be read, which proves that the file is JSON lines
     while _is_no_json(held[-1][1]) and (record := next(every, None)):
         held.append(record)
     fault = held[0][1]
@@ -74,6 +76,7 @@ def _is_no_json(record: dict[str, Any] | Fault) -> TypeGuard[Fault]:
 
 
 def _up_to_text(lines: Lines) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines up to the first one that is not blank."""
     for number, line in lines:
         yield number, line
         if line.strip():
@@ -81,8 +84,8 @@ def _up_to_text(lines: Lines) -> Iterator[tuple[int, bytes]]:
 
 
 def _is_line(first: bytes, second: bytes) -> bool:
-    """Whether the first line is one record, whole or damaged, and not the beginning of something
-    longer.
+    """Whether the first line is one record, whole or damaged, and not the beginning of JSON that
+    extends over several lines.
     """
     if first.lstrip().startswith(b"["):
         return False
@@ -96,7 +99,9 @@ def _is_line(first: bytes, second: bytes) -> bool:
 
 
 def wrapping(value: dict[str, Any]) -> Literal["list", "objects", "texts"] | None:
-    """How an object holds the records of a whole manifest; None: it is one record itself."""
+    """Return how an object wraps the records of a whole manifest; None where it is one record
+    itself.
+    """
     if not value or set(value) & _OF_A_RECORD:
         return None
     lists = [
@@ -116,6 +121,7 @@ def wrapping(value: dict[str, Any]) -> Literal["list", "objects", "texts"] | Non
 
 
 def _json_line(number: int, line: bytes) -> dict[str, Any] | Fault:
+    """Decode one line of JSON lines to a record or a fault."""
     text = decoded_line(number, line)
     if isinstance(text, Fault):
         return text
@@ -137,7 +143,9 @@ def _json_line(number: int, line: bytes) -> dict[str, Any] | Fault:
 
 
 class _Document:
-    """JSON over several lines, held whole. A record is reported at the line on which it starts."""
+    """JSON over several lines, held in memory whole. A record is reported at the line on which it
+    begins.
+    """
 
     def __init__(self, number: int, raw: bytes, path: Path) -> None:
         self.number, self.raw, self.path = number, raw, path
@@ -145,7 +153,7 @@ class _Document:
         self._breaks = [match.start() for match in re.finditer("\n", str(self.text))]
 
     def records(self) -> Iterator[Record]:
-        """One array, or objects one after another."""
+        """Yield the records of one array, or of objects that follow one another."""
         if isinstance(self.text, Fault):
             yield self.number, Fault(self.number, self.text.message, ends_file=True)
         elif self.text.lstrip().startswith("["):
@@ -154,6 +162,7 @@ class _Document:
             yield from self._objects_in_text(self.text)
 
     def _objects_in_text(self, text: str) -> Iterator[Record]:
+        """Yield the records of objects that follow one another, with or without commas."""
         position = _after_space(text, 0)
         while position < len(text):
             start = position
@@ -183,7 +192,7 @@ class _Document:
                 position = _after_space(text, position + 1)
 
     def _records_in_object(self, start: int, value: Any) -> Iterator[Record]:
-        """The records that one object holds, or the object as a record."""
+        """Yield the records that one object wraps, or the object as a record."""
         kind = wrapping(value) if isinstance(value, dict) else None
         if kind is None:
             yield self._line_number(start), _object_or_fault(self._line_number(start), value)
@@ -198,7 +207,9 @@ class _Document:
                 yield self._line_number(position), {"audio_filepath": key, "text": entry}
 
     def _key_value_pairs(self, start: int) -> Iterator[tuple[str, int, Any]]:
-        """Keys of a sound object with the places and values of what they name."""
+        """Yield each key of the object at `start`, which is known to be valid, with the position
+        and the value of what it names.
+        """
         text = str(self.text)
         position = _after_space(text, start + 1)
         while text[position] != "}":
@@ -211,7 +222,7 @@ class _Document:
                 position = _after_space(text, position + 1)
 
     def _records_in_array(self, start: int, alone: bool = False) -> Iterator[Record]:
-        """The items of an array; nothing may follow one that stands alone."""
+        """Yield the items of the array at `start`; with `alone`, nothing may follow it."""
         text, position, item, line = str(self.text), start + 1, 0, self.number
         while True:
             position = _after_space(text, position)
@@ -244,11 +255,13 @@ class _Document:
         return self.number + bisect_left(self._breaks, position)
 
     def _torn_record(self, position: int, message: str) -> Record:
+        """A fault after which the rest of the file cannot be read."""
         line = self._line_number(position)
         return line, Fault(line, message, ends_file=True)
 
 
 def _after_space(text: str, position: int) -> int:
+    """Return the position of the next character that is not JSON whitespace."""
     match = _NOT_SPACE.search(text, position)
     return match.start() if match else len(text)
 

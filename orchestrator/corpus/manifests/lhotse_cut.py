@@ -1,4 +1,4 @@
-"""A cut of lhotse as a record with the keys of NeMo. Pure: no file is touched here."""
+"""Converting a cut of lhotse to a record with the keys of NeMo. Pure: no file is touched here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.corpus.manifest_errors import UnusableError, show
 
 
 def is_cut(record: Mapping[str, Any]) -> bool:
-    """Whether lhotse wrote the record."""
+    """Whether a record is a cut of lhotse."""
     kind = record.get("type")
     return ("recording" in record and "supervisions" in record) or (
         isinstance(kind, str) and kind.endswith("Cut")
@@ -17,9 +17,10 @@ def is_cut(record: Mapping[str, Any]) -> bool:
 
 
 def flatten_cut(cut: Mapping[str, Any]) -> dict[str, Any]:
-    """A MonoCut as NeMo keys. Other cuts mix or pad at load time, which only lhotse can do.
+    """Convert a MonoCut to NeMo's keys. Other cuts mix or pad when they are loaded, which only
+    lhotse can do.
 
-    Raises UnusableError for what would have to be computed or run.
+    Raises UnusableError for a cut whose audio would have to be computed or a command run for it.
     """
     if cut.get("type", "MonoCut") != "MonoCut" or not isinstance(cut.get("recording"), dict):
         raise UnusableError(
@@ -48,8 +49,8 @@ def flatten_cut(cut: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_transforms(recording: Mapping[str, Any]) -> None:
-    """What lhotse would do to the sound as it loads it; another sampling rate alone makes no
-    difference here.
+    """Raise UnusableError where lhotse would transform the sound as it loads it. Resampling alone
+    is allowed: all sound is resampled here anyway.
     """
     transforms = recording.get("transforms") or []
     others = [transforms]
@@ -64,6 +65,9 @@ def _refuse_transforms(recording: Mapping[str, Any]) -> None:
 
 
 def _cut_source(recording: Mapping[str, Any]) -> object:
+    """Return the path of the recording's only source. Raises UnusableError where it is no file, or
+    has several channels.
+    """
     sources = recording.get("sources")
     if not isinstance(sources, list) or len(sources) != 1 or not isinstance(sources[0], dict):
         raise UnusableError("a recording needs exactly one source, an audio file")

@@ -1,6 +1,8 @@
-"""The lines of a text file, gzip or not, with their numbers; every byte of the file goes through a hash.
+"""Reading the numbered lines of a text file, gzip or not, while every byte of the file goes through
+a hash.
 
-Lines end at b"\\n" alone: `str.splitlines` would also cut at U+2028, which JSON allows inside a string.
+Lines end at b"\\n" alone: `str.splitlines` would also cut at U+2028, which JSON allows inside a
+string.
 """
 
 from __future__ import annotations
@@ -15,27 +17,31 @@ from typing import IO, Any, Protocol
 from orchestrator.corpus.manifest_errors import Fault, UnusableError
 
 MAX_LINE_BYTES = 64 * 2**20
-"""Far above ten minutes of inline samples, far below what exhausts memory."""
+"""The longest line that is read: far above ten minutes of inline samples, far below what exhausts
+memory.
+"""
 
 Lines = Iterator[tuple[int, bytes]]
-"""Line numbers, from 1, and the lines with their ends."""
+"""Line numbers, from 1, and the lines with their line ends."""
 
 Record = tuple[int, dict[str, Any] | Fault]
-"""Line number and what stands there."""
+"""The number of the line on which a record begins, and the record, or the fault that makes it
+unreadable.
+"""
 
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 
 
 class Hash(Protocol):
-    """A hashlib object."""
+    """The interface of a hashlib object that is used here."""
 
     def update(self, data: bytes, /) -> None:
         """Take in the next bytes."""
 
 
 class _Hashed(io.RawIOBase):
-    """A file whose bytes are hashed as they are read, as they stand on disk."""
+    """A binary file whose bytes are hashed as they are read, before any decompression."""
 
     def __init__(self, raw: IO[bytes], content_hash: Hash) -> None:
         self._raw, self._hash = raw, content_hash
@@ -51,8 +57,8 @@ class _Hashed(io.RawIOBase):
 
 
 def read_lines(path: Path, content_hash: Hash) -> Lines:
-    """All lines of a file; of one that is too long, only the beginning. Raises UnusableError for
-    damaged gzip data.
+    """Yield all lines of a file; of one that is too long, only the beginning, which `decoded_line`
+    refuses. Raises UnusableError for damaged gzip data.
     """
     with path.open("rb") as raw:
         stream = io.BufferedReader(_Hashed(raw, content_hash), 2**16)
@@ -77,7 +83,7 @@ def _cut_lines(stream: Any) -> Lines:
 
 
 def decoded_line(number: int, line: bytes) -> str | Fault:
-    """The line as text, or why it is none."""
+    """Decode a line as UTF-8, or return the fault that it is too long or no UTF-8."""
     if len(line) > MAX_LINE_BYTES:
         limit = MAX_LINE_BYTES // 2**20
         return Fault(

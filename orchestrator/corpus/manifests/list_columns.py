@@ -1,5 +1,5 @@
-"""What the three columns of a list between | are that has no first row: of LJSpeech a text and how it
-is read aloud, of VITS and its like a speaker and a text, in either order. Pure.
+"""Telling what the three columns of a `|`-separated list without a header are: in LJSpeech a text
+and how it is read aloud, in VITS and similar ones a speaker and a text, in either order. Pure.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ _TWICE = ("audio_filepath", "text", "normalized_text")
 _SPEAKER_FIRST = ("audio_filepath", "speaker", "text")
 _SPEAKER_LAST = ("audio_filepath", "text", "speaker")
 _NAMED_ID = re.compile(r"[^\W\d_]+[_-]?\d\w*")
-"""spk0 and p225; `4th` and 1089 are none."""
+"""Ids of speakers such as spk0 and p225; `4th` and 1089 do not match."""
 _FEW = 2
-"""Rows for each speaker, at least, where names of several words are known by how few they are."""
+"""The number of rows per name, at least, for names of several words to be recognised as speakers by
+how few they are.
+"""
 
 
 def columns_of_three(rows: Sequence[Sequence[str]], where: str) -> tuple[str, ...]:
-    """Names of the columns of `rows`, which all have three. Raises UnusableError, which begins with
-    `where`, if every cell is one word and nothing tells a speaker from a text.
+    """Return the names of the three columns that all `rows` have. Raises UnusableError, with
+    `where` before the example, if every cell is one word and nothing tells a speaker from a text.
     """
     if not rows:
         return _TWICE
@@ -31,6 +33,7 @@ def columns_of_three(rows: Sequence[Sequence[str]], where: str) -> tuple[str, ..
     if one_word == (False, True):
         return _SPEAKER_LAST
     pairs = list(zip(first, second, strict=True))
+    # a text and how it is read aloud have words in common; a speaker and a text do not
     alike = sum(bool(_plain(text) & _plain(read)) for text, read in pairs)
     if 2 * alike >= len(pairs):
         return _TWICE
@@ -48,24 +51,24 @@ def columns_of_three(rows: Sequence[Sequence[str]], where: str) -> tuple[str, ..
 
 
 def _are_words(cells: Sequence[str]) -> bool:
-    """Whether each is one word, but for empty ones."""
+    """Whether each cell is one word or empty, and not all are empty."""
     return any(cells) and all(len(cell.split()) <= 1 for cell in cells)
 
 
 def _plain(text: str) -> set[str]:
-    """The words of a text without case and punctuation."""
+    """Return the words of a text, without case and punctuation."""
     return set(re.findall(r"\w+", text.casefold()))
 
 
 def _few_beside_many(names: Sequence[str], texts: Sequence[str]) -> bool:
-    """Whether names of several words, `Ann Smith`, return again and again beside other texts."""
+    """Whether `names`, such as `Ann Smith`, return again and again beside different texts."""
     several = len(set(names)) * _FEW <= len(names) and len(set(texts)) > _FEW * len(set(names))
     return several and max(len(name.split()) for name in names) <= 3
 
 
 def _are_ids(cells: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether words are ids of speakers, by their digits: of a number alone, which may be read
-    aloud, only where it stands beside several of the others.
+    """Whether `cells` are ids of speakers, by their digits. Plain numbers may be read aloud, so
+    they count as ids only where they stand beside several of the `others`.
     """
     if any(character.isdigit() for other in others for character in other):
         return False

@@ -2,7 +2,7 @@
 their audio files.
 
 Everything is checked before anything trains, except what only decoding can find
-(`corpus.preparing.prepare`). No torch.
+(`corpus.cache.preparing.prepare`). No torch.
 """
 
 from __future__ import annotations
@@ -56,31 +56,34 @@ from orchestrator.errors import ManifestError
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest file as it was read."""
+    """The utterances of a manifest file that was read and checked, or of a part of it."""
 
     path: Path
     sha256: str
-    """Of the file's bytes, hexadecimal."""
+    """SHA-256 of the whole file's bytes, hexadecimal."""
     utterances: tuple[Utterance, ...]
     for_training: bool = False
-    """A training set may hold silent clips; in an evaluation set they are faults."""
+    """Whether it is a training set, which may hold silent clips; in an evaluation set they are
+    faults.
+    """
     bad: tuple[Fault, ...] = ()
-    """Faults of the records that were skipped, which only a training set may be allowed."""
+    """Faults of the records that were skipped; only a training set may be allowed any."""
     left_out: int = 0
-    """Utterances of an evaluation set that are longer than the sweep measures; they are not in
-    `utterances`.
+    """The number of utterances of an evaluation set that are longer than the sweep measures; they
+    are not in `utterances`.
     """
     part: str = ""
     """Which part of the file the utterances are, in words; empty where they are all of it."""
 
     def without(self, faults: Iterable[Fault], max_bad_fraction: float) -> Manifest | None:
-        """The manifest less the records with faults; None when they and those skipped before are more
-        than allowed.
+        """Return the manifest without the records that have faults; None when these, with those
+        skipped before, are more than allowed.
         """
         every = tuple(sorted({*self.bad, *faults}))
         places = {fault.place for fault in every}
         kept = tuple(utterance for utterance in self.utterances if utterance.place not in places)
         total = len(kept) + len(places)
+        # where reading ended early, the share of bad records is not known
         known = not any(fault.ends_file for fault in every)
         allowed = self.for_training and kept and known and len(places) <= max_bad_fraction * total
         return replace(self, utterances=kept, bad=every) if allowed else None
@@ -96,10 +99,10 @@ def load_manifest(
 ) -> Manifest:
     """Read and check a manifest and the headers of its audio.
 
-    Accepts every format of docs/manifests.md, told apart by content. Bad lines of a training set
-    are skipped up to `max_bad_fraction` of all its lines. Where text is not needed, an utterance
-    without any has "". The headers of files in `known` are not read again, and others kept there.
-    Raises ManifestError with all faults of the file, each with its line.
+    Accepts every format of docs/manifests.md, which is detected by content. Bad lines of a training
+    set are skipped up to `max_bad_fraction` of all its lines. Where text is not needed, an
+    utterance without any has "". Headers in `known` are not read again, and the others are added to
+    it. Raises ManifestError with all faults of the file, each with its line.
     """
     _require_regular(path)
     known = KnownFiles() if known is None else known
@@ -143,7 +146,7 @@ def _require_regular(path: Path) -> None:
 
 
 class _Builder:
-    """Utterances and faults, record by record."""
+    """Collects utterances and faults, record by record."""
 
     def __init__(self, path: Path, needs_text: bool, known: KnownFiles) -> None:
         self.path, self.needs_text, self.known = path, needs_text, known
@@ -153,21 +156,25 @@ class _Builder:
         self.faults: list[Fault] = []
         self.skipped = 0
         self._records, self._keys = 0, set[str]()
+        # records by the line on which they begin
         self._begin_on: Counter[int] = Counter()
         self._tarred, self._first_id = 0, ""
         self._by_id: dict[str, Utterance] = {}
+        # records whose id and text are those of an earlier one
         self._read_again = 0
         self._places_by_audio: dict[tuple[str, float], Place] = {}
-        # segments of one file share its header
+        # cached, because segments of one file share its header
         self._header = cache(self._read_header)
         self._sound_source = AudioSources()
 
     def add(self, line: int, record: dict[str, Any] | Fault) -> None:
-        """Check one record; NeMo's `_skipme` drops it unseen."""
+        """Check one record and keep the utterance or its faults; a record with NeMo's `_skipme` is
+        dropped unseen.
+        """
         self._begin_on[line] += 1
         place = line, self._begin_on[line]
         if isinstance(record, Fault):
-            # what ends a file is no record of it
+            # a fault that ends the file belongs to no record
             whole = record if record.ends_file else replace(record, record=place[1])
             self.faults.append(whole)
             return
@@ -194,8 +201,8 @@ class _Builder:
         self.utterances.append(utterance)
 
     def check_whole(self) -> None:
-        """Raise UnusableError, once and not for every line, where none of several records has a key
-        of audio, or none one of text, or all name recordings that are not there.
+        """Raise UnusableError, once and not for every line, where several records all lack a key
+        for audio or for text, or all name recordings that do not exist.
         """
         if self._records < 2 or self.utterances:
             return
@@ -225,12 +232,17 @@ class _Builder:
         return speech_brain_cure(self.path) if {"wav", "words"} <= self._keys else ""
 
     def _cure_without_audio(self) -> str:
-        """What helps where the recordings are named by ids, or the records are parts of one."""
+        """Say what helps where the recordings are named by ids, or the records are parts of one
+        recording.
+        """
         if {"start", "end", "text"} <= self._keys:
             return not_a_manifest.parts_hint(self.path)
         return names_below(self._first_id, self.path)
 
     def _checked_utterance(self, place: Place, draft: Draft) -> Utterance:
+        """Compare a draft with its audio, and make the utterance. Raises UnusableError where they
+        disagree.
+        """
         audio = None if draft.path is None else locate(draft.path, self.folder)
         name = "the inline audio" if audio is None else f"audio file {show(draft.path)}"
         if draft.samples is not None:
@@ -272,6 +284,7 @@ class _Builder:
         return header
 
     def _check_duplicates(self, utterance: Utterance) -> None:
+        """Add a fault where an earlier record has the same audio and offset, or the same id."""
         place = utterance.place
         audio = (self._sound_source(utterance), utterance.offset)
         if (other := self._places_by_audio.setdefault(audio, place)) != place:
@@ -287,7 +300,9 @@ class _Builder:
 
 
 def _made_id(draft: Draft, offset: float | None) -> str:
-    """The file's stem, readable, and a digest of the path as written and the offset, unique."""
+    """Make an id for an utterance that has none: the file's stem, to be readable, and a digest of
+    the path as written and the offset, to be unique. Inline audio is named by its hash alone.
+    """
     if draft.path is None:
         content = draft.encoded if draft.samples is None else draft.samples.tobytes()
         return f"inline-{hashlib.sha256(content or b'').hexdigest()[:12]}"

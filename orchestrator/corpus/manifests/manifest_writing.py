@@ -1,5 +1,5 @@
-"""Manifests made here: lines in our own form, shuffled, with where they came from in
-`<manifest>.source.json`.
+"""Writing manifests: lines in this project's own form, shuffled, and a note of where they came from
+in `<manifest>.source.json`.
 
 A manifest whose easy utterances stand together makes every part of it say something else; so every
 one is shuffled, with a seed that is written down. The same command gives the same bytes.
@@ -33,18 +33,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Made:
-    """A line of a manifest that is being made."""
+    """A line of a manifest that is being written."""
 
     line: Mapping[str, Any]
     origin: str
-    """Where a person finds what it is made of: file and line."""
+    """The file and line that it is made of, for messages to a person."""
     names: tuple[str, ...] = ()
-    """By which it may be chosen: path, file name, id."""
+    """The names by which it may be selected: path, file name, id."""
 
 
 def shuffled(items: Sequence[T], seed: int, samples: int | None = None) -> list[T]:
-    """All items in a seeded order, or the first `samples` of that order. Raises ManifestError when
-    there are fewer.
+    """Return all items in a seeded order, or the first `samples` of that order. Raises
+    ManifestError when there are fewer.
     """
     if samples is not None and samples > len(items):
         raise ManifestError(
@@ -56,18 +56,20 @@ def shuffled(items: Sequence[T], seed: int, samples: int | None = None) -> list[
 
 
 def own_seed(seed: int, name: str) -> int:
-    """A seed for one utterance, whatever its neighbours and its place."""
+    """Derive a seed for one utterance, which depends neither on the others nor on its position."""
     return int.from_bytes(hashlib.sha256(f"{seed}\n{name}".encode()).digest()[:8], "big")
 
 
 def relative(path: Path, folder: Path) -> str:
-    """`path` as a manifest in `folder` writes it: both may then move together."""
+    """Return `path` as a manifest in `folder` writes it: relative, so that both may be moved
+    together.
+    """
     return in_utf8(Path(os.path.relpath(path, os.path.abspath(folder))))
 
 
 def in_utf8(path: Path) -> str:
-    """A path with / as text for a manifest, whatever the locale. Raises UnusableError for a name
-    that is not UTF-8.
+    """Return a path as text for a manifest, with / between folders, whatever the locale. Raises
+    UnusableError for a name that is not UTF-8.
     """
     try:
         return os.fsencode(path.as_posix()).decode("utf-8")
@@ -78,8 +80,8 @@ def in_utf8(path: Path) -> str:
 
 
 def line_of(utterance: Utterance, folder: Path) -> dict[str, Any]:
-    """An utterance as a line of a manifest in `folder`, whichever format it was read from; unknown
-    keys are kept.
+    """Return an utterance as a line of a manifest in `folder`, whichever format it was read from;
+    unknown keys are kept.
     """
     line: dict[str, Any] = {"id": utterance.id, **_audio_fields(utterance, folder)}
     line |= {"offset": utterance.offset, "duration": utterance.duration, "text": utterance.text}
@@ -91,7 +93,9 @@ def line_of(utterance: Utterance, folder: Path) -> dict[str, Any]:
 
 
 def made_of(utterance: Utterance, manifest: Path, folder: Path) -> Made:
-    """An utterance of a manifest as a line of another one in `folder`."""
+    """Return an utterance of `manifest` as a line, with its origin and names, for another manifest
+    in `folder`.
+    """
     names = (
         ()
         if utterance.audio is None
@@ -111,7 +115,7 @@ def _audio_fields(utterance: Utterance, folder: Path) -> dict[str, Any]:
 
 
 def refuse_existing(*paths: Path) -> None:
-    """Raises ManifestError for a manifest that is there already."""
+    """Raise ManifestError for a manifest that exists already."""
     for path in paths:
         if path.exists() or path.is_symlink():
             raise ManifestError(
@@ -120,14 +124,16 @@ def refuse_existing(*paths: Path) -> None:
 
 
 def audio_folder(out: Path) -> Path:
-    """Where the audio of a manifest made here lies: beside it, under its name."""
+    """Return the folder for the audio of a manifest that is written here: beside it, under its
+    name.
+    """
     return out.with_name(f"{out.stem}-audio")
 
 
 @contextmanager
 def audio_or_nothing(out: Path) -> Iterator[None]:
-    """Takes the audio that the body writes for `out` away where it raises, unless there was some
-    before.
+    """Delete the audio that the body has written for `out` where it raises, unless the folder
+    existed before.
     """
     folder = audio_folder(out)
     is_new = not folder.exists()
@@ -142,7 +148,8 @@ def audio_or_nothing(out: Path) -> Iterator[None]:
 def write_manifest(
     out: Path, lines: Sequence[Made | Mapping[str, Any]], made_by: str, arguments: Mapping[str, Any]
 ) -> Manifest:
-    """Write lines and, beside them, how they were made; the manifest as a sweep would read it.
+    """Write lines and, beside them, how they were made; return the manifest as a sweep would read
+    it.
 
     Raises ManifestError, and leaves nothing behind, where a sweep could not read it.
     """
@@ -154,7 +161,9 @@ def write_manifests(
     made_by: str,
     arguments: Mapping[str, Any],
 ) -> list[Manifest]:
-    """As `write_manifest`, for parts of one whole: all of them appear, or none."""
+    """Write several manifests that are parts of one whole, as `write_manifest` does: all of them
+    appear, or none.
+    """
     manifests = []
     with (
         _all_or_none([path for out in parts for path in (out, _source_path(out))]),
@@ -172,7 +181,7 @@ def write_manifests(
 
 @contextmanager
 def _all_or_none(paths: Sequence[Path]) -> Iterator[None]:
-    """Takes back what was published of `paths` where the body raises."""
+    """Delete those of `paths` that are new where the body raises."""
     new = [path for path in paths if not path.exists()]
     try:
         yield
@@ -187,8 +196,8 @@ def _as_made(line: Made | Mapping[str, Any]) -> Made:
 
 
 def _write_and_read_back(out: Path, aside: Path, lines: Sequence[Made]) -> Manifest:
-    """The manifest written aside and read again. Raises ManifestError with where the bad lines come
-    from.
+    """Write the manifest to the file `aside` and read it again. Raises ManifestError that names
+    where the bad lines come from.
     """
     text = "".join(
         json.dumps(line.line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines
@@ -207,18 +216,19 @@ def _write_and_read_back(out: Path, aside: Path, lines: Sequence[Made]) -> Manif
 
 
 def _of_origins(message: str, origin: Mapping[int, str]) -> str:
-    """A message that names a line of the manifest, with what stands there instead."""
+    """Replace each line number of the manifest in a message with the origin of that line."""
     return re.sub(r"\bline (\d+)\b", lambda found: origin.get(int(found[1]), found[0]), message)
 
 
 def some_faults(place: object, faults: Sequence[str]) -> str:
-    """One message of all faults, the first 20 in full."""
+    """Return one message of all faults, the first 20 in full."""
     rest = [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     return "\n".join([f"{place} has {count}:", *(f"  {fault}" for fault in faults[:SHOWN]), *rest])
 
 
 def _source_note(manifest: Manifest, made_by: str, arguments: Mapping[str, Any]) -> bytes:
+    """Return the content of `<manifest>.source.json`."""
     source = {
         "made_by": made_by,
         "orchestrator": version("orchestrator"),
@@ -236,7 +246,7 @@ def _source_path(out: Path) -> Path:
 
 
 def source_of(manifest: Manifest) -> dict[str, Any]:
-    """A manifest as another one's origin."""
+    """Return what a source note records of a manifest from which another one is made."""
     return {
         "path": str(manifest.path),
         "sha256": manifest.sha256,

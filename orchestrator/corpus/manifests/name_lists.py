@@ -1,4 +1,4 @@
-"""Lists that say of each recording, by its name, what is said in it, one a line.
+"""Reading lists that give, on each line, the name of a recording and what is said in it.
 
     name: text         name:text    as JSUT has them
     name text
@@ -39,20 +39,20 @@ _WITHOUT_TEXT = {
     _SPACED: re.compile(r"(?P<name>\S+)"),
     _BEHIND: re.compile(r"(?:<s>\s*)?(?:</s>\s*)?\((?P<name>[^\s()]+)\)"),
 }
-"""Rows of a name alone; Festival has empty quotes there."""
+"""Rows of a name without a text, by the form of the list; Festival has empty quotes there."""
 _COMMENT = re.compile(rb"[;#]+(\s.*)?", re.DOTALL)
 
 
 def is_comment(line: bytes) -> bool:
-    """`; a note` or `# a note`; the first column of `;one;two` is empty, and `#1: one` names a
-    recording.
+    """Whether a line is a comment, such as `; a note` or `# a note`. `;one;two` is none, but a row
+    whose first column is empty, and `#1: one` names a recording.
     """
     return _COMMENT.fullmatch(line.strip()) is not None
 
 
 def list_pattern(line: str, path: Path, is_audio: Callable[[str], bool]) -> re.Pattern[str] | None:
-    """The form of a list whose first row is `line`; None for another file. `is_audio` says whether a
-    name is that of a recording. Raises UnusableError for Kaldi's files.
+    """Return the form of a list whose first row is `line`; None where it is none of these.
+    `is_audio` says whether a name is that of a recording. Raises UnusableError for Kaldi's files.
     """
     text = line.strip()
     if _FESTIVAL.fullmatch(text):
@@ -78,8 +78,8 @@ def list_pattern(line: str, path: Path, is_audio: Callable[[str], bool]) -> re.P
 def listed_rows(
     lines: Lines, pattern: re.Pattern[str], is_audio: Callable[[str], bool]
 ) -> Iterator[Record]:
-    """The records of a list of the form `pattern`; one has no text where the name of a recording stands
-    alone.
+    """Yield the records of a list of the form `pattern`; a line with only the name of a recording
+    becomes a record without a text.
     """
     alone = _WITHOUT_TEXT.get(pattern)
     for number, line in lines:
@@ -104,8 +104,9 @@ def listed_rows(
 
 
 def audio_names(folder: Path, with_below: bool) -> Callable[[str], bool]:
-    """Whether a cell names a recording: by its ending, or because one of that name lies there, or in
-    a folder below where these count too, as those of speakers do, whatever folder the cell names.
+    """Return a function that tells whether a cell names a recording: by its ending, or because a
+    recording of that name lies in `folder`. With `with_below` the folders below count too, such as
+    those of speakers, whatever folder the cell names.
     """
     below = cache(lambda: _stems_below(folder) if with_below else frozenset[str]())
 

@@ -1,5 +1,5 @@
-"""What a file is that is no manifest, in one sentence that ends with the command that makes one of
-it.
+"""Says what a file is that is no manifest, in one sentence that ends with the command that makes a
+manifest of it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
 
 READ = "JSON lines, JSON, tables with tabs, commas, semicolons or |, and lists of name: text"
+"""The formats that are read, in words."""
 
 _LISTS = (".jsonl", ".csv", ".tsv", ".json", ".gz")
 
@@ -53,10 +54,15 @@ _BEGINNINGS: dict[bytes, str] = {
     b"ID3": f"is a recording; its folder becomes a manifest with: {_FROM_FOLDER}",
     b"\x00\x05\x16\x07": "is what macOS keeps beside a file (._), not the file; name the one without ._",
 }
+"""What a file is, by the bytes that it begins with, and what to do; `_filled_in` replaces the names
+in braces.
+"""
 
 
 def refuse_binary(path: Path, first: bytes) -> None:
-    """Raises UnusableError where the first line says that the file is no text."""
+    """Raise UnusableError where the first line shows that the file is not text in UTF-8, or a known
+    format that is no manifest.
+    """
     for beginning, what in _BEGINNINGS.items():
         if first.startswith(beginning):
             raise UnusableError(_filled_in(what, path, path.parent))
@@ -77,7 +83,9 @@ def refuse_binary(path: Path, first: bytes) -> None:
 
 
 def refuse_labels(path: Path, beginning: str) -> None:
-    """Raises UnusableError where the first lines say what is said when in a recording."""
+    """Raise UnusableError where the first lines show a label file, which tells what is said in a
+    recording, and when.
+    """
     kind = kind_of_labels(beginning) or kind_of_list(beginning)
     if not kind:
         return
@@ -90,8 +98,8 @@ def refuse_labels(path: Path, beginning: str) -> None:
 
 
 def _utf16_without_mark(first: bytes) -> str | None:
-    """The byte order of a first line whose every other byte is zero, as in UTF-16 without a mark;
-    None for another line.
+    """Return the byte order of a first line in which every other byte is zero, as in UTF-16 without
+    a byte order mark; None for any other line.
     """
     pairs = first[:200]
     if len(pairs) >= 8 and not any(pairs[1::2]) and all(pairs[0::2]):
@@ -102,8 +110,8 @@ def _utf16_without_mark(first: bytes) -> str | None:
 
 
 def is_kaldi_row(row: re.Match[str], path: Path) -> bool:
-    """Whether `name text`, matched as such, is a row of a file of a Kaldi data directory, under its
-    own name or another.
+    """Whether a line, matched as `name text`, is a row of a file of a Kaldi data directory, under
+    its own name or another.
     """
     if path.name in ("text", "segments", "utt2spk") and (path.parent / "wav.scp").is_file():
         return True
@@ -115,7 +123,9 @@ def is_kaldi_row(row: re.Match[str], path: Path) -> bool:
 
 
 def kaldi_error(path: Path) -> UnusableError:
-    """For one of the files of a Kaldi data directory."""
+    """Return the error for one of the files of a Kaldi data directory, with what is missing beside
+    it.
+    """
     needs = [name for name in ("wav.scp", "text") if not (path.parent / name).is_file()]
     what = "is a file of a Kaldi data directory"
     if path.name not in ("text", "wav.scp", "segments", "utt2spk"):
@@ -129,8 +139,8 @@ def kaldi_error(path: Path) -> UnusableError:
 
 
 def lhotse_part(keys: Collection[str], path: Path) -> str:
-    """For recordings or supervisions of lhotse, which are half of a manifest each; empty for other
-    keys.
+    """Say what helps with recordings or supervisions of lhotse, which are half of a manifest each;
+    empty for records with other keys.
     """
     cuts = (
         "make cuts of both: lhotse cut simple -r RECORDINGS -s SUPERVISIONS CUTS, then "
@@ -145,20 +155,20 @@ def lhotse_part(keys: Collection[str], path: Path) -> str:
 
 
 def names_hint(path: Path) -> str:
-    """For a table whose ids may be names of recordings."""
+    """Say what helps with a table whose ids may be names of recordings."""
     hint = f"; where the ids are names of recordings: {_FROM_FOLDER} --transcripts {{file}}"
     return _filled_in(hint, path, path.parent)
 
 
 def parts_hint(path: Path) -> str:
-    """For records with times and texts that name no recording."""
+    """Say what helps with records that have times and texts but name no recording."""
     hint = f"; parts of one recording are read under its name beside it by: {_FROM_FOLDER}"
     return _filled_in(hint, path, path.parent)
 
 
 def folder_hint(path: Path) -> str:
-    """For a folder that is named as a manifest: the file in it that is one, or the command that
-    makes one.
+    """Say what to do with a folder that is given as a manifest: name the list in it, or run the
+    command that makes a manifest of it.
     """
     for name in ("metadata.jsonl", "metadata.csv", "metadata.tsv"):
         if (path / name).is_file():
@@ -185,13 +195,16 @@ def folder_hint(path: Path) -> str:
 
 
 def unknown_format_error(path: Path, line: str) -> UnusableError:
-    """For a text file of no known format."""
+    """Return the error for a text file of no known format."""
     what = f"is no manifest: its first line is {show(line.strip()[:60])}; read are {READ}"
     hint = f"recordings with .txt files become one with: {_FROM_FOLDER}"
     return UnusableError(f"{what}; {_filled_in(hint, path, path.parent)}")
 
 
 def _filled_in(what: str, path: Path, place: Path) -> str:
+    """Fill the paths, quoted for a shell, into a message about the file `path`, whose recordings
+    lie in `place`.
+    """
     out = place.parent / f"{place.name}.jsonl" if place == path else place / "manifest.jsonl"
     quoted = {"file": path, "stem": path.with_suffix(""), "folder": place, "out": out}
     return what.format(

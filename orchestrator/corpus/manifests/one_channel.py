@@ -1,5 +1,5 @@
-"""Records that mean one channel of a recording of several: nothing here reads one apart, and the
-mean of all would stand for its text without a word.
+"""Detects records that mean one channel of a recording that has several. Channels are never read
+separately here, so the mean of all would silently stand for the text of one.
 """
 
 from __future__ import annotations
@@ -16,18 +16,21 @@ from orchestrator.corpus.recordings.containers import open_audio
 _KEY = re.compile(
     r"(?:audio|reco|recording|wav)?_?(?:channels?|chan|side)_?(?:id|idx|index|no|nr|number|tag|name|selector|label)?"
 )
+"""Keys that name a channel, after `_is_key` has brought them to lower case with underscores."""
 _CHANNEL = re.compile(
     r"(?:ch(?:an(?:nel)?)?[ _-]?)?\d{1,2}(?:\.0)?|[ablr]|left|right|(?:in|out)bound|rx|tx|local|remote"
     r"|agent|customer|client|operator|caller|callee|user|bot|assistant|doctor|patient",
     re.IGNORECASE,
 )
-"""The name of a broadcaster's is none."""
+"""Values that name one channel of a recording; the name of a broadcaster's channel does
+not match.
+"""
 _A_COUNT = '; where it says how many there are, call it "num_channels"'
 
 
 def refuse_one_of_several(record: Mapping[str, Any], source: Path | bytes, name: str) -> None:
-    """Raise UnusableError where the keys of a record that nothing was made of name a channel of the
-    file `name` and it has more than one.
+    """Raise UnusableError where `record`, the keys that no field was made of, names a channel of
+    the file `name` and the file has more than one.
     """
     named = next(_channels_of(record), None)
     if named is None:
@@ -51,18 +54,21 @@ def channel_keys(record: Mapping[str, Any]) -> set[str]:
 
 
 def _channels_of(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the keys of a record that name one channel, with their values."""
     for key, value in record.items():
         if not _is_key(key):
             continue
         alone = value[0] if isinstance(value, list) and len(value) == 1 else value
         if alone is value and re.sub("[^a-z]", "", key.lower()).endswith("channels"):
-            continue  # how many there are
+            continue  # a single value under a plural key is how many there are
         if isinstance(alone, int | float | str) and _CHANNEL.fullmatch(str(alone).strip()):
             yield key, alone
 
 
 @lru_cache(maxsize=1024)
 def _is_key(key: str) -> bool:
-    """Kept: a manifest has the same keys in every record."""
+    """Whether a key names a channel. Cached, because a manifest has the same keys in every
+    record.
+    """
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip()).lower()
     return _KEY.fullmatch(re.sub(r"[\s-]+", "_", apart)) is not None

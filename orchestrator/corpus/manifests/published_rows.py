@@ -1,8 +1,9 @@
-"""Rows of the lists of public corpora that name their recordings in a way of their own, as records of a
-manifest. Pure.
+"""Converting rows of the lists of public corpora that name their recordings in a way of their own
+to records of a manifest. Pure.
 
 Sources: https://chimechallenge.github.io/chime6, https://registry.opendata.aws/dipco,
-https://github.com/pswietojanski/slurp, https://affective-meld.github.io, https://mlcommons.org/datasets/peoples-speech.
+https://github.com/pswietojanski/slurp, https://affective-meld.github.io,
+https://mlcommons.org/datasets/peoples-speech.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ _DIALOGUE = "Dialogue_ID"
 _OF_EPISODE = ("StartTime", "EndTime", "utterance_id")
 _OF_CLIPS = ("name", "label", "duration_ms")
 _LONGEST = 1e12
-"""Milliseconds, beyond which no number is a length."""
+"""Milliseconds. A larger number is no length."""
 _WORN = ("close-talk", "original")
-"""Of the devices whose clocks DiPCo and CHiME-5 tell, those that the speakers wear."""
+"""The devices that the speakers wear, among those by whose clocks DiPCo and CHiME-5 give times."""
 
 
 def published_rows(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The records that a row of such a list stands for; None for another row. One whose text may not be
-    what is said, or that has no length, has none. Raises UnusableError where a time cannot be read.
+    """Return the records that a row of such a list stands for; None for any other row. A record has
+    no text where it may not be what is said, or has no length. Raises UnusableError where a time
+    cannot be read.
     """
     if any(record.get(key) is not None for key in AUDIO_KEYS):
         return None
@@ -37,8 +39,9 @@ def published_rows(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def _readings(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The recordings of a sentence of SLURP, a list of objects with a file, or these by their files; one that is
-    not known to be correct says something else.
+    """Return the recordings of a sentence of SLURP, which are a list of objects with a file, or a
+    mapping from files to such objects. A recording that is not marked as correct has no text,
+    because it says something else.
     """
     told = record.get("recordings")
     if "slurp_id" not in record or not isinstance(told, Mapping | list):
@@ -54,8 +57,8 @@ def _readings(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def _turn(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """What one says in a session of CHiME-6 or DiPCo, in the recording that this one wears: the others'
-    are louder in those of the room.
+    """Return what one speaker says in a session of CHiME-6 or DiPCo, as a part of the recording
+    that this speaker wears: in those of the room the others are louder.
     """
     speaker = record.get("speaker", record.get("speaker_id"))
     if not record.keys() >= _OF_SESSION or not isinstance(speaker, str):
@@ -68,7 +71,9 @@ def _turn(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def _utterance(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """That of a dialogue of MELD, whose times are those of the episode that it was cut from."""
+    """Return the utterance of a dialogue of MELD, without its times, which are those in the episode
+    that it was cut from.
+    """
     dialogue, number = record.get(_DIALOGUE), record.get("utterance_id")
     if dialogue is None or number is None:
         return None
@@ -77,7 +82,9 @@ def _utterance(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def _clips(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Those that the People's Speech cut of one recording, in lists of names, texts and lengths."""
+    """Return the clips that the People's Speech cut of one recording, which are given as lists of
+    names, texts and lengths.
+    """
     clips = record.get("training_data")
     if not isinstance(clips, Mapping) or not {"name", "label"} <= set(clips):
         return None
@@ -94,7 +101,9 @@ def _clips(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def _of_ms(row: Mapping[str, Any]) -> Any:
-    """Seconds of a length in milliseconds; what is none as it is."""
+    """Return the length of a clip in seconds; what is no number of milliseconds is returned as it
+    is.
+    """
     told = row.get("duration_ms")
     if isinstance(told, bool) or not isinstance(told, int | float) or abs(told) > _LONGEST:
         return told
@@ -102,7 +111,9 @@ def _of_ms(row: Mapping[str, Any]) -> Any:
 
 
 def _time(record: Mapping[str, Any], key: str, speaker: str) -> float:
-    """Seconds, by the clock of what the speaker wears where there are several."""
+    """Return a time in seconds; where there is one for each of several devices, by the clock of
+    what the speaker wears.
+    """
     told = value = record[key]
     if isinstance(told, Mapping):
         value = next((told[name] for name in (speaker, *_WORN) if name in told), None)

@@ -1,4 +1,5 @@
-"""What one record of a manifest says, whichever toolkit wrote it. Pure: no file is touched here.
+"""Reading the fields of one record of a manifest, whichever toolkit wrote it. Pure: no file is
+touched here.
 
 | meaning | NeMo, and our own | also |
 |---|---|---|
@@ -59,14 +60,14 @@ SPEAKER_KEYS = (
 _NOBODY = {"", "-", "--", "?", "nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>"} | {
     *("unk", "<unk>", "unknown", "undefined", "anonymous")
 }
-"""What stands in the place of a speaker that nobody knows; they are not one person."""
+"""What stands in the place of an unknown speaker; utterances with it are not of one person."""
 ID_KEYS = ("id", "utterance_id", "utt_id")
 RATE_KEYS = ("sampling_rate", "sample_rate")
 _OF_AUDIO = ("path", "bytes", "array", *RATE_KEYS)
-"""What is read of a mapping."""
+"""The keys that are read of a mapping that holds audio."""
 
 INLINE_RATE = 16_000
-"""Hz; what the older files with inline floats mean."""
+"""Hz. The rate of inline floats whose record has none, as in older files."""
 
 _MISSING_TEXTS = ("nan", "NaN", "<NA>", "#N/A")
 """What pandas and Excel write for an empty cell."""
@@ -88,20 +89,25 @@ class Draft:
     sample_rate: int | None
     duration: float | None
     offset: float | None
-    """None: the whole file is meant, and its length must be `duration`."""
+    """Seconds; None means the whole file, whose length must then be `duration`."""
     speaker: str
     extra: Mapping[str, Any]
+    """The keys of the record that no field was made of."""
     audio_extra: Mapping[str, Any]
-    """As `extra`, of the mapping that the audio is."""
+    """The same of the mapping that holds the audio, where it is one."""
 
     @property
     def unread(self) -> dict[str, Any]:
-        """Both together."""
+        """All keys that no field was made of, of the record and of the mapping that holds the
+        audio.
+        """
         return {**self.audio_extra, **self.extra}
 
 
 @dataclass(frozen=True)
 class _Audio:
+    """The audio of a record; at most one of `path`, `samples`, `encoded` is set."""
+
     path: str | None = None
     samples: Samples | None = None
     encoded: bytes | None = None
@@ -109,8 +115,8 @@ class _Audio:
 
 
 def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | None, list[str]]:
-    """The record as a draft, or None and everything that is wrong with it; a text that is not
-    needed may be missing.
+    """Return the record as a draft, or None and everything that is wrong with it. Where text is not
+    needed it may be missing.
     """
     if "shard_id" in record:
         return None, [
@@ -135,12 +141,14 @@ def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | Non
 
 
 def is_missing_text(value: object) -> bool:
-    """Whether a text is none: null, blank, or what tables have for an empty cell."""
+    """Whether a value stands for a missing text: null, blank, or what tables have for an empty
+    cell.
+    """
     return value is None or (isinstance(value, str) and value.strip() in ("", *_MISSING_TEXTS))
 
 
 def names_somebody(value: object) -> bool:
-    """Whether what stands in the place of a speaker is one."""
+    """Whether the value of a speaker key names a speaker."""
     return value is not None and str(value).strip().casefold() not in _NOBODY
 
 
@@ -165,11 +173,11 @@ class _Reader:
         return None
 
     def unused(self) -> dict[str, Any]:
-        """What no field was made of, kept for whoever knows what it means."""
+        """Return the keys that no field was made of, for whoever knows what they mean."""
         return {key: value for key, value in self.record.items() if key not in self._used}
 
     def unused_of_audio(self) -> dict[str, Any]:
-        """As `unused`, of the mapping that the audio is; empty for a path."""
+        """Return the unread keys of the mapping that holds the audio; empty for a path."""
         _, value = self.first(AUDIO_KEYS) or ("", None)
         if not isinstance(value, dict):
             return {}
@@ -202,8 +210,8 @@ class _Reader:
         return value.strip()
 
     def name(self, keys: tuple[str, ...]) -> str | None:
-        """An id or a speaker: a string, or an integer as LibriSpeech has them, which pandas may write
-        as 12.0.
+        """Return an id or a speaker: a string, or an integer as LibriSpeech has them, which pandas
+        may write as 12.0.
         """
         found = self.first(keys)
         if found is None:
@@ -310,8 +318,8 @@ def _as_float32(values: list[Any]) -> Samples:
 
 
 def _audio_mapping(key: str, value: Mapping[str, Any]) -> _Audio:
-    """Hugging Face's audio value. Where `bytes` or `array` hold the sound, its `path` may be a bare
-    name: last.
+    """Read a Hugging Face audio value. Where `bytes` or `array` hold the sound, its `path` may be a
+    mere name, so it is looked at last.
     """
     if (encoded := value.get("bytes")) is not None:
         return _Audio(encoded=_base64_bytes(key, encoded))

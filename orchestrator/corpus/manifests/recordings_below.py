@@ -1,5 +1,5 @@
-"""Recordings that a list names by their names alone and that lie in folders below it, as those of
-MLS, VoxPopuli and FLEURS; and such lists of a folder.
+"""Finding recordings that a list names without their folders and that lie in folders below it, as
+those of MLS, VoxPopuli and FLEURS; and finding such lists in a folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
 
 _FOLDERS = 2000
-"""Looked into, at most."""
+"""The number of folders that are looked into, at most."""
 _LISTS = (
     ".tsv",
     ".csv",
@@ -27,13 +27,14 @@ _LISTS = (
     ".data",
     ".transcription",
 )
+"""Endings of files that may be lists."""
 _LOOKED_AT = 16_384
-"""Bytes of a list."""
+"""The number of bytes of a list that are searched for names."""
 
 
 def names_below(written: str, path: Path) -> str:
-    """The command that looks for recordings by name, where the one of the name `written` lies in a
-    folder below that of the list `path`, or beside it; empty where it does not.
+    """Return the command that finds recordings by name, where one of the name `written` lies in a
+    folder below that of the list `path`, or beside that folder; empty where none does.
     """
     name = PurePosixPath(written).name
     wanted = {name, *(f"{name}{ending}" for ending in AUDIO_SUFFIXES)}
@@ -55,7 +56,7 @@ def _is_below(names: set[str], folder: Path) -> bool:
 
 
 def lists_that_name(recordings: Sequence[Path], folder: Path) -> list[Path]:
-    """Files of text in a folder whose first lines have names of its recordings."""
+    """Return the text files of a folder whose beginning contains names of its recordings."""
     names = {name for path in recordings for name in (path.name, path.stem)}
     files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _LISTS]
     return [path for path in files if path.is_file() and not names.isdisjoint(_words_of(path))]

@@ -1,5 +1,5 @@
-"""JSON as the standard has it: what Python's decoder takes beyond that is refused, but for a NaN in the
-place of a value that there is not, as pandas and Python write it.
+"""Decoding JSON by the standard: what Python's decoder accepts beyond it is refused, except a NaN
+in the place of a missing value, as pandas and Python write it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ _MAY_OVERFLOW = re.compile(rb"[eE]\+?\d{3}|\d{200}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NO_NUMBER = "{} is not a JSON number; write null or leave the key out"
 _TIMES = ("duration", "seconds", "offset", "start", "end")
+"""Keys whose value may not be NaN."""
 
 
 class NotJsonError(UnusableError):
@@ -26,12 +27,13 @@ class NotJsonError(UnusableError):
 
 
 def strict_decode(text: str, start: int, raw: bytes) -> tuple[Any, int]:
-    """Decode one JSON value of `text` from `start`; `raw` is the same text, or more, as bytes.
+    """Decode one JSON value of `text` from `start`, and return it with the position behind it;
+    `raw` is the same text, or more, as bytes.
 
-    Python's decoder takes NaN, 1e999, repeated keys and lone surrogates; all are refused here, and a
-    NaN that is the value of a key, and of none of times, is null. The
-    slow number hook is used only where a number might overflow: inline samples are hundreds of
-    thousands of floats a line.
+    Python's decoder accepts NaN, 1e999, repeated keys and lone surrogates. All are refused here,
+    except that a NaN that is the value of a key becomes null, unless the key is a time. The slow
+    number hook is used only where a number might overflow: inline samples are hundreds of thousands
+    of floats a line.
     """
     decoder = _CAREFUL if _MAY_OVERFLOW.search(raw) else _FAST
     try:
@@ -48,12 +50,15 @@ def strict_decode(text: str, start: int, raw: bytes) -> tuple[Any, int]:
         raise UnusableError("a \\u escape is half of a surrogate pair") from error
     except RecursionError as error:
         raise UnusableError("the JSON is nested too deeply") from error
-    except ValueError as error:  # an integer of more digits than Python converts
+    except ValueError as error:  # an integer has more digits than Python converts
         raise UnusableError("a number has too many digits") from error
     return value, end
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its pairs, with null for NaN. Raises UnusableError where a key is
+    repeated.
+    """
     record = dict(pairs)
     if len(record) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -67,7 +72,9 @@ def _is_nan(value: Any) -> bool:
 
 
 def _refuse_nan(value: Any) -> None:
-    """Raise UnusableError for a NaN that is left in a decoded value: among samples, or as a time."""
+    """Raise UnusableError for a NaN that is left in a decoded value: among samples, or as
+    a time.
+    """
     try:
         json.dumps(value, allow_nan=False)
     except ValueError:
@@ -75,6 +82,7 @@ def _refuse_nan(value: Any) -> None:
 
 
 def _nan_alone(name: str) -> float:
+    """Return NaN for "NaN". Raises UnusableError for the infinities."""
     if name != "NaN":
         raise UnusableError(_NO_NUMBER.format(name))
     return math.nan

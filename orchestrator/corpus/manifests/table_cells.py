@@ -1,5 +1,5 @@
-"""The cells of a table: a column's name as the keys are written, and a value without a CSV writer's
-quotes. Pure.
+"""Normalising the cells of a table: the names of its columns to the known keys, and values without
+a CSV writer's quotes. Pure.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from orchestrator.corpus.manifests.record_fields import (
 )
 
 KNOWN = {*AUDIO_KEYS, *TEXT_KEYS, *DURATION_KEYS, *SPEAKER_KEYS, *ID_KEYS, "offset"}
-"""Columns that a first row is known by."""
+"""The names of columns by which a first row is recognised as a header."""
 _VOXPOPULI = {"normed_text": "normalized_text", "original_text": "raw_text"}
-"""What its tables call them."""
+"""Names of columns in VoxPopuli's tables, and the keys that they stand for."""
 
 
 _DIALOGUE = "Dialogue_ID"
-"""By which MELD is known."""
+"""The column by which the tables of MELD are recognised."""
 
 
 def column_name(cell: str) -> str:
-    """A column's name as the keys are written: `File Name` and `fileName` are file_name."""
+    """Return the known key that the name of a column stands for: `File Name` and `fileName` are
+    file_name. Other names are returned as they are.
+    """
     written = re.sub(r"[\s-]+", "_", cell.strip().strip('"')).strip("_")
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", written).lower()
     forms = (_VOXPOPULI.get(plain, plain) for plain in (written.lower(), apart))
@@ -36,7 +38,9 @@ def column_name(cell: str) -> str:
 
 
 def column_names(cells: Iterable[str]) -> tuple[str, ...]:
-    """Those of a first row. The utterance of a dialogue is its text; elsewhere it may be an id."""
+    """Return the names of a header's columns. In MELD, "Utterance" is the text; elsewhere it may be
+    an id.
+    """
     names = tuple(map(column_name, cells))
     return (
         tuple("text" if name == "Utterance" else name for name in names)
@@ -46,8 +50,8 @@ def column_names(cells: Iterable[str]) -> tuple[str, ...]:
 
 
 def without_quotes(cell: str) -> str:
-    """A cell that a CSV writer quoted: it begins and ends with a quote, and all inside are doubled.
-    Other quotes between tabs are a part of the text.
+    """Unquote a cell that a CSV writer quoted: it begins and ends with a quote, and all inside are
+    doubled. Other quotes in a table between tabs are a part of the text.
     """
     inside = cell[1:-1]
     quoted = len(cell) > 3 and cell[0] == cell[-1] == '"' and '""' in inside
@@ -57,6 +61,9 @@ def without_quotes(cell: str) -> str:
 
 
 def cell_value(column: str, cell: str) -> Any:
+    """Return a cell as a value: a time is parsed as a JSON number where it is one, and any other
+    cell stays text, in one line.
+    """
     if column not in (*DURATION_KEYS, "offset"):
         return " ".join(cell.split("\n")) if "\n" in cell else cell
     try:

@@ -1,4 +1,5 @@
-"""Tables and lists as records: columns named by a first row, or one of the forms that have none.
+"""Reading tables and lists as records: with columns named by a first row, or in one of the forms
+that have none.
 
     a first row      such as `client_id<TAB>path<TAB>sentence` of Common Voice, `file_name,transcription` of AudioFolder
     path<TAB>text    path,text    path|text    id|text|normalized text (LJSpeech)    path|speaker|text
@@ -42,14 +43,16 @@ _FLEURS = (
     *("sentence_id", "audio_filepath", "raw_transcription"),
     *("transcription", "letters", "num_samples", "gender"),
 )
-"""Columns of its lists, which have no first row; a sentence is read by several people."""
+"""The columns of FLEURS's lists, which have no first row. Their first is the id of a sentence,
+which several people read.
+"""
 _EXCEL = re.compile(rb"sep=[\t,;|]", re.IGNORECASE)
-"""A first line by which Excel knows the separator; no part of the table."""
+"""A first line that tells Excel the separator; it is not part of the table."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """How the rows of a file are cut into cells, and what the cells are."""
+    """How the rows of a file are split into cells, and what the cells are."""
 
     separator: str
     columns: tuple[str, ...]
@@ -57,11 +60,13 @@ class Table:
 
     @property
     def quoted(self) -> bool:
-        """CSV quotes; elsewhere a quote is a character like any other."""
+        """Whether quotes are those of CSV; elsewhere a quote is a character like any other."""
         return self.separator in ",;"
 
     def record(self, number: int, cells: list[str]) -> dict[str, Any] | Fault:
-        """A row as a record; empty cells say nothing."""
+        """Return a row as a record, without its empty cells, or a fault where it has another number
+        of cells.
+        """
         if len(cells) == len(self.columns):
             return {
                 key: cell_value(key, without_quotes(cell.strip()))
@@ -70,7 +75,7 @@ class Table:
             }
         if len(cells) == 1 and self.columns[0] in AUDIO_KEYS:
             alone = cells[0].strip()
-            if alone.lower().endswith(AUDIO_SUFFIXES):  # editors take the separators behind it away
+            if alone.lower().endswith(AUDIO_SUFFIXES):  # editors strip trailing separators
                 return {self.columns[0]: alone}
         name = SEPARATORS[self.separator]
         wanted = ("<TAB>" if self.separator == "\t" else self.separator).join(self.columns)
@@ -85,8 +90,8 @@ class Table:
 def table_records(
     path: Path, lines: Lines, needs_text: bool, list_of: Path | None = None
 ) -> Iterator[Record]:
-    """The records of a table or list; `lines` begins with the first that is not blank. It is of the
-    recordings beside it, or of those in the folder `list_of`, which ids may name too.
+    """Yield the records of a table or list; `lines` begins with the first that is not blank. The
+    recordings lie beside the file, or in the folder `list_of`, which ids may name too.
 
     Raises UnusableError where the first line is none of a table or list, or its columns lack audio
     or text.
@@ -121,6 +126,7 @@ def table_records(
 
 
 def _refuse_json(line: tuple[int, bytes], comment: str) -> None:
+    """Raise UnusableError where JSON follows the comment at the beginning of a file."""
     number, raw = line
     if raw.lstrip().startswith((b"{", b"[")):
         raise UnusableError(
@@ -130,6 +136,7 @@ def _refuse_json(line: tuple[int, bytes], comment: str) -> None:
 
 
 def _separated_rows(table: Table, lines: Lines) -> Iterator[Record]:
+    """Yield the records of a table's rows; a repeated header is a fault."""
     rows = (
         _quoted_rows(lines, table.separator)
         if table.quoted
@@ -162,7 +169,9 @@ def _split_rows(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] |
 
 
 class _Feed:
-    """Lines for the csv module, and where the row begins that it is reading."""
+    """Decodes lines for the csv module, and notes on which line the row begins that the module is
+    reading.
+    """
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
@@ -181,6 +190,9 @@ class _Feed:
 
 
 def _quoted_rows(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] | Fault]]:
+    """Yield the rows of CSV, in which a quoted cell may extend over several lines, each with its
+    first line.
+    """
     feed = _Feed(lines)
     reader = csv.reader(feed, delimiter=separator, strict=True)
     while True:
@@ -199,8 +211,8 @@ def _quoted_rows(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] 
 
 
 def _with_header(line: str, needs_text: bool, path: Path, list_of: Path | None) -> Table | None:
-    """The table of a first row that names its columns. Raises UnusableError where audio or text is
-    not among them.
+    """Return the table of a first row that names its columns; None where it does not. Raises
+    UnusableError where audio or text is not among them.
     """
     for separator in SEPARATORS:
         columns = column_names(_split_cells(line, separator))
@@ -231,7 +243,9 @@ def _checked_table(table: Table, needs_text: bool, path: Path, list_of: Path | N
 
 
 def _headless_table(line: str, path: Path, is_audio: Callable[[str], bool]) -> Table:
-    """The table of a first row that is a clip already. Raises UnusableError where it is none."""
+    """Return the table whose first row is an utterance already. Raises UnusableError where it is
+    none.
+    """
     for separator in SEPARATORS:
         cells = _split_cells(line, separator)
         if separator in ",;" and not (len(cells) == 2 and is_audio(cells[0])):
@@ -256,7 +270,9 @@ def _is_fleurs(cells: list[str]) -> bool:
 
 
 def _with_speakers(table: Table, lines: list[tuple[int, bytes]]) -> Table:
-    """`path|text|normalized_text`, `path|speaker|text` or `path|text|speaker`, by all rows."""
+    """Choose between `path|text|normalized_text`, `path|speaker|text` and `path|text|speaker`, by
+    all rows.
+    """
     if len(table.columns) != 3:
         return table
     rows = [

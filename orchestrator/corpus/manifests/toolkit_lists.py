@@ -1,6 +1,6 @@
-"""Lists as other programs write them that are no manifest by themselves: known by their keys or
-their first lines, and answered with the command that makes a manifest of them. Pure, but for a look
-at what lies beside a list.
+"""Recognising lists that other programs write and that are no manifests by themselves, by their
+keys or their first lines. The answer is the command that makes a manifest of them. Pure, but for a
+look at what lies beside a list.
 
 Sources: https://labelstud.io/guide/export, https://github.com/SpeechColab/GigaSpeech,
 https://github.com/facebookresearch/fairseq/tree/main/examples/wav2vec and NeMo's tarred data sets.
@@ -23,13 +23,13 @@ from orchestrator.corpus.manifests.recordings_below import names_below
 _LABEL_STUDIO = re.compile(r"/data/(?:upload|local-files)/")
 _FAIRSEQ_ROW = re.compile(rb"\S[^\t]*\t\d+\s*")
 _TEXTS = {".wrd": "cat", ".ltr": "sed 's/ //g; s/|/ /g'"}
-"""Texts of fairseq beside NAME.tsv, and what makes words of them."""
+"""Endings of the texts of fairseq beside NAME.tsv, and the command that turns each into words."""
 PUNCTUATION = {"COMMA": ",", "PERIOD": ".", "QUESTIONMARK": "?", "EXCLAMATIONPOINT": "!"}
-"""How GigaSpeech writes it."""
+"""The punctuation tags of GigaSpeech, and the marks that they stand for."""
 
 
 def refuse_toolkit_record(record: Mapping[str, Any], path: Path) -> None:
-    """Raises UnusableError where a record, or the one object of a file, says that the file is the
+    """Raise UnusableError where a record, or the one object of a file, shows that the file is the
     output of a known program.
     """
     if is_whisper(record) and not set(record) & set(AUDIO_KEYS):
@@ -54,8 +54,8 @@ def refuse_toolkit_record(record: Mapping[str, Any], path: Path) -> None:
 
 
 def _published_name(record: Mapping[str, Any]) -> str | None:
-    """The first recording of a row that names such in a way of its own; empty where it cannot be told, None
-    for another row.
+    """Return the first recording of a row that names recordings in its corpus's own way
+    (`published_rows`); empty where the name cannot be told, None for any other row.
     """
     try:
         rows = published_rows(record)
@@ -65,6 +65,7 @@ def _published_name(record: Mapping[str, Any]) -> str | None:
 
 
 def _is_task(record: Mapping[str, Any]) -> bool:
+    """Whether a record is a task of Label Studio."""
     return isinstance(record.get("data"), dict) and isinstance(record.get("annotations"), list)
 
 
@@ -82,8 +83,8 @@ def _label_studio_text(record: Mapping[str, Any], path: Path) -> str:
 
 
 def _key_of_giga_speech(record: Mapping[str, Any]) -> str:
-    """The key of the texts where a record is one of its recordings, or all, or those of WenetSpeech, which
-    has its form; empty for another.
+    """Return the key of the texts, where a record is a recording of GigaSpeech, the whole list of
+    it, or the same of WenetSpeech, which has its form; empty for any other record.
     """
     audios = record.get("audios")
     first = audios[0] if isinstance(audios, list) and audios else record
@@ -108,7 +109,7 @@ def _giga_speech_text(path: Path, key: str) -> str:
 
 
 def refuse_tarred(path: Path) -> None:
-    """Raises UnusableError for a manifest of NeMo whose recordings lie in archives."""
+    """Raise UnusableError for a manifest of NeMo whose recordings lie in archives."""
     folder = path.parent / "unpacked"
     shards, place = f"{_quoted(path.parent)}/*.tar", _quoted(folder)
     raise UnusableError(
@@ -119,8 +120,8 @@ def refuse_tarred(path: Path) -> None:
 
 
 def refuse_fairseq(path: Path, first: bytes, second: bytes) -> None:
-    """Raises UnusableError for a list of fairseq: a folder, then recordings in it and their
-    lengths; or for the texts that lie beside one.
+    """Raise UnusableError for a list of fairseq, which is a folder, then the recordings in it with
+    their lengths; or for the texts that lie beside such a list.
     """
     listed = path if path.suffix == ".tsv" else path.with_suffix(".tsv")
     if path.suffix in _TEXTS:
@@ -146,7 +147,9 @@ def refuse_fairseq(path: Path, first: bytes, second: bytes) -> None:
 
 
 def label_studio_cure(written: str, path: Path) -> str:
-    """What makes file names of the addresses of Label Studio's server; empty for another name."""
+    """Return the command that turns the addresses of Label Studio's server into file names; empty
+    where `written` is none of them.
+    """
     if not _LABEL_STUDIO.match(written):
         return ""
     local = _quoted(path.with_name(f"{path.stem}-local{path.suffix}"))
@@ -158,7 +161,9 @@ def label_studio_cure(written: str, path: Path) -> str:
 
 
 def speech_brain_cure(path: Path) -> str:
-    """What makes a manifest of a list of SpeechBrain, whose texts are its words."""
+    """Return the command that makes a manifest of a list of SpeechBrain, whose texts are under
+    "words".
+    """
     rename = shlex.quote('s/"words" *:/"text":/g')
     return f", as SpeechBrain does not: sed {rename} {_quoted(path)} > {_out(path)}"
 

@@ -1,5 +1,5 @@
-"""Times of a segment under keys that are not read: the whole recording would be taken for its text
-without a word. Pure: no file is touched here.
+"""Detects times of a segment under keys that are not read, because the whole recording would
+silently be taken for the segment's text. Pure: no file is touched here.
 
 Data sets whose audio is cut already keep such columns too (`begin_time`, `end_time`); there they
 tell the length of the file, in whichever unit, and nothing is wrong.
@@ -25,57 +25,68 @@ _ROLES: dict[str, Role] = {
     **dict.fromkeys(("end", "stop", "to", "tmax", "xmax", "endtime"), "end"),
     **dict.fromkeys(("length", "len", "dur", "duration"), "length"),
 }
-"""Words of a key that say which end of a segment it is."""
+"""Words in a key that say whether it is the start, the end or the length of a segment."""
 _SECOND, _FRAMES = 1, 0
 _UNITS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), _SECOND),
     **dict.fromkeys(("ms", "msec", "millis", "milliseconds"), 1000),
     **dict.fromkeys(("frame", "frames", "sample", "samples"), _FRAMES),
 }
-"""Words of a key that tell how many of what it counts make a second."""
+"""Words in a key that tell its unit: how many of them make a second."""
 _PARTS = {"segment", "seg", "clip", "audio", "utterance", "utt"}
-"""Of what they are the times; two keys of one segment have the same."""
+"""Words in a key that say what the times are of; two keys of one segment have the same."""
 _SAY_NOTHING = {"t", "time", "timestamp", "ts", "offset"}
+"""Words in a key that add nothing to its meaning."""
 _BOTH = ("segment", "timestamp", "timestamps", "span", "interval")
-"""Keys that hold both ends."""
+"""Keys whose value holds both the start and the end."""
 _FRAME_RATES = (16_000, 100, 50, 30, 25, 24)
-"""A second, of what is called frames: samples, features, and pictures of a video."""
+"""The numbers per second of what may be called frames: samples, features, and pictures of
+a video.
+"""
 _FORMER_RATES = (8_000, 22_050, 44_100, 48_000)
-"""Of a file before it was resampled, whose length may still be told from 0 on."""
+"""Sample rates in Hz that a file may have had before it was resampled; its length may still be told
+in them, from 0 on.
+"""
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
 _PAIR = re.compile(r"[\[(]\s*([^\[(,;]+?)\s*[,;]\s*([^\[(,;]+?)\s*[\])]")
 _SHORTEST = 0.1
-"""Seconds, of a part in which something is said."""
+"""Seconds, at least, of a part in which something is said."""
 _ROUNDED = 0.02
-"""Seconds that times may differ by that were rounded."""
+"""Seconds by which times may differ through rounding."""
 _TOLERANCE = 0.3
-"""Seconds; lhotse calls a larger difference between a cut and its audio serious."""
+"""Seconds. lhotse calls a larger difference between a cut and its audio serious."""
 
 
 @dataclass(frozen=True)
 class _Time:
-    """What a key means."""
+    """A key that means a time, and what it means."""
 
     key: str
     role: Role
     unit: int | None
-    """How many make a second; `_FRAMES` for an unknown number, None where the key does not tell."""
+    """How many of its unit make a second; `_FRAMES` for frames of an unknown rate, None where the
+    key does not tell the unit.
+    """
     part: frozenset[str]
+    """The words of the key that say what the time is of, as in `_PARTS`."""
     by_itself: bool
-    """False for from and to, which are people and languages too."""
+    """Whether the key surely means a time; false for from and to, which may also be people and
+    languages.
+    """
     words: frozenset[str]
+    """All words of the key."""
 
 
 def time_keys(record: Mapping[str, Any]) -> set[str]:
-    """The keys of a record that mean times of a segment."""
+    """Return the keys of a record that mean times of a segment."""
     return {time.key for time in _times_of(record)} | {
         key for key in record if _spelled(key) in _BOTH
     }
 
 
 def is_end(record: Mapping[str, Any]) -> bool:
-    """Whether the `offset` of a record is where its segment ends: its `onset` is before that, by its
-    `duration` where it has one.
+    """Whether the `offset` of a record is where its segment ends: the record has an `onset` before
+    it, which agrees with its `duration` where it has one.
     """
     offset, duration = _number(record.get("offset")), _number(record.get("duration"))
     if offset is None:
@@ -89,8 +100,9 @@ def is_end(record: Mapping[str, Any]) -> bool:
 
 
 def told_start(extra: Mapping[str, Any], duration: float | None, length: float) -> float | None:
-    """The start in seconds of a part of a file of `length` seconds that a record of a `duration` tells
-    without an offset: its start and its end, which that lies between. None where it tells none.
+    """Return the start, in seconds, of the part of a file that a record means which has no offset
+    but a `duration`, a start and an end that agree; None where it means no such part. `length` is
+    that of the file in seconds.
     """
     if duration is None or abs(duration - length) <= _TOLERANCE:
         return None
@@ -104,9 +116,9 @@ def told_start(extra: Mapping[str, Any], duration: float | None, length: float) 
 
 
 def refuse_unread_times(extra: Mapping[str, Any], seconds: float, rate: int, name: str) -> None:
-    """Raise UnusableError where `extra`, the keys of a record that nothing was made of, tell a
-    segment of another length than the `seconds` at `rate` Hz that the record takes of the file
-    `name`.
+    """Raise UnusableError where `extra`, the keys of a record that no field was made of, tells a
+    segment of another length than the file `name`, which the record takes whole: `seconds` long, at
+    `rate` Hz.
     """
     for key, value in extra.items():
         ends = _two_ends(value) if _spelled(key) in _BOTH else None
@@ -120,8 +132,8 @@ def refuse_unread_times(extra: Mapping[str, Any], seconds: float, rate: int, nam
 
 
 def refuse_unread_end(extra: Mapping[str, Any], offset: float, seconds: float, name: str) -> None:
-    """Raise UnusableError where a record without a duration tells another end than that of the file
-    `name`, which lasts `seconds`.
+    """Raise UnusableError where a record with an offset and without a duration tells, under a key
+    that is not read, another end than that of the file `name`, which lasts `seconds`.
     """
     for time in _times_of(extra):
         number = _number(extra[time.key])
@@ -137,7 +149,7 @@ def refuse_unread_end(extra: Mapping[str, Any], offset: float, seconds: float, n
 
 
 def _belong_together(first: _Time, last: _Time) -> bool:
-    """Whether two keys are the start of a segment, and its end or its length."""
+    """Whether two keys are the start of one segment, and its end or its length."""
     if first.role != "start" or last.role == "start" or first.part != last.part:
         return False
     units = {first.unit, last.unit}
@@ -147,9 +159,13 @@ def _belong_together(first: _Time, last: _Time) -> bool:
 def _refuse_span(
     first: _Time, last: _Time, extra: Mapping[str, Any], file: tuple[float, int], name: str
 ) -> None:
+    """Raise UnusableError where two keys tell a part of the file, whose length and rate
+    are `file`.
+    """
     start, end = _number(extra[first.key]), _number(extra[last.key])
     if start is None or end is None:
         return
+    # from and to are taken for times only where they would be seconds of the file
     unit = last.unit if first.by_itself and last.by_itself else _SECOND
     if not _is_part(start, start + end if last.role == "length" else end, unit, *file):
         return
@@ -165,8 +181,8 @@ def _taken_whole(told: str, seconds: float, name: str) -> str:
 
 
 def _is_part(start: float, end: float, unit: int | None, seconds: float, rate: int) -> bool:
-    """Whether a span means a part of the file, in any unit that it may be told in. One that lies
-    outside of it is of what the audio was cut from, or no time at all.
+    """Whether a span means a part of the file, in any unit that it may be told in. A span that lies
+    outside of the file is one of what the audio was cut from, or no time at all.
     """
     if not 0 <= start < end or _is_whole(end - start, unit, seconds, rate):
         return False
@@ -180,8 +196,8 @@ def _is_part(start: float, end: float, unit: int | None, seconds: float, rate: i
 
 
 def _is_whole(span: float, unit: int | None, seconds: float, rate: int) -> bool:
-    """Whether a span is the file: its audio is cut already. Of a key that tells no unit it may be
-    milliseconds or samples.
+    """Whether a span is the whole file, because the audio is cut already. Where the key tells no
+    unit it may be in milliseconds or samples.
     """
     if unit == 1000:
         return abs(span / 1000 - seconds) <= _TOLERANCE
@@ -193,7 +209,7 @@ def _is_whole(span: float, unit: int | None, seconds: float, rate: int) -> bool:
 
 
 def _times_of(record: Mapping[str, Any]) -> list[_Time]:
-    """The keys of a record that mean times. An offset beside an onset is an end."""
+    """Return the keys of a record that mean times. An offset beside an onset is an end."""
     times = [time for time in map(_meaning, record) if time]
     if not any("onset" in time.words for time in times):
         return times
@@ -207,8 +223,9 @@ def _times_of(record: Mapping[str, Any]) -> list[_Time]:
 
 @lru_cache(maxsize=1024)
 def _meaning(key: str) -> _Time | None:
-    """`End Time`, `endTime` and `end_time` are one. Kept: a manifest has the same keys in every
-    record, and 20,000 of them are read before a sweep starts.
+    """Return what a key means; None where it means no time. `End Time`, `endTime` and `end_time`
+    are the same. Cached, because a manifest has the same keys in every record, and 20,000 of them
+    are read before a sweep starts.
     """
     words = frozenset(re.findall(r"[a-z]+", _spelled(key)))
     said = words & _ROLES.keys()
@@ -227,11 +244,14 @@ def _meaning(key: str) -> _Time | None:
 
 
 def _spelled(key: str) -> str:
+    """Return a key in lower case, with underscores between its words."""
     return re.sub(r"[\s-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip())).lower()
 
 
 def _two_ends(value: Any) -> tuple[float, float] | None:
-    """Of a list of two, or of a cell that shows one."""
+    """Return the start and end that a list of two, or a table cell that shows one, holds; None for
+    any other value.
+    """
     if isinstance(value, str) and (found := _PAIR.fullmatch(value.strip())):
         value = list(found.groups())
     if not isinstance(value, list | tuple) or len(value) != 2:
@@ -241,8 +261,8 @@ def _two_ends(value: Any) -> tuple[float, float] | None:
 
 
 def _number(value: Any) -> float | None:
-    """A number of JSON, or of a cell of a table, or the seconds of a clock; None for what is
-    none.
+    """Return the value of a JSON number or of a table's cell, or the seconds of a clock; None for
+    any other value.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -1,1 +1,1 @@
-"""What a recording is: its file found, opened, measured, and read as sound."""
+"""Recordings: finding an audio file, opening it, measuring it, and reading it as sound."""

@@ -1,8 +1,8 @@
-"""Sound as the models take it: mono, 16 kHz, float32, each clip at one root mean square.
+"""Decoding of utterances to what the models take: mono, 16 kHz, float32.
 
-Every check that needs the whole file decoded happens here, once, before anything trains; see
-`preparing` for what is kept of it. Files are read with soundfile (torchaudio no longer decodes by
-itself); torchaudio resamples, imported when the first clip needs it.
+Every check that needs the whole file decoded happens here, once, before anything trains;
+`cache.preparing` says what is kept of it. Files are read with soundfile (torchaudio no longer
+decodes by itself); torchaudio, which is imported when the first clip needs it, resamples.
 """
 
 from __future__ import annotations
@@ -22,40 +22,44 @@ from orchestrator.corpus.samples import FLOAT_PEAK, SAMPLE_RATE, Samples
 from orchestrator.corpus.utterance import Utterance
 
 _MAX_KERNEL = 2_000_000
-"""Bound on the resampler's filter bank, which grows with the product of the reduced rates."""
+"""Bound on the resampler's filter bank, which grows with the product of the two rates after their
+ratio is reduced.
+"""
 
 OPPOSITE = 0.5
-"""Of the level that the mean has where all channels but the loudest are silent: below it they
-cancel each other.
+"""Channels are taken to cancel each other when the level of their mean is below this share of what
+it would be if all channels but the loudest were silent.
 """
 
 CONSTANT = 0.25
-"""Share of a clip's power in its mean from which on scaling to a level is a scaling of the mean: the
-speech is left more than a decibel too quiet.
+"""The share of a clip's power in its mean (DC offset) from which on scaling to a level mostly
+scales the mean: the speech is left more than a decibel too quiet.
 """
 
 
 @dataclass(frozen=True)
 class Audio:
-    """One utterance decoded: mono 16 kHz float32, shape (samples,), and what that took."""
+    """One decoded utterance, mono 16 kHz float32 of shape (samples,), and what decoding had to do
+    for it.
+    """
 
     samples: Samples
     resampled: bool
     mixed_down: bool
     opposite: bool = False
-    """Its channels cancel each other, so the loudest is taken alone."""
+    """Whether its channels cancel each other, so that the loudest is taken alone."""
     mended: bool = False
-    """Its file does not say how long it is, and was read to its end."""
+    """Whether its file does not say how long it is, and was read to its end."""
     offset: bool = False
-    """A constant part (DC) carries more than `CONSTANT` of its power."""
+    """Whether a constant part (DC offset) carries more than `CONSTANT` of its power."""
 
 
 def load_audio(utterance: Utterance) -> Audio:
-    """Decode one utterance, or its segment of a longer file, unscaled.
+    """Decode one utterance, a whole file or a segment of it, without scaling its level.
 
-    Channels are averaged, but for those that cancel each other, and other rates resampled
-    (torchaudio's windowed sinc). Raises ManifestError, without the manifest's name and line, where
-    the file cannot be decoded to its end or holds values that are no sound.
+    Channels are averaged, except those that cancel each other, and rates other than 16 kHz are
+    resampled (torchaudio's windowed sinc). Raises ManifestError, without the manifest's name and
+    line, where the file cannot be decoded to its end or holds values that are no sound.
     """
     frames, rate, mended, name = _decoded_frames(utterance)
     peak = float(np.abs(frames).max(initial=0.0))
@@ -80,15 +84,15 @@ def load_audio(utterance: Utterance) -> Audio:
 
 
 def _has_offset(mono: Samples) -> bool:
-    """Whether the mean of shape (n,) carries more than `CONSTANT` of the power."""
+    """Whether the mean of samples of shape (n,) carries more than `CONSTANT` of their power."""
     loud = level(mono)
     mean = abs(float(mono.mean(dtype=np.float64))) if len(mono) else 0.0
     return loud >= SILENCE_RMS and mean**2 > CONSTANT * loud**2
 
 
 def load_original(utterance: Utterance) -> tuple[Samples, int]:
-    """One utterance as it was recorded, for a listener: mono float32 at its own rate, and the rate
-    in Hz.
+    """Decode one utterance as it was recorded, for a person to listen to: mono float32 samples at
+    the recording's own rate, and that rate in Hz.
 
     Raises ManifestError where the file cannot be decoded to its end.
     """
@@ -97,7 +101,9 @@ def load_original(utterance: Utterance) -> tuple[Samples, int]:
 
 
 def _decoded_frames(utterance: Utterance) -> tuple[Samples, int, bool, str]:
-    """As `_read_frames`, of samples that stand in the manifest too."""
+    """Return what `_read_frames` does, also for an utterance whose samples are inline in the
+    manifest.
+    """
     if utterance.samples is None:
         return _read_frames(utterance)
     rate = utterance.sample_rate or SAMPLE_RATE
@@ -107,23 +113,23 @@ def _decoded_frames(utterance: Utterance) -> tuple[Samples, int, bool, str]:
 
 
 def _to_mono(frames: Samples) -> tuple[Samples, bool]:
-    """One channel of (n, channels): their mean, or the loudest where they cancel each other, and
-    whether they do.
+    """Reduce frames of shape (n, channels) to shape (n,): to the mean of the channels, or to the
+    loudest channel where they cancel each other. Also returns whether they do.
     """
     if frames.shape[1] == 1:
         return frames[:, 0], False
     mean: Samples = frames.mean(axis=1, dtype=np.float32)
     levels = [level(channel) for channel in frames.T]
     loudest = max(range(len(levels)), key=levels.__getitem__)
-    # what the mean has where the other channels are silent
+    # the level that the mean would have if the other channels were silent
     alone = levels[loudest] / frames.shape[1]
     opposite = levels[loudest] >= SILENCE_RMS and level(mean) < OPPOSITE * alone
     return (frames[:, loudest], True) if opposite else (mean, False)
 
 
 def _read_frames(utterance: Utterance) -> tuple[Samples, int, bool, str]:
-    """Frames of shape (n, channels), their rate, whether the file does not say how long it is, and
-    the name for messages.
+    """Read the frames of an utterance from its file. Returns them in shape (n, channels), their
+    rate in Hz, whether the file does not say how long it is, and the file's name for messages.
     """
     name = audio_name(utterance)
     try:
@@ -146,7 +152,9 @@ def _read_frames(utterance: Utterance) -> tuple[Samples, int, bool, str]:
 
 
 def _conversion(utterance: Utterance) -> str:
-    """What a transfer did to a file that cannot be decoded; empty where nothing is known."""
+    """Say which text conversion damaged a file that cannot be decoded (see `transfer_damage`);
+    empty where there is no trace of one.
+    """
     try:
         return conversion_of(whole_content(utterance.audio or utterance.encoded or b""))
     except OSError:
@@ -154,7 +162,9 @@ def _conversion(utterance: Utterance) -> str:
 
 
 def _go_to(stream: soundfile.SoundFile, start: int) -> None:
-    """To the frame `start`, also of a coding that cannot be entered in the middle, as GSM."""
+    """Move to the frame `start`; in a coding that does not seek, such as GSM, by reading
+    up to it.
+    """
     if stream.seekable():
         stream.seek(start)
         return
@@ -163,21 +173,25 @@ def _go_to(stream: soundfile.SoundFile, start: int) -> None:
 
 
 def audio_name(utterance: Utterance) -> str:
-    """For messages."""
+    """Name the audio of an utterance in a message."""
     if utterance.audio is None:
         return "the inline audio"
     return f"audio file {show(str(utterance.audio))}"
 
 
 def _frame_span(utterance: Utterance, rate: int, frames: int) -> tuple[int, int]:
-    """First frame and number of frames of the utterance within `frames`."""
+    """Return the first frame and the number of frames of the utterance, in a file of `frames`
+    frames at `rate` Hz. The number may exceed what the file has; the caller then finds it cut off.
+    """
     start = min(round(utterance.offset * rate), frames)
     there = frames - start
     wanted = there if utterance.duration is None else round(utterance.duration * rate)
-    return start, there if wanted == there + 1 else wanted  # start and length were rounded apart
+    # start and length were rounded separately
+    return start, there if wanted == there + 1 else wanted
 
 
 def _to_sample_rate(mono: Samples, rate: int) -> Samples:
+    """Resample samples of shape (n,) from `rate` Hz to 16 kHz."""
     if rate == SAMPLE_RATE:
         return np.ascontiguousarray(mono)
     import torch
@@ -193,11 +207,13 @@ def _to_sample_rate(mono: Samples, rate: int) -> Samples:
 
 
 def _near_ratio(rate: int) -> Fraction:
-    """`rate` to 16 kHz, exactly where the filter bank that takes is small enough, as for all usual
-    rates; otherwise, as for 44,056 Hz, the nearest ratio. It differs by less than 1 in 3,000, a
-    hundredth of a semitone.
+    """Return the resampling ratio `rate` / 16 kHz. It is exact where the filter bank for it is
+    small enough, as for all usual rates; otherwise, as for 44,056 Hz, it is the nearest ratio with
+    a small filter bank. That differs by less than 1 in 3,000, a hundredth of a semitone.
     """
     exact = Fraction(rate, SAMPLE_RATE)
     if exact.numerator * exact.denominator <= _MAX_KERNEL:
         return exact
+    # with denominator d the numerator is about d * exact; d <= sqrt(_MAX_KERNEL / exact) keeps
+    # their product at about _MAX_KERNEL or below
     return exact.limit_denominator(math.isqrt(int(_MAX_KERNEL / exact)))

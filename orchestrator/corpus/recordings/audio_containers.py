@@ -1,5 +1,6 @@
-"""Sound of a coding that libsndfile reads in a container in which it does not read it: FLAC in Ogg,
-MP3 in WAV, BW64. Taken out of the container as it is, nothing is decoded here.
+"""Audio whose coding libsndfile reads, in containers from which it cannot read it: FLAC in Ogg, MP3
+in WAV, BW64. The functions here take the coded stream out of the container as it is; nothing is
+decoded.
 
 Source: https://xiph.org/flac/ogg_mapping.html, RFC 3533; ITU-R BS.2088 for BW64.
 """
@@ -13,21 +14,26 @@ from orchestrator.corpus.manifest_errors import UnusableError
 
 _OGG_FLAC = b"\x7fFLAC"
 _BEGINS = 2
-"""The flag of a page with which a stream begins."""
+"""The flag of an Ogg page with which a stream begins."""
 _STREAMINFO = slice(9, 51)
-"""Of the first packet: a native FLAC file's first 42 bytes."""
+"""The part of the first Ogg packet that is the first 42 bytes of a native FLAC file."""
 _MP3 = 0x55
+"""The format tag of a WAV that holds MP3."""
 _EXTENSIBLE = 0xFFFE
+"""The format tag of a WAV whose actual tag stands in the extension of its `fmt ` chunk."""
 _UNKNOWN_SIZES = (0, 0xFFFFFFFF)
+"""What writers into a pipe put in the place of a chunk's size."""
 
 
 def is_ogg_flac(start: bytes) -> bool:
-    """Whether an Ogg file that begins so is FLAC."""
+    """Whether an Ogg file that begins with `start` holds FLAC."""
     return start[28:33] == _OGG_FLAC and start[26:27] == b"\x01"
 
 
 def flac_in_ogg(data: bytes) -> bytes | None:
-    """The FLAC file that an Ogg file of one stream holds; None where it holds several."""
+    """Return the native FLAC file that an Ogg file of one stream holds; None where it holds several
+    streams.
+    """
     packets = _packets(data)
     if packets is None or len(packets[0]) < _STREAMINFO.stop:
         return None
@@ -35,8 +41,8 @@ def flac_in_ogg(data: bytes) -> bytes | None:
 
 
 def is_chained_ogg(data: bytes) -> bool:
-    """Whether a stream begins behind pages of another one (RFC 3533, section 4: chaining); the
-    streams of a film all begin at its start.
+    """Whether a stream begins after pages of another one (chaining, RFC 3533, section 4). The
+    multiplexed streams of a film, in contrast, all begin at its start.
     """
     sound = False
     for flags, *_ in _pages(data):
@@ -48,7 +54,7 @@ def is_chained_ogg(data: bytes) -> bool:
 
 
 def _packets(data: bytes) -> list[bytes] | None:
-    """All whole packets of the one stream; None where another stream begins in between."""
+    """Return all whole packets of an Ogg file of one stream; None where it has several streams."""
     packets: list[bytes] = []
     begun: list[bytes] = []
     serials = set()
@@ -58,6 +64,8 @@ def _packets(data: bytes) -> list[bytes] | None:
         for size in table:
             begun.append(body[place : place + size])
             place += size
+            # a segment of 255 bytes continues in the next one, possibly on the next page (RFC 3533,
+            # section 5)
             if size < 255:  # the last segment of a packet
                 packets.append(b"".join(begun))
                 begun.clear()
@@ -65,7 +73,9 @@ def _packets(data: bytes) -> list[bytes] | None:
 
 
 def _pages(data: bytes) -> Iterator[tuple[int, bytes, bytes, bytes]]:
-    """Flags, serial number of the stream, sizes of the segments, and the segments."""
+    """Yield, of each Ogg page: its flags, the serial number of its stream, the sizes of its
+    segments (one byte each), and the segments.
+    """
     place = 0
     while data.startswith(b"OggS", place) and len(data) >= place + 27:
         table = data[place + 27 : place + 27 + data[place + 26]]
@@ -76,7 +86,9 @@ def _pages(data: bytes) -> Iterator[tuple[int, bytes, bytes, bytes]]:
 
 
 def wave_coding(start: bytes) -> int | None:
-    """The format tag of a WAV file that begins so; None where that is none, or says it later."""
+    """Return the format tag of a WAV file that begins with `start`; None where it is no WAV, or its
+    `fmt ` chunk comes later.
+    """
     if start[:4] not in (b"RIFF", b"RF64", b"BW64") or start[8:12] != b"WAVE":
         return None
     for name, place, size in _chunks(start):
@@ -89,12 +101,12 @@ def wave_coding(start: bytes) -> int | None:
 
 
 def is_mp3_in_wave(start: bytes) -> bool:
-    """Whether a file that begins so is a WAV that holds MP3."""
+    """Whether a file that begins with `start` is a WAV that holds MP3."""
     return wave_coding(start) == _MP3
 
 
 def mp3_in_wave(data: bytes, name: str) -> bytes:
-    """The MP3 stream of such a file. Raises UnusableError where it is cut off."""
+    """Return the MP3 stream of a WAV file. Raises UnusableError where it is cut off."""
     for chunk, place, size in _chunks(data):
         if chunk == b"data":
             found = data[place:] if size in _UNKNOWN_SIZES else data[place : place + size]
@@ -108,7 +120,7 @@ def mp3_in_wave(data: bytes, name: str) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place of the content and size of each chunk of a WAV file."""
+    """Yield the name of each chunk of a WAV file, the position of its content, and its size."""
     place = 12
     while len(data) >= place + 8:
         (size,) = struct.unpack_from("<I", data, place + 4)
@@ -117,5 +129,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def bw64_as_rf64(data: bytes) -> bytes:
-    """The same file under the older name of its form, whose parts have the same layout."""
+    """Return the file relabelled as RF64, the older form of BW64, whose chunks have the same
+    layout.
+    """
     return b"RF64" + data[4:]

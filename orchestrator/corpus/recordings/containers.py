@@ -1,5 +1,5 @@
-"""A file as libsndfile has to be given it to read it, and all of it, and the cut-off ones that it
-would read without a word.
+"""Opening an audio file in a form that libsndfile reads completely, and refusing cut-off Ogg files,
+which it would read without an error.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.recordings import audio_containers, flac, mpeg
 
 _START = 1024
-"""Bytes by which a file is known; a NIST SPHERE file's header has so many."""
+"""The number of leading bytes by which the kind of a file is recognised; the header of a NIST
+SPHERE file has as many.
+"""
 _PAGE = 27 + 255 + 255 * 255
-"""Bytes of the largest Ogg page."""
+"""Size in bytes of the largest possible Ogg page."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What soundfile opens."""
+    """What soundfile can open: a path or a stream."""
 
     source: bytes | str | io.BytesIO
     mended: bool = False
-    """Its header does not say how long it is; here it does."""
+    """Whether the file's own header does not say how long it is; the stream's header does."""
 
 
 def open_audio(source: Path | bytes, name: str) -> Opened:
-    """An audio file, or the bytes of one. Raises UnusableError for an Ogg file without an end,
-    OSError.
+    """Return an audio file, or the bytes of one, in a form that soundfile can open. Raises
+    UnusableError where it is cut off or several Ogg files are joined, and OSError.
     """
     start = beginning(source)
     if start.startswith(b"OggS"):
@@ -47,7 +49,9 @@ def open_audio(source: Path | bytes, name: str) -> Opened:
 
 
 def _taken_out(source: Path | bytes, start: bytes, name: str) -> bytes | None:
-    """What libsndfile reads of a container that it does not read; None for another file."""
+    """Return the audio stream of a container that libsndfile cannot read; None for any
+    other file.
+    """
     if start.startswith(b"OggS") and audio_containers.is_ogg_flac(start):
         return audio_containers.flac_in_ogg(_read_part(source, 0))
     if audio_containers.is_mp3_in_wave(start):
@@ -58,17 +62,19 @@ def _taken_out(source: Path | bytes, start: bytes, name: str) -> bytes | None:
 
 
 def beginning(source: Path | bytes) -> bytes:
-    """The first bytes, by which a file is known. Raises OSError."""
+    """Return the first bytes, by which the kind of a file is recognised. Raises OSError."""
     return _read_part(source, 0, _START)
 
 
 def whole_content(source: Path | bytes) -> bytes:
-    """All bytes of it. Raises OSError."""
+    """Return all bytes of a file. Raises OSError."""
     return _read_part(source, 0)
 
 
 def only_zeros(source: Path | bytes, start: int) -> bool:
-    """Whether nothing but zeros stands from `start` on, as what fills up a file. Raises OSError."""
+    """Whether there are only zeros from `start` on, as in padding at the end of a file. Raises
+    OSError.
+    """
     while part := _read_part(source, start, 2**20):
         if any(part):
             return False
@@ -77,12 +83,16 @@ def only_zeros(source: Path | bytes, start: int) -> bool:
 
 
 def sound_file(path: Path) -> bytes | str:
-    """A path as soundfile opens it, also where the locale is C and the name is not ASCII."""
+    """Return a path as soundfile can open it even where the locale is C and the name is
+    not ASCII.
+    """
     return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 def _read_part(source: Path | bytes, start: int, size: int = -1) -> bytes:
-    """So many bytes from `start` on, counted from the end where it is negative; -1 are all."""
+    """Return `size` bytes from `start` on (-1: all), where a negative `start` counts from
+    the end.
+    """
     if isinstance(source, bytes):
         begin = max(0, len(source) + start) if start < 0 else start
         return source[begin:] if size < 0 else source[begin : begin + size]
@@ -93,9 +103,9 @@ def _read_part(source: Path | bytes, start: int, size: int = -1) -> bytes:
 
 
 def _check_end(source: Path | bytes, name: str) -> None:
-    """The last page is whole, says that it is the last one, and is of the stream that the first page
-    begins: libsndfile reads a shorter file as a shorter sound, and of streams one after the other
-    the first.
+    """Raise UnusableError unless the last Ogg page is whole, is marked as the end of its stream,
+    and belongs to the stream that the first page begins. libsndfile would read a cut-off file as
+    shorter sound, and of chained streams only the first.
     """
     data = _read_part(source, -2 * _PAGE)
     place = data.rfind(b"OggS")
@@ -107,6 +117,7 @@ def _check_end(source: Path | bytes, name: str) -> None:
             f"{name} is cut off: its last Ogg page is not the end of the stream; copy it again, or where that is all "
             "there is, convert it to FLAC (ffmpeg -i IN.ogg OUT.flac) and name that"
         )
+    # bytes 14 to 17 of a page are the serial number of its stream
     other_stream = page[14:18] != beginning(source)[14:18]
     if other_stream and audio_containers.is_chained_ogg(_read_part(source, 0)):
         raise UnusableError(

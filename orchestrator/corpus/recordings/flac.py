@@ -1,6 +1,6 @@
-"""FLAC files that do not say how long they are, as an encoder writes them into a pipe: legal, but
-libsndfile takes them for endless. The last frame says where it stands, so the length is known, and
-is written into a copy.
+"""FLAC files whose header does not say how long they are, as an encoder writes them into a pipe:
+legal, but libsndfile takes them for endless. The last frame tells its position, so the length is
+known, and is written into a copy of the file.
 
 Source: RFC 9639, sections 8.2 (streaminfo) and 9.1 (frame header).
 """
@@ -8,24 +8,29 @@ Source: RFC 9639, sections 8.2 (streaminfo) and 9.1 (frame header).
 from __future__ import annotations
 
 _STREAMINFO = slice(8, 42)
+"""The bytes of a FLAC file in which its streaminfo block stands."""
 _TOTAL = 21
-"""Where the 36 bits of the number of samples begin, in the lower half of this byte."""
+"""The byte in whose lower half the 36-bit number of samples begins."""
 _SIZES = {
     1: 192,
     **{code: 576 << (code - 2) for code in range(2, 6)},
     **{code: 256 << (code - 8) for code in range(8, 16)},
 }
+"""Samples in a block, by the block size bits of a frame header."""
 
 
 def says_length(start: bytes) -> bool:
-    """Whether a FLAC file that begins so tells how many samples it holds."""
+    """Whether a FLAC file that begins with `start` says how many samples it holds."""
     return len(start) < _STREAMINFO.stop or bool(
         start[_TOTAL] & 0x0F or any(start[_TOTAL + 1 : _TOTAL + 5])
     )
 
 
 def with_sample_count(data: bytes) -> bytes | None:
-    """The same file with its number of samples; None where no frame can be found."""
+    """Return a copy of the file whose header has the number of samples; None where no frame can be
+    found.
+    """
+    # search backwards for the last byte at which a valid frame header begins
     place = data.rfind(b"\xff", _STREAMINFO.stop)
     while place > 0:
         if end := _samples_to_frame_end(data, place):
@@ -41,8 +46,11 @@ def with_sample_count(data: bytes) -> bytes | None:
 
 
 def _samples_to_frame_end(data: bytes, place: int) -> int:
-    """Samples up to the end of the frame whose header stands there; 0 where none does."""
+    """Return the number of samples up to the end of the frame whose header is at `place`; 0 where
+    there is no frame header.
+    """
     head = data[place : place + 16]
+    # 15 bits of sync code; reserved values stand in no header
     if (
         len(head) < 6
         or head[1] & 0xFE != 0xF8
@@ -51,20 +59,24 @@ def _samples_to_frame_end(data: bytes, place: int) -> int:
         or head[3] & 1
     ):
         return 0
+    # the number of the frame, or of its first sample
     number, used = _coded_number(head[4:])
+    # block sizes 6 and 7 and rates 12 to 14 stand in 1 or 2 extra bytes behind the number
     extra = {6: 1, 7: 2}.get(head[2] >> 4, 0)
     at = 4 + used
     size = int.from_bytes(head[at : at + extra], "big") + 1 if extra else _SIZES[head[2] >> 4]
     at += extra + {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
     if not used or at >= len(head) or _crc8(head[:at]) != head[at]:
         return 0
-    whole = int.from_bytes(data[8:10], "big")  # of the frames before, where all are of one size
+    # the block size of a stream in which all blocks but the last have one size
+    whole = int.from_bytes(data[8:10], "big")
+    # with variable block size the number counts samples, otherwise frames
     return (number if head[1] & 1 else number * whole) + size
 
 
 def _coded_number(data: bytes) -> tuple[int, int]:
-    """A number coded as UTF-8 codes them, up to 36 bits, and the bytes it takes; 0 bytes where none
-    stands there.
+    """Decode a number of up to 36 bits in the scheme of UTF-8, and return it with the number of
+    bytes it takes; 0 bytes where there is none.
     """
     first = data[0]
     if first < 0x80:
@@ -80,6 +92,7 @@ def _coded_number(data: bytes) -> tuple[int, int]:
 
 
 def _crc8(data: bytes) -> int:
+    """The CRC-8 of a frame header, polynomial 0x07."""
     value = 0
     for byte in data:
         value ^= byte

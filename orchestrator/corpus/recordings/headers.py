@@ -1,4 +1,6 @@
-"""What an audio file says of itself: found, opened and measured without decoding it. No torch."""
+"""Measuring an audio file without decoding it: its header, and whether that can be believed. No
+torch.
+"""
 
 from __future__ import annotations
 
@@ -22,50 +24,62 @@ if TYPE_CHECKING:
     import soundfile
 
 TOLERANCE = 0.1
-"""Seconds between the declared duration and the file's. lhotse calls 0.3 serious; rounding to 0.1
-is common.
+"""Seconds by which the declared duration may differ from the file's. lhotse calls 0.3 serious;
+rounding to 0.1 is common.
 """
 
 MAX_HOURS = 24
-"""A header that claims more is damaged or a decompression bomb."""
+"""The longest recording that is read: a header that claims more is damaged or a
+decompression bomb.
+"""
 
 _DATA_CHUNK = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""libsndfile's log line about a WAV whose header promises more bytes of samples than the
+file has.
+"""
 _SAMPLES = re.compile(r"^data\s*: (\d+)$", re.MULTILINE)
 _NO_CHUNK = re.compile(
     r"^.*(?:Unknown chunk marker.*|(?P<zero>Have 0 marker)) at position (?P<place>\d+)",
     re.MULTILINE,
 )
+"""libsndfile's log line about bytes behind the samples of a WAV that are no chunk."""
 _NO_DATA = re.compile(r"^data\s*: 0$", re.MULTILINE)
 _FILE_LENGTH = re.compile(r"^Length\s*: (\d+)$", re.MULTILINE)
 _NEW_HEADER = "write a new header: sox --ignore-length IN.wav OUT.wav"
 _LONGEST_HEADER = 4096
-"""Bytes of a WAV with its tags and without a sample."""
+"""Size in bytes up to which a WAV without samples may consist of its header and tags alone."""
 MAX_CLIP_SECONDS = 3600.0
-"""Bounds what decoding one utterance takes: 89 kB of FLAC can hold half an hour of silence."""
+"""The longest utterance in seconds. It bounds what decoding one utterance takes: 89 kB of FLAC can
+hold half an hour of silence.
+"""
 
 _IMPOSSIBLE = ("SF_INFO struct incomplete", "Channel count is zero")
-"""What libsndfile calls a header without a rate, or with a negative one, or without channels."""
+"""Errors of libsndfile for a header without a sample rate, with a negative one, or without
+channels.
+"""
 
 _UNKNOWN_SIZE = 0x7FFF0000
-"""Writers into a pipe cannot know the length and put the largest number."""
+"""Bytes from which on a declared size stands for an unknown one: writers into a pipe cannot know
+the length and put the largest number.
+"""
 
 
 @dataclass(frozen=True)
 class Header:
-    """Frames per channel, and their rate in Hz."""
+    """The length of an audio file in frames per channel, and its sample rate in Hz."""
 
     frames: int
     rate: int
 
     @property
     def seconds(self) -> float:
-        """Length of the file."""
+        """The length of the file in seconds."""
         return self.frames / self.rate
 
 
 def read_header(source: Path | bytes, name: str) -> Header:
-    """Header of an audio file, or of the bytes of one. Raises UnusableError where there is no sound
-    to read.
+    """Read the header of an audio file, or of the bytes of one. Raises UnusableError where there is
+    no sound to read, or the header and the file disagree.
     """
     import soundfile  # and numpy with it: a command that knows every header waits for neither
 
@@ -100,8 +114,9 @@ def read_header(source: Path | bytes, name: str) -> Header:
 
 
 def _check_transfer(source: Path | bytes, found: soundfile._SoundFileInfo, name: str) -> None:
-    """Raise UnusableError where a file was converted as text is, and is read all the same. Of a WAV
-    only one that is longer than it says is read for it: a conversion adds bytes.
+    """Raise UnusableError where a text conversion damaged a file that can be opened all the same.
+    Of WAV files, only one that is longer than its header says is read for this: such a conversion
+    adds bytes.
     """
     length, start = _FILE_LENGTH.search(found.extra_info), beginning(source)
     told = 8 + int.from_bytes(start[4:8], "little")
@@ -111,8 +126,8 @@ def _check_transfer(source: Path | bytes, found: soundfile._SoundFileInfo, name:
 
 
 def _check_rest(source: Path | bytes, log: str, name: str) -> None:
-    """Raise UnusableError for a WAV with more samples than its header tells: one whose writer was
-    ended, or of more than 4 GB. libsndfile reads as many as are told.
+    """Raise UnusableError for a WAV with more samples than its header promises: its writer was
+    killed, or it has more than 4 GB. libsndfile reads only as many as the header promises.
     """
     told, length = _SAMPLES.search(log), _FILE_LENGTH.search(log)
     behind = _NO_CHUNK.search(log, told.end()) if told else None
@@ -128,7 +143,7 @@ def _check_rest(source: Path | bytes, log: str, name: str) -> None:
 
 
 def _why(source: Path | bytes, error: Exception) -> str:
-    """What the file is instead, or what libsndfile says of it."""
+    """Say what an unreadable file is instead of audio, or what libsndfile says of it."""
     reason = str(getattr(error, "error_string", None) or error)
     if isinstance(error, OSError):
         return why_unopened(error)
@@ -142,7 +157,7 @@ def _why(source: Path | bytes, error: Exception) -> str:
 
 
 def _why_none(log: str) -> str:
-    """Of a file without frames, by what libsndfile noted of its parts."""
+    """Say why a file has no frames, from libsndfile's log of its chunks."""
     length = _FILE_LENGTH.search(log)
     if _NO_DATA.search(log) and length and int(length[1]) > _LONGEST_HEADER:
         return (
@@ -153,7 +168,8 @@ def _why_none(log: str) -> str:
 
 
 def clip_seconds(header: Header, offset: float | None, duration: float | None, name: str) -> float:
-    """Seconds of the utterance: the whole file, or from `offset` for `duration` (None: to the end).
+    """Return the length of an utterance in seconds: of the whole file, or from `offset` for
+    `duration` (None: to the end).
 
     Raises UnusableError where the declared figures and the file differ by more than 0.1 s.
     """
@@ -175,6 +191,7 @@ def clip_seconds(header: Header, offset: float | None, duration: float | None, n
 
 
 def _utterance_long(seconds: float) -> float:
+    """Return `seconds`. Raises UnusableError where an utterance may not be as long."""
     if seconds > MAX_CLIP_SECONDS:
         raise UnusableError(
             f"the utterance lasts {seconds / 60:.0f} minutes; cut the recording into utterances"

@@ -1,8 +1,8 @@
-"""What is known of files that were read before: the length of audio files and the SHA-256 of their
-bytes, by name, size and times; the words of a set, by its texts. No torch.
+"""A record of files that were read before: the length of audio files and the SHA-256 of their
+bytes, by name, size and times; and the number of words of a set, by its texts. No torch.
 
-One SQLite file for all studies of a project, so that several processes may write. It makes things
-faster and is never needed: what is damaged, locked or cannot be written counts as not known.
+It is one SQLite file for all studies of a project, so that several processes may write. It makes
+things faster and is never needed: what is damaged, locked or cannot be written counts as not known.
 """
 
 from __future__ import annotations
@@ -29,28 +29,29 @@ CREATE TABLE IF NOT EXISTS words (
 """
 _COLUMNS = "state, frames, rate, sha256, seal"
 _WAIT = 5.0
-"""Seconds for another process that is just writing."""
+"""Seconds to wait for another process that is writing."""
 _AT_ONCE = 30_000
-"""Files of a record that is read whole, by one query: that takes a tenth of a query for each. Of a
-larger record each file is asked for by itself.
+"""The number of rows up to which the whole table is read by one query: that takes a tenth of a
+query for each file. In a larger table each file is asked for by itself.
 """
 
 
 @dataclass(frozen=True)
 class _Known:
-    """Of one file, in the state it had before it was read."""
+    """What is known of one file, in the state that it had before it was read."""
 
     state: str
-    """Size and times; empty where the file is not there."""
+    """Size and times of the file, as `_file_state` gives them; empty where it does not exist."""
     frames: int | None = None
     rate: int | None = None
     sha256: str | None = None
 
 
 class KnownFiles:
-    """The record of a project; of no path, one that is forgotten with the process.
+    """The record of a project's files. Without a path it is kept in memory, and lost with the
+    process.
 
-    Not for several threads at once.
+    Not safe for use by several threads at once.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -60,31 +61,39 @@ class KnownFiles:
         self._asked: dict[str, _Known] = {}
         self._learnt: set[str] = set()
         self._whole: dict[bytes, Sequence[Any]] | None = None
-        """All rows of the record by path, once one was asked for; none of a large record."""
+        """All rows of the table by path, once one was asked for; empty where the table is large."""
         self._is_large = False
 
     def header(self, audio: Path) -> Header | None:
-        """Frames and rate of a file that is as it was when they were read; None where unknown."""
+        """Return the length and rate of a file that has not changed since they were read; None
+        where they are not known.
+        """
         known = self._known_state(str(audio))
         if known.frames is None or known.rate is None:
             return None
         return Header(known.frames, known.rate)
 
     def sha256(self, path: str) -> str | None:
-        """Of the bytes of a file that is as it was when they were read; None where unknown."""
+        """Return the SHA-256 of a file that has not changed since it was read; None where it is not
+        known.
+        """
         return self._known_state(path).sha256
 
     def learn_header(self, audio: Path, header: Header) -> None:
-        """Keep what was read after `header` was asked for; written by `save`."""
+        """Keep a header that was read after `header` was asked for it; `save` writes it. The state
+        noted is that from before reading, so a file that changes meanwhile counts as unknown.
+        """
         known = self._before_reading(str(audio))
         self._learn_state(str(audio), replace(known, frames=header.frames, rate=header.rate))
 
     def learn_sha256(self, path: str, sha256: str) -> None:
-        """Keep what was read after `sha256` was asked for; written by `save`."""
+        """Keep a hash that was computed after `sha256` was asked for it; `save` writes it."""
         self._learn_state(path, replace(self._before_reading(path), sha256=sha256))
 
     def words(self, texts: Iterable[str], how: str, count: Callable[[], int]) -> int:
-        """The words of a set as `count` gives them, counted once for equal texts and equal `how`."""
+        """Return the number of words of a set, which `count` counts once for equal texts and an
+        equal `how`, the name of the way of counting.
+        """
         digest = hashlib.sha256(how.encode())
         for text in texts:
             digest.update(b"\n" + text.encode("utf-8", "surrogatepass"))
@@ -100,7 +109,7 @@ class KnownFiles:
         return counted
 
     def save(self) -> None:
-        """Write what was learnt, in one transaction."""
+        """Write what was learnt since the last time, in one transaction."""
         rows = []
         for path in sorted(self._learnt):
             known = self._asked[path]
@@ -110,7 +119,7 @@ class KnownFiles:
         self._learnt = set()
 
     def close(self) -> None:
-        """Write what was learnt, and let go of the file."""
+        """Write what was learnt, and close the database."""
         self.save()
         if self._database is not None:
             self._database.close()
@@ -183,26 +192,28 @@ class KnownFiles:
         return self._database
 
     def _give_up(self, error: sqlite3.Error) -> None:
-        """Nothing more is known from here on; a file that is damaged is made again by who is
-        next.
+        """Stop using the database after an error, for the rest of this process. A damaged file is
+        deleted, so that the next process makes it again.
         """
         if self._database is not None:
             self._database.close()
         self._database = None
-        # OperationalError: locked, read-only, a full disk
+        # OperationalError (locked, read-only, a full disk) says nothing against the content
         if self._path is not None and not isinstance(error, sqlite3.OperationalError):
             with suppress(OSError):
                 self._path.unlink()
 
 
 def file_sha256(path: str) -> str:
-    """Of the bytes of a file. Raises OSError."""
+    """Return the SHA-256 of a file's bytes. Raises OSError."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _file_state(path: str) -> str:
-    """What changes when a file is written: its size and times; empty for one that is not there."""
+    """Return what changes when a file is written, its size and times; empty where it does not
+    exist.
+    """
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -211,4 +222,5 @@ def _file_state(path: str) -> str:
 
 
 def _row_seal(*values: object) -> int:
+    """The checksum of a row's values, by which a damaged row is recognised."""
     return zlib.crc32(repr(values).encode("utf-8", "surrogateescape"))

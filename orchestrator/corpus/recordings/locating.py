@@ -1,4 +1,6 @@
-"""Where a recording is that a manifest names: beside it, in the current folder, or under a name that means the same."""
+"""Finding the recording that a manifest names: beside the manifest, in the current folder, or under
+a name that means the same.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +20,25 @@ AUDIO_SUFFIXES = (
     *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".sph"),
     *(".aifc", ".au", ".caf", ".w64"),
 )
-"""Of the files that are read as audio."""
+"""Endings of the files that are read as audio."""
 UNREAD_SUFFIXES = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
-"""Of files with sound that are not read; what helps is named."""
+"""Endings of files that contain sound and cannot be read; messages name them with what helps."""
 
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _VARIABLE = re.compile(r"\$\w|\$\{|%\w+%|\{\w+\}")
 
 _CLIP_FOLDERS = ("", "clips", "wavs")
-"""Where a table's clips lie beside it: Common Voice keeps them in clips/, LJSpeech in wavs/."""
+"""Folders beside a table in which its clips may lie: Common Voice keeps them in clips/, LJSpeech in
+wavs/.
+"""
 
 
 class MissingAudioError(UnusableError):
-    """A record names a recording that is not there."""
+    """Raised when a record names a recording that does not exist."""
 
 
 def locate(written: str, folder: Path) -> Path:
-    """The path a manifest in `folder` means by `written`, absolute.
+    """Return the absolute path of the file that a manifest in `folder` means by `written`.
 
     NeMo's rule: beside the manifest if it is there, or in its clips/ or wavs/, otherwise as
     written, which for a relative path means the current folder. An ending may be missing, as in
@@ -50,11 +54,11 @@ def locate(written: str, folder: Path) -> Path:
             continue
         except (OSError, ValueError) as error:
             reason = why_unopened(error) if isinstance(error, OSError) else str(error)
-            if "\0" in written:  # Python's own words for it differ from version to version
+            if "\0" in written:  # Python's own message for it differs from version to version
                 reason = "embedded null byte"
             raise UnusableError(f"audio file {show(written)} cannot be opened: {reason}") from error
         if stat.S_ISDIR(mode) and not path.suffix:
-            continue  # a folder of a clip's name, beside the clip
+            continue  # a folder may lie beside the clip, under the clip's name without its ending
         if not stat.S_ISREG(mode):
             raise UnusableError(
                 f"audio file {show(written)} is {kind_text(mode)}; only regular files are read"
@@ -67,7 +71,9 @@ def locate(written: str, folder: Path) -> Path:
 
 
 def _why_missing(written: str, folder: Path) -> str:
-    """What a path that leads nowhere looks like, and what to write instead; empty for any other."""
+    """Say why a path may lead nowhere, judging by its form and what does exist, and what to write
+    instead; empty where there is no explanation.
+    """
     if part := _part_that_is_there(written, folder):
         before = written[: -len(part)]
         return f"; there is {show(part)} in the manifest's folder: take {show(before)} away"
@@ -87,8 +93,8 @@ def _why_missing(written: str, folder: Path) -> str:
 
 
 def _part_that_is_there(written: str, folder: Path) -> str:
-    """The longest end of an absolute path, of whichever system, that leads to a file from `folder`
-    on; empty where none does.
+    """Return the longest tail of an absolute path, of whichever operating system, that leads to a
+    file from `folder` on; empty where none does.
     """
     absolute = written.startswith(("/", "\\", "~", "$", "%", "{")) or _WINDOWS_DRIVE.match(written)
     names = re.split(r"[\\/]", written)
@@ -106,7 +112,9 @@ def _is_file(folder: Path, written: str) -> bool:
 
 @lru_cache(maxsize=8)
 def _names_by_lower_case(folder: Path) -> dict[str, str]:
-    """The files of a folder; kept, for a manifest names one folder many times."""
+    """The files of a folder by their case-folded names. Cached, because a manifest names one folder
+    many times.
+    """
     try:
         return {name.casefold(): name for name in os.listdir(folder)}
     except (OSError, ValueError):
@@ -114,7 +122,9 @@ def _names_by_lower_case(folder: Path) -> dict[str, str]:
 
 
 def _file_beside(written: str, folder: Path) -> Path | None:
-    """What most manifests mean, found with one look at the disk; None where it takes more."""
+    """Return the file of the name `written` in `folder`, which is what most manifests mean, with
+    one look at the disk; None where finding the recording takes more.
+    """
     if written.startswith("~"):
         return None
     place = os.path.join(folder, _as_file_name(written))
@@ -126,25 +136,29 @@ def _file_beside(written: str, folder: Path) -> Path | None:
 
 
 def _as_file_name(written: str) -> str:
-    """Whatever the locale: names are UTF-8."""
+    """Return `written` as a file name for the system: manifests have names in UTF-8, whatever the
+    locale.
+    """
     return os.fsdecode(written.encode("utf-8", "surrogateescape"))
 
 
 def _as_text(path: Path) -> str:
-    """The other way: a file's name as text, bytes that are not UTF-8 as surrogates."""
+    """The inverse of `_as_file_name`: a file name as text, with bytes that are not UTF-8 as
+    surrogates.
+    """
     return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def _possible_paths(written: str, folder: Path) -> Iterator[Path]:
-    """What `written` may mean, most likely first."""
+    """Yield the paths that `written` may mean, most likely first."""
     as_written = Path(_as_file_name(written))
     with suppress(RuntimeError):
         as_written = as_written.expanduser()
     endings = ("",) if written.lower().endswith(AUDIO_SUFFIXES) else ("", *AUDIO_SUFFIXES)
     forms = [as_written]
-    if "\\" in written:  # of Windows
+    if "\\" in written:  # a path of Windows
         forms.append(Path(str(as_written).replace("\\", "/")))
-    if not written.isascii():  # macOS writes names apart: e and an accent
+    if not written.isascii():  # macOS decomposes names (NFD): e and an accent
         texts = [_as_text(path) for path in forms]
         apart = [unicodedata.normalize("NFD", text) for text in texts]
         whole = [unicodedata.normalize("NFC", text) for text in texts]
@@ -157,7 +171,7 @@ def _possible_paths(written: str, folder: Path) -> Iterator[Path]:
 
 
 def is_there(written: str, folder: Path) -> bool:
-    """Whether a manifest in `folder` can mean a file by `written`."""
+    """Whether there is a file that a manifest in `folder` can mean by `written`."""
     try:
         return bool(written) and locate(written, folder).is_file()
     except UnusableError:

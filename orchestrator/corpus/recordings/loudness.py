@@ -1,4 +1,4 @@
-"""How loud sound is, and what brings it to one level: the arithmetic of `evaluation.rms`."""
+"""Measuring how loud sound is, and scaling it to one level: the arithmetic of `evaluation.rms`."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ import numpy as np
 from orchestrator.corpus.samples import Samples
 
 SILENCE_RMS = 1e-4
-"""-80 dB: below it a clip holds no speech, and scaling would only amplify noise."""
+"""The root mean square (-80 dB) below which a clip holds no speech, and scaling would only amplify
+noise.
+"""
 
 
 def level(samples: Samples) -> float:
-    """Root mean square, summed in float64."""
+    """Return the root mean square of the samples, summed in float64; 0 where there are none."""
     return math.sqrt(float(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
 
 
 def gain(own: float, rms: float | None) -> np.float32 | None:
-    """What brings sound of the level `own` to `rms`; None where it stays as it is: silence is never
-    amplified.
+    """Return the factor that brings sound of the root mean square `own` to `rms`; None where it
+    stays as it is, because silence is never amplified.
     """
     return None if rms is None or own < SILENCE_RMS else np.float32(rms / own)
 
 
 def scale_to_rms(samples: Samples, rms: float) -> tuple[Samples, bool]:
-    """`samples * rms / sqrt(mean(samples**2))`, cut at -1 and 1, and whether that happened. Silence
-    is left alone.
+    """Return `samples * rms / sqrt(mean(samples**2))`, cut at -1 and 1, and whether anything was
+    cut. Silence is left as it is.
     """
     factor = gain(level(samples), rms)
     if factor is None:

@@ -1,4 +1,4 @@
-"""What a file is that cannot be read as sound, in words that end with what to do about it."""
+"""Says what a file is that cannot be read as sound, and what to do about it."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ _BEGINNINGS: dict[bytes, str] = {
     b"\x93NUMPY": "it is a NumPy array; write it with its rate: soundfile.write(FILE, array, rate)",
     b"\x00\x05\x16\x07": "it is what macOS keeps beside a file (._); name the one without ._",
 }
+"""What a file is, by the bytes that it begins with; {file} stands for its quoted path."""
 _ADTS = (b"\xff\xf1", b"\xff\xf9")
 """AAC without a container: twelve set bits, layer 0."""
 _SOX = "sox -t {kind} -c 1 {{file}} {{file}}.wav"
@@ -60,10 +61,11 @@ _HEADERLESS = {
     ".gsm": _SOX.format(kind="gsm -r 8000"),
     ".g722": "ffmpeg -f g722 -i {file} {file}.flac",
 }
-"""Endings of samples without a header, and the command for the rate and coding that they mostly
-have."""
+"""The command that converts samples without a header, by the ending of the file's name: for the
+rate and coding that such files mostly have.
+"""
 _WAVE_READ = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31, 0x55)
-"""Format tags of a WAV that are read: PCM, float, A-law, mu-law, ADPCM, GSM and MP3."""
+"""The WAV format tags that can be read: PCM, float, A-law, mu-law, ADPCM, GSM and MP3."""
 _WAVE_CODINGS = {
     0x22: "TrueSpeech", 0x45: "G.726", 0x50: "MPEG layer 2", 0x64: "G.726", 0xFF: "AAC",
     0x161: "Windows Media", 0x28F: "G.722", 0x566F: "Vorbis", 0x674F: "Vorbis", 0x2000: "AC-3",
@@ -72,6 +74,7 @@ _CONTAINERS = (
     *(b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM"),
     *(b"fLaC", b"OggS", b"ID3", b"caff", b".snd", b"NIST_1A"),
 )
+"""The first bytes of containers that are read."""
 _SHORTEN = (
     "it is NIST SPHERE compressed with shorten, which is not read; decompress it: "
     "sph2pipe -f wav {file} {file}.wav"
@@ -86,8 +89,8 @@ _16_KHZ = "16 kHz and 16 bit: "
 
 
 def what_it_is(start: bytes, path: str) -> str | None:
-    """Of a file that begins with `start` (1024 bytes or all) and is not read as sound: what it is
-    and what to do, without its name; None where it looks like nothing known.
+    """Say what a file is that cannot be read as sound, and what to do, without its name; None where
+    it looks like nothing known. `start` is its first 1024 bytes, or all of it.
     """
     words = _told_by_content(start)
     ending = PurePath(path).suffix.lower()
@@ -102,19 +105,21 @@ def what_it_is(start: bytes, path: str) -> str | None:
 
 
 def what_to_try(reason: str, start: bytes, path: str) -> str:
-    """Why a file that begins with `start` is not read, and what may help where nothing is known of
+    """Say for which `reason` a file is not read, and what may help where nothing else is known of
     it.
     """
     return f"{reason.rstrip('.')}; {_with_file(_FALLBACK, path)}"
 
 
 def _is_known(start: bytes) -> bool:
-    """It is sound in a container that says its coding."""
+    """Whether a file that begins with `start` is sound in a container that says its coding."""
     return start.startswith(_CONTAINERS)
 
 
 def is_text(start: bytes) -> bool:
-    """Of letters of any language, in UTF-8."""
+    """Whether the bytes are text in UTF-8, in any language; a character may be cut off at
+    the end.
+    """
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(start)  # its end may be cut off
     except UnicodeDecodeError:
@@ -127,7 +132,9 @@ def _with_file(words: str, path: str) -> str:
 
 
 def _told_by_text(start: bytes) -> str:
-    """A page, or an answer of a server, that was saved in the place of the sound."""
+    """Say what a text is that was saved in the place of the sound: a web page, or the answer of a
+    server.
+    """
     begun = start.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip()
     tag = begun[:9].lower()
     if tag.startswith(("<!doctype", "<html", "<head", "<!--")):
@@ -137,6 +144,9 @@ def _told_by_text(start: bytes) -> str:
 
 
 def _told_by_content(start: bytes) -> str | None:
+    """Say what a file is by its first bytes alone, and what to do; None where they look like
+    nothing known.
+    """
     if not start:
         return "it is empty; copy it again"
     if start[4:8] == b"ftyp":

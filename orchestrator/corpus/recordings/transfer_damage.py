@@ -1,5 +1,5 @@
-"""Binary files that went through a conversion of text on their way: line ends written anew, as by
-FTP in its text mode, or bytes taken for letters. Pure.
+"""Detects binary files that were treated as text on their way: line ends rewritten, as by FTP in
+its text mode, or bytes re-encoded as characters. Pure.
 
 What is left of such a file may still be read as sound, and is noise.
 """
@@ -7,15 +7,17 @@ What is left of such a file may still be read as sound, and is noise.
 from __future__ import annotations
 
 _TOLD_BY = 16
-"""Places that must all look converted: in sound, none of so many would by chance."""
+"""The number of places that must all look converted before a file counts as converted: in sound,
+none of so many would by chance.
+"""
 _REPLACED = b"\xef\xbf\xbd"
-"""U+FFFD in UTF-8, for each byte that is no letter."""
+"""U+FFFD in UTF-8, which a conversion puts in the place of each byte that is no character."""
 _AGAIN = "copy it again as it was, in binary mode"
 
 
 def conversion_of(content: bytes) -> str:
-    """What was done to the whole content of a sound file, and the cure; empty where it shows no
-    trace of a conversion.
+    """Say which conversion the whole content of a sound file went through, and the cure; empty
+    where it shows no trace of one.
     """
     ends = content.count(b"\n")
     if ends >= _TOLD_BY and content.count(b"\r\n") == ends:

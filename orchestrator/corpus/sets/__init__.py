@@ -1,1 +1,3 @@
-"""What the sets of a sweep hold, whether they can answer its question, and how they are divided."""
+"""The sets of a sweep: what they hold, whether they can answer its question, and how a set is
+divided.
+"""

@@ -1,5 +1,5 @@
-"""Evaluation sets that are parts of one manifest: a part for the search, a part for the
-confirmation. No torch.
+"""Dividing an evaluation manifest into a part for the search and a part for the confirmation. No
+torch.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def load_evaluation_manifest(
     *,
     known: KnownFiles | None = None,
 ) -> Manifest:
-    """An evaluation manifest, or where `split` is given the part of it that the search or the
+    """Load an evaluation manifest, or where `split` is given the part of it that the search or the
     confirmation reads.
 
     The confirm part has about `split` of the utterances. The two parts have no speaker in common,
     and depend on the file's content, `split` and `seed` alone. Utterances keep the order of the
-    file, `sha256` stays that of the file. Raises ManifestError as `load_manifest`, and where lines
-    name no speaker or all name the same.
+    file, `sha256` stays that of the file. Raises ManifestError as `load_manifest` does, and where
+    lines name no speaker or all name the same.
     """
     whole = load_manifest(path, known=known)
     if split is None:

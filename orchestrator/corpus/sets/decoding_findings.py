@@ -1,5 +1,5 @@
-"""What decoding did to the clips of a set, and what it found there that is no fault: with count,
-line and example.
+"""Reporting what decoding did to the clips of a set, and what it found there that is no fault: with
+count, line and example.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.corpus.cache.clips import AudioNotes, Clips
 
 Ready: TypeAlias = "Mapping[str, tuple[Manifest, Clips]]"
-"""Sets as they were read and decoded."""
+"""Sets by name, each read and decoded."""
 
 DONE: dict[str, str] = {
     "resampled": "resampled to 16 kHz",
@@ -26,11 +26,11 @@ DONE: dict[str, str] = {
     "offset": "carried by a constant part (DC offset), beside which the speech is quieter than the level asked for",
     "silent": "silent",
 }
-"""What a clip may have gone through, by the field of `AudioNotes`."""
+"""What may have happened to a clip, in words, by the field of `AudioNotes`."""
 
 
 def check_sound(ready: Ready) -> Iterator[Finding]:
-    """Silent training clips, and channels that cancel each other."""
+    """Yield findings about silent training clips, and about channels that cancel each other."""
     for name, (manifest, clips) in ready.items():
         if clips.notes.silent and name in TRAINING_SETS:
             yield finding(
@@ -50,7 +50,7 @@ def check_sound(ready: Ready) -> Iterator[Finding]:
 
 
 def sound_text(name: str, manifest: Manifest, clips: Clips) -> str:
-    """How many clips of a set went through what, with the first line of each; empty where none
+    """Say how many clips of a set went through what, with the first line of each; empty where none
     did.
     """
     said = [
@@ -62,7 +62,7 @@ def sound_text(name: str, manifest: Manifest, clips: Clips) -> str:
 
 
 def lines_of(notes: AudioNotes, field: str) -> tuple[int, ...]:
-    """The lines that a field of the notes holds."""
+    """Return the manifest lines in the field of the notes that is named `field`."""
     lines: tuple[int, ...] = getattr(notes, field)
     return lines
 

@@ -1,7 +1,7 @@
-"""Whether the sets of a sweep can answer its question: overlap, lengths, orthography, sizes. No
-torch.
+"""Checks of whether the sets of a sweep can answer its question: overlap, lengths, orthography,
+sizes. No torch.
 
-`check_sets` gives findings before anything trains: refuse means that every number would be
+`check_sets` returns findings before anything trains: refuse means that every number would be
 worthless, warn is said and recorded.
 """
 
@@ -29,14 +29,17 @@ from orchestrator.corpus.utterance import Utterance
 from orchestrator.set_names import is_confirm, search_name
 
 TRAINING_SETS = ("train", "replay")
-"""All others are evaluation sets."""
+"""The names of the training sets; all others are evaluation sets."""
 
 FEW_TRAINING_UTTERANCES = 200
 UPPER_CASE_SHARE = 0.9
+"""The share of texts in capitals above which a set counts as written in capitals."""
 CHARACTERS_A_SECOND = 60
-"""An auctioneer reaches 40; texts in syllables or words' signs need fewer."""
+"""More characters a second than anybody says: an auctioneer reaches 40, and scripts of syllables or
+word signs need fewer.
+"""
 CHARACTERS_MORE = 40
-"""For a sound of a moment whose text describes it."""
+"""Characters allowed beyond that rate, for a very short sound whose text describes it."""
 
 
 def check_sets(
@@ -46,14 +49,14 @@ def check_sets(
     pcm: Mapping[str, Sequence[str]] | None = None,
     known: KnownFiles | None = None,
 ) -> list[Finding]:
-    """Compare the sets of a sweep with each other, and look at each by itself.
+    """Compare the sets of a sweep with each other, and check each by itself.
 
     `sets` by name: train, replay, domain, heldout, further ones, confirm_domain and so on. A
-    further set may share sound with the sets beside it (a part of them, or the noisy ones among
-    them), not with training or confirmation. `max_seconds` bounds training utterances. `pcm` holds
-    the decoded hashes per set (`Clips.pcm_sha256`) where there are some, and finds equal sound in
-    different files; `known` are files that need not be read to compare their bytes. Findings to
-    refuse come first.
+    further set may share sound with the sets beside it (it may be a part of them, or the noisy ones
+    among them), not with training or confirmation. `max_seconds` bounds training utterances. `pcm`
+    holds the decoded hashes per set (`Clips.pcm_sha256`) where there are some, and finds equal
+    sound in different files. `known` has hashes of files, which then need not be read to compare
+    their bytes. Findings to refuse come first.
     """
     training = {name: manifest for name, manifest in sets.items() if name in TRAINING_SETS}
     evaluation = {name: manifest for name, manifest in sets.items() if name not in TRAINING_SETS}
@@ -75,9 +78,9 @@ def check_sets(
     )
     for first, second in (*product(training, evaluation), *crossed):
         findings += _check_audio(first, named[first], second, named[second])
-    # Segments of one recording in both training sets know nothing of an evaluation set; the same
-    # sound twice makes general speech of the domain's, and its KL holds back what its cross-entropy
-    # teaches.
+    # Segments of one recording in both training sets reveal nothing about an evaluation set, so
+    # only the same sound is looked for: it would count domain speech as general speech too, whose
+    # KL term holds back what its cross-entropy teaches.
     for first, second in combinations(training, 2):
         findings += _check_same_sound(first, named[first], second, named[second])
     seen = [name for name in evaluation if not is_confirm(name)]
@@ -95,8 +98,8 @@ def _crosses_confirmation(first: str, second: str) -> bool:
 def check_limits(
     sets: Mapping[str, Manifest], max_seconds: float, longest_seconds: float
 ) -> list[Finding]:
-    """Clips longer than the model can take: refused where they are measured on, counted where they
-    are left out.
+    """Find clips that are longer than the model can take: refused in evaluation sets, counted in
+    training sets, which leave them out.
     """
     findings = []
     for name, manifest in sets.items():
@@ -111,14 +114,16 @@ def check_limits(
 
 
 def used_utterances(name: str, manifest: Manifest, max_seconds: float) -> list[Utterance]:
-    """The utterances of a set that are used: of a training set, those of at most `max_seconds`."""
+    """Return the utterances of a set that are used: of a training set, those of at most
+    `max_seconds`.
+    """
     if name not in TRAINING_SETS:
         return list(manifest.utterances)
     return [manifest.utterances[row] for row in kept_for_training(manifest, max_seconds)]
 
 
 def listed_lines(manifest: Manifest, faults: Sequence[tuple[Utterance, str]]) -> str:
-    """Every line with what is wrong there, the first 20."""
+    """Name the place of each faulty utterance and what is wrong with it; the first 20 in full."""
     said = [
         f"{place_text(manifest.path, utterance.place)} ({why})" for utterance, why in faults[:SHOWN]
     ]
@@ -126,7 +131,7 @@ def listed_lines(manifest: Manifest, faults: Sequence[tuple[Utterance, str]]) ->
 
 
 def kept_for_training(manifest: Manifest, max_seconds: float) -> tuple[int, ...]:
-    """Indices of the utterances of at most `max_seconds`, in manifest order."""
+    """Return the indices of the utterances of at most `max_seconds`, in manifest order."""
     return tuple(
         index
         for index, utterance in enumerate(manifest.utterances)
@@ -135,15 +140,15 @@ def kept_for_training(manifest: Manifest, max_seconds: float) -> tuple[int, ...]
 
 
 def is_upper_case(texts: Iterable[str]) -> bool:
-    """More than 90 % of the texts that have letters of two cases are all capitals, as LibriSpeech
-    writes them.
+    """Whether more than 90 % of the texts that have letters of two cases are all capitals, as
+    LibriSpeech writes them.
     """
     cased = [text for text in texts if text.lower() != text.upper()]
     return sum(text == text.upper() for text in cased) > UPPER_CASE_SHARE * len(cased)
 
 
 def skipped_lines(name: str, manifest: Manifest) -> str:
-    """How many lines of a training set were skipped, and the first of them."""
+    """Say how many lines of a training set were skipped, with the first of them."""
     count, first = bad_records(manifest.bad), manifest.bad[0]
     total = count + len(manifest.utterances)
     return (
@@ -224,8 +229,8 @@ def _check_spaces(name: str, manifest: Manifest) -> list[Finding]:
 
 
 def _check_density(name: str, manifest: Manifest, max_seconds: float) -> list[Finding]:
-    """Texts that nobody could say in the time of their clip: of a whole chapter beside one sentence
-    of it.
+    """Find texts that nobody could say in the time of their clip, such as a whole chapter beside
+    one sentence of it.
     """
     faults = [
         (utterance, f"{len(utterance.text)} characters beside {known_seconds(utterance):.1f} s")

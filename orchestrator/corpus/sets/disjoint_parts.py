@@ -1,5 +1,5 @@
-"""Parts of a manifest that have nothing in common: no speaker, no sentence, no recording, or no
-utterance.
+"""Dividing a manifest into parts that have no speaker, no sentence, no recording, or no utterance
+in common.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from orchestrator.corpus.utterance import Utterance, audio_source
 from orchestrator.errors import ManifestError
 
 Unit = Literal["speaker", "sentence", "recording", "utterance"]
-"""What stays whole: what one speaker says, what is said in the same words, what is cut from one
-file; or each alone.
+"""What is kept whole when a manifest is divided: all that one speaker says, all utterances of the
+same words, all segments of one file, or only each utterance by itself.
 """
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
@@ -26,25 +26,29 @@ _MANY = {
     "recording": "recordings",
     "utterance": "utterances",
 }
+"""The plural of each unit."""
 
 
 def unit_of(utterance: Utterance, by: Unit) -> str:
-    """What the utterance is of: equal for two that must stand in the same part."""
+    """Return the name of the unit that an utterance belongs to: equal for two that must be in the
+    same part.
+    """
     if by == "speaker":
         return utterance.speaker
     if by == "sentence":
         return sentence_key(utterance.text) or utterance.text
     if by == "recording":
         return audio_source(utterance)
-    # a line that holds one record is named as it always was: the names decide who is drawn
+    # the first record of a line is named by the line alone: the draw depends on the names, and
+    # these keep it as it was before a line could hold several records
     return f"{utterance.line}" if utterance.record == 1 else f"{utterance.line}.{utterance.record}"
 
 
 def divide(
     manifest: Manifest, by: Unit, shares: Sequence[float], seed: int
 ) -> list[list[Utterance]]:
-    """Shuffled parts without a unit in common, one more than `shares`: each but the last has about
-    its share.
+    """Divide a manifest into shuffled parts without a unit in common, one more than `shares`. Each
+    but the last has about its share of the utterances, and the last has the rest.
 
     Raises ManifestError when a line names no speaker to divide by, or there are fewer units than
     parts.
@@ -72,7 +76,9 @@ def divide(
 
 
 def usual_unit(manifest: Manifest) -> tuple[Unit, str]:
-    """By speaker; or, where that divides nothing, by sentence, and what that means, in words."""
+    """Return the unit to divide by when none is asked for: the speaker, or the sentence where there
+    are no two speakers; and in words what that means for the parts.
+    """
     speakers = {utterance.speaker for utterance in manifest.utterances}
     if len(speakers) > 1:
         return "speaker", ""
@@ -90,7 +96,7 @@ def usual_unit(manifest: Manifest) -> tuple[Unit, str]:
 
 
 def sentences_in_common(parts: Sequence[Sequence[Utterance]]) -> int:
-    """Number of sentences that stand in more than one part."""
+    """Return the number of sentences that occur in more than one part."""
     parts_with: Counter[str] = Counter()
     for part in parts:
         parts_with.update({sentence_key(utterance.text) for utterance in part})
@@ -118,8 +124,8 @@ def _too_few(manifest: Manifest, by: Unit, units: list[str], parts: int) -> str:
 
 
 def _choose_units(counts: Mapping[str, int], wanted: float, seed: int, keep: int) -> set[str]:
-    """Units in a seeded order, each taken while that brings the number of utterances closer to what
-    is wanted.
+    """Choose units in a seeded order, each while it brings the number of utterances closer to
+    `wanted`; the smallest unit where that chooses none.
 
     At least `keep` units are left for the parts that follow.
     """

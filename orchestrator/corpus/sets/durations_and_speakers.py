@@ -1,4 +1,4 @@
-"""What a set holds: how long its utterances are, and how much of it each speaker said."""
+"""Measures of a set: how long its utterances are, and how much of it each speaker said."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.utterance import Utterance
 
 SURVIVAL_LIMITS = (5.0, 8.0, 10.0, 15.0, 20.0)
-"""Seconds; the usual choices for max_seconds."""
+"""Seconds. The usual choices for max_seconds."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Utterances and their length together."""
+    """A number of utterances, and their length together."""
 
     utterances: int
     seconds: float
@@ -22,7 +22,7 @@ class Size:
 
 @dataclass(frozen=True)
 class DurationProfile:
-    """Lengths of the utterances of a set, in seconds."""
+    """The distribution of the lengths of a set's utterances, in seconds."""
 
     total: Size
     shortest: float
@@ -30,11 +30,11 @@ class DurationProfile:
     percentile_95: float
     longest: float
     survivors: Mapping[float, Size]
-    """What is left at each limit of 5, 8, 10, 15 and 20 s."""
+    """What is left of the set at each limit of 5, 8, 10, 15 and 20 s."""
 
 
 def duration_profile(manifest: Manifest) -> DurationProfile:
-    """How long the utterances of a set are, and how many each limit would keep."""
+    """Measure how long the utterances of a set are, and how many each limit would keep."""
     import numpy as np
 
     seconds = np.array([known_seconds(utterance) for utterance in manifest.utterances])
@@ -52,8 +52,8 @@ def duration_profile(manifest: Manifest) -> DurationProfile:
 
 
 def speaker_sizes(manifest: Manifest) -> dict[str, Size]:
-    """Utterances and seconds by speaker, the largest first; the empty name holds those without
-    one.
+    """Return the utterances and seconds of each speaker, the one with the most utterances first;
+    the empty name holds those without a speaker.
     """
     seconds: dict[str, list[float]] = {}
     for utterance in manifest.utterances:
@@ -66,5 +66,7 @@ def speaker_sizes(manifest: Manifest) -> dict[str, Size]:
 
 
 def known_seconds(utterance: Utterance) -> float:
-    """Its length as the manifest or the file's header has it; 0 where neither does."""
+    """Return the length of an utterance as the manifest or the file's header has it; 0 where
+    neither does.
+    """
     return utterance.duration or 0.0

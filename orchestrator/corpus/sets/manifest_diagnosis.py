@@ -1,5 +1,5 @@
-"""Manifests without a sweep: what each holds, what a limit on length leaves, and how it would
-divide. No torch.
+"""Diagnosis of manifests without a sweep: what each holds, what a limit on length leaves, and how
+it would divide. No torch.
 """
 
 from __future__ import annotations
@@ -18,41 +18,45 @@ from orchestrator.errors import ManifestError
 
 @dataclass(frozen=True)
 class ManifestDiagnosis:
-    """One manifest as it lies there."""
+    """The diagnosis of one manifest."""
 
     manifest: Manifest
     profile: DurationProfile
     filtered: int
-    """Utterances within the limit."""
+    """The number of utterances within the limit on length."""
     train: int
+    """The number of utterances in the training part."""
     validation: int
+    """The number of utterances in the validation part."""
     by: Literal["speaker", "random"]
-    """How those two parts are drawn: without a common speaker, or of utterances where lines name no
-    two speakers.
+    """How these two parts are drawn: without a common speaker, or utterance by utterance where the
+    lines do not name two speakers.
     """
 
     @property
     def mean_seconds(self) -> float:
-        """Of all utterances."""
+        """The mean length of all utterances."""
         return self.profile.total.seconds / self.profile.total.utterances
 
 
 @dataclass(frozen=True)
 class ManifestBaseline:
-    """What a model makes of a manifest as it is."""
+    """How well a model transcribes a manifest without being tuned."""
 
     wer: float
     """Percent."""
     heard: int
+    """The number of utterances that were decoded."""
     too_long: int
-    """Utterances that the model cannot take."""
+    """The number of utterances that are longer than the model can take."""
 
 
 def diagnose_manifests(
     paths: Sequence[Path], max_seconds: float, validation: float, seed: int
 ) -> list[ManifestDiagnosis]:
-    """Every manifest, within `max_seconds` divided with about `validation` of it apart. Raises
-    ManifestError with all faults of all of them."""
+    """Diagnose every manifest: those utterances that are within `max_seconds` are divided, with
+    about `validation` of them set apart. Raises ManifestError with all faults of all manifests.
+    """
     manifests: list[Manifest] = []
     errors: list[ManifestError] = []
     for path in dict.fromkeys(paths):

@@ -1,5 +1,5 @@
-"""The same recording or sentence in two sets. Overlap hardly moves WER, so only comparing the sets
-finds it. No torch.
+"""Finding the same recording or sentence in two sets. Overlap hardly moves WER, so only comparing
+the sets finds it. No torch.
 
 Recordings are the same when their real paths or their files' bytes are, when they overlap inside
 one file, when their decoded samples are (where the caller has them), or when id, text and length
@@ -23,36 +23,39 @@ from orchestrator.corpus.utterance import AudioSources, Utterance
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SAME_LENGTH = 0.02
-"""Seconds; another encoding of one clip is padded by less."""
+"""Seconds by which the lengths of one utterance in two encodings may differ; padding adds less."""
 _TOUCHING = 0.1
 """Seconds by which neighbouring segments of one recording may overlap through rounding."""
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """A set with the names of its recordings, equal across sets for equal files, in manifest
-    order.
+    """A set with an identifier of each utterance's recording, in manifest order. Identifiers are
+    equal across sets for equal files.
     """
 
     manifest: Manifest
     sources: tuple[str, ...]
     pcm_sha256: tuple[str, ...]
-    """Empty where nothing was decoded."""
+    """Hashes of the decoded samples; empty where nothing was decoded."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """An utterance of one set and the one of another set that it repeats."""
+    """An utterance of one set, and the utterance whose sound it repeats."""
 
     utterance: Utterance
     other: Utterance
     why: str
+    """By what they are known to be the same, in words."""
 
 
-# every set is compared with every other
+# cached, because every set is compared with every other
 @lru_cache(maxsize=65_536)
 def sentence_key(text: str) -> str:
-    """Lower-case words without punctuation: what makes two references the same sentence."""
+    """Return the words of a text in lower case, without punctuation: two texts with the same key
+    are the same sentence.
+    """
     return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
@@ -61,8 +64,8 @@ def name_recordings(
     pcm: Mapping[str, Sequence[str]],
     known: KnownFiles | None = None,
 ) -> dict[str, Recordings]:
-    """Name the recordings of all sets together. Only files of equal size are read, to compare their
-    bytes, and of them only those whose bytes are not `known`.
+    """Identify the recordings of all sets together. Only files that have the same size as another
+    one are read, to compare their bytes, and of them only those whose hash is not `known`.
     """
     known = KnownFiles() if known is None else known
     sources: dict[str, list[str]] = {}
@@ -71,6 +74,7 @@ def name_recordings(
     for name, manifest in sets.items():
         sources[name] = [source_of(utterance) for utterance in manifest.utterances]
         for source, utterance in zip(sources[name], manifest.utterances, strict=True):
+            # `known` has files by the path as located, not by the real path
             written[source] = str(utterance.audio)
     inline = "sha256:"
     paths = {
@@ -101,7 +105,9 @@ def _learnt_sha256(path: str, known: KnownFiles) -> str:
 
 
 def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
-    """Each utterance of `second` whose sound is in `first` too, with one such utterance."""
+    """Return each utterance of `second` whose sound is in `first` too, with one such utterance of
+    `first`.
+    """
     by_source: dict[str, list[Utterance]] = defaultdict(list)
     for utterance, source in zip(first.manifest.utterances, first.sources, strict=True):
         by_source[source].append(utterance)
@@ -134,8 +140,8 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
 
 
 def _segments_overlap(a: Utterance, b: Utterance) -> bool:
-    """Whether two segments of one recording share sound; a length nobody knows is taken as reaching
-    to the end.
+    """Whether two segments of one recording share sound. An unknown length is taken as reaching to
+    the end.
     """
     if a.duration is None or b.duration is None:
         return True
@@ -144,14 +150,17 @@ def _segments_overlap(a: Utterance, b: Utterance) -> bool:
 
 
 def _same_utterance(a: Utterance, b: Utterance) -> bool:
+    """Whether two utterances of the same id are one: their sentence and, where known,
+    length agree.
+    """
     if sentence_key(a.text) != sentence_key(b.text):
         return False
     return a.duration is None or b.duration is None or abs(a.duration - b.duration) <= _SAME_LENGTH
 
 
 def shared_recordings(first: Recordings, second: Recordings) -> list[Utterance]:
-    """The utterances of `second` that are cut from a recording `first` also uses, overlapping or
-    not.
+    """Return the utterances of `second` that are cut from a recording that `first` also uses,
+    whether they overlap or not.
     """
     known = set(first.sources)
     return [
@@ -162,8 +171,8 @@ def shared_recordings(first: Recordings, second: Recordings) -> list[Utterance]:
 
 
 def repeated_audio(recordings: Recordings) -> list[Shared]:
-    """Utterances whose audio stands earlier in the same set, under another path or in other bytes
-    of equal samples.
+    """Return the utterances whose audio stands earlier in the same set: the same position in equal
+    files, or equal samples.
     """
     seen: dict[tuple[str, float | str], Utterance] = {}
     found = []

@@ -1,5 +1,5 @@
-"""Whether texts are written without spaces between their words, so that what stands between two
-spaces is no word.
+"""Whether texts are written without spaces between their words, so that splitting at spaces does
+not give words.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from functools import lru_cache
 _LONGEST_WORDS = {"CJK": 3, "HIRAGANA": 3, "KATAKANA": 3} | dict.fromkeys(
     "THAI LAO KHMER MYANMAR TIBETAN".split(), 8
 )
-"""Scripts without spaces, and the mean length in letters beyond which stretches are no words that
-were set apart.
+"""Scripts that are written without spaces. A mean length of stretches between spaces, in letters,
+beyond the number given shows that these are not words that somebody set apart.
 """
 
 
 def without_spaces(texts: Iterable[str]) -> bool:
-    """More than half of the letters are of such scripts, in stretches longer than words."""
+    """Whether more than half of the letters are of such scripts, in stretches longer than words."""
     stretches = [stretch for text in texts for stretch in text.split()]
     counted = Counter("".join(stretches))
     letters = {letter: count for letter, count in counted.items() if letter.isalpha()}
@@ -27,6 +27,7 @@ def without_spaces(texts: Iterable[str]) -> bool:
     spaceless = sum(count for letter, count in letters.items() if limits[letter])
     if spaceless <= total / 2:
         return False
+    # the limits of the scripts, weighted by how many letters each has
     mean_limit = sum(limits[letter] * count for letter, count in letters.items()) / spaceless
     return total / len(stretches) > mean_limit
 
