@@ -45,8 +45,8 @@ def test_lengths_and_parts_of_every_manifest(
         in out
     )
     first, _ = diagnose_manifests([named, nameless], 8.0, 0.25, 0)
-    assert (first.filtered, first.train + first.validation, first.by) == (6, 6, "speaker")
-    assert diagnose_manifests([nameless], 0.5, 0.25, 0)[0].filtered == 0
+    assert (first.kept, first.train + first.validation, first.by) == (6, 6, "speaker")
+    assert diagnose_manifests([nameless], 0.5, 0.25, 0)[0].kept == 0
 
 
 def test_faults_of_all_manifests_are_said_together(

@@ -71,7 +71,7 @@ def require_regex(**patterns: str | None) -> None:
 
 
 def print_totals(manifest: Manifest, left: str = "") -> None:
-    hours = sum(utterance.duration or 0.0 for utterance in manifest.utterances) / 3600
+    hours = sum(utterance.seconds for utterance in manifest.utterances) / 3600
     speakers = len({utterance.speaker for utterance in manifest.utterances} - {""})
     people = f", {speakers} speakers" if speakers else ""
     typer.echo(

@@ -48,6 +48,11 @@ class Utterance:
     """The keys of the record that no field here was made of."""
 
     @property
+    def seconds(self) -> float:
+        """The duration, or 0 where it is not known."""
+        return self.duration or 0.0
+
+    @property
     def place(self) -> Place:
         """The line and the position on it, which no other utterance of the manifest has."""
         return self.line, self.record

@@ -49,7 +49,7 @@ class _UsedTexts:
 
     def fault(self, utterance: Utterance, tokens: int) -> str:
         """What is wrong with a text of so many tokens, its end included; empty where nothing is."""
-        seconds = utterance.duration or 0.0
+        seconds = utterance.seconds
         frames = int(seconds * SAMPLE_RATE / self.model.stride)
         positions = self.model.positions
         if tokens > positions:
@@ -104,7 +104,7 @@ def _too_short(texts: _UsedTexts) -> Iterator[Finding]:
     least = texts.model.shortest
     faults = []
     for utterance in texts.utterances:
-        samples = round((utterance.duration or 0.0) * SAMPLE_RATE)
+        samples = round(utterance.seconds * SAMPLE_RATE)
         if samples < least:
             faults.append((utterance, f"{samples} samples"))
     if faults:
@@ -119,7 +119,7 @@ def _too_short(texts: _UsedTexts) -> Iterator[Finding]:
 
 def _token_cap(texts: _UsedTexts, rate: float) -> Iterator[Finding]:
     """References that the model could say, and no decode of the sweep could give in full."""
-    seconds = [utterance.duration or 0.0 for utterance in texts.utterances]
+    seconds = [utterance.seconds for utterance in texts.utterances]
     needed = [len(tokens) for tokens in texts.labels]
     over = []
     for utterance, need, cap in zip(

@@ -107,9 +107,7 @@ def _read_evaluation_set(spec: SweepSpec, source: SetSource, known: KnownFiles) 
     longest = spec.evaluation.max_seconds
     if longest is None:
         return manifest
-    kept = tuple(
-        utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= longest
-    )
+    kept = tuple(utterance for utterance in manifest.utterances if utterance.seconds <= longest)
     return replace(manifest, utterances=kept, left_out=len(manifest.utterances) - len(kept))
 
 

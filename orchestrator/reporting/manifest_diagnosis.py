@@ -68,7 +68,7 @@ def _parts_table(found: Sequence[ManifestDiagnosis], max_seconds: float) -> Tabl
     rows = tuple(
         (
             str(each.manifest.path),
-            str(each.filtered),
+            str(each.kept),
             str(each.train),
             str(each.validation),
             "by speaker" if each.by == "speaker" else "random: lines name no two speakers",
@@ -99,9 +99,9 @@ def _flag_sentences(
     baselines: Mapping[Path, ManifestBaseline],
 ) -> Iterator[str]:
     for each in found:
-        if each.filtered < FEW_TRAINING_UTTERANCES:
+        if each.kept < FEW_TRAINING_UTTERANCES:
             yield (
-                f"{each.manifest.path}: {each.filtered} samples are left within {max_seconds:g} s; to train on fewer "
+                f"{each.manifest.path}: {each.kept} samples are left within {max_seconds:g} s; to train on fewer "
                 f"than {FEW_TRAINING_UTTERANCES}, most trials memorise them."
             )
     for path, measured in baselines.items():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.checks import Finding
 from orchestrator.corpus.manifests.manifest import Manifest
-from orchestrator.corpus.sets.decoding_findings import DONE, Ready, lines_of
+from orchestrator.corpus.sets.decoding_findings import DECODING_NOTES, Ready, lines_of
 from orchestrator.corpus.sets.durations_and_speakers import (
     SURVIVAL_LIMITS,
     duration_profile,
@@ -101,10 +101,10 @@ def _durations_table(sets: Mapping[str, Manifest]) -> Table:
 
 
 def _sound_table(ready: Ready) -> Table:
-    columns = ("set", *(field.replace("_", " ") for field in DONE))
+    columns = ("set", *(field.replace("_", " ") for field in DECODING_NOTES))
     rows = []
     for name, (_, clips) in ready.items():
-        counts = [len(lines_of(clips.notes, field)) for field in DONE]
+        counts = [len(lines_of(clips.notes, field)) for field in DECODING_NOTES]
         rows.append((name, *map(str, counts)))
     return Table(columns, tuple(rows))
 

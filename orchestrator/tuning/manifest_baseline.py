@@ -34,7 +34,7 @@ def measure_manifest_baseline(
     fits = [
         utterance
         for utterance in manifest.utterances
-        if (utterance.duration or 0.0) <= base.family.longest_seconds
+        if utterance.seconds <= base.family.longest_seconds
     ]
     heard = _spread_utterances(fits, sample)
     if not heard:

@@ -88,7 +88,7 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Segment:
+class CacheSegment:
     """An open segment: its index rows are in memory, its samples stay on the disk."""
 
     folder: Path
@@ -135,11 +135,11 @@ class Segment:
             os.utime(self.folder / f"{self.name}.index")
 
 
-def find_clips(folder: Path) -> dict[bytes, tuple[Segment, int]]:
+def find_clips(folder: Path) -> dict[bytes, tuple[CacheSegment, int]]:
     """Return where every clip of a cache is, by its 16-byte key: the segment and the row in it. A
     damaged segment is removed.
     """
-    found: dict[bytes, tuple[Segment, int]] = {}
+    found: dict[bytes, tuple[CacheSegment, int]] = {}
     for name in sorted(path.stem for path in folder.glob("*.index") if path.is_file()):
         segment = _open_segment(folder, name)
         if segment is not None:
@@ -149,9 +149,11 @@ def find_clips(folder: Path) -> dict[bytes, tuple[Segment, int]]:
     return found
 
 
-def _open_segment(folder: Path, name: str) -> Segment | None:
+def _open_segment(folder: Path, name: str) -> CacheSegment | None:
     try:
-        segment = Segment(folder, name, _parse_index((folder / f"{name}.index").read_bytes(), name))
+        segment = CacheSegment(
+            folder, name, _parse_index((folder / f"{name}.index").read_bytes(), name)
+        )
         size = (folder / f"{name}.pcm").stat().st_size
     except (FileNotFoundError, ValueError):
         # one of its two files is gone, or the index is damaged

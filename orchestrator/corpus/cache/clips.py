@@ -13,7 +13,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from orchestrator.corpus.cache.clip_cache import DONE, Segment
+from orchestrator.corpus.cache.clip_cache import DONE, CacheSegment
 from orchestrator.corpus.manifest_errors import Fault, Place
 from orchestrator.corpus.recordings.loudness import SILENCE_RMS, gain
 from orchestrator.corpus.samples import SAMPLE_RATE, Samples
@@ -46,7 +46,7 @@ class AudioNotes:
 class StoredSound:
     """One utterance and the place of its sound in the cache."""
 
-    segment: Segment
+    segment: CacheSegment
     row: int
     utterance: Utterance
     decode: Callable[[Utterance, str], Samples]

@@ -15,7 +15,7 @@ from pathlib import Path
 import soundfile
 
 from orchestrator.corpus.cache import clip_cache
-from orchestrator.corpus.cache.clip_cache import DONE, Decoded, Segment
+from orchestrator.corpus.cache.clip_cache import DONE, CacheSegment, Decoded
 from orchestrator.corpus.cache.clips import Clips, Sounds, StoredSound, clips_of
 from orchestrator.corpus.cache.project_cache import ProjectCache
 from orchestrator.corpus.cache.reading_once import once
@@ -148,7 +148,7 @@ class _Decoding:
     def __init__(
         self,
         manifest: Manifest,
-        found: dict[bytes, tuple[Segment, int]],
+        found: dict[bytes, tuple[CacheSegment, int]],
         known: KnownFiles,
     ) -> None:
         self.name, self.utterances = manifest.path.name, manifest.utterances

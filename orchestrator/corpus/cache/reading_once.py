@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-Made = TypeVar("Made")
+Value = TypeVar("Value")
 _kept: ContextVar[dict[Hashable, Any] | None] = ContextVar("what was read", default=None)
 
 
@@ -25,7 +25,7 @@ def reading_once() -> Iterator[None]:
         _kept.reset(before)
 
 
-def once(key: Hashable, make: Callable[[], Made]) -> Made:
+def once(key: Hashable, make: Callable[[], Value]) -> Value:
     """Return what `make` returned when this key was first asked for. The key must contain all that
     the result depends on. An exception from `make` is not kept.
     """
@@ -34,5 +34,5 @@ def once(key: Hashable, make: Callable[[], Made]) -> Made:
         return make()
     if key not in kept:
         kept[key] = make()
-    made: Made = kept[key]
+    made: Value = kept[key]
     return made

@@ -21,16 +21,13 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.lhotse_cut import flatten_cut, is_cut
 from orchestrator.corpus.manifests.unread_times import is_end
 from orchestrator.corpus.samples import FLOAT_PEAK, HIGHEST_RATE, LOWEST_RATE, Samples
-
-if TYPE_CHECKING:
-    pass
 
 AUDIO_KEYS = (
     *(

@@ -119,8 +119,7 @@ def table_records(
     if (
         table := table or _headless_table(first, path, is_audio)
     ).separator == "|" and not table.has_header:
-        lines = iter([line for line in lines if line[1].strip()])
-        kept = list(lines)
+        kept = [line for line in lines if line[1].strip()]
         table, lines = _with_speakers(table, kept), iter(kept)
     yield from _separated_rows(table, lines)
 

@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from orchestrator.corpus.label_files.whisper_json import is_whisper
 from orchestrator.corpus.manifest_errors import UnusableError
@@ -108,7 +108,7 @@ def _giga_speech_text(path: Path, key: str) -> str:
     )
 
 
-def refuse_tarred(path: Path) -> None:
+def refuse_tarred(path: Path) -> NoReturn:
     """Raise UnusableError for a manifest of NeMo whose recordings lie in archives."""
     folder = path.parent / "unpacked"
     shards, place = f"{_quoted(path.parent)}/*.tar", _quoted(folder)

@@ -152,7 +152,7 @@ def _why(source: Path | bytes, error: Exception) -> str:
         return f"it is damaged: {damage}"
     if any(words in reason for words in _IMPOSSIBLE):
         return "its header tells no sampling rate or no channels that there are; copy it again"
-    tried = reason if isinstance(source, bytes) else what_to_try(reason, start, path)
+    tried = reason if isinstance(source, bytes) else what_to_try(reason, path)
     return what_it_is(start, path) or tried
 
 

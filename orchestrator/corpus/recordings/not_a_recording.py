@@ -104,7 +104,7 @@ def what_it_is(start: bytes, path: str) -> str | None:
     return words and _with_file(words, path)
 
 
-def what_to_try(reason: str, start: bytes, path: str) -> str:
+def what_to_try(reason: str, path: str) -> str:
     """Say for which `reason` a file is not read, and what may help where nothing else is known of
     it.
     """

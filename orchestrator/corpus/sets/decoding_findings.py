@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Ready: TypeAlias = "Mapping[str, tuple[Manifest, Clips]]"
 """Sets by name, each read and decoded."""
 
-DONE: dict[str, str] = {
+DECODING_NOTES: dict[str, str] = {
     "resampled": "resampled to 16 kHz",
     "mixed_down": "mixed down to one channel",
     "opposite": "taken from one of several channels",
@@ -55,7 +55,7 @@ def sound_text(name: str, manifest: Manifest, clips: Clips) -> str:
     """
     said = [
         f"{len(lines)} {text} ({_first_place(manifest, lines)})"
-        for field, text in DONE.items()
+        for field, text in DECODING_NOTES.items()
         if (lines := lines_of(clips.notes, field))
     ]
     return f"of {len(clips)} clips of {name} " + ", ".join(said) if said else ""

@@ -14,7 +14,6 @@ from orchestrator.checks import Finding, finding
 from orchestrator.corpus.manifest_errors import SHOWN, bad_records, place_text, show
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.recordings.known_files import KnownFiles
-from orchestrator.corpus.sets.durations_and_speakers import known_seconds
 from orchestrator.corpus.sets.overlap import (
     Recordings,
     Shared,
@@ -104,7 +103,7 @@ def check_limits(
     findings = []
     for name, manifest in sets.items():
         heard = used_utterances(name, manifest, max_seconds)
-        if over := [utterance for utterance in heard if known_seconds(utterance) > longest_seconds]:
+        if over := [utterance for utterance in heard if utterance.seconds > longest_seconds]:
             findings.append(
                 (_left_out if name in TRAINING_SETS else _too_long)(
                     name, manifest, over, longest_seconds
@@ -135,7 +134,7 @@ def kept_for_training(manifest: Manifest, max_seconds: float) -> tuple[int, ...]
     return tuple(
         index
         for index, utterance in enumerate(manifest.utterances)
-        if known_seconds(utterance) <= max_seconds
+        if utterance.seconds <= max_seconds
     )
 
 
@@ -191,7 +190,7 @@ def _check_training_lengths(name: str, manifest: Manifest, max_seconds: float) -
         return [finding("empty", message)]
     if len(kept) < total:
         first = next(
-            utterance for utterance in manifest.utterances if known_seconds(utterance) > max_seconds
+            utterance for utterance in manifest.utterances if utterance.seconds > max_seconds
         )
         message = (
             f"{_share_text(total - len(kept), manifest, name)} are longer than max_seconds ({max_seconds:g}) and left "
@@ -233,9 +232,9 @@ def _check_density(name: str, manifest: Manifest, max_seconds: float) -> list[Fi
     one sentence of it.
     """
     faults = [
-        (utterance, f"{len(utterance.text)} characters beside {known_seconds(utterance):.1f} s")
+        (utterance, f"{len(utterance.text)} characters beside {utterance.seconds:.1f} s")
         for utterance in used_utterances(name, manifest, max_seconds)
-        if len(utterance.text) > CHARACTERS_A_SECOND * known_seconds(utterance) + CHARACTERS_MORE
+        if len(utterance.text) > CHARACTERS_A_SECOND * utterance.seconds + CHARACTERS_MORE
     ]
     if not faults:
         return []
@@ -258,7 +257,7 @@ def _left_out(name: str, manifest: Manifest, over: Sequence[Utterance], limit: f
 def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float) -> Finding:
     message = (
         f"{_share_text(len(over), manifest, name)} are longer than the {limit:g} s the model can take: "
-        f"{listed_lines(manifest, [(utterance, f'{known_seconds(utterance):.1f} s') for utterance in over])}; "
+        f"{listed_lines(manifest, [(utterance, f'{utterance.seconds:.1f} s') for utterance in over])}; "
         "cut them into shorter ones, evaluation audio is never truncated."
     )
     return finding("too-long", message)

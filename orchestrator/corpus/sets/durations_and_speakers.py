@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.corpus.manifests.manifest import Manifest
-from orchestrator.corpus.utterance import Utterance
 
 SURVIVAL_LIMITS = (5.0, 8.0, 10.0, 15.0, 20.0)
 """Seconds. The usual choices for max_seconds."""
@@ -37,7 +36,7 @@ def duration_profile(manifest: Manifest) -> DurationProfile:
     """Measure how long the utterances of a set are, and how many each limit would keep."""
     import numpy as np
 
-    seconds = np.array([known_seconds(utterance) for utterance in manifest.utterances])
+    seconds = np.array([utterance.seconds for utterance in manifest.utterances])
     kept = {limit: seconds[seconds <= limit] for limit in SURVIVAL_LIMITS}
     return DurationProfile(
         total=Size(len(seconds), float(seconds.sum())),
@@ -57,16 +56,9 @@ def speaker_sizes(manifest: Manifest) -> dict[str, Size]:
     """
     seconds: dict[str, list[float]] = {}
     for utterance in manifest.utterances:
-        seconds.setdefault(utterance.speaker, []).append(known_seconds(utterance))
+        seconds.setdefault(utterance.speaker, []).append(utterance.seconds)
     sizes = {
         speaker: Size(len(durations), float(sum(durations)))
         for speaker, durations in seconds.items()
     }
     return dict(sorted(sizes.items(), key=lambda item: (-item[1].utterances, item[0])))
-
-
-def known_seconds(utterance: Utterance) -> float:
-    """Return the length of an utterance as the manifest or the file's header has it; 0 where
-    neither does.
-    """
-    return utterance.duration or 0.0

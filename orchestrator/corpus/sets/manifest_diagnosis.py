@@ -22,7 +22,7 @@ class ManifestDiagnosis:
 
     manifest: Manifest
     profile: DurationProfile
-    filtered: int
+    kept: int
     """The number of utterances within the limit on length."""
     train: int
     """The number of utterances in the training part."""
@@ -72,9 +72,7 @@ def diagnose_manifests(
 def _measure_manifest(
     manifest: Manifest, max_seconds: float, validation: float, seed: int
 ) -> ManifestDiagnosis:
-    kept = tuple(
-        utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= max_seconds
-    )
+    kept = tuple(utterance for utterance in manifest.utterances if utterance.seconds <= max_seconds)
     speakers = {utterance.speaker for utterance in kept}
     by: Literal["speaker", "random"] = (
         "speaker" if len(speakers) > 1 and "" not in speakers else "random"
