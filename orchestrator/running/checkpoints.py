@@ -123,7 +123,7 @@ class Checkpoints:
 
     def _own_paths(self) -> list[Path]:
         """Return the files and folders of all checkpoints. A folder with the name of a checkpoint's
-        JSON is somebody else's and left out, and so is a worker's folder with anything in it that
+        JSON is somebody else's and left out, and so is a worker's folder with a folder inside that
         no worker makes.
         """
         own = [path for path in self._root.iterdir() if _OWN.fullmatch(path.name)]
