@@ -68,6 +68,7 @@ def _parse_limits(config: dict[str, Any], tokenizer: Path) -> ModelLimits:
     encoder = config.get("encoder_config", {})
     streams = config["model_type"] == "moonshine_streaming"
     rate = encoder.get("sample_rate", SAMPLE_RATE)
+    # as `tuning.model.families` and `windows.samples_per_frame` have it, which import torch
     frame = round(rate * encoder.get("frame_ms", 5.0) / 1000)
     stride, shortest = (4 * frame, frame) if streams else (VERSION_1_STRIDE, VERSION_1_SHORTEST)
     positions = int(config["max_position_embeddings"])

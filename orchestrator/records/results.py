@@ -98,7 +98,9 @@ class Measurement(Value):
     train_loss: float | None = None
     """Mean training loss per token since the rung before."""
     sets: dict[str, SetMeasurement]
-    """Keys: domain, heldout; in confirmation confirm_domain, confirm_heldout."""
+    """Keys: domain, heldout and the names of further sets; in a confirmation run each begins with
+    confirm_, such as confirm_domain.
+    """
 
 
 class SetRecord(Value):

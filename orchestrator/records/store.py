@@ -13,7 +13,8 @@ confirm/0001/    the same, for the run with number -1
 requests/        stop-0007.json, until the sweep has answered it
 checkpoint/      state of the packs
 cache/           exported forms, which can be made again
-../.cache/       what all studies of the root share and can be made again, see corpus.project_cache
+../.cache/       what all studies of the root share and can be made again, see
+                 corpus.cache.project_cache
 owner/           on a file system that other hosts share: who has the study, and when it last beat
 logs/            of several packs: pack-0.log and so on, what each did; tracking-mlflow.log and so on,
                  what was not sent

@@ -57,9 +57,11 @@ def run_study(
 ) -> Conclusion:
     """Create or continue the study until its budget is spent and its finalists are confirmed.
 
-    A finished study is only read, without importing optuna or torch; that works in a folder that
-    cannot be written to as well. Raises StudyError when the sweep file is not the one of the study
-    or another run holds it, DataError, ManifestError, ModelError, Interrupted.
+    Of a finished study nothing is searched or confirmed again, so neither optuna nor torch is
+    imported for that; one in a folder that cannot be written to is reported as it is.
+
+    Raises StudyError when the sweep file is not the one of the study or another run holds it,
+    DataError, ManifestError, ModelError, Interrupted.
     """
     if folder.read_only and is_finished(spec, folder):
         agree_on_spec(spec, folder)

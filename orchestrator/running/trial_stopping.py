@@ -68,8 +68,8 @@ def why_stop(
     """Return the first rule that ends a trial at a rung before its last; None where it goes on.
     `rung` holds one verdict per adapter scale, `behind` the answer of the median or asha rule.
 
-    A guardrail ends the trial only if it is broken, under its rule, at every adapter scale: what a
-    smaller scale cures is no reason to stop.
+    Guardrails end the trial only if every adapter scale breaks one under its rule: what a smaller
+    scale cures is no reason to stop. The reason names the first one broken at the first scale.
     """
     broken = rung[0].violated if all(verdict.violated for verdict in rung) else ()
     if broken:

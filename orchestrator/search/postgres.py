@@ -38,7 +38,9 @@ FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_database d ON d
 WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()
 AND (l.classid::bigint << 32) + l.objid::bigint = %s AND l.objsubid = 1
 """
-"""Selects who holds an advisory lock: backend, application, and seconds since it last spoke."""
+"""Selects who holds an advisory lock: backend, application, and seconds since it last spoke. The
+view pg_locks splits a 64-bit key into classid and objid, and marks such a key with objsubid 1.
+"""
 _OWNED_BY = """
 SELECT a.value_json FROM study_user_attributes a JOIN studies s ON s.study_id = a.study_id
 WHERE s.study_name = %s AND a.key = %s

@@ -61,7 +61,7 @@ class WriteThroughStorage(InMemoryStorage):
         """(table, key) -> value of the study's attributes that have changed."""
         self._commits = int(study.user_attrs.get(_COMMITS, 0))
         """How often the study was committed so far."""
-        # Optuna's storage in memory assigns the id after the largest one: set so, ids are the database's
+        # InMemoryStorage assigns the id after the largest one, which is set to give the database's
         self._max_study_id = self._study_id - 1
         self.create_new_study(study.directions, study.study_name)
         self._studies[self._study_id].user_attrs = dict(study.user_attrs)

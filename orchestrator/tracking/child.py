@@ -41,7 +41,9 @@ class Told:
 
 @dataclass(frozen=True)
 class Sent:
-    """How many runs the study has, and how many of them could not be sent."""
+    """What was sent: `runs` is how many runs the study has, `unsent` how many of them could not be
+    sent.
+    """
 
     runs: int = 0
     unsent: int = 0
