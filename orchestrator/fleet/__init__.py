@@ -1,3 +1,3 @@
-"""Packs of packs: one study over many devices and processes of a machine, behind the one `Worker`
-seam.
+"""The fleet: several packs train one study, on the devices and processes of one machine or on the
+machines of a cluster, behind the one `Worker` interface.
 """

@@ -1,5 +1,5 @@
-"""A pack at the other end of a channel, whatever carries the messages: a pipe to a process, or calls
-of an actor.
+"""A pack at the other end of a channel, whatever carries the messages: a pipe to a process, or
+calls of an actor.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from orchestrator.fleet.pack_commands import Advanced, PackState, Rebuilt
 from orchestrator.records.worker_protocol import Progress
 
 STANDSTILL_SECONDS = 300.0
-"""A pack that says nothing and computes nothing for so long, or ten times its longest silence, is
-ended.
+"""A pack that neither sends a message nor computes for this long, or for ten times its longest
+silence if that is more, is ended.
 """
 COMPUTED_SECONDS = 1.0
-"""Of processor time: less is what a process spends that waits for something that never comes."""
+"""Seconds of processor time that count as computing: a process that waits for something that never
+comes spends less.
+"""
 LOOK_SECONDS = 1.0
+"""How long a call waits for messages before it checks again that the pack still moves."""
 
 Message = tuple[str, Any]
 """What a pack sends: "said", "answer" or "raised", and the value."""
@@ -29,36 +32,41 @@ class Channel(Protocol):
     """Carries method calls to one pack, and its messages back."""
 
     def send(self, message: tuple[object, ...]) -> None:
-        """Raises EOFError or OSError where nobody is there any more."""
+        """Send a call. Raises EOFError or OSError where the other end is gone."""
 
     def receive(self, seconds: float) -> Iterable[Message]:
-        """All that has come; waits so long for the first of it. Raises EOFError or OSError where
-        nothing comes any more.
+        """Return all messages that have come, after waiting at most `seconds` for the first. Raises
+        EOFError or OSError where nothing will come any more.
         """
 
     def processor_seconds(self) -> float:
-        """Of processor time, which its process has spent so far."""
+        """Return how much processor time its process has spent so far."""
 
     def how_it_ended(self) -> str:
-        """Why nothing comes any more, in words."""
+        """Say why nothing comes any more."""
 
     def close(self) -> None:
-        """End its process; never waits for it."""
+        """End its process, without waiting for what it is doing."""
 
 
 class ChannelRemote:
-    """The orchestrator's end of a channel."""
+    """The orchestrator's end of a channel: implements `hosts.Remote`."""
 
     def __init__(self, channel: Channel, where: str, standstill: float) -> None:
         self.channel, self.where, self._standstill = channel, where, standstill
         self._heard: list[Progress | Rebuilt] = []
+        """Progress and rebuilds that were not fetched by `heard` yet."""
         self._finished: Advanced | None = None
         self._answers: list[Any] = []
         self._last, self._longest = time.monotonic(), 0.0
+        """When the last message came or was sent, and the longest silence before a message so
+        far.
+        """
         self._computed = 0.0
+        """Processor seconds of the pack's process at that time."""
 
     def call(self, method: str, *args: object) -> Any:
-        """Send it and wait; raises Lost, or what it raises there."""
+        """Send a call and wait for its answer. Raises Lost, or what the method raises there."""
         self._send(method, *args)
         while not self._answers:
             self._receive(LOOK_SECONDS)
@@ -68,24 +76,26 @@ class ChannelRemote:
         return value
 
     def begin(self, state: PackState | None) -> None:
-        """Send it."""
+        """Send the call to advance, without waiting for it."""
         self._finished = None
         self._send("advance", state)
 
     def heard(self) -> tuple[Progress | Rebuilt, ...]:
-        """What came since."""
+        """Return, once each, the progress and rebuilds that have come."""
         heard, self._heard = tuple(self._heard), []
         return heard
 
     def finished(self) -> Advanced | None:
-        """Read what there is; raises Lost, or what the advance raised."""
+        """Read what has come and return the end of the advance; None while it lasts. Raises Lost,
+        or what the advance raised.
+        """
         self._receive(0)
         if self._answers:
             raise self._answers.pop().unwrap()
         return self._finished
 
     def close(self) -> None:
-        """Nothing that it holds is needed."""
+        """End the pack's process; nothing that it holds is needed."""
         self.channel.close()
 
     def _send(self, *message: object) -> None:
@@ -96,7 +106,9 @@ class ChannelRemote:
             raise Lost(self.channel.how_it_ended()) from error
 
     def _receive(self, seconds: float) -> None:
-        """Take in all that has come; wait so long for the first of it."""
+        """Take in all messages that have come, waiting at most `seconds` for the first. Raises
+        Lost.
+        """
         try:
             for kind, value in self.channel.receive(seconds):
                 self._take(kind, value)
@@ -116,7 +128,9 @@ class ChannelRemote:
             self._answers.append(value)
 
     def _check_that_it_moves(self) -> None:
-        """A long evaluation says nothing, but computes; what does neither stands still."""
+        """Raise Lost if the pack stands still. A long evaluation sends no messages but computes, so
+        only a pack that does neither counts.
+        """
         silent = time.monotonic() - self._last
         limit = max(self._standstill, 10 * self._longest)
         if silent < limit or self._finished is not None:

@@ -1,4 +1,4 @@
-"""The other end of the pipe: what runs in the process of a pack."""
+"""The pack's end of the pipe: what runs in the process of a pack."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ from orchestrator.records.worker_protocol import Progress, Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 
 PROGRESS_SECONDS = 0.2
-"""Progress is for people, and they read no faster."""
+"""Shortest time between two reports of progress, which people do not read any faster."""
 
 
 class ThereIs(Exception):
-    """In the place of what caused an exception in another process: its traceback as text."""
+    """Stands for the cause of an exception from another process, as the traceback's text."""
 
 
 def forked(connection: Connection, log: Path, sibling: Callable[[], Worker]) -> None:
-    """Serve a worker made of what this process was forked with; never returns."""
+    """Serve a worker that `sibling` makes from what this forked process has inherited; never
+    returns.
+    """
     _settle(connection, log)
     keep_only({0, 1, 2, connection.fileno()})
     # A new thread: what torch and OpenMP keep for this one are threads that did not survive the
@@ -49,14 +51,16 @@ def spawned(
     spec: SweepSpec,
     place: tuple[Path, str],
 ) -> None:
-    """Serve a worker that is loaded here."""
+    """Serve a worker that is loaded in this new process. `place` is the root and the name of the
+    study's folder.
+    """
     _settle(connection, log)
     serve(connection, lambda: make_worker(spec, StudyFolder(*place)))
 
 
 def _settle(connection: Connection, log: Path) -> None:
-    """Signals are the orchestrator's to act on, output goes to the log, and the process ends with
-    its parent.
+    """Prepare the process of a pack: signals are left to the orchestrator, output goes to the log,
+    and the process ends with its parent.
     """
     for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to every process
         signal.signal(number, signal.SIG_IGN)
@@ -72,7 +76,9 @@ def _settle(connection: Connection, log: Path) -> None:
 
 
 def keep_only(kept: set[int]) -> None:
-    """Close what was inherited: the lock and the database of the study, pipes to other packs."""
+    """Close the file descriptors that were inherited, but for `kept`: the lock and the database of
+    the study, pipes to other packs.
+    """
     for name in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"):
         if int(name) not in kept:
             try:
@@ -85,15 +91,16 @@ class Messages(Protocol):
     """What carries calls in and messages out: a `Connection`, or what does the same."""
 
     def recv(self) -> Any:
-        """The next call; raises EOFError or OSError where none comes any more."""
+        """Return the next call. Raises EOFError or OSError where none comes any more."""
 
     def send(self, message: Any) -> None:
-        """Raises BrokenPipeError where nobody hears it."""
+        """Send a message. Raises BrokenPipeError where nobody receives it."""
 
 
 def serve(connection: Messages, make: Callable[[], Worker]) -> None:
-    """Do what is called for until nobody calls any more, on a worker that is made at once: packs
-    load side by side. What that raises is the answer to every call.
+    """Answer calls, until no more come, on a worker that is made at once rather than at the first
+    call, so that packs load side by side. If making it raises, every call is answered with that
+    error.
     """
     server: Future[PackServer] = Future()
     try:
@@ -118,6 +125,9 @@ def serve(connection: Messages, make: Callable[[], Worker]) -> None:
 
 
 def _advance(connection: Messages, server: PackServer, *args: Any) -> None:
+    """Advance the pack and send what it says. Of the progress, only each trial's latest is sent,
+    now and then.
+    """
     held: dict[int, Progress] = {}
     sent = time.monotonic()
     for said in server.advance(*args):
@@ -133,7 +143,7 @@ def _advance(connection: Messages, server: PackServer, *args: Any) -> None:
 
 
 def _portable(error: Exception) -> Carried:
-    """The exception as another process can read it."""
+    """Wrap the exception so that it can be pickled and raised in another process."""
     shown = "".join(traceback.format_exception(error))
     if isinstance(error, OrchestrateError):
         return Carried(type(error)(*error.args), shown if error.__cause__ is not None else "")
@@ -142,15 +152,15 @@ def _portable(error: Exception) -> Carried:
 
 @dataclass(frozen=True)
 class Carried:
-    """An exception on its way through a pipe, and what caused it as text, which pickle would leave
-    behind.
+    """An exception on its way through a pipe, with its cause as text, because pickle drops the
+    cause.
     """
 
     error: Exception
     cause: str
 
     def unwrap(self) -> Exception:
-        """To be raised."""
+        """Return the exception to raise, with its cause in place."""
         if self.cause:
             self.error.__cause__ = ThereIs(self.cause)
         return self.error

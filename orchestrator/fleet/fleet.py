@@ -1,11 +1,12 @@
-"""Packs behind the one `Worker` seam: many deterministic machines whose events are dealt with in a
-fixed order.
+"""Several packs behind the one `Worker` interface: deterministic machines whose events are handled
+in a fixed order.
 
-Events of all packs stand in the order of (clock, pack). The next event of a pack is known before it
-happens, or at least how early it can be, so the fleet waits for the one pack that is next while the
-others compute ahead. What a study asks and tells is therefore a function of its file and of how
-many packs of how many slots there are, never of where they run, how fast, or which of them was
-lost: a lost pack is made again from what it saved and what it was told since.
+The events of all packs are ordered by (clock, pack). A pack's clock counts work, not time, so the
+next event of a pack, or at least the earliest clock it can have, is known before it happens. The
+fleet therefore waits for the one pack that is next, while the others compute ahead. What a study
+asks and tells is thus a function of its file and of how many packs of how many slots there are;
+never of where they run, how fast, or which of them was lost. A lost pack is made again from what it
+saved and what it was told since.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from orchestrator.records.worker_protocol import SAVE_SECONDS, Event, Measured, 
 from orchestrator.records.writing import safely
 
 PATIENCE_SECONDS = 1.0
-"""Between two looks at what people should see."""
+"""How long to wait for an event before looking for progress to show to people."""
 MOST_LOSSES = 5
-"""A pack that is lost so often without anything coming of it cannot be had here."""
+"""A pack that is lost this often in a row, without one event in between, ends the run."""
 
 
 class Fleet:
-    """Implements `records.worker_protocol.Worker` with `packs` packs of `pack` slots."""
+    """Implements `records.worker_protocol.Worker` with `packs` packs of `pack` slots each."""
 
     def __init__(
         self,
@@ -46,15 +47,17 @@ class Fleet:
         save_every: float = SAVE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`logs`: the folder of a log file a pack. `save_every` in seconds of `clock`."""
+        """`logs` is the folder for one log file per pack. `save_every` is in seconds of `clock`."""
         self.capacity, self._hosts, self._size = packs * pack, hosts, pack
         self._packs = [Pack(index) for index in range(packs)]
         self._of: dict[int, Pack] = {}
         """Trial -> its pack, in order of admission."""
         self._now = 0
+        """The largest clock of any event handled so far."""
         self._turn: int | None = None
-        """The pack whose events are being dealt with."""
+        """Index of the pack whose events are being handled."""
         self._noticed: list[Event] = []
+        """Notices of the fleet itself that `advance` has still to return."""
         self._logs = PackLogs(logs)
         self._save_every, self._clock = save_every, clock
 
@@ -73,8 +76,8 @@ class Fleet:
         return self._hosts.measure_baseline()
 
     def admit(self, plan: TrialPlan) -> None:
-        """Give the plan a slot of the pack with most free ones; raises ModelError when it does not
-        fit the model.
+        """Give the plan a slot in the pack that has most of them free. Raises ModelError when the
+        plan does not fit the model.
         """
         pack = self._free_pack()
         self._call(pack, "admit", plan)
@@ -85,11 +88,11 @@ class Fleet:
         self._logs.write(pack.index, f"trial {plan.number} admitted")
 
     def _free_pack(self) -> Pack:
-        """Of those that are empty or whose events are being dealt with, or else of those that a run
-        found so.
+        """Return the pack for a new trial: the one with fewest trials among packs that are empty or
+        whose turn it is; else, as when a run begins, among all that stand still.
 
-        A pack that computes ahead is at no certain tick. Its free slots are free because nothing
-        was left to fill them.
+        A pack that computes ahead is at no certain tick, so it takes no trial. If it has free
+        slots, nothing was left to fill them with.
         """
         free = [pack for pack in self._packs if len(pack.slots) < self._size and pack.stands_still]
         first = [pack for pack in free if not pack.slots or pack.index == self._turn]
@@ -98,8 +101,8 @@ class Fleet:
         return chosen
 
     def advance(self) -> tuple[Event, ...]:
-        """The events of the pack that is next; or, after a second without them, what progress there
-        was.
+        """Return the events of the pack that is next; or, after a second without any, the progress
+        that there was.
         """
         assert self._of, "nothing to advance"
         while True:
@@ -117,12 +120,16 @@ class Fleet:
                 self._hosts.wait(remotes, PATIENCE_SECONDS)
 
     def _next(self) -> Pack:
+        """Return the pack whose next event comes first; a pack still training counts with the
+        earliest clock possible.
+        """
         return min(
             (pack for pack in self._packs if pack.slots),
             key=lambda pack: (pack.next_clock, pack.index),
         )
 
     def _begin(self, packs: Iterable[Pack]) -> None:
+        """Start the packs that stand still and have trials, and make lost ones again first."""
         for pack in packs:
             if pack.slots and pack.stands_still:
                 try:
@@ -136,7 +143,9 @@ class Fleet:
                     self._lose(pack, lost)
 
     def _gather(self) -> None:
-        """Take what has ended; a pack that was lost starts again at the next look."""
+        """Collect the events of packs that have finished advancing. A pack that was lost starts
+        again in the next round.
+        """
         for pack in self._packs:
             if not pack.advancing or pack.remote is None:
                 continue
@@ -151,7 +160,9 @@ class Fleet:
                 pack.ended = pack.came(advanced)
 
     def _compare(self, pack: Pack, rebuilt: Rebuilt) -> None:
-        """What was told stays, and a machine that computes otherwise is said."""
+        """Notice when a rebuilt pack came to other events than it had reported. What was reported
+        stays.
+        """
         if list(rebuilt.digests) != pack.told:
             self._say(
                 pack,
@@ -159,6 +170,7 @@ class Fleet:
             )
 
     def _deal(self, pack: Pack) -> tuple[Event, ...]:
+        """Return a pack's events to be handled now, and move the fleet's clock to them."""
         events = pack.deal()
         pack.losses = 0
         self._now, self._turn = max(self._now, pack.clock), pack.index
@@ -169,10 +181,15 @@ class Fleet:
         return (*self._take_noticed(), *events)
 
     def _progress(self) -> tuple[Progress, ...]:
-        """Of all packs; only for people, and for what is said when one is lost."""
+        """Return the progress of all packs. It is only for people, and to know at which step a pack
+        was lost.
+        """
         return tuple(event for pack in self._packs if pack.advancing for event in self._hear(pack))
 
     def _hear(self, pack: Pack) -> list[Progress]:
+        """Take what a pack said on the way: note the step of each trial and return its progress.
+        While a pack is being rebuilt, its progress repeats earlier steps and is left out.
+        """
         progress: list[Progress] = []
         for said in pack.remote.heard() if pack.remote is not None else ():
             if isinstance(said, Rebuilt):
@@ -185,14 +202,16 @@ class Fleet:
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
         """Write the trial's present adapter, at the given scale, as stock PEFT loads it, into
-        `folder`, which is empty or made. To publish it is the caller's part.
+        `folder`, which may be empty or missing. Publishing it is the caller's part.
         """
         files = self._call(self._of[number], "export", number, adapter_scale)
         with safely(folder, sum(map(len, files.values()))):
             write_files(files, folder)
 
     def release(self, number: int) -> None:
-        """Free the trial's slot. A pack that is still computing ahead gives that up."""
+        """Free the trial's slot. A pack that is computing ahead drops what it has computed since
+        its last handled events.
+        """
         pack = self._of[number]
         if pack.stands_still:
             self._call(pack, "release", number)
@@ -203,19 +222,22 @@ class Fleet:
         pack.released(number)
 
     def save(self, folder: Path) -> None:
-        """Checkpoint all packs, atomically: those that stand still and were not saved for a while
-        anew, of the others what they last saved; and of each what it was told since."""
+        """Checkpoint all packs, atomically. Packs that stand still and were not saved for a while
+        are saved now; for the others, what they last saved is kept; and for each, what it was told
+        since.
+        """
         fresh = {pack.index: self._call(pack, "save") for pack in self._packs if self._due(pack)}
         needed = sum(len(data) for files in fresh.values() for data in files.values())
         with safely(folder, needed), new_folder(folder) as aside:
             save_packs(aside, folder, self._packs, fresh, self._clock(), self._now, self._turn)
 
     def _due(self, pack: Pack) -> bool:
+        """Say whether a pack can be saved now and was not for `save_every` seconds."""
         standing = bool(pack.slots) and pack.stands_still and pack.remote is not None
         return standing and self._clock() - pack.saved_at >= self._save_every
 
     def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:
-        """Continue from a checkpoint written by `save`; packs are made again when they are
+        """Continue from a checkpoint written by `save`; the packs are made again when they are
         needed.
         """
         self._packs, self._now, self._turn = load_packs(folder, len(self._packs), self._clock())
@@ -227,14 +249,14 @@ class Fleet:
         self._of = {number: of[number] for number in plans}
 
     def close(self) -> None:
-        """End whatever runs."""
+        """End all packs and whatever else the hosts run."""
         for pack in self._packs:
             self._drop(pack)
         self._hosts.close()
 
     def _call(self, pack: Pack, method: str, *args: object) -> Any:
-        """Of a pack that stands still; made again first where it is lost, as often as that
-        happens.
+        """Call a method of a pack that stands still, making the pack again first if it is lost, as
+        often as that happens.
         """
         while True:
             try:
@@ -256,11 +278,11 @@ class Fleet:
         return remote
 
     def _lose(self, pack: Pack, lost: Lost) -> None:
-        """Forget what ran. Where the same slots had brought it down at the same step before, the
-        newest trial ends.
+        """Drop what is left of a lost pack. If the same trials were lost at the same step before,
+        the newest trial ends as failed.
 
-        A worker that dies while it only repeats what was computed before, or answers a call,
-        accuses no trial.
+        A pack that is lost while it only repeats what was computed before, or while it answers a
+        call, gives no reason to blame a trial. Raises StudyError after `MOST_LOSSES` in a row.
         """
         self._hear(pack)
         where = "a new process" if pack.remote is None else pack.remote.where
@@ -279,11 +301,13 @@ class Fleet:
         )
 
     def _drop(self, pack: Pack) -> None:
+        """End a pack's process and forget how far it was."""
         if pack.remote is not None:
             pack.remote.close()
         pack.remote, pack.advancing, pack.trains, pack.heard = None, False, False, {}
 
     def _say(self, pack: Pack, text: str) -> None:
+        """Tell a person, and the pack's log, about a pack."""
         self._noticed.append(Noticed(f"pack {pack.index} {text}"))
         self._logs.write(pack.index, text)
 

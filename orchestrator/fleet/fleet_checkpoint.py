@@ -1,5 +1,5 @@
-"""A checkpoint of a fleet: a folder a pack with what it last saved, and `fleet.json` with what each
-was told since.
+"""A checkpoint of a fleet: one folder per pack with what it last saved, and `fleet.json` with what
+each was told since.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ def save_packs(
     now: int,
     turn: int | None,
 ) -> None:
-    """Write into `aside`, which becomes `folder`: what packs saved now or earlier, and what they
-    were told since.
+    """Write a checkpoint into `aside`, which will become `folder`: what packs saved now (`fresh`)
+    or earlier, and what they were told since. `at` is the clock reading; `now` and `turn` are the
+    fleet's.
     """
     for pack in packs:
         place = aside / f"pack-{pack.index}"
@@ -46,8 +47,8 @@ def save_packs(
 
 
 def _link(path: Path, place: Path) -> None:
-    """The same bytes once; a copy where the file system has no such links. Neither file is ever
-    written to again.
+    """Link a file to a second place, or copy it where the file system has no hard links. Sharing
+    the bytes is safe, because neither file is ever written to again.
     """
     try:
         os.link(path, place)
@@ -67,8 +68,9 @@ def _row(pack: Pack) -> PackInFile:
 
 
 def load_packs(folder: Path, count: int, at: float) -> tuple[list[Pack], int, int | None]:
-    """The packs of a checkpoint, none of which runs; the clock, and whose turn it is. Raises
-    StudyError.
+    """Return the packs of a checkpoint, none of them running, the fleet's clock, and whose turn it
+    is. Raises StudyError where the checkpoint is damaged or has another number of packs than
+    `count`.
     """
     held = read_fleet(folder)
     if held is None or len(held.packs) != count:

@@ -1,4 +1,4 @@
-"""All that a place for packs has to do, and the simplest of them: this process."""
+"""The interfaces that a place for packs implements, and the simplest such place: this process."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from orchestrator.records.worker_protocol import Measured, Progress, Worker
 
 
 class Lost(Exception):
-    """The process, machine or connection of a pack is gone, for the reason given; nothing of it
-    comes any more.
+    """The process, machine or connection of a pack is gone, for the reason given; nothing more will
+    come from it.
     """
 
 
 class NoRoom(Exception):
-    """No machine has room for a pack now; asked again later, there may be one."""
+    """No machine has room for a pack now; there may be one later."""
 
 
 class Remote(Protocol):
-    """One pack, wherever it runs. Whatever it does may raise Lost."""
+    """One pack, wherever it runs. Every method may raise Lost."""
 
     where: str
-    """In words, such as `process 4711`."""
+    """Where it runs, in words, such as `process 4711`."""
 
     def call(self, method: str, *args: object) -> Any:
-        """Call a method of the server and wait for what it returns or raises. Not while it
-        advances.
+        """Call a method of the pack's server and wait for what it returns or raises. Not allowed
+        while the pack advances.
         """
 
     def begin(self, state: PackState | None) -> None:
-        """Let it advance, after it has become `state` where one is given; returns at once."""
+        """Let the pack advance, after it has become `state` where one is given. Returns at once."""
 
     def heard(self) -> tuple[Progress | Rebuilt, ...]:
-        """What was said on the way since this was last asked."""
+        """Return what was said on the way since the last call."""
 
     def finished(self) -> Advanced | None:
-        """What came of the advance; None while it lasts."""
+        """Return the result of the advance; None while it lasts."""
 
     def close(self) -> None:
-        """End it, whatever it is doing; never waits for it."""
+        """End the pack, whatever it is doing, without waiting for that."""
 
 
 class Hosts(Protocol):
-    """Where packs run."""
+    """The place where packs run."""
 
     ahead: bool
-    """Whether packs compute while the orchestrator does something else, so that all of them should
-    be at work.
+    """Packs compute while the orchestrator does something else, so all of them should be kept at
+    work.
     """
 
     @property
@@ -57,16 +57,16 @@ class Hosts(Protocol):
         """The parts of the evaluation fingerprint, the same of every pack."""
 
     def measure_baseline(self) -> Measured:
-        """As of a worker."""
+        """Measure the untuned base model, as `Worker.measure_baseline`."""
 
     def start(self, index: int) -> Remote:
-        """A pack with no trial in its slots; raises Lost where none can be had now, NoRoom where
-        it waits for a machine.
+        """Return a pack with no trial in its slots. Raises Lost where none can be had now, NoRoom
+        where it waits for a machine.
         """
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
-        """Until one of these, which advance, has something to say, and no longer than so many
-        seconds; just as long where there are none.
+        """Wait until one of these packs, which advance, has something to say, at most for so many
+        seconds; for all of them where no packs are given.
         """
 
     def close(self) -> None:
@@ -74,32 +74,34 @@ class Hosts(Protocol):
 
 
 class Template(Worker, Protocol):
-    """A worker that is never given a trial: it measures the baseline, and others are made of it."""
+    """A worker that is never given a trial: it measures the baseline, and the packs' workers are
+    made from it.
+    """
 
     def share(self) -> None:
-        """Compute now what all siblings would compute alike: those that are made by a fork then
-        have it in common.
+        """Compute now what all siblings would compute alike, so that siblings made by a fork share
+        its memory.
         """
 
     def sibling(self) -> Worker:
-        """Another one on the same model and data, of the same capacity, with no trial in its
-        slots.
+        """Return another worker on the same model and data, of the same capacity, with no trial in
+        its slots.
         """
 
 
 class TemplateHosts:
-    """What hosts leave to the template, wherever their packs run."""
+    """The part of `Hosts` that the template answers, wherever the packs run."""
 
     def __init__(self, template: Template) -> None:
         self._template = template
 
     @property
     def evaluation(self) -> dict[str, str]:
-        """The template's."""
+        """The parts of the template's evaluation fingerprint."""
         return self._template.evaluation
 
     def measure_baseline(self) -> Measured:
-        """By the template."""
+        """Measure the untuned base model with the template."""
         return self._template.measure_baseline()
 
 
@@ -109,21 +111,21 @@ class InlineHosts(TemplateHosts):
     ahead = False
 
     def start(self, index: int) -> Remote:
-        """Never lost."""
+        """Return a pack on a sibling of the template. Never raises Lost."""
         return InlineRemote(PackServer(self._template.sibling()))
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
-        """Compute on until the first of them has something to say."""
+        """Compute the first pack on until it has something to say, however long that takes."""
         first = remotes[0]
         assert isinstance(first, InlineRemote), "of these hosts"
         first.compute()
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Do nothing: there is nothing to end."""
 
 
 class InlineRemote:
-    """A pack of this process."""
+    """A pack in this process."""
 
     where = "this process"
 
@@ -134,16 +136,16 @@ class InlineRemote:
         self._finished: Advanced | None = None
 
     def call(self, method: str, *args: object) -> Any:
-        """Call it here."""
+        """Call the method directly."""
         return getattr(self._server, method)(*args)
 
     def begin(self, state: PackState | None) -> None:
-        """Nothing is computed until somebody waits for it."""
+        """Prepare the advance; nothing is computed until somebody waits for it."""
         self._finished = None
         self._work = self._server.advance(state)
 
     def compute(self) -> None:
-        """On to the next progress, or the end."""
+        """Compute on to the next progress, or to the end."""
         said = next(self._work)
         if isinstance(said, Advanced):
             self._finished = said
@@ -151,13 +153,13 @@ class InlineRemote:
             self._heard.append(said)
 
     def heard(self) -> tuple[Progress | Rebuilt, ...]:
-        """Since it was last asked."""
+        """Return what was said since the last call."""
         heard, self._heard = tuple(self._heard), []
         return heard
 
     def finished(self) -> Advanced | None:
-        """What came of it."""
+        """Return the result of the advance; None while it lasts."""
         return self._finished
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Do nothing: there is nothing to end."""

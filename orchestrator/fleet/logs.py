@@ -1,4 +1,4 @@
-"""One log file a pack: what it was told, what came of it, and what its process printed."""
+"""One log file per pack: what it was told, what came of it, and what its process printed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 
 
 class PackLogs:
-    """`pack-0.log` and so on in a folder, which is made when something is written, in one that is
-    there; nothing without a folder.
+    """Writes `pack-0.log` and so on into a folder, which is made at the first line if its parent
+    exists. Without a folder, writes nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def place(self, index: int) -> str:
-        """The file of a pack, as a person is told of it."""
+        """Return where a pack's log is, in the words of a message."""
         return (
             "the output above" if self._folder is None else str(self._folder / f"pack-{index}.log")
         )
 
     def write(self, index: int, text: str) -> None:
-        """One line with the time before it."""
+        """Append one line, with the time before it."""
         if self._folder is None or not self._folder.parent.is_dir():
             return  # a study that was moved away is not begun again by its logs
         self._folder.mkdir(exist_ok=True)

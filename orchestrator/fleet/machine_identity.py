@@ -1,5 +1,5 @@
-"""What machines that compute one study have in common: versions, data, device and evaluation, so
-that the same command comes to the same bits on each.
+"""What machines that compute one study must have in common (versions, data, device and evaluation),
+so that the same command gives the same bits on each.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 
 COMPUTING = ("numpy", "torch", "torchaudio", "transformers", "peft", "soundfile")
-"""Packages on which a number depends."""
+"""Packages that numbers depend on."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Name -> value, of what was found before anything is loaded, and of a worker that was made."""
+    """What identifies a machine's results, as name -> value: some known before anything is loaded,
+    some only once a worker was made.
+    """
 
     versions: Mapping[str, str]
     contents: Mapping[str, str]
-    """Set -> digest of its lines, audio and texts; empty where nothing is known of them."""
+    """Set -> digest of its lines, audio and texts; empty where the sets are not compared."""
     evaluation: Mapping[str, str]
     hardware: Mapping[str, str]
 
 
 def identity_of(worker: Worker, spec: SweepSpec, folder: StudyFolder) -> Identity:
-    """That of this machine, on which a study is run: its data are those of the study's sets.json,
-    or it would have been refused.
+    """Return the identity of the machine that runs the study. Its data are those of the study's
+    sets.json, or the study would have been refused.
     """
     return Identity(
         versions(), _contents(spec, folder.project_cache), worker.evaluation, hardware(worker)
@@ -52,8 +54,8 @@ def _contents(spec: SweepSpec, cache: Path) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Nothing is imported to find out. The package itself goes by its code: two checkouts of one
-    version may differ.
+    """Return package -> version, without importing any. For this package it is a digest of the
+    code, as two checkouts of one version may differ.
     """
     found = {name: package_version(name) for name in COMPUTING}
     return {"python": platform.python_version(), **found, "orchestrator's code": _code()}
@@ -67,7 +69,7 @@ def _code() -> str:
 
 
 def hardware(worker: Worker) -> dict[str, str]:
-    """As far as a rounding depends on it; empty where the worker does not say."""
+    """Return what rounding depends on in the hardware; empty where the worker does not say."""
     return dict(getattr(worker, "hardware", {}))
 
 
@@ -76,8 +78,8 @@ def check_same(
     found: Mapping[str, str],
     where: str = "on the machine of the study",
 ) -> None:
-    """Raise FingerprintError naming what differs first, and both values; `where` is that of the
-    wanted one, in words.
+    """Raise FingerprintError naming the first value that differs, and both values. `where` says
+    where the wanted values come from.
     """
     for name, value in wanted.items():
         if found.get(name) != value:
@@ -87,9 +89,9 @@ def check_same(
 
 
 def check_contents(spec: SweepSpec, wanted: Mapping[str, str], cache: Path) -> None:
-    """Decode the sets into `cache`, once a machine however many packs begin there, and compare them
-    with those of the study; with nothing wanted, nothing is decoded. Raises ManifestError,
-    FingerprintError.
+    """Decode the sets into `cache` and compare them with those of the study; without anything
+    wanted, do nothing. Packs that begin on one machine take turns, so the sets are decoded there
+    only once. Raises ManifestError, FingerprintError.
     """
     if not wanted:
         return
@@ -100,8 +102,9 @@ def check_contents(spec: SweepSpec, wanted: Mapping[str, str], cache: Path) -> N
 
 
 def local_cache(name: str) -> StudyFolder:
-    """Where a machine that runs packs keeps what it decodes, for all studies: on its own disk,
-    under TMPDIR, for nobody else to write to. Raises StudyError.
+    """Return where a machine that runs packs keeps what it decodes, for all studies: on its own
+    disk, under TMPDIR, where nobody else can write. Raises StudyError where the folder is not this
+    user's alone.
     """
     root = Path(tempfile.gettempdir()) / f"orchestrate-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,6 @@
-"""Messages in pieces so small that an engine passes them on by itself, and keeps none in a store."""
+"""Messages in pieces small enough that Ray sends each with its call instead of putting it into the
+object store.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +11,27 @@ from collections.abc import Iterator
 from typing import Any
 
 PIECE = 64 * 1024
-"""Bytes. Ray sends arguments and results of less than 100 KiB with the call, and puts larger ones
-into its object store, which is of limited size and spills to the disk.
+"""Bytes of a piece. Ray sends arguments and results of less than 100 KiB with the call, and puts
+larger ones into its object store, which is of limited size and spills to the disk.
 """
 _LENGTH = 8
-"""Bytes before each message that say how long it is."""
+"""Bytes of the length that stands before each message."""
 
 
 def packed(message: object) -> bytes:
-    """A message as it travels."""
+    """Return a message as it travels: its length, then its pickle."""
     data = pickle.dumps(message)
     return len(data).to_bytes(_LENGTH, "big") + data
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
-    """In order; of `PIECE` bytes but for the last."""
+    """Yield the pieces in order, all of `PIECE` bytes but the last."""
     for start in range(0, len(data), PIECE):
         yield data[start : start + PIECE]
 
 
 class Joined:
-    """Messages out of the pieces in which they came."""
+    """Puts messages together from the pieces in which they come."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -40,7 +42,7 @@ class Joined:
         return bool(self._data)
 
     def add(self, piece: bytes) -> Iterator[Any]:
-        """The messages that are whole by now."""
+        """Add a piece and yield the messages that are complete with it."""
         self._data += piece
         while len(self._data) >= _LENGTH:
             end = _LENGTH + int.from_bytes(self._data[:_LENGTH], "big")
@@ -52,7 +54,7 @@ class Joined:
 
 
 class Outbox:
-    """What one thread sends and another one takes away in pieces."""
+    """A queue of messages that one thread sends and another takes in pieces."""
 
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque()
@@ -60,14 +62,14 @@ class Outbox:
         self._closed = False
 
     def put(self, message: object) -> None:
-        """Never waits."""
+        """Queue a message; never waits."""
         with self._changed:
             self._pieces.extend(pieces(packed(message)))
             self._changed.notify_all()
 
     def take(self, seconds: float) -> bytes:
-        """The next piece, waiting so long for it; empty where none came. Raises EOFError where
-        nothing comes any more.
+        """Return the next piece, waiting at most `seconds` for it; empty where none came. Raises
+        EOFError once the box is closed and empty.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._pieces or self._closed, seconds)
@@ -78,7 +80,7 @@ class Outbox:
             return b""
 
     def close(self) -> None:
-        """Nothing comes after what was put in."""
+        """Let nothing follow what was put in."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

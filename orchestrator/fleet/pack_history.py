@@ -1,5 +1,5 @@
-"""What the orchestrator knows of one pack: who is in it, how far, and all that would make it
-again.
+"""What the orchestrator knows of one pack: which trials are in it, how far they are, and all that
+is needed to make it again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from orchestrator.records.fleet_file import Command
 from orchestrator.records.worker_protocol import Event, Failed, Measured
 
 DEATHS = 2
-"""So often a pack is lost at one step where its trials are to blame."""
+"""A pack that is lost this often at one step is lost because of its trials."""
 DEATHS_UNHEARD = 4
-"""The same before its first progress; fewer than the losses that end a run."""
+"""The same limit for losses before the first progress; below `fleet.MOST_LOSSES`, which end a
+run.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,55 +28,67 @@ class Ended:
     """Events of a pack that wait for their turn."""
 
     clock: int
+    """The pack's clock at these events."""
     ticks: int
+    """How many optimizer steps the advance took."""
     events: tuple[Event, ...]
     told: bool = True
-    """Whether the pack itself said them: then it must say them again when it is made again."""
+    """The pack itself reported them, and so must report them again when it is rebuilt. False for a
+    failure that the orchestrator made up.
+    """
 
 
 @dataclass
 class Pack:
-    """One deterministic machine: `clock`, `slots` and `steps` are as at the last events that were
-    dealt with.
+    """One pack as a deterministic machine. `clock`, `slots` and `steps` are as they were at the
+    last events that were handled.
     """
 
     index: int
     clock: int = 0
-    """In `planning.cost.step_cost`."""
+    """Work done so far, in units of `planning.cost.step_cost`."""
     slots: dict[int, TrialPlan] = field(default_factory=dict)
+    """Trial -> plan, in order of admission."""
     steps: dict[int, int] = field(default_factory=dict)
+    """Trial -> optimizer step, in order of admission."""
     saved: Path | None = None
+    """The folder of its last checkpoint; None where it was never saved."""
     saved_slots: tuple[int, ...] = ()
+    """Trials that held a slot when it was saved."""
     saved_at: float = 0.0
+    """Clock reading of the last checkpoint, or of the first admission."""
     log: list[Command] = field(default_factory=list)
+    """The commands since the last checkpoint."""
     told: list[str] = field(default_factory=list)
-    """Digests of what came of every advance in the log."""
+    """One digest of events for each advance in the log."""
     plans: dict[int, TrialPlan] = field(default_factory=dict)
-    """Of all trials that `saved_slots` and `log` name."""
+    """The plans of all trials that `saved_slots` and `log` name."""
     remote: Remote | None = None
+    """Where it runs; None where it does not."""
     waits: bool = False
-    """No machine had room for it when it was last asked."""
+    """No machine had room for it when one was last asked for."""
     advancing: bool = False
     trains: bool = False
-    """It advances, and has become what it was: nothing is repeated any more."""
+    """It is advancing and repeats nothing any more: everything from here on is new."""
     ended: Ended | None = None
+    """Events that have come and were not handled yet."""
     heard: dict[int, int] = field(default_factory=dict)
-    """Trial -> the step it has reached in the present advance, as far as that is known."""
+    """Trial -> the step that it has reached in the present advance, as far as known."""
     died: tuple[tuple[int, ...], tuple[int, ...]] | None = None
-    """Slots and steps at which it was lost while it trained, if it has not come further since."""
+    """Trials and steps at which it was lost while it trained, if it has not come further since."""
     deaths: int = 0
-    """How often it was lost there."""
+    """How often it was lost at that point."""
     losses: int = 0
-    """How often it was lost since something last came of it."""
+    """How often it was lost since its events were last handled."""
 
     @property
     def stands_still(self) -> bool:
-        """It is as at the last events that were dealt with."""
+        """Its state is exactly that at the last events that were handled."""
         return not self.advancing and self.ended is None
 
     @property
     def next_clock(self) -> int:
-        """Of its next event; while it trains, the earliest that it can be."""
+        """The clock of its next event; while it trains, the earliest that this can have."""
         if self.ended is not None:
             return self.ended.clock
         return self.clock + self.ticks_to_rung * self.tick_cost
@@ -89,20 +103,18 @@ class Pack:
 
     @property
     def tick_cost(self) -> int:
-        """Of one step of every slot."""
+        """Cost of one optimizer step in every slot."""
         return sum(map(step_cost, self.slots.values()))
 
     def state(self) -> PackState | None:
-        """All that makes it again; None where a new one is the same."""
+        """Return all that is needed to make it again; None where a new pack is the same."""
         if self.saved is None and not self.log:
             return None
         saved = None if self.saved is None else read_files(self.saved)
         return PackState(saved, self.saved_slots, tuple(self.log), self.plans)
 
     def admitted(self, plan: TrialPlan, now: int) -> None:
-        """A trial took a slot; a pack that was empty begins at the clock of what is being dealt
-        with.
-        """
+        """Record that a trial took a slot. An empty pack continues at the fleet's clock `now`."""
         if not self.slots:
             self.clock = max(self.clock, now)
         self.slots[plan.number] = self.plans[plan.number] = plan
@@ -110,36 +122,38 @@ class Pack:
         self.log.append(("admit", plan.number))
 
     def released(self, number: int) -> None:
-        """A slot is free. A pack that is empty is as good as a new one."""
+        """Record that a slot is free. An empty pack is as good as a new one."""
         del self.slots[number], self.steps[number]
         self.log.append(("release", number))
         if not self.slots:
             self.forget()
 
     def forget(self) -> None:
-        """Nothing of the past is needed any more."""
+        """Drop the checkpoint and the log, as nothing of the past is needed any more."""
         self.saved, self.saved_slots, self.log, self.told, self.plans = None, (), [], [], {}
 
     def was_saved(self, place: Path, at: float) -> None:
-        """What it is stands in this folder; what it was told before is not needed any more."""
+        """Record that its state is saved in this folder; what it was told before is not needed any
+        more.
+        """
         self.saved, self.saved_slots, self.saved_at = place, tuple(self.slots), at
         self.log, self.told, self.plans = [], [], dict(self.slots)
 
     def came(self, advanced: Advanced) -> Ended:
-        """What it said, at the clock where it belongs."""
+        """Return the events of an advance with the clock at which they belong."""
         measured = [event for event in advanced.events if isinstance(event, Measured)]
-        # where all of them failed, at the rung that would have been next
+        # where all trials failed, the events belong at the rung that would have been next
         ticks = (
             measured[0].step - self.steps[measured[0].number] if measured else self.ticks_to_rung
         )
         return Ended(self.clock + ticks * self.tick_cost, ticks, advanced.events)
 
     def dies(self) -> bool:
-        """It was lost as it trained: whether the same slots have brought it down at the same step
-        before, so that they are to blame.
+        """Count a loss while it trained, and say whether its trials are to blame: the same slots
+        were lost at the same step often enough.
 
-        Before its first progress nobody knows at which step it was lost: it takes more than two
-        losses there to tell a trial that kills from one that was killed by somebody else.
+        Before the first progress nobody knows at which step it was lost. So it takes more losses
+        there to tell a trial that kills its process from a process that something else killed.
         """
         reached = tuple(self.heard.get(number, step) for number, step in self.steps.items())
         place = (tuple(self.steps), reached)
@@ -148,7 +162,7 @@ class Pack:
         return self.deaths >= (DEATHS if self.heard else DEATHS_UNHEARD)
 
     def end_newest(self, cause: str) -> None:
-        """The trial that came last is told to have failed."""
+        """Let the trial that was admitted last fail."""
         number, step = list(self.steps.items())[-1]
         step = self.heard.get(number, step)
         times = "twice" if self.deaths == DEATHS else f"{self.deaths} times"
@@ -159,7 +173,7 @@ class Pack:
         )
 
     def deal(self) -> tuple[Event, ...]:
-        """Its events, which are dealt with from here on."""
+        """Return its waiting events and move the pack to them."""
         ended = self.ended
         assert ended is not None
         self.ended, self.heard = None, {}

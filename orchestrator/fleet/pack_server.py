@@ -1,4 +1,4 @@
-"""A pack where it runs: any worker, driven from one rung to the next, whose state goes home as
+"""A pack where it runs: any worker, driven from one rung to the next, whose state is returned as
 bytes.
 """
 
@@ -20,36 +20,36 @@ class PackServer:
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self._failed: set[int] = set()
-        """Trials that ended by themselves: their slots are free here, and not yet released from
-        outside.
+        """Trials that ended by themselves: the worker has freed their slots, but the orchestrator
+        has not released them yet.
         """
 
     def admit(self, plan: TrialPlan) -> None:
-        """As of a worker."""
+        """Give the plan a slot, as `Worker.admit`."""
         self.worker.admit(plan)
 
     def release(self, number: int) -> None:
-        """As of a worker."""
+        """Free the trial's slot, as `Worker.release`."""
         if number in self._failed:
             self._failed.remove(number)
         else:
             self.worker.release(number)
 
     def export(self, number: int, adapter_scale: float) -> Files:
-        """The files of the trial's present adapter."""
+        """Return the files of the trial's present adapter."""
         with TemporaryDirectory() as scratch:
             self.worker.export(number, adapter_scale, Path(scratch) / "adapter")
             return read_files(Path(scratch) / "adapter")
 
     def save(self) -> Files:
-        """The files of a checkpoint of all slots."""
+        """Return the files of a checkpoint of all slots."""
         with TemporaryDirectory() as scratch:
             self.worker.save(Path(scratch) / "slots")
             return read_files(Path(scratch) / "slots")
 
     def describe(self) -> dict[str, str]:
-        """The parts of the evaluation fingerprint, and the hardware as far as a rounding depends on
-        it.
+        """Return the parts of the evaluation fingerprint, and what rounding depends on in the
+        hardware.
         """
         return self.worker.evaluation | hardware(self.worker)
 
@@ -60,7 +60,7 @@ class PackServer:
         return end
 
     def rebuilding(self, state: PackState) -> Iterator[Progress | Rebuilt]:
-        """The same with progress on the way."""
+        """Become what the state describes, with progress on the way."""
         if state.saved is not None:
             with TemporaryDirectory() as scratch:
                 write_files(state.saved, Path(scratch))
@@ -83,15 +83,17 @@ class PackServer:
 
     def advance(self, state: PackState | None) -> Iterator[Progress | Rebuilt | Advanced]:
         """Become `state` where one is given, then train to the next tick at which a trial is
-        measured: progress on the way, at the end the events."""
+        measured. Yields progress on the way, and the events at the end.
+        """
         if state is not None:
             yield from self.rebuilding(state)
         yield from self._advance()
 
     def _advance(self) -> Iterator[Progress | Advanced]:
-        """A trial that fails leaves its slot at once and is told of at that tick: so the pack's
-        next event is known before it happens, from plans and steps alone, or comes later, never
-        sooner.
+        """Train to the next tick at which a trial is measured.
+
+        A failed trial leaves its slot at once, but is reported only at that tick. So the pack's
+        next event comes when plans and steps alone predict it, or later, never sooner.
         """
         said: list[Event] = []
         while self.worker.active:
@@ -110,12 +112,12 @@ class PackServer:
 
 
 def read_files(folder: Path) -> Files:
-    """All files of a folder."""
+    """Return all files of a folder without sub-folders."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def write_files(files: Files, folder: Path) -> None:
-    """Put them into a folder that is empty or made."""
+    """Write the files into a folder, which is made if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)

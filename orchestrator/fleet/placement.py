@@ -1,4 +1,4 @@
-"""From the numbers of packs and cores to the fleet: where its packs run."""
+"""Makes the fleet from the numbers of packs and cores, and decides where its packs run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def fleet_of(
     trials: int,
     say: Callable[[str], None],
 ) -> Fleet:
-    """The packs of a sweep whose numbers are decided, none of them started yet.
+    """Return the packs of a sweep whose numbers are decided, none of them started yet.
 
-    `trials`: how many are left to train. `say` is told at once what a person should know of
-    machines.
+    `trials` is how many are left to train. `say` is called at once with what a person should know
+    of the machines.
     """
     packs = spec.execution.packs
     assert packs != "auto", "decided before"
@@ -37,8 +37,8 @@ def fleet_of(
 
 
 def as_measured(spec: SweepSpec, template: Worker) -> SweepSpec:
-    """With what the template found out by timing: packs that load the model themselves, here or
-    elsewhere, time nothing.
+    """Return the sweep with what the template found out by timing, because packs that load the
+    model themselves, here or elsewhere, time nothing.
     """
     kernel = template.evaluation.get("kernel", "aten")
     measured = {"pack": template.capacity, "kernel": kernel}

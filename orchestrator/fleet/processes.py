@@ -1,7 +1,7 @@
-"""Packs in processes of their own: a process a share of the cores, or one a GPU.
+"""Packs in processes of their own: one process per share of the cores, or one per GPU.
 
-On a CPU they are forked from a process that has the model, the audio and the frames, and has them
-in common with it. A GPU does not survive a fork, so there each process starts anew and loads the
+On a CPU they are forked from a process that has the model, the audio and the encoder frames, and
+share its memory. CUDA does not survive a fork, so on GPUs each process starts anew and loads the
 model to its own device.
 """
 
@@ -27,7 +27,7 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 
 class ProcessHosts(TemplateHosts):
-    """Packs in processes; what they have in common is the template's."""
+    """Packs in processes, whose evaluation and baseline are the template's."""
 
     ahead = True
 
@@ -38,7 +38,7 @@ class ProcessHosts(TemplateHosts):
         self._logs, self._standstill = logs, standstill
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
-        """Until a pipe can be read."""
+        """Wait until a pipe can be read."""
         channels = [remote.channel for remote in remotes if isinstance(remote, ChannelRemote)]
         wait(
             [channel.connection for channel in channels if isinstance(channel, ProcessChannel)],
@@ -46,7 +46,7 @@ class ProcessHosts(TemplateHosts):
         )
 
     def close(self) -> None:
-        """What was started has ended with its remote."""
+        """Do nothing: each process ends with its remote."""
 
     def _started(
         self, method: str, target: Callable[..., None], index: int, device: str, *args: object
@@ -69,12 +69,12 @@ class ProcessHosts(TemplateHosts):
 
 
 class ForkHosts(ProcessHosts):
-    """Packs forked from this process, for a CPU: audio, frames and weights exist once."""
+    """Packs forked from this process, for a CPU: audio, frames and weights exist only once."""
 
     _shared = False
 
     def start(self, index: int) -> Remote:
-        """A fork of what this process is now; it never trains itself, so each fork is the same."""
+        """Fork this process as it is now. It never trains itself, so every fork is the same."""
         if not self._shared:
             self._template.share()
             self._shared = True
@@ -93,17 +93,18 @@ class SpawnHosts(ProcessHosts):
         most: int,
         standstill: float = STANDSTILL_SECONDS,
     ) -> None:
-        """`make_worker` can be pickled. `most`: packs that will have a trial."""
+        """`make_worker` can be pickled. `most` is how many packs will have a trial."""
         super().__init__(template, folder.logs, standstill)
         self._spec, self._folder, self._make_worker = spec, folder, make_worker
         self._most = most
         self._begun = False
+        """The packs that will have a trial were started."""
         self._loading: dict[int, ChannelRemote] = {}
-        """Packs that nobody asked for yet."""
+        """Packs that were started and that nobody asked for yet."""
 
     def start(self, index: int) -> Remote:
-        """Raises FingerprintError where its device would evaluate otherwise, and what `make_worker`
-        raises.
+        """Return the pack once it has loaded. Raises FingerprintError where its device would
+        evaluate differently, and what `make_worker` raises.
         """
         if not self._begun:
             self._begin_from(index)
@@ -123,19 +124,22 @@ class SpawnHosts(ProcessHosts):
         return remote
 
     def close(self) -> None:
-        """End those that nobody asked for."""
+        """End the packs that nobody asked for."""
         for remote in self._loading.values():
             remote.close()
         self._loading.clear()
 
     def _begin_from(self, index: int) -> None:
-        """All that will have a trial, as far as that is known: they load the model side by side."""
+        """Start all packs that will have a trial, as far as that is known, so that they load the
+        model side by side.
+        """
         packs = self._spec.execution.packs
         assert packs != "auto", "decided before"
         for other in range(index, min(index + self._most, packs)):
             self._loading[other] = self._begin(other)
 
     def _begin(self, index: int) -> ChannelRemote:
+        """Start a process whose own device is first among the devices of its spec."""
         self._begun = True
         device, execution = self._device(index), self._spec.execution
         others = tuple(each for each in execution.devices if each != device)
@@ -157,17 +161,17 @@ class ProcessChannel:
         self.connection, self._process = connection, process
 
     def send(self, message: tuple[object, ...]) -> None:
-        """Into the pipe."""
+        """Write into the pipe."""
         self.connection.send(message)
 
     def receive(self, seconds: float) -> Iterator[Message]:
-        """Out of the pipe, until it is empty."""
+        """Read from the pipe until it is empty."""
         while self.connection.poll(seconds):
             yield self.connection.recv()
             seconds = 0
 
     def processor_seconds(self) -> float:
-        """As the system counts them."""
+        """Return the processor time that the system counts for the process; 0 where it is gone."""
         try:
             times = psutil.Process(self._process.pid).cpu_times()
         except psutil.Error:
@@ -175,7 +179,7 @@ class ProcessChannel:
         return float(times.user + times.system)
 
     def how_it_ended(self) -> str:
-        """By its exit code."""
+        """Say how the process ended, from its exit code."""
         self._process.join(5)
         code = self._process.exitcode
         if code is None:
@@ -186,7 +190,7 @@ class ProcessChannel:
         return f"exit code {code}"
 
     def close(self) -> None:
-        """SIGKILL: nothing that it holds is needed, and nothing it writes outlives it."""
+        """Kill the process: nothing that it holds is needed, and nothing it writes outlives it."""
         self.connection.close()
         self._process.kill()
         self._process.join()

@@ -1,5 +1,5 @@
-"""A pack as an actor: what runs on a machine of a cluster. The actor carries messages, and a thread
-of its own does what they call for, so that it answers while a pack trains.
+"""A pack as an actor: what runs on a machine of a cluster. The actor itself only carries messages;
+a thread of its own does the work, so that the actor answers while the pack trains.
 """
 
 from __future__ import annotations
@@ -32,31 +32,33 @@ MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]
 
 @dataclass(frozen=True)
 class Place:
-    """Where an actor was put."""
+    """Where an actor runs."""
 
     node: str
-    """The engine's name for the machine."""
+    """Ray's id of the machine."""
     host: str
     pid: int
     gpus: str
-    """As CUDA_VISIBLE_DEVICES has them; empty for none."""
+    """The GPUs, as in CUDA_VISIBLE_DEVICES; empty for none."""
 
     @property
     def where(self) -> str:
-        """In words."""
+        """The place in words."""
         gpus = f", GPU {self.gpus}" if self.gpus else ""
         return f"process {self.pid} on {self.host}{gpus}"
 
 
 class PackActor:
-    """Two threads of the engine call it: one brings pieces of calls, one takes pieces of answers
+    """Two threads of Ray call it: one brings pieces of calls, the other takes pieces of answers
     away.
     """
 
     def __init__(
         self, spec: SweepSpec, make_worker: MakeWorker, wanted: Identity, gpus: str | None
     ) -> None:
-        """`gpus`: those of another pack, which this one shares; None: what the engine gave."""
+        """`gpus` are those of another pack, which this one shares; None leaves the ones that Ray
+        assigned.
+        """
         if gpus is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpus
         self._calls: queue.Queue[tuple[Any, ...]] = queue.Queue()
@@ -65,7 +67,7 @@ class PackActor:
         threading.Thread(target=self._serve, args=arguments, name="pack", daemon=True).start()
 
     def place(self) -> Place:
-        """Answered as soon as the actor runs."""
+        """Return where the actor runs; answered as soon as it does."""
         import ray
 
         node = ray.get_runtime_context().get_node_id()
@@ -73,13 +75,13 @@ class PackActor:
         return Place(node, socket.gethostname(), os.getpid(), gpus)
 
     def push(self, piece: bytes) -> None:
-        """A piece of a call; they come one after the other."""
+        """Take one piece of a call; pieces must come one after the other."""
         for call in self._joined.add(piece):
             self._calls.put(call)
 
     def pull(self, seconds: float) -> tuple[bytes, float]:
-        """The next piece of what is said, waiting so long for it, and the processor time in
-        seconds.
+        """Return the next piece of what the pack says, waiting at most `seconds` for it, and the
+        processor time spent, in seconds.
         """
         return self._outbox.take(seconds), time.process_time()
 
@@ -91,7 +93,7 @@ class PackActor:
 
 
 class _Mail:
-    """As a `Connection` within one process."""
+    """Stands for a `Connection` within one process: implements `child.Messages`."""
 
     def __init__(self, calls: queue.Queue[tuple[Any, ...]], outbox: Outbox) -> None:
         self._calls, self._outbox = calls, outbox
@@ -104,10 +106,10 @@ class _Mail:
 
 
 def checked(spec: SweepSpec, make_worker: MakeWorker, wanted: Identity) -> Worker:
-    """A worker that computes what those of the study's machine do.
+    """Return a worker that computes what the study's own machine computes.
 
-    What can be compared early is: versions, then the data, then what the worker says of itself.
-    Raises FingerprintError, and what `make_worker` raises.
+    Each part is compared as early as it is known: versions, then the data, then what the worker
+    says of itself. Raises FingerprintError, and what `make_worker` raises.
     """
     check_same(wanted.versions, versions())
     folder = local_cache(spec.name)

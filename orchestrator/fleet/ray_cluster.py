@@ -1,5 +1,5 @@
-"""The cluster that this process belongs to. Of Ray nothing is used but actors, and of those only
-their calls: no Tune, no objects in its store, no restarts, nothing that outlives this process.
+"""The Ray cluster that this process joins. Only actors and their calls are used: no Tune, no
+objects in Ray's store, no restarts, nothing that outlives this process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from orchestrator.sweepfile.sweep import Execution
 log = logging.getLogger(__name__)
 
 TOKEN_FILE = Path(".ray") / "auth_token"
-"""Under the home folder, where Ray itself looks."""
+"""The token's path under the home folder, where Ray itself looks."""
 _AGAIN = "then run the same command again."
 
 
@@ -56,8 +56,9 @@ def connect() -> None:
 
 
 def _ask_for_a_token() -> None:
-    """Ray reads its mode once, when it is imported. Raises StudyError where nobody is kept out and
-    nobody said that this is meant.
+    """Switch Ray to its token mode. That works only before Ray is imported, as Ray reads its mode
+    once, at import. Raises StudyError where there is no token and RAY_AUTH_MODE does not say that
+    this is meant.
     """
     if os.environ.get("RAY_AUTH_MODE") or "ray" in sys.modules:
         return
@@ -74,8 +75,8 @@ def _ask_for_a_token() -> None:
 
 
 def _keep_quiet() -> None:
-    """What Ray prints of a lost machine, twenty lines at a time, goes to the log of `--verbose`:
-    the fleet says it in one.
+    """Send what Ray prints about a lost machine, twenty lines at a time, to the log of `--verbose`;
+    the fleet says it in one line.
     """
     worker: Any = import_module("ray._private.worker")
     if hasattr(worker, "print_to_stdstream"):
@@ -88,24 +89,24 @@ def _logged(data: dict[str, Any], *_: object, **__: object) -> None:
 
 
 def demand(execution: Execution) -> dict[str, float]:
-    """What one pack asks of a machine, by Ray's names."""
+    """Return the resources that one pack needs, by Ray's names."""
     assert execution.cores != "auto", "written where the launcher is ray"
     cores: dict[str, float] = {"CPU": execution.cores}
     return cores | ({"GPU": 1.0} if execution.device == "cuda" else {})
 
 
 def has_room(demanded: dict[str, float], resources: dict[str, float]) -> bool:
-    """Whether so much is there at all, taken or not."""
+    """Say whether a machine has that much at all, whether in use or not."""
     return all(resources.get(name, 0.0) >= amount for name, amount in demanded.items())
 
 
 def demand_text(demanded: dict[str, float]) -> str:
-    """In words."""
+    """Return the resources in words."""
     return " and ".join(f"{amount:g} {name}" for name, amount in demanded.items())
 
 
 def how_it_ended(error: Exception) -> str:
-    """Why an actor is gone, in a few words. Ray has many for each."""
+    """Say why an actor is gone, in a few words; Ray has many for each reason."""
     text = str(error)
     if "node has died" in text or "node was terminated" in text:
         return "its machine is gone"
@@ -119,15 +120,17 @@ def how_it_ended(error: Exception) -> str:
 
 
 def never_ran(error: Exception) -> bool:
-    """Whether an actor is gone that had not begun: its machine left before, or while, it was to
-    start there.
+    """Say whether a lost actor had never started, because its machine left before or while it was
+    to start there.
     """
     text = str(error)
     return "not schedulable" in text or "never ran" in text or "node has died" in text
 
 
 def first_line(error: Exception) -> str:
-    """Of an error; of one that carries a traceback, its last line, which says what was raised."""
+    """Return the first line of an error; for one that carries a traceback, its last line, which
+    says what was raised.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

@@ -1,5 +1,5 @@
-"""Packs on the machines of a Ray cluster: an actor a pack, which is asked once and never made again
-by Ray itself. Which machine it is on changes the time and nothing else.
+"""Packs on the machines of a Ray cluster: one actor per pack, whose calls are made once and which
+Ray never restarts. The machine it runs on changes the time and nothing else.
 """
 
 from __future__ import annotations
@@ -28,18 +28,21 @@ from orchestrator.fleet.ray_cluster import (
 from orchestrator.sweepfile.sweep import SweepSpec
 
 ROOM_SECONDS = 60.0
-"""A pack that has waited so long for a machine shares one with another pack."""
+"""A pack that has waited this long for a machine shares one with another pack."""
 START_SECONDS = 10.0
-"""An actor for which there is room runs by then; one that does not is said to wait."""
+"""An actor for which there is room runs within this time; one that does not is reported as
+waiting.
+"""
 PULL_SECONDS = 1.0
-"""How long a machine holds on to a question that nothing answers yet."""
+"""How long a machine holds a `pull` open while the pack has nothing to say."""
 _REFUSALS = (OrchestrateError, RuntimeError)
+"""Errors for which a machine is refused. RuntimeError covers what else a machine raises, such as
+CUDA's errors of memory or of a driver.
+"""
 
 
 class RayHosts(TemplateHosts):
-    """Packs as actors; the template, on the orchestrator's machine, is what they must agree
-    with.
-    """
+    """Packs as actors, which must agree with the template on the orchestrator's machine."""
 
     ahead = True
 
@@ -55,8 +58,8 @@ class RayHosts(TemplateHosts):
         standstill: float = STANDSTILL_SECONDS,
     ) -> None:
         """`make_worker` can be pickled by its name, and the machines have the package that holds
-        it. `most`: packs that will have a trial, as far as that is known. `say` is told what a
-        person should know of machines. Raises StudyError where there is no cluster.
+        it. `most` is how many packs will have a trial, as far as that is known. `say` is called
+        with what a person should know of the machines. Raises StudyError where there is no cluster.
         """
         super().__init__(template)
         connect()
@@ -65,14 +68,18 @@ class RayHosts(TemplateHosts):
         self._demand = demand(spec.execution)
         self._say, self._room, self._standstill = say, room, standstill
         self._asked: list[_Asked] = []
+        """Actors that were asked for and no pack has taken yet."""
         self._waits: dict[int, _Wait] = {}
+        """Pack -> its wait for an actor."""
         self._used: dict[int, _Used] = {}
+        """Pack -> where it runs or ran last."""
         self._refused: dict[str, str] = {}
         """Machine -> why no pack runs there."""
 
     def start(self, index: int) -> Remote:
-        """Raises FingerprintError, or what the worker raises there, where every machine of the
-        cluster was refused.
+        """Return the pack once its worker is loaded and agrees with the template. Raises
+        FingerprintError, or what the worker raises there, where every machine of the cluster was
+        refused.
         """
         waits = self._waits.setdefault(index, _Wait())
         self._ask_for_all()
@@ -83,7 +90,7 @@ class RayHosts(TemplateHosts):
             remote.call("describe")
         except BaseException as error:
             remote.close()
-            waits.since = time.monotonic()  # whoever loads a model for long has not waited so long
+            waits.since = time.monotonic()  # the time spent loading the model was no wait for room
             # RuntimeError: what else a machine raises, such as CUDA's of memory or of a driver
             if not isinstance(error, _REFUSALS):
                 raise
@@ -96,7 +103,7 @@ class RayHosts(TemplateHosts):
         return remote
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
-        """Until an actor has answered."""
+        """Wait until an actor has answered."""
         import ray
 
         channels = [remote.channel for remote in remotes if isinstance(remote, ChannelRemote)]
@@ -107,22 +114,23 @@ class RayHosts(TemplateHosts):
             time.sleep(seconds)
 
     def close(self) -> None:
-        """End actors that no pack took yet."""
+        """End the actors that no pack has taken yet."""
         for asked in self._asked:
             _kill(asked.actor)
         self._asked.clear()
 
     def _ask_for_all(self) -> None:
-        """As many actors as packs are needed and do not run: they load the model side by side, and
-        whichever is there first serves the pack that needs one first.
+        """Ask for as many actors as there are packs that are needed and do not run. They load the
+        model side by side, and whichever is ready first serves the pack that needs one first.
         """
         running = sum(used.channel.open for used in self._used.values())
         while len(self._asked) < max(1, self._most - running):
             self._asked.append(_Asked(*self._actor()))
 
     def _actor(self, host: Place | None = None) -> tuple[Any, Any]:
-        """An actor, and its place, which is known when it runs: where the engine finds room, on no
-        machine that was refused; or beside another pack, asking for nothing.
+        """Return an actor, and a reference to its place, which is known once it runs. It goes
+        wherever Ray finds room, except on machines that were refused; with `host`, it goes beside
+        that pack and reserves no resources.
         """
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -143,7 +151,7 @@ class RayHosts(TemplateHosts):
         return made, made.place.remote()
 
     def _placed(self, index: int, waits: _Wait) -> tuple[_Asked, Place]:
-        """An actor that runs, and where. Raises NoRoom while none does, Lost where one never
+        """Return an actor that runs, and where. Raises NoRoom while none does, Lost where one never
         will.
         """
         import ray
@@ -168,7 +176,9 @@ class RayHosts(TemplateHosts):
         return asked, place
 
     def _wait_for_room(self, index: int, waits: _Wait) -> None:
-        """Say it once; after a while share the machine that has the fewest packs."""
+        """Tell a person, once, that the pack waits; after a while, ask for an actor beside the pack
+        whose device has the fewest packs.
+        """
         if not waits.said:
             text = f"waits for a machine with {demand_text(self._demand)} to spare"
             self._say(f"pack {index} {text}")
@@ -183,7 +193,7 @@ class RayHosts(TemplateHosts):
             self._asked.append(_Asked(*actor, sharing=f", shared with pack {host}"))
 
     def _least_loaded(self) -> int | None:
-        """A pack whose device the fewest packs use; None where none runs."""
+        """Return a pack whose device has the fewest packs; None where none runs."""
         import ray
 
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
@@ -200,8 +210,8 @@ class RayHosts(TemplateHosts):
         )
 
     def _refuse(self, place: Place, error: Exception) -> None:
-        """Never use the machine again. Raises the error, or StudyError for one that is not ours,
-        with its place, where no other could be used instead.
+        """Never use the machine again. Where no other machine could be used instead, raises the
+        error with its place added, as StudyError if it is no error of this package.
         """
         import ray
 
@@ -223,22 +233,22 @@ class RayHosts(TemplateHosts):
 
 @dataclass(frozen=True)
 class _Asked:
-    """An actor that no pack has yet; it may wait for room."""
+    """An actor that no pack has taken yet; it may still wait for room."""
 
     actor: Any
     place: Any
-    """A reference to its `Place`."""
+    """Ray's reference to its `Place`."""
     sharing: str = ""
-    """With whom, in words; empty where it has room of its own."""
+    """With which pack it shares a machine, in words; empty where it has room of its own."""
 
 
 @dataclass
 class _Wait:
-    """A pack that has no actor."""
+    """A pack that has no actor yet."""
 
     since: float = field(default_factory=time.monotonic)
     said: bool = False
-    """A person was told."""
+    """A person was told that it waits."""
 
 
 @dataclass(frozen=True)
@@ -259,22 +269,27 @@ def _kill(actor: Any) -> None:
 
 
 class ActorChannel:
-    """Calls of one actor, each made at most once: where one has no answer, the pack is lost."""
+    """A channel of calls to one actor. Each call is made at most once: where one gets no answer,
+    the pack is lost.
+    """
 
     def __init__(self, actor: Any) -> None:
         self._actor, self._joined = actor, Joined()
         self._seconds, self._ended = 0.0, ""
+        """The processor time that the actor last reported, and why it ended."""
         self.open = True
         self.pulled = actor.pull.remote(PULL_SECONDS)
-        """The next piece of what is said, some time."""
+        """Ray's reference to the next piece that the pack says."""
 
     def send(self, message: tuple[object, ...]) -> None:
-        """Piece by piece, for calls of several threads may overtake each other."""
+        """Send a call in pieces, each after the last was received, because calls may overtake each
+        other.
+        """
         for piece in pieces(packed(message)):
             self._answer(self._actor.push.remote(piece))
 
     def receive(self, seconds: float) -> Iterator[Message]:
-        """What one question brings, and the rest of a message that it begins."""
+        """Yield the messages that one `pull` brings, and the rest of a message that it begins."""
         import ray
 
         ready, _ = ray.wait([self.pulled], timeout=seconds)
@@ -285,15 +300,15 @@ class ActorChannel:
             ready = self._joined.partial
 
     def processor_seconds(self) -> float:
-        """As it last said."""
+        """Return the processor time that the actor last reported."""
         return self._seconds
 
     def how_it_ended(self) -> str:
-        """What the engine says."""
+        """Say why the actor is gone, in Ray's words or shorter ones."""
         return self._ended
 
     def close(self) -> None:
-        """End its process."""
+        """End the actor's process."""
         self.open = False
         _kill(self._actor)
 

@@ -1,1 +1,1 @@
-"""What is remembered: values, files, provenance."""
+"""What a study remembers: the values, the files that hold them, and their provenance."""

@@ -1,5 +1,6 @@
-"""`base_weights.json` beside an exported adapter: on which weights of its base model it was
-measured. The name of a folder says nothing of what it holds by now.
+"""`base_weights.json` beside an exported adapter: the digest of the base model's weights on which
+the adapter was measured. The base model's folder name alone would not tell, as its content may have
+changed.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ class BaseWeights(BaseModel):
 
 
 def write_base_weights(sha256: str, folder: Path) -> None:
-    """Keep the digest with an adapter."""
+    """Write the digest beside an adapter."""
     said = BaseWeights(sha256=sha256).model_dump()
     (folder / NAME).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
 def read_base_weights(folder: Path) -> str | None:
-    """The digest; None where nothing says. Raises ModelError for a damaged file."""
+    """Return the digest; None where there is no such file. Raises ModelError for a damaged file."""
     place = folder / NAME
     if not place.is_file():
         return None

@@ -1,10 +1,11 @@
-"""The journal of a study as values: its lines, what they seal, and what a file found on disk is by
-them.
+"""The journal of a study as values: its lines, what they seal, and whether a file on disk agrees
+with them.
 
 A line is one version of one file: its path within the study, the SHA-256 it was meant to have, what
-was written, and the digest of the line before, so that no line can be changed, taken out or put in
-unseen. Lines of one act were written before the files they speak of, so of the last act, and of it
-alone, a file may still be as it was before. A run that ends in order closes its last act.
+was written, and the digest of the line before, so that no line can be changed, removed or inserted
+unnoticed. The lines of one act of writing come before the files they speak of. So the files of the
+last act, and only those, may still be as they were before it. A run that ends in order closes its
+last act.
 """
 
 from __future__ import annotations
@@ -22,20 +23,24 @@ from orchestrator.records.digest_map import Digests
 from orchestrator.records.results import Value
 
 CLOSED = ""
-"""In the place of a file: all that was sealed before was published."""
+"""Stands in the place of a file's name in the line that closes an act: all that was sealed before
+it was published.
+"""
 NO_FILE = "no file"
-"""In the place of a digest: a folder or a pipe has the file's name."""
+"""Stands in the place of a digest where a folder or a pipe has the file's name."""
 
 
 class Entry(Value):
     """One line of the journal."""
 
     act: int
-    """Which deed of writing, from 1: files of one act are sealed together, then published."""
+    """Number of the act of writing, from 1. The files of one act are sealed together, then
+    published.
+    """
     file: str
-    """Its path from the study's folder on."""
+    """The file's path within the study's folder."""
     sha256: str | None
-    """Of its bytes; None where the file was taken away."""
+    """Digest of the file's bytes; None where the file was removed."""
     what: str
     """What was written, in words."""
     previous: str
@@ -43,7 +48,7 @@ class Entry(Value):
 
     @cached_property
     def line(self) -> bytes:
-        """As it stands in the journal, with its end of line."""
+        """The line as it stands in the journal, with its end of line."""
         return json.dumps(self.model_dump(), ensure_ascii=False).encode() + b"\n"
 
 
@@ -58,21 +63,26 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True)
 class Chain:
-    """All that a journal seals."""
+    """Everything that a journal seals."""
 
     length: int = 0
-    """Bytes of its whole lines; what stands behind them was cut off while it was written."""
+    """Bytes of its complete lines; anything behind them is a line that was cut off while it was
+    written.
+    """
     last: str = ""
     """SHA-256 of the last line."""
     act: int = 0
+    """Number of the last act."""
     newest: Digests = field(default_factory=lambda: Digests({}))
-    """File -> the digest that was sealed last."""
+    """File -> the digest that was sealed last; None for a file that was removed."""
     before: Mapping[str, str | None] = field(default_factory=dict)
-    """Of the files of the last act: what held until then."""
+    """The files of the last act -> the digest that was valid before it. Empty once that act is
+    closed.
+    """
 
     def fault(self, file: str, found: str | None) -> Fault | None:
-        """What is wrong with a file whose digest is `found`, or that is not there; None where it
-        holds.
+        """Return what is wrong with a file whose digest on disk is `found` (None where it does not
+        exist); None where nothing is.
         """
         if found == self.newest.get(file) or (file in self.before and found == self.before[file]):
             return None
@@ -83,26 +93,26 @@ class Chain:
         return Fault.STRANGE if self.newest.get(file) is None else Fault.ALTERED
 
     def knows(self, file: str) -> bool:
-        """The file is sealed, or was being published when the last writer stopped."""
+        """The file is sealed, or was being replaced or removed when the last writer stopped."""
         return self.newest.get(file) is not None or self.before.get(file) is not None
 
     @property
     def closed(self) -> bool:
-        """A run ended in order behind its last line, or it has none."""
+        """The last run ended in order, or the journal is empty."""
         return not self.before
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All files that should be there, by name."""
+        """The names of all files that should exist, sorted."""
         return tuple(sorted(file for file, sealed in self.newest.items() if sealed is not None))
 
     def under(self, folder: str) -> tuple[str, ...]:
-        """The files of a trial's folder, or of one in it, that should be there."""
+        """Return the files that should exist in a trial's folder, or in a folder within it."""
         return self.newest.under(folder)
 
     def entries(self, what: str, files: Mapping[str, str | None]) -> tuple[Entry, ...]:
-        """The lines that seal these files as the next act; those that are sealed so already need
-        none.
+        """Return the lines that seal these files as the next act. Files whose digest is sealed
+        already need no line.
         """
         found: list[Entry] = []
         for file, sha256 in files.items():
@@ -114,7 +124,7 @@ class Chain:
         return tuple(found)
 
     def extended(self, entries: Iterable[Entry]) -> Chain:
-        """The chain with further lines, all of the next act."""
+        """Return the chain with further lines, all of the next act."""
         written = tuple(entries)
         if not written:
             return self
@@ -131,8 +141,8 @@ class Chain:
 
     @property
     def closing(self) -> tuple[Entry, ...]:
-        """The line that says of the last act that its files were published; none where that is
-        said.
+        """The line that says that the files of the last act were published; none where that has
+        been said.
         """
         if not self.before:
             return ()
@@ -148,11 +158,11 @@ class Chain:
 
 
 def read_chain(data: bytes) -> Chain:
-    """The chain that the bytes of a journal hold. Raises ValueError, naming the line, where it is
-    broken.
+    """Return the chain that the bytes of a journal hold. Raises ValueError, naming the line, where
+    it is broken.
 
-    A last line without its end was being written when the power went: nothing it speaks of was
-    published.
+    A last line without its end was being written when the power went. It is left out: nothing it
+    speaks of was published.
     """
     lines = data.split(b"\n")[:-1]
     newest: dict[str, str | None] = {}

@@ -1,5 +1,5 @@
-"""What a study trains on and measures with, by content: the part of every recipe that no path can
-say.
+"""What a study trains on and is measured with, as digests of the content. They are part of every
+recipe, since a path does not tell what it holds.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def search_contents(sets: Mapping[str, SetRecord], weights: str | None) -> dict[str, str]:
-    """`TrialPlan.contents` of the search: its sets, and the digest of the model's weights where it
-    is known.
+    """Return the `TrialPlan.contents` of the search: the digests of its sets, and of the model's
+    weights where they are known.
     """
     own = {name: record.content for name, record in sets.items() if not is_confirm(name)}
     return own | ({"model": weights} if weights else {})
 
 
 def confirm_contents(sets: Mapping[str, SetRecord], searched: Mapping[str, str]) -> dict[str, str]:
-    """`TrialPlan.contents` of a confirmation: as the finalist's, with the confirm sets in the place
-    of the search's.
+    """Return the `TrialPlan.contents` of a confirmation run: those of its finalist, with the
+    confirm sets in the place of the search's evaluation sets.
     """
     confirming = {
         search_name(name): record.content for name, record in sets.items() if is_confirm(name)
@@ -36,8 +36,8 @@ def confirm_contents(sets: Mapping[str, SetRecord], searched: Mapping[str, str])
 
 
 def stored_spec(folder: StudyFolder, project: Path) -> SweepSpec:
-    """The sweep as the study keeps it, its paths starting at the project's folder, wherever that is
-    by now.
+    """Return the sweep as the study keeps it in spec.yaml, with paths that start at the project's
+    present folder.
 
     Raises StudyError for a study of another format, SpecError where spec.yaml is damaged.
     """

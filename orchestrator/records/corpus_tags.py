@@ -1,5 +1,5 @@
-"""Marks that a corpus keeps in its texts and nobody says: GigaSpeech's <COMMA> and <MUSIC>, TED-LIUM's
-ignore_time_segment_in_scoring, and <unk> in the place of a word that is said.
+"""Finds marks that a corpus keeps in its texts and nobody says: GigaSpeech's <COMMA> and <MUSIC>,
+TED-LIUM's ignore_time_segment_in_scoring, and <unk> in the place of a word that is said.
 
 Sources: https://github.com/SpeechColab/GigaSpeech and the STM files of TED-LIUM.
 """
@@ -22,11 +22,12 @@ _TAG = re.compile(
     rf"{'|'.join(_SIGNS)}|<(?:MUSIC|NOISE|SIL|OTHER)>"
     r"|(?P<spoken><unk>|<UNK>|ignore_time_segment_in_scoring)"
 )
+"""A mark. The group `spoken` matches those that stand where something is said."""
 
 
 def find_tags(texts: Iterable[str], normalize: Normalizer, is_learned: bool) -> Artifacts:
-    """Of texts that keep such marks. Those that nobody says and of which the normaliser leaves
-    nothing cost nothing, unless a model learns them.
+    """Find the texts in which such marks do harm. Marks that nobody says and that the normaliser
+    removes do none, unless a model learns the texts (`is_learned`).
     """
     rows: list[int] = []
     tags = Counter[str]()
@@ -40,7 +41,9 @@ def find_tags(texts: Iterable[str], normalize: Normalizer, is_learned: bool) -> 
 
 
 def cure_of_tags(tags: Sequence[str], manifest: Path) -> str:
-    """The commands that write the signs of punctuation and leave lines with other marks out."""
+    """Return the shell commands that replace marks of punctuation by their signs and leave out
+    lines with other marks.
+    """
     commands, path = [], manifest
     if signs := [tag for tag in tags if tag in _SIGNS]:
         if path.suffix not in (".json", ".jsonl"):  # a comma would be a column of a table

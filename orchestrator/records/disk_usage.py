@@ -9,22 +9,26 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Usage:
-    """What a study takes, in bytes; or what all of them share, under a name that no study has."""
+    """What a study takes on the disk, in bytes; or what all of them share, under a name that no
+    study has.
+    """
 
     study: str
     cache: int
     checkpoint: int
     rest: int
+    """Bytes of everything in the study but cache and checkpoint."""
     unneeded: tuple[Path, ...]
+    """What can be removed."""
     free: int
-    """What `unneeded` takes."""
+    """Bytes of `unneeded`, which removing it would free."""
     kept: str
     """Why nothing of it may be removed; empty where something may, or nothing is left to remove."""
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all below a folder, links not followed; 0 for what is not there, or may
-    not be looked at.
+    """Return the bytes of a file, or of everything below a folder, without following links; 0 for
+    what does not exist or may not be looked at.
     """
     if os.path.islink(path) or not os.path.exists(path):
         return 0

@@ -1,10 +1,11 @@
-"""One process at a time on a study where `flock` may not hold between hosts: a folder with a beat.
+"""A heartbeat lock: one process at a time on a study where `flock` may not hold between hosts.
 
-`owner/000007/` is the turn of the seventh owner. Whoever makes the folder has the turn: mkdir is
-one step of the server, whatever its clients remember. The owner writes `beat.json` in place every
-few seconds: a file that is opened anew is asked of the server. Another host takes the next turn
-when the beat has not changed for a minute by that host's own clock; no two clocks are ever
-compared. An owner that stood still meanwhile finds its turn taken before it seals anything more.
+`owner/000007/` is the turn of the seventh owner. Whoever makes the folder has the turn, because
+mkdir is one atomic step of the file server, whatever its clients cache. The owner rewrites
+`beat.json` in place every few seconds; a reader that opens the file anew gets it from the server.
+Another host takes the next turn when the beat has not changed for a minute by that host's own
+clock; clocks of two hosts are never compared. An owner that stood still meanwhile finds its turn
+taken before it seals anything more.
 """
 
 from __future__ import annotations
@@ -29,43 +30,50 @@ from orchestrator.errors import StudyError
 from orchestrator.records.writing import refused, safely, write_aside
 
 BEAT_SECONDS = 5.0
+"""Time between two beats."""
 STILL_SECONDS = 60.0
-"""A beat that has not changed for this long, by the clock of who looks, is of a dead owner."""
+"""An owner whose beat has not changed for this long, by the observer's clock, counts as dead."""
 SURE_SECONDS = 15.0
-"""An owner whose last beat is older looks whether the turn is still its own before it seals."""
+"""An owner whose own last beat is older than this checks that it still has the turn before it seals
+anything.
+"""
 _SIZE = 512
-"""Of beat.json, always: a reader finds one version or the other."""
+"""Bytes of beat.json, always the same, so that a reader finds one version or the other."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process of some host."""
+    """A process on some host."""
 
     host: str
     pid: int
     boot: str
-    """Of the host's running kernel and of the container: within one, process ids mean the same."""
+    """Identifies the host's running kernel and the container: equal values mean that process ids
+    are comparable.
+    """
 
 
 @dataclass(frozen=True)
 class Beat:
-    """What an owner says of itself."""
+    """What an owner writes about itself."""
 
     process: Process
     at: str
-    """When it last beat, by its own clock: for people."""
+    """When it last beat, by its own clock; only for people."""
     count: int
+    """How often it has beaten, which makes each beat differ from the last."""
     released: bool
+    """The owner has ended its turn in order."""
 
     @property
     def words(self) -> str:
-        """Who it is, and when it last beat."""
+        """Who the owner is, and when it last beat."""
         who = f"process {self.process.pid} on {self.process.host}"
         return f"{who}, which last beat at {self.at} by its clock"
 
 
 def this_process() -> Process:
-    """This one."""
+    """Return this process."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     kernel = boot.read_text().strip() if boot.exists() else f"{psutil.boot_time():.0f}"
     container = Path("/proc/self/ns/pid")
@@ -74,34 +82,38 @@ def this_process() -> Process:
 
 
 def _now() -> float:
-    """Seconds of this host's own clock, which nobody sets; sleep counts where it can."""
+    """Return seconds of this host's boot clock, which nobody sets and which, where the system has
+    such a clock, counts time asleep.
+    """
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
 
 
 class Turn:
-    """The turn of an owner, who beats until it ends."""
+    """The turn of an owner, with a thread that beats until the turn ends."""
 
     def __init__(self, path: Path, study: str, process: Process) -> None:
-        """Sign the new folder `path`."""
+        """Sign the new folder `path` and begin to beat."""
         self._path, self._study, self._process = path, study, process
         self._count = 0
         self._ended = threading.Event()
         self._alone = threading.Lock()
+        """Held during each beat, so that the thread and `confirm` do not beat at once."""
         (path / "taken").write_bytes(b"")
         self._write(released=False)
         self._beaten = _now()
+        """When the owner last beat."""
         self._thread = threading.Thread(target=self._run, name="beat", daemon=True)
         self._thread.start()
 
     def confirm(self) -> None:
-        """Raise StudyError where the turn is another's by now."""
+        """Raise StudyError where another process has taken the turn."""
         with self._alone:
             if _now() - self._beaten > SURE_SECONDS:
                 self._beat()
 
     def end(self) -> None:
-        """Say that the study is free, where it was still this owner's."""
+        """Stop beating, and mark the study as free if the turn was still this owner's."""
         self._ended.set()
         self._thread.join()
         with self._alone, suppress(OSError):
@@ -109,18 +121,21 @@ class Turn:
                 self._write(released=True)
 
     def withdraw(self) -> None:
-        """As if it had never been taken."""
+        """Undo the turn, as if it had never been taken."""
         self._ended.set()
         self._thread.join()
         shutil.rmtree(self._path, ignore_errors=True)
 
     def _run(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
-            # what goes wrong here goes wrong again in `confirm`, which can say it
+            # an error here comes again in `confirm`, which can report it
             with self._alone, suppress(OSError, StudyError):
                 self._beat()
 
     def _beat(self) -> None:
+        """Beat once. Raises StudyError where another process has taken the turn, or the disk
+        refuses.
+        """
         successor = self._successor()
         if successor is not None:
             self._beaten = float("-inf")
@@ -136,7 +151,7 @@ class Turn:
         self._beaten = _now()
 
     def _successor(self) -> str | None:
-        """Who took the turn; None while nobody did."""
+        """Return who took the turn; None while nobody has."""
         try:
             taken = (self._path / "taken").read_text()
         except OSError:
@@ -152,7 +167,7 @@ class Turn:
 
 @contextmanager
 def beating(folder: Path, study: str) -> Iterator[Turn]:
-    """Have the next turn in `folder`, which is made, while the context lasts.
+    """Hold the next turn in `folder`, which is made if it is missing, while the context lasts.
 
     Raises StudyError at once where another process has the turn, with what to do if it is dead.
     """
@@ -164,7 +179,7 @@ def beating(folder: Path, study: str) -> Iterator[Turn]:
 
 
 def take_turn(folder: Path, study: str, process: Process) -> Turn:
-    """The next turn, for `process`. Raises StudyError as `beating` does."""
+    """Take the next turn for `process`. Raises StudyError as `beating` does."""
     make_folder(folder)
     last = _last(folder)
     data = b"" if last is None else _read(last)
@@ -180,8 +195,8 @@ def take_turn(folder: Path, study: str, process: Process) -> Turn:
             raise _in_use(mine, study) from None
         turn = Turn(mine, study, process)
     if _last(folder) != mine or (last is not None and _read(last) != data):
-        # What was seen before was old, or the owner moved in this very moment. A turn that ended
-        # would be free to take, while that one goes on.
+        # What was read before was stale, or the owner beat in this very moment. The new turn is
+        # removed, not ended: an ended one would be free to take while the other owner goes on.
         turn.withdraw()
         raise _in_use(_last(folder) or mine, study)
     if last is not None:
@@ -194,9 +209,7 @@ def take_turn(folder: Path, study: str, process: Process) -> Turn:
 
 
 def owner(folder: Path) -> str:
-    """Who has the turn in `folder`, in words; empty where nobody has, as far as this host can
-    tell.
-    """
+    """Say who has the turn in `folder`; empty where nobody has, as far as this host can tell."""
     try:
         last = _last(folder)
     except PermissionError:
@@ -206,8 +219,9 @@ def owner(folder: Path) -> str:
 
 
 def refusal(folder: Path, study: str, holder: str) -> StudyError | None:
-    """The error of a start whom `flock` has told that `holder` has the study; None where that one
-    does not beat here. What is seen of it counts for a later start.
+    """Return the error for a start that `flock` refused because `holder` has the study; None where
+    the beat is not that holder's. The beat seen now is noted, so that a later start can tell
+    whether it stood still.
     """
     last = _last(folder)
     data = b"" if last is None else _read(last)
@@ -219,13 +233,17 @@ def refusal(folder: Path, study: str, holder: str) -> StudyError | None:
 
 
 def _is_free(beat: Beat, process: Process) -> bool:
-    """The owner ended in order, or was killed on this very host, whose `flock` is ours by now."""
+    """The owner ended in order, or was a process of this very host and is gone. Within a host,
+    `flock` keeps a second owner out.
+    """
     gone = beat.process.boot == process.boot and not psutil.pid_exists(beat.process.pid)
     return beat.released or gone
 
 
 def _stood_still(last: Path, data: bytes, process: Process) -> bool:
-    """This host saw the same beat `STILL_SECONDS` ago; where it did not, it notes what it sees."""
+    """Say whether this host saw the same beat `STILL_SECONDS` ago. If it has not seen this beat
+    yet, notes it for the next time.
+    """
     reader = hashlib.sha256(f"{process.host} {process.boot}".encode()).hexdigest()[:16]
     note = last.parent / f"seen-{reader}.json"
     seen = {"turn": last.name, "beat": hashlib.sha256(data).hexdigest(), "since": _now()}
@@ -241,6 +259,7 @@ def _stood_still(last: Path, data: bytes, process: Process) -> bool:
 
 
 def _in_use(turn: Path, study: str) -> StudyError:
+    """Return the error that says who has the turn, and what to do."""
     beat = _parsed(_read(turn))
     who = beat.words if beat else "another process, which has not signed yet"
     host = beat.process.host if beat else "its host"
@@ -253,15 +272,18 @@ def _in_use(turn: Path, study: str) -> StudyError:
 
 
 def _last(folder: Path) -> Path | None:
+    """Return the newest turn in `folder`; None where there was none."""
     turns = [path for path in folder.glob("[0-9]*") if path.name.isdecimal()]
     return max(turns, key=lambda path: int(path.name), default=None)
 
 
 def _next(turn: Path) -> Path:
+    """Return the folder of the turn after `turn`."""
     return turn.with_name(f"{int(turn.name) + 1:06d}")
 
 
 def _read(turn: Path) -> bytes:
+    """Return the bytes of a turn's beat; empty where it cannot be read."""
     try:
         return (turn / "beat.json").read_bytes()
     except OSError:
@@ -269,6 +291,7 @@ def _read(turn: Path) -> bytes:
 
 
 def _parsed(data: bytes) -> Beat | None:
+    """Return the beat in these bytes; None where they hold none."""
     try:
         held = json.loads(data)
         process = Process(**held.pop("process"))
@@ -278,8 +301,8 @@ def _parsed(data: bytes) -> Beat | None:
 
 
 def _overwrite(path: Path, text: str) -> None:
-    """In place and to the server: another host that opens the file sees it, while a file that takes
-    the name of another may be missed for a minute.
+    """Write in place, through to the server. Another host that opens the file sees that, whereas a
+    file renamed over the old one may go unnoticed for a minute.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:

@@ -1,10 +1,10 @@
-"""The journal of a study: every file that a number stands on is sealed in it, and read only as it
-was sealed.
+"""The journal of a study: every file that a number stands on is sealed in it, and is read only as
+it was sealed.
 
-A digest goes into the journal, durably, before its file is published. So a kill or a power cut
-leaves the new file or the old one beside a last act that speaks of the new one; either holds, and
-`settle` says in the journal which it is. No file is ever sealed for being there: only what is about
-to be written is.
+A digest goes durably into the journal before its file is published. So a kill or a power cut leaves
+the new file or the old one, beside a last act that speaks of the new one. Either is accepted, and
+`settle` then writes into the journal which one it is. No file is ever sealed for being there, only
+for being about to be written.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _APPENDED = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _RECORD = re.compile(
     r"(trials|confirm)/[0-9]{4,}/(plan\.json|result\.json|(measurements|hypotheses-.+)\.jsonl)"
 )
-"""What a run writes of a trial, by name."""
+"""The names of the sealed files that a run writes for a trial."""
 Stamp = tuple[int, int, int]
-"""(mtime, size, inode): while they stay, so does the content."""
+"""(mtime, size, inode) of a file: while they stay the same, so does the content."""
 Found = TypeVar("Found")
 
 
@@ -45,23 +45,23 @@ class Journal:
     """`journal.jsonl` of one study. Reading needs no lock; whoever seals holds the study's."""
 
     def __init__(self, root: Path, study: str, mark: Path, ownership: Ownership) -> None:
-        """`root` is the study's folder; a study that has the file `mark` has a journal."""
+        """`root` is the study's folder; a study that has the file `mark` must have a journal."""
         self.path = root / NAME
         self._root, self._study, self._mark = root, study, mark
         self._prefix = f"{root}{os.sep}"
         self._ownership = ownership
         self._read: tuple[Stamp | None, Chain] | None = None
         self._as_left: tuple[Stamp | None] | None = None
-        """As this process left it, which alone may write to it; None while it may not."""
+        """The stamp that this process left while it alone may write; None while it may not."""
         self._digests: dict[str, tuple[Stamp, str]] = {}
 
     def chain(self) -> Chain:
-        """What the journal seals now. Raises StudyError where it is lost, its chain is broken, or
-        somebody else changed it while this process held the study.
+        """Return what the journal seals now. Raises StudyError where it is lost, its chain is
+        broken, or somebody else changed it while this process held the study.
         """
         stamp = _stamp(self.path)
         if self._as_left is not None and stamp != self._as_left[0]:
-            self._ownership.confirm()  # raises, for this or for what is behind it
+            self._ownership.confirm()  # raises, for this change or for its cause
         if self._read is None or self._read[0] != stamp:
             self._read = (stamp, self._load(stamp))
         return self._read[1]
@@ -85,7 +85,7 @@ class Journal:
         return chain
 
     def _refuse_lost(self) -> None:
-        """Raise StudyError for a study without a line of journal: its mark has the first one."""
+        """Raise StudyError for an empty journal if the mark exists, which the first line seals."""
         if self._mark.exists():
             raise StudyError(
                 f"{self.path} is lost, or study {self._study} was begun before studies had one: whether its files "
@@ -94,16 +94,16 @@ class Journal:
             )
 
     def seal(self, what: str, files: Mapping[Path, str | None]) -> None:
-        """Put down, durably, which digests these files are about to have; None for one about to be
-        taken away.
+        """Write durably which digests these files are about to have; None for a file that is about
+        to be removed.
         """
         self._add(
             self.chain().entries(what, {self._name(path): sha256 for path, sha256 in files.items()})
         )
 
     def close(self) -> None:
-        """Put down that the files of the last act were published: from here on, one that is not
-        there is lost.
+        """Write that the files of the last act were published: from now on, a missing one is
+        lost.
         """
         self._add(self.chain().closing)
 
@@ -140,8 +140,8 @@ class Journal:
 
     @contextmanager
     def settled(self) -> Iterator[None]:
-        """Settle it, then let nobody else change it until the block is left, and settle or close
-        it; the caller holds the lock.
+        """Settle the journal, refuse changes by others during the block, then close it, or settle
+        it after Interrupted. The caller holds the lock.
         """
         self.settle()
         self._as_left = (_stamp(self.path),)
@@ -166,8 +166,8 @@ class Journal:
             )
 
     def read(self, path: Path) -> bytes | None:
-        """The bytes of a sealed file; None where none was ever written. Raises StudyError for any
-        other bytes.
+        """Return the bytes of a sealed file; None where none was ever written. Raises StudyError
+        for any other bytes.
         """
 
         def look() -> tuple[bytes | None, str | None]:
@@ -182,13 +182,15 @@ class Journal:
         return self._agreed({path: look})[path]
 
     def check(self, *paths: Path) -> None:
-        """That these files are as they were sealed. Raises StudyError naming those that are not."""
+        """Raise StudyError, naming the files, where any of these is not as it was sealed."""
         self._agreed({path: lambda path=path: (None, self.found(path)) for path in paths})  # type: ignore[misc]
 
     def _agreed(
         self, looks: Mapping[Path, Callable[[], tuple[Found, str | None]]]
     ) -> dict[Path, Found]:
-        """What the files hold, once they and the journal agree: a run may be just writing both."""
+        """Return what `looks` found of the files once files and journal agree; a run may be writing
+        both.
+        """
         while True:
             chain = self.chain()
             seen = {path: look() for path, look in looks.items()}
@@ -204,7 +206,7 @@ class Journal:
                 raise self.error(faults | self.faults())
 
     def faults(self) -> dict[str, Fault]:
-        """All sealed files that are not as they were sealed."""
+        """Return name -> fault of all sealed files that are not as they were sealed."""
         while True:
             chain = self.chain()
             found = {
@@ -215,7 +217,7 @@ class Journal:
                 return faults
 
     def error(self, faults: Mapping[str, Fault], help: str = HELP) -> StudyError:
-        """What is wrong with the study's files, and what still stands."""
+        """Return the error that says what is wrong with the files, and how many still hold."""
         if unsealed := self._unsealed():
             return self._cut_off(unsealed)
         whole = len(self.chain().files)
@@ -228,9 +230,9 @@ class Journal:
         )
 
     def _unsealed(self) -> list[str]:
-        """Records of trials that the journal says nothing of, where it ends in the middle of a run:
-        a run seals each before it is there. None behind a run that ended in order, where they can be
-        anybody's.
+        """Return records of trials that the journal does not know, if it ends in the middle of a
+        run. A run seals each before it exists, so the journal was cut off. None after a run that
+        ended in order: then they can be anybody's.
         """
         while not (chain := self.chain()).closed:
             found = [
@@ -245,7 +247,7 @@ class Journal:
         return []
 
     def _cut_off(self, unsealed: list[str]) -> StudyError:
-        """The error of a journal that ends before these files were written."""
+        """Return the error of a journal that ends before these files were written."""
         more = f" and {len(unsealed) - 1} more" if len(unsealed) > 1 else ""
         return StudyError(
             f"{self.path} is cut off, or an older one: it ends in the middle of a run, before "
@@ -255,7 +257,7 @@ class Journal:
         )
 
     def settle(self) -> None:
-        """Say which files of the last act were published, so that the next act may follow; the
+        """Write which files of the last act were published, so that the next act may follow; the
         caller holds the lock.
 
         A file that is neither the new nor the old one is left, and refused when it is read; so is a
@@ -277,8 +279,8 @@ class Journal:
         self.close()
 
     def _sync_folders_of(self, files: Iterable[str]) -> None:
-        """Bring to the disk what these folders list: who was killed before it did may have left
-        names that the memory of the machine alone holds.
+        """Sync the folders of these files: names that a killed process left may exist only in the
+        memory of the machine.
         """
         paths = [(self._root / file).parents for file in files]
         folders = {
@@ -291,8 +293,8 @@ class Journal:
             sync_folder(folder)
 
     def found(self, path: Path) -> str | None:
-        """The digest of a file on disk; None where there is none, NO_FILE where something else has
-        its name.
+        """Return the digest of a file on disk; None where there is none, NO_FILE where something
+        else has its name.
         """
         stamp = _stamp(path)
         if stamp is not None and other_kind(path):
@@ -314,8 +316,8 @@ class Journal:
 
 
 def origin_of(journal: Path) -> str:
-    """What tells a study from all of other names, wherever it is copied: the digest of the second
-    line of its journal, which seals its first spec.yaml; empty without a journal.
+    """Return what identifies a study wherever it is copied: the digest of the second line of its
+    journal, which seals its first spec.yaml. Empty without a journal.
     """
     if not journal.exists() or other_kind(journal):
         return ""
@@ -325,12 +327,14 @@ def origin_of(journal: Path) -> str:
 
 
 def digest_of(data: bytes) -> str:
-    """What the journal holds of a file's bytes."""
+    """Return what the journal holds of a file's bytes: their SHA-256."""
     return hashlib.sha256(data).hexdigest()
 
 
 def _write_whole(descriptor: int, data: bytes, at: int) -> None:
-    """Where a disk is nearly full, a write may do a part, and say so by its count alone."""
+    """Write all of `data`. On a disk that is nearly full, a write may do only a part, and says so
+    by its count alone.
+    """
     while data:
         written = os.pwrite(descriptor, data, at)
         data, at = data[written:], at + written

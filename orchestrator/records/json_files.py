@@ -20,11 +20,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class BaselinesFile(RootModel[dict[str, Measurement]]):
-    """baseline.json: by evaluation fingerprint."""
+    """baseline.json: evaluation fingerprint -> the untuned model's measurement."""
 
 
 class FormatFile(BaseModel):
-    """study.json: the format of everything beside it."""
+    """study.json: the format version of all files of the study."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
@@ -32,15 +32,16 @@ class FormatFile(BaseModel):
 
 
 class ServerRecord(BaseModel):
-    """storage.json: the server that holds the study's database; never its address."""
+    """storage.json: which server holds the study's database, without the server's address."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     url_env: str
     """The environment variable that holds the address."""
     study: str
-    """What the study is called there: its name and, as others may have one of that name, a random
-    number."""
+    """The study's name on the server: its own name and a random number, as others may have a study
+    of that name.
+    """
 
 
 class PackRecord(BaseModel):
@@ -49,19 +50,21 @@ class PackRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     slots: int
+    """Adapters that one pack trains at once."""
     why: str
+    """Why so many, in words."""
     device: str = "unknown"
     """Kind of device on which the choice was made."""
     packs: int = 1
-    """Packs of so many slots that train side by side."""
+    """How many packs of so many slots train side by side."""
     cores: int | None = None
-    """Of the CPU, for each pack; None where one pack takes what the machine has for it."""
+    """CPU cores of each pack; None where one pack takes all that the machine offers."""
     kernel: KernelName = "aten"
-    """What computes the linear layers; not in the file where it is torch's own."""
+    """What computes the linear layers; left out of the file where it is torch's own."""
 
 
 class StopRequest(BaseModel):
-    """requests/stop-0007.json: a person asks for the end of trial 7; the sweep has not answered
+    """requests/stop-0007.json: a person asks for the end of trial 7, and the sweep has not answered
     yet.
     """
 
@@ -71,7 +74,7 @@ class StopRequest(BaseModel):
 
 
 class PersonStop(BaseModel):
-    """stop.json of a trial: a person ended it."""
+    """stop.json of a trial that a person ended."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -81,29 +84,31 @@ class PersonStop(BaseModel):
 
 
 class EvaluationsFile(RootModel[dict[str, dict[str, str]]]):
-    """evaluations.json: the parts of each fingerprint."""
+    """evaluations.json: evaluation fingerprint -> the parts that it is the digest of."""
 
 
 class SetsFile(RootModel[dict[str, SetRecord]]):
-    """sets.json: by the names of the report."""
+    """sets.json: name of a set, as in the report -> its record."""
 
 
 class SignedFile(BaseModel):
-    """A file beside the sealed ones that says of which study it is, so that another digit in it, or
-    the file of another study, is noticed.
+    """An unsealed file with a digest that binds it to its study, so that a changed digit, or the
+    file of another study, is noticed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     sha256: str = ""
-    """Of all else in it and of the study's origin."""
+    """Digest of everything else in the file and of the study's origin."""
 
     def signed(self, origin: str) -> Self:
-        """The same, of the study that has this origin (`journal.origin_of`)."""
+        """Return the value with its digest for the study that has this origin
+        (`journal.origin_of`).
+        """
         return self.model_copy(update={"sha256": self._digest(origin)})
 
     def is_of(self, origin: str) -> bool:
-        """It is as it was signed, in this study."""
+        """Say whether the value is unchanged since it was signed for the study of this origin."""
         return self.sha256 == self._digest(origin)
 
     def _digest(self, origin: str) -> str:
@@ -111,13 +116,13 @@ class SignedFile(BaseModel):
 
 
 class ClockFile(SignedFile):
-    """clock.json: what all runs of the sweep have spent."""
+    """clock.json: the time that all runs of the sweep have spent."""
 
     seconds: float
 
 
 class FindingRow(BaseModel):
-    """One finding of a check."""
+    """One finding of a check, as `checks.Finding` has it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -127,37 +132,39 @@ class FindingRow(BaseModel):
 
 
 class FindingsFile(SignedFile):
-    """findings.json: what the last run's checks found, by stage."""
+    """findings.json: stage -> what its checks found in the last run."""
 
     stages: dict[str, tuple[FindingRow, ...]]
 
 
 def model_line(value: BaseModel) -> bytes:
-    """A value as one line of JSON."""
+    """Return a value as one line of JSON."""
     return value.model_dump_json().encode() + b"\n"
 
 
 def plan_bytes(plan: TrialPlan) -> bytes:
-    """plan.json."""
+    """Return the bytes of a trial's plan.json."""
     return plan.model_dump_json(indent=1).encode() + b"\n"
 
 
 def result_bytes(result: TrialResult) -> bytes:
-    """result.json. Raises ValueError for a number that is not finite."""
+    """Return the bytes of a trial's result.json. Raises ValueError for a number that is not
+    finite.
+    """
     return to_line(
         json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
     )
 
 
 def to_line(text: str) -> bytes:
-    """UTF-8 with an end of line."""
+    """Return the text in UTF-8 with an end of line."""
     # A lone surrogate cannot be UTF-8; as a backslash escape it is still the same JSON string.
     return text.encode("utf-8", errors="backslashreplace") + b"\n"
 
 
 def read_file(path: Path) -> bytes | None:
-    """The bytes of a file, None where there is none. Raises StudyError where something else has its
-    name.
+    """Return the bytes of a file, None where there is none. Raises StudyError where something else,
+    such as a folder, has its name.
     """
     if kind := other_kind(path):
         raise not_a_file(path, kind)
@@ -168,20 +175,22 @@ def read_file(path: Path) -> bytes | None:
 
 
 def not_a_file(path: Path, kind: str, then: str = "run the same command again") -> StudyError:
-    """The error that says what has the name of a file, and what to do when it is gone."""
+    """Return the error that says what has the name of a file, and what to do once it is moved
+    away.
+    """
     return StudyError(f"{path} is {kind}, and a file belongs there\n  Move it away, then {then}.")
 
 
 def read_json(path: Path, model: type[Model], advice: str) -> Model | None:
-    """The file as a value, None where there is none. Raises StudyError with `advice` when it is
-    damaged, and where something else has its name.
+    """Return the file as a value, None where there is none. Raises StudyError with `advice` when it
+    is damaged, and where something else has its name.
     """
     data = read_file(path)
     return None if data is None else parse_json(str(path), data, model, advice)
 
 
 def parse_json(place: str, data: bytes, model: type[Model], advice: str) -> Model:
-    """`data`, which stands at `place`, as a value. Raises StudyError with `advice` when it is
+    """Return `data`, found at `place`, as a value. Raises StudyError with `advice` when it is
     damaged.
     """
     try:
@@ -195,6 +204,6 @@ def parse_json(place: str, data: bytes, model: type[Model], advice: str) -> Mode
 
 
 def damaged(place: Path | str, fault: str, advice: str) -> StudyError:
-    """The error that says which file is damaged, how, and what to do."""
+    """Return the error that says which file is damaged, how, and what to do."""
     said = fault if len(fault) <= 200 else f"{fault[:197]}..."
     return StudyError(f"{place} is damaged: {said}\n  {advice}")

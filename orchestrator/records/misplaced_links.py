@@ -1,6 +1,6 @@
-"""What has a name of the study and is not what a run would write there: a symbolic link, behind
-which lies something of somebody else, a folder or a pipe in the place of a file, a file in the
-place of a folder.
+"""Refuses what has the name of a study's file or folder but is not what a run would write there: a
+symbolic link, behind which lies something of somebody else; a folder or a pipe in the place of a
+file; a file in the place of a folder.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from orchestrator.file_kinds import other_kind
 from orchestrator.records.json_files import not_a_file
 
 _FOLDERS = ("", "trials", "confirm", "checkpoint", "requests", "owner")
-"""Where everything that is written in place lies; a file further down is replaced as a whole, link
-or not.
+"""The folders, from the study's, in which files are written in place. A file further down is
+replaced as a whole, link or not, so it needs no check.
 """
 _ALLOWED = ("cache",)
-"""May lie on another disk: in it only files of our own names are made, and none is deleted but
-those.
+"""May be a link, to lie on another disk: only files of our own names are made in it, and none but
+those are deleted.
 """
 _FOLDER = re.compile(r"trials|confirm|checkpoint|requests|owner|cache|logs|tracking|.+/[0-9]+")
-"""Names, from the study on, that a folder has."""
+"""Paths within the study at which a folder belongs."""
 _FILE = re.compile(r"(?!checkpoint/).+\.(jsonl?|yaml|md|html|db|lock)(-wal|-shm|-journal)?")
-"""Names that a file has; a checkpoint that is none is a damaged one, and the one before it is used."""
+"""Paths within the study at which a file belongs. Checkpoints are left out: one that is no file
+counts as damaged, and the one before it is used.
+"""
 
 
 def refuse_misplaced(study: Path) -> None:
@@ -54,5 +56,6 @@ def link_error(path: Path) -> StudyError:
 
 
 def _paths_in(study: Path) -> Iterator[Path]:
+    """Yield what lies directly in each of `_FOLDERS`."""
     for folder in (study / name for name in _FOLDERS):
         yield from sorted(folder.iterdir()) if folder.is_dir() else ()

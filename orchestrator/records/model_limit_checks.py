@@ -1,5 +1,5 @@
-"""Clips and texts of every set against what a model was made for, confirm sets too, from manifests and
-headers alone.
+"""Compares the clips and texts of every set, confirm sets too, with what the model was made for,
+from manifests and headers alone.
 """
 
 from __future__ import annotations
@@ -25,22 +25,25 @@ from orchestrator.records.model_limits import ModelLimits, token_caps
 from orchestrator.sweepfile.sweep import SweepSpec
 
 TOKENS_MORE = 5
-"""Than the frames of its clip a text may have: the end of the text, and the edges of a very short
-clip.
+"""How many more tokens than encoder frames a text may have: room for the end token, and for the
+edges of a very short clip.
 """
 
 
 CUT_OFF = 0.01
-"""Share of the references of a set that the token cap may cut: a few are dense by mistake."""
+"""Share of a set's references that the token cap may cut without a finding: a few are dense by
+mistake.
+"""
 
 
 @dataclass(frozen=True)
 class _UsedTexts:
-    """The utterances of one set that are used, their texts as the model learns them, and the tokens
-    of each, its end included.
+    """The utterances of one set that are used, with their texts as the model learns them and the
+    tokens of each text, its end included.
     """
 
     model: ModelLimits
+    """The limits of the model."""
     name: str
     manifest: Manifest
     utterances: Sequence[Utterance]
@@ -48,7 +51,9 @@ class _UsedTexts:
     labels: Sequence[list[int]]
 
     def fault(self, utterance: Utterance, tokens: int) -> str:
-        """What is wrong with a text of so many tokens, its end included; empty where nothing is."""
+        """Say what is wrong with a text of so many tokens, its end included; empty where nothing
+        is.
+        """
         seconds = utterance.seconds
         frames = int(seconds * SAMPLE_RATE / self.model.stride)
         positions = self.model.positions
@@ -60,13 +65,13 @@ class _UsedTexts:
 
 
 CANNOT_TAKE = "The model cannot take the data as they are"
-"""Above what stops a sweep."""
+"""Heading above the findings that stop a sweep."""
 
 
 def find_limit_violations(
     spec: SweepSpec, sets: Mapping[str, Manifest], model: ModelLimits
 ) -> list[Finding]:
-    """What of the sets, as they were read, the model cannot take, cannot say or leaves out."""
+    """Return what the model cannot take, cannot say or leaves out of the sets as they were read."""
     longest = spec.data.max_seconds
     findings = check_limits(sets, longest, model.longest_seconds)
     for name, manifest in sets.items():
@@ -88,6 +93,7 @@ def _used_texts(model: ModelLimits, name: str, manifest: Manifest, longest: floa
 
 
 def _label_length(texts: _UsedTexts) -> Iterator[Finding]:
+    """Find texts with more tokens than the model can learn or say."""
     lengths = zip(texts.utterances, texts.labels, strict=True)
     said = [(utterance, texts.fault(utterance, len(tokens))) for utterance, tokens in lengths]
     faults = [(utterance, fault) for utterance, fault in said if fault]
@@ -100,7 +106,9 @@ def _label_length(texts: _UsedTexts) -> Iterator[Finding]:
 
 
 def _too_short(texts: _UsedTexts) -> Iterator[Finding]:
-    """Of evaluation sets; a training clip that is too short is a bad line."""
+    """Find clips of an evaluation set that are shorter than the model needs; in a training set such
+    a clip is a bad line.
+    """
     least = texts.model.shortest
     faults = []
     for utterance in texts.utterances:
@@ -118,7 +126,9 @@ def _too_short(texts: _UsedTexts) -> Iterator[Finding]:
 
 
 def _token_cap(texts: _UsedTexts, rate: float) -> Iterator[Finding]:
-    """References that the model could say, and no decode of the sweep could give in full."""
+    """Find references that the model could say, but that the sweep's token cap would cut in every
+    decode.
+    """
     seconds = [utterance.seconds for utterance in texts.utterances]
     needed = [len(tokens) for tokens in texts.labels]
     over = []
@@ -139,8 +149,8 @@ def _token_cap(texts: _UsedTexts, rate: float) -> Iterator[Finding]:
 
 
 def _unknown_tokens(texts: _UsedTexts) -> Iterator[Finding]:
-    """Characters that do not come back from the tokens of their text: an unknown token, or nothing,
-    in their place.
+    """Find characters that are lost when a text is turned into tokens and back: an unknown token,
+    or nothing, is in their place.
     """
     again = texts.model.texts([list(tokens) for tokens in texts.labels])
     lost = [
@@ -164,5 +174,5 @@ def _unknown_tokens(texts: _UsedTexts) -> Iterator[Finding]:
 
 
 def _count_characters(text: str) -> Counter[str]:
-    """Of a text, without regard to case, width and spaces."""
+    """Count the characters of a text, ignoring case, width and spaces."""
     return Counter("".join(unicodedata.normalize("NFKC", text).casefold().split()))

@@ -1,5 +1,5 @@
-"""What a model can take and say: from its configuration and its tokenizer, without its weights and
-without torch.
+"""What a model can take and say, read from its configuration and its tokenizer, without its weights
+and without torch.
 """
 
 from __future__ import annotations
@@ -15,40 +15,42 @@ from orchestrator.corpus.samples import SAMPLE_RATE
 from orchestrator.sweepfile.sweep import ModelSpec
 
 VERSION_1_STRIDE, VERSION_1_SHORTEST = 384, 895
-"""Samples of an encoder frame of Moonshine version 1, and the receptive field of its three
-convolutions.
+"""Samples per encoder frame of Moonshine version 1, and the receptive field of its three
+convolutions, in samples.
 """
 
 
 @dataclass(frozen=True)
 class ModelLimits:
-    """Bounds of one model. Samples are at 16 kHz."""
+    """Limits of one model. Samples are at 16 kHz."""
 
     longest_seconds: float
-    """Of a clip; infinite where the encoder's positions are computed as needed."""
+    """Longest clip; infinite where the encoder's positions are computed as needed."""
     shortest: int
-    """Samples that a clip has at least."""
+    """Fewest samples that a clip may have."""
     stride: int
-    """Samples of one encoder frame."""
+    """Samples per encoder frame."""
     positions: int
-    """Tokens of a text, its end included."""
+    """Most tokens of a text, its end included."""
     labels: Callable[[list[str]], list[list[int]]]
-    """Tokens of each text, and its end."""
+    """Texts -> token ids of each, with the end token."""
     texts: Callable[[list[list[int]]], list[str]]
-    """Back again, without special tokens."""
+    """Token ids -> texts, without special tokens."""
 
 
 def token_caps(seconds: Sequence[float], tokens_per_second: float) -> list[int]:
-    """The most tokens each clip may give: floor(rate * seconds) + 2, as the Open ASR Leaderboard
-    caps Moonshine.
+    """Return the most tokens that each clip may give: floor(rate * seconds) + 2, as the Open ASR
+    Leaderboard caps Moonshine.
     """
     return [int(tokens_per_second * s) + 2 for s in seconds]
 
 
 def read_limits(model: ModelSpec) -> ModelLimits | None:
-    """From `config.json` and `tokenizer.json` of a folder, or of the hub's cache on this machine.
+    """Read the limits from `config.json` and `tokenizer.json` in a model's folder, or in the hub's
+    cache on this machine.
 
-    None where they are not there or are not what is expected: whoever loads the model says why.
+    Returns None where these are missing or not as expected: the error is left to whoever loads the
+    model.
     """
     config, tokenizer = (_model_file(model, name) for name in ("config.json", "tokenizer.json"))
     if config is None or tokenizer is None:
@@ -66,11 +68,12 @@ def _parse_limits(config: dict[str, Any], tokenizer: Path) -> ModelLimits:
     encoder = config.get("encoder_config", {})
     streams = config["model_type"] == "moonshine_streaming"
     rate = encoder.get("sample_rate", SAMPLE_RATE)
+    # as `tuning.model.families` and `windows.samples_per_frame` have it, which import torch
     frame = round(rate * encoder.get("frame_ms", 5.0) / 1000)
     stride, shortest = (4 * frame, frame) if streams else (VERSION_1_STRIDE, VERSION_1_SHORTEST)
     positions = int(config["max_position_embeddings"])
     reader = Tokenizer.from_file(str(tokenizer))
-    # saved by whoever used it last; transformers sets both at every call
+    # a tokenizer keeps these settings from its last use; transformers sets both at every call
     reader.no_padding()
     reader.no_truncation()
     end = config.get("eos_token_id")

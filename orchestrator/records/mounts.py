@@ -1,4 +1,4 @@
-"""Which kind of file system a folder lies on: on one that several hosts share, locks of one host
+"""Which kind of file system a folder lies on. On one that several hosts share, a lock of one host
 may not be seen by another.
 """
 
@@ -15,19 +15,22 @@ _NETWORK = frozenset(
     "nfs nfs4 cifs smb2 smb3 smbfs 9p afs ceph lustre gpfs beegfs glusterfs orangefs pvfs2 ocfs2 "
     "gfs2 panfs wekafs virtiofs davfs webdav ncpfs afpfs coda acfs".split()
 )
+"""Kinds of file systems that several hosts may share."""
 _LOCAL = frozenset(
     {"fuse.fuse-overlayfs", "fuse.lxcfs", "fuse.mergerfs", "fuse.encfs", "fuse.gocryptfs"}
 )
-"""Made of folders of this host, such as a container's root."""
+"""FUSE kinds that are made of folders of this host, such as a container's root. Any other FUSE kind
+counts as shared.
+"""
 _TABLE = Path("/proc/self/mountinfo")
 
 Mount = tuple[str, str]
-"""Where a file system is mounted, and its kind."""
+"""(where a file system is mounted, its kind)"""
 
 
 def network_file_system(path: Path) -> str | None:
-    """The kind, such as nfs4, where `path` lies on a file system that other hosts may share; None
-    on one of this host.
+    """Return the kind, such as nfs4, where `path` lies on a file system that other hosts may share;
+    None where it lies on one of this host.
     """
     kind = kind_at(os.path.realpath(path), _read_mounts())
     shared = kind in _NETWORK or (kind.startswith("fuse.") and kind not in _LOCAL)
@@ -41,8 +44,8 @@ def _read_mounts() -> list[Mount]:
 
 
 def read_mountinfo(text: str) -> list[Mount]:
-    """The lines of Linux's table, proc(5): the fifth field is the place, the first behind a dash
-    the kind.
+    """Parse Linux's table of mounts, see proc(5): the fifth field is the place, the first behind
+    the dash the kind.
     """
     found = []
     for line in text.splitlines():
@@ -54,12 +57,13 @@ def read_mountinfo(text: str) -> list[Mount]:
 
 
 def _unescape_octal(field: str) -> str:
+    """Decode the escapes of mountinfo, three octal digits each, as for a space in a path."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
 def kind_at(path: str, mounts: Iterable[Mount]) -> str:
-    """The kind of the innermost mount above `path`, of several in one place the last; empty where
-    none is.
+    """Return the kind of the innermost mount above `path`; of several in one place, that of the
+    last. Empty where there is none.
     """
     deepest, kind = -1, ""
     for place, found in mounts:

@@ -1,4 +1,6 @@
-"""What of the optional packages a form or a launcher needs, asked without importing any of them."""
+"""Checks that the optional packages which a form or a launcher needs are installed, without
+importing any of them.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ NEEDED = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "moonshine": ("onnx", "onnxruntime", "onnxscript", "moonshine_voice"),
 }
-"""Form -> the modules that write and hear it."""
+"""Form -> the modules that are needed to write it and to transcribe with it."""
 
 
 def check_installed(form: str, why: str) -> None:
-    """Raise SpecError, in one line, where a package of the `deploy` extra is missing that `why`
-    needs.
+    """Raise SpecError, in one line, where a package of the `deploy` extra that the form needs is
+    missing. `why` is what asks for it, in words.
     """
     missing = [name.replace("_", "-") for name in NEEDED.get(form, ()) if find_spec(name) is None]
     if missing:
@@ -24,6 +26,8 @@ def check_installed(form: str, why: str) -> None:
 
 
 def check_can_launch(execution: Execution) -> None:
-    """Raise SpecError, in one line, where the packs of a sweep need a package that is not here."""
+    """Raise SpecError, in one line, where the sweep's launcher needs a package that is not
+    installed.
+    """
     if execution.launcher == "ray" and find_spec("ray") is None:
         raise SpecError("execution.launcher: ray needs ray: pip install 'orchestrator[ray]'")

@@ -1,4 +1,4 @@
-"""What made a result: versions, commit, platform. Nothing is imported to find out."""
+"""What made a result: versions, commit, platform. No package is imported to find its version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SOURCE = Path(__file__).resolve().parents[1]
 
 
 def provenance(date: str) -> dict[str, str]:
-    """Name -> version or value; `date` is the UTC date to put down.
+    """Return name -> version or value; `date` is the UTC date to record.
 
     `commit` and `uncommitted changes` are there only when the package runs from its own git
     checkout.
@@ -29,7 +29,7 @@ def provenance(date: str) -> dict[str, str]:
 
 
 def package_version(package: str) -> str:
-    """As it is installed here, or in words that it is not."""
+    """Return the version that is installed, or "not installed"."""
     try:
         return version(package)
     except PackageNotFoundError:

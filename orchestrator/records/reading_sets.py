@@ -1,8 +1,7 @@
-"""The sets of a sweep as they are read and decoded: the one way from a sweep file to sound and
-text.
+"""Reads and decodes the sets of a sweep: the one way from a sweep file to sound and text.
 
-Preflight, diagnosis and the worker come through here, so what one of them saw is what the others
-use.
+Preflight, diagnosis and the worker all come through here, so what one of them saw is what the
+others use.
 """
 
 from __future__ import annotations
@@ -34,7 +33,9 @@ Made = TypeVar("Made")
 
 @contextmanager
 def known_files(cache: Path | None) -> Iterator[KnownFiles]:
-    """The record of a project's cache; without one, of this process alone."""
+    """Yield the project cache's record of files whose headers are known, and close it at the end;
+    without a cache, a record in memory only.
+    """
     known = KnownFiles(None if cache is None else ProjectCache(cache).files)
     try:
         yield known
@@ -43,8 +44,8 @@ def known_files(cache: Path | None) -> Iterator[KnownFiles]:
 
 
 def read_sets(spec: SweepSpec, cache: Path | None = None) -> dict[str, Manifest]:
-    """All manifests of a sweep by the names of the report. Raises ManifestError with all faults of
-    all of them.
+    """Return all manifests of a sweep, by the names of the report. Raises ManifestError with all
+    faults of all of them.
 
     `cache` is the project's: headers that are known there are not read again.
     """
@@ -53,6 +54,7 @@ def read_sets(spec: SweepSpec, cache: Path | None = None) -> dict[str, Manifest]
 
 
 def _set_readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[[], Manifest]]:
+    """Return name -> function that reads the set's manifest."""
     data = spec.data
     training: dict[str, Callable[[], Manifest]] = {
         name: partial(_read_training_set, spec, name, path, known)
@@ -77,8 +79,8 @@ def _read_training_set(spec: SweepSpec, name: str, path: Path, known: KnownFiles
 
 
 def _make_all(makers: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
-    """What every maker makes. Raises ManifestError with what is wrong with any of them, not with
-    the first alone.
+    """Return what each maker makes. Raises ManifestError with everything that is wrong with any of
+    them, not only with the first.
     """
     made: dict[str, Made] = {}
     errors: list[ManifestError] = []
@@ -93,8 +95,8 @@ def _make_all(makers: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
 
 
 def read_evaluation_set(spec: SweepSpec, source: SetSource, cache: Path | None = None) -> Manifest:
-    """The utterances of an evaluation set, less those longer than `evaluation.max_seconds`. Raises
-    ManifestError. `cache` as above.
+    """Return the utterances of an evaluation set, less those longer than `evaluation.max_seconds`.
+    Raises ManifestError. `cache` as in `read_sets`.
     """
     with known_files(cache) as known:
         return _read_evaluation_set(spec, source, known)
@@ -118,7 +120,8 @@ def decode_set(
     cache: Path,
     shortest: int = 1,
 ) -> tuple[Manifest, Clips]:
-    """The decoded clips of a set, kept in the project's `cache`, and what is left of its manifest.
+    """Return what is left of a set's manifest, and its decoded clips, which are kept in the
+    project's `cache`.
 
     A clip of fewer than `shortest` samples is bad. Bad lines of training sets are dropped as
     `read_sets` drops them; in an evaluation set each is an error. Raises ManifestError with all
@@ -140,8 +143,8 @@ def decode_set(
 
 
 def decode_sets(spec: SweepSpec, cache: Path) -> dict[str, tuple[Manifest, Clips]]:
-    """All sets of a sweep, read and decoded. A clip too short for the model is found once the model
-    is loaded.
+    """Return all sets of a sweep, read and decoded. A clip that is too short for the model is found
+    only once the model is loaded.
 
     Raises ManifestError with all faults of all sets that cannot be read or decoded.
     """
@@ -159,7 +162,7 @@ def decode_sets(spec: SweepSpec, cache: Path) -> dict[str, tuple[Manifest, Clips
 def set_records(
     spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]
 ) -> dict[str, SetRecord]:
-    """What a study keeps of decoded sets."""
+    """Return what a study keeps of its decoded sets."""
     return {
         name: _set_record(name, manifest, clips, spec.project)
         for name, (manifest, clips) in ready.items()

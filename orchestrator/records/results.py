@@ -1,4 +1,4 @@
-"""Values that are remembered: measurements and trial results."""
+"""The values that a study remembers: measurements and trial results."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ class Value(BaseModel):
 
 
 class TermCounts(Value):
-    """How often listed terms were said and heard, per utterance, in manifest order."""
+    """How often the listed terms were said and heard: one count per utterance, in manifest
+    order.
+    """
 
     said: tuple[int, ...]
     """Occurrences in the reference."""
     heard: tuple[int, ...]
     """Occurrences in the hypothesis."""
     found: tuple[int, ...]
-    """Occurrences in both: of each term the smaller number."""
+    """Occurrences in both: the sum over terms of the smaller of the two counts."""
 
 
 class SetMeasurement(Value):
@@ -42,9 +44,11 @@ class SetMeasurement(Value):
     character_errors: tuple[int, ...] = ()
     """Edits between the normalised texts as strings, spaces included."""
     characters: tuple[int, ...] = ()
-    """Of the normalised references; empty, like the errors, where they were not counted."""
+    """Characters of each normalised reference; empty, like the errors, where they were not
+    counted.
+    """
     terms: TermCounts | None = None
-    """Of the listed terms, where the sweep lists some and this is its domain set."""
+    """Counts of the listed terms, where the sweep lists some and this is a domain set."""
     cap_hits: int = 0
     """Utterances whose decode reached its token cap without an end token."""
     loops: int = 0
@@ -60,7 +64,7 @@ class SetMeasurement(Value):
 
     @property
     def errors(self) -> tuple[int, ...]:
-        """Word errors per utterance."""
+        """Word errors of each utterance."""
         return tuple(
             map(sum, zip(self.substitutions, self.deletions, self.insertions, strict=True))
         )
@@ -79,13 +83,14 @@ _PER_UTTERANCE = (
     "insertions",
     "reference_words",
 )
+"""The fields that have one value per utterance."""
 
 
 class Measurement(Value):
     """One evaluation of one adapter (or of the untuned base) on the sets of a sweep."""
 
     trial: int | None
-    """Trial number; None is the baseline."""
+    """Trial number; None for the baseline."""
     step: int
     adapter_scale: float
     fingerprint: str
@@ -93,32 +98,36 @@ class Measurement(Value):
     train_loss: float | None = None
     """Mean training loss per token since the rung before."""
     sets: dict[str, SetMeasurement]
-    """Keys: domain, heldout; in confirmation confirm_domain, confirm_heldout."""
+    """Keys: domain, heldout and the names of further sets; in a confirmation run each begins with
+    confirm_, such as confirm_domain.
+    """
 
 
 class SetRecord(Value):
-    """Which lines of which manifest one set of a study is, and what they hold."""
+    """Which lines of which manifest form one set of a study, and what they hold."""
 
     manifest: str
-    """Its path, from the project's folder on where it lies below it."""
+    """Path of the manifest, relative to the project's folder where it lies below it."""
     sha256: str
-    """Of the file's bytes."""
+    """Digest of the manifest's bytes."""
     part: str
     """Which part of a split, in words; empty for the whole file."""
     lines: tuple[int, ...]
     """Line numbers in the file, from 1."""
     audio_sha256: tuple[str, ...]
-    """Of the decoded samples of each line: equal for equal sound, whatever file it is in."""
+    """Digest of the decoded samples of each line: equal for equal sound, whatever file it is in."""
     text_sha256: tuple[str, ...]
-    """Of the transcript and the speaker of each line, 16 digits."""
+    """First 16 digits of the digest of transcript and speaker of each line."""
     texts: tuple[str, ...] = ()
-    """The references of an evaluation set, so that a report can show them wherever the manifest is
-    by then.
+    """The references of an evaluation set, so that a report can show them even when the manifest
+    has moved or changed.
     """
 
     @property
     def content(self) -> str:
-        """Digest of sound, transcripts and speakers, wherever they lie: the set's identity."""
+        """The set's identity: a digest of sound, transcripts and speakers, independent of where
+        they lie.
+        """
         return digest({"audio": self.audio_sha256, "text": self.text_sha256})
 
 
@@ -152,13 +161,18 @@ class TrialResult(Value):
     constraints: dict[str, float]
     """Optuna's convention: <= 0 is feasible."""
     steps_trained: int
+    """Optimizer steps; 0 for a duplicate."""
     duplicate_of: int | None = None
+    """The trial of the same recipe whose result this one took over."""
     pruned_by: str | None = None
     """Which rule ended it early: guardrail:heldout_wer:proven or :point (proven broken at a rung,
     or broken by the measured number), median, asha, ratio, wall_clock, person."""
     seconds: float = 0.0
+    """How long the trial held a slot."""
 
     @property
     def trained(self) -> int:
-        """The trial that was trained for this result: another one's, where its point came again."""
+        """Number of the trial that was actually trained for this result: for a duplicate, its
+        original.
+        """
         return self.number if self.duplicate_of is None else self.duplicate_of

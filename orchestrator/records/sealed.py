@@ -1,5 +1,5 @@
-"""Sealed files: what a number stands on is recorded in the journal first, and read as nothing but
-what was written.
+"""Sealed files: a file that a number stands on is recorded in the journal before it is written, and
+is read only as it was written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from orchestrator.records.writing import safely, write_together
 
 
 class SealedFiles(UnsealedFiles):
-    """A folder whose sealed files are written, read and put back here, whatever they mean."""
+    """A folder of sealed files, which are written, read and put back here, whatever they mean."""
 
     def __init__(self, path: Path, name: str, format_file: Path) -> None:
         """A folder that has the file `format_file` must have a journal."""
@@ -24,7 +24,7 @@ class SealedFiles(UnsealedFiles):
         self.journal = Journal(path, name, format_file, self.ownership)
 
     def is_sealed(self, path: Path) -> bool:
-        """The file was written once, whether it is still there or not."""
+        """Say whether the file was once written, whether it still exists or not."""
         return self.journal.path.exists() and self.journal.chain().knows(
             path.relative_to(self.path).as_posix()
         )
@@ -36,12 +36,12 @@ class SealedFiles(UnsealedFiles):
         write_together(files, lambda: self.journal.seal(what, digests))
 
     def held(self, path: Path, model: type[Model]) -> Model | None:
-        """A sealed file as a value; None where it was never written."""
+        """Return a sealed file as a value; None where it was never written."""
         data = self.journal.read(path)
         return None if data is None else parse_json(str(path), data, model, HELP)
 
     def put_back(self, path: Path, data: bytes) -> bool:
-        """Write a lost or altered file again if `data` is what was sealed, to the byte; says
+        """Write a lost or altered file again if `data` is, to the byte, what was sealed; say
         whether it was.
         """
         sealed = digest_of(data) == self.journal.chain().newest.get(
@@ -53,8 +53,8 @@ class SealedFiles(UnsealedFiles):
 
     @contextmanager
     def new_adapter(self, folder: Path) -> Iterator[Path]:
-        """Yield an empty folder; on leaving, what was written there is sealed and takes the place
-        of `folder`.
+        """Yield an empty folder. On leaving the block, what was written there is sealed and
+        replaces `folder`.
         """
         self.ownership.confirm()
 
@@ -72,14 +72,16 @@ class SealedFiles(UnsealedFiles):
             yield aside
 
     def has_adapter(self, folder: Path) -> bool:
-        """An adapter was kept there. Raises StudyError where it is not as it was written."""
+        """Say whether an adapter was kept there. Raises StudyError where it is not as it was
+        written.
+        """
         files = self.sealed_under(folder)
         there = [path for path in sorted(folder.rglob("*")) if path.is_file()]
         self.journal.check(*files, *there)
         return bool(files)
 
     def sealed_under(self, folder: Path) -> list[Path]:
-        """The sealed files of a folder, by name."""
+        """Return the sealed files of a folder, by name."""
         return [
             self.path / file
             for file in self.journal.chain().under(folder.relative_to(self.path).as_posix())

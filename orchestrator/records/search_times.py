@@ -1,4 +1,4 @@
-"""What the searches of studies have taken, for an estimate of the next one."""
+"""How long the searches of studies have taken, as the basis of an estimate for the next one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def spent_before(spec: SweepSpec, folder: StudyFolder) -> tuple[Spent, ...]:
-    """What the study itself has taken where it trained anything, else other studies of its root
-    with the same model.
+    """Return what this study's search has taken so far if it trained anything, else what the
+    searches of other studies under the same root took with the same model.
     """
     own = search_spent(folder)
     if own is not None:
@@ -31,7 +31,7 @@ def spent_before(spec: SweepSpec, folder: StudyFolder) -> tuple[Spent, ...]:
 
 
 def search_spent(folder: StudyFolder) -> Spent | None:
-    """Time and steps of a study's search; None where no trial has trained."""
+    """Return the time and steps of a study's search; None where no trial has trained."""
     results = [result for result in folder.results() if result.steps_trained]
     steps, seconds = sum(result.steps_trained for result in results), folder.seconds_spent()
     if not steps or not seconds:

@@ -1,5 +1,5 @@
-"""What is remembered of an exported form: `export.json` beside its graphs, and what it was heard to
-say.
+"""What is remembered of an exported form: `export.json` beside its graphs, and what the form was
+heard to say.
 """
 
 from __future__ import annotations
@@ -25,51 +25,55 @@ GRAPH_FORMS: tuple[GraphForm, ...] = get_args(GraphForm)
 Quantized = Literal["none", "int8"]
 QUANTIZED: tuple[Quantized, ...] = get_args(Quantized)
 Model = Literal["baseline", "tuned"]
+"""Which model of a comparison: the untuned one, or the one with the adapter."""
 
 
 @dataclass(frozen=True)
 class ExportForm:
-    """In which form a model leaves."""
+    """The form in which a model is exported."""
 
     form: Form = "adapter"
     quantized: Quantized = "none"
-    """Of graphs alone."""
+    """How the weights are quantised; for the forms with graphs only."""
     windows: EncoderWindows | None = None
-    """Of graphs alone: other encoder windows than the study's."""
+    """Encoder windows other than the study's; for the forms with graphs only."""
     changed_only: bool = False
-    """Of the moonshine form: only the graphs that the adapter changes."""
+    """Write only the graphs that the adapter changes; for the moonshine form only."""
 
 
 class ExportManifest(Value):
-    """All that decides what an exported form says. Every field but `files` is compared with the
-    study.
+    """The content of export.json: everything that decides what an exported form says. The fields
+    named in `LABELS` are compared with the study.
     """
 
     form: GraphForm
     quantized: Quantized
     sweep: str
     trial: int | None
-    """None is the untuned model."""
+    """None for the untuned model."""
     step: int | None
     adapter_scale: float | None
-    """In the weights already."""
+    """The scale at which the adapter is merged into the weights."""
     adapter_sha256: str
-    """Of adapter_model.safetensors as the study keeps it; empty without an adapter."""
+    """Digest of adapter_model.safetensors as the study keeps it; empty without an adapter."""
     base_weights_sha256: str
-    """Of the base model's weights, as in the evaluation's fingerprint."""
+    """Digest of the base model's weights, as in the evaluation's fingerprint."""
     encoder_windows: str
-    """Frames before and ahead, layer by layer, as the graphs compute them."""
+    """Frames behind and ahead that each layer attends to, as the graphs compute them."""
     windows_form: EncoderWindows
+    """What `evaluation.encoder_windows` calls them."""
     rms: float | None
-    """Level that each clip is scaled to before it is heard; null leaves it."""
+    """Level to which each clip is scaled before it is transcribed; null leaves it as it is."""
     max_tokens_per_second: float
     """A clip gives at most floor(this * seconds) + 2 tokens."""
     tokenizer_sha256: str
-    """Of the text of every token, in order."""
+    """Digest of the text of every token, in order."""
     start: int
+    """Id of the token that the decoder starts with."""
     ends: tuple[int, ...]
+    """Ids of the tokens that end a text."""
     multiple: int
-    """Clips are cut to a multiple of so many samples."""
+    """Clips are cut to a multiple of this many samples."""
     cache_shape: tuple[int, int, int]
     """Layers, heads and head_dim of the decoder's self-attention cache."""
     files: dict[str, str]
@@ -77,12 +81,12 @@ class ExportManifest(Value):
 
     @property
     def key(self) -> str:
-        """The form in one word: onnx, onnx-int8."""
+        """The form and its quantisation in one word, such as onnx or onnx-int8."""
         return form_key(self.form, self.quantized)
 
 
 def form_key(form: str, quantized: str) -> str:
-    """A form and its quantisation in one word: onnx, onnx-int8."""
+    """Return a form and its quantisation in one word, such as onnx or onnx-int8."""
     return form if quantized == "none" else f"{form}-{quantized}"
 
 
@@ -90,8 +94,8 @@ MADE = re.compile(
     rf"({'|'.join(FORMS)})(-({'|'.join(QUANTIZED)}))?-({'|'.join(get_args(EncoderWindows))})"
     r"-(untuned|trial-\d+-\d+-[0-9.e-]+)"
 )
-"""The name of a folder of a study's cache in which a form was made: form, windows, and of which
-trial at which step and adapter scale.
+"""The name of a folder in a study's cache in which a form was made: form, encoder windows, and
+which trial at which step and adapter scale.
 """
 
 LABELS = {
@@ -113,7 +117,9 @@ LABELS = {
 
 
 def differences(found: ExportManifest, expected: ExportManifest) -> Iterator[str]:
-    """What an export says of itself that is not so in the study, by name."""
+    """Yield how an export differs from what the study would have exported, by the names of
+    `LABELS`.
+    """
     for field, label in LABELS.items():
         theirs, ours = getattr(found, field), getattr(expected, field)
         if theirs != ours:
@@ -125,7 +131,7 @@ def differences(found: ExportManifest, expected: ExportManifest) -> Iterator[str
 
 
 def altered_files(manifest: ExportManifest, folder: Path) -> Iterator[str]:
-    """Files of an export that are not as they were written."""
+    """Yield, in words, the files of an export that are not as they were written."""
     for name, digest in manifest.files.items():
         place = folder / name
         if not place.is_file():
@@ -135,17 +141,19 @@ def altered_files(manifest: ExportManifest, folder: Path) -> Iterator[str]:
 
 
 def file_sha256(path: Path) -> str:
-    """Digest of a file's bytes, hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_manifest(manifest: ExportManifest, folder: Path) -> None:
-    """Keep what an export is, beside it."""
+    """Write what an export is into its folder."""
     (folder / NAME).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: Path) -> ExportManifest:
-    """What an export says of itself. Raises ModelError for a folder that is none, or is damaged."""
+    """Return what an export says of itself. Raises ModelError for a folder that is no export, or is
+    damaged.
+    """
     place = folder / NAME
     if not place.is_file():
         raise ModelError(
@@ -163,20 +171,25 @@ def read_manifest(folder: Path) -> ExportManifest:
 
 
 class OtherWords(Value):
-    """An utterance that the exported form hears otherwise than the form that was measured."""
+    """An utterance in which the exported form gives other words than the form that was measured."""
 
     set: str
     utterance: str
     model: Model
     measured: str
+    """The text of the form that was measured."""
     shipped: str
+    """The text of the exported form."""
     margin: float | None
-    """How far apart the two best logits were, in the measured form, at the first token that
-    differs; None where the tokens are the same and their text is not."""
+    """Difference of the two best logits, in the measured form, at the first token that differs;
+    None where the tokens are the same and only their text is not.
+    """
 
 
 class ShippedSet(Value):
-    """One set, heard by baseline and winner in both forms."""
+    """One set, transcribed by the untuned and the tuned model in the measured and in the exported
+    form.
+    """
 
     baseline_measured: SetMeasurement
     tuned_measured: SetMeasurement
@@ -193,40 +206,43 @@ class Shipped(Value):
     step: int | None
     adapter_scale: float | None
     differences: tuple[str, ...]
-    """What of the export is not as the study has it, by name; empty where it is the study's."""
+    """How the export differs from what the study would have exported, in words; empty where it does
+    not.
+    """
     sets: dict[str, ShippedSet]
-    """By the names that measurements use; confirm sets begin with confirm_."""
+    """Keys are the names that measurements use; confirm sets begin with confirm_."""
     other_words: tuple[OtherWords, ...]
     unlike_record: int
-    """Utterances of the search's sets whose words in the measured form are not those on file."""
+    """Utterances of the search's sets whose text, in the measured form, is not the one on file."""
     encoder_apart: float
-    """Largest difference of the encoder's output on one clip, over its largest value."""
+    """Largest difference of the encoder's output on one clip, as a share of its largest value."""
     logits_apart: float
     """Largest difference of the first step's logits on that clip."""
     real_time_factor: float
-    """Seconds of computing a second of audio, one clip at a time, on the machine that heard it."""
+    """Seconds of computing per second of audio, one clip at a time, on the machine that
+    transcribed.
+    """
     size_bytes: int
-    """Of the graphs."""
+    """Size of the graphs."""
     versions: dict[str, str]
+    """Package -> version."""
     part: str = ""
-    """Where it is not the form that the study makes itself, heard on every set: the folder, the
-    sets.
+    """Empty for the form that the study makes itself, heard on every set; otherwise which folder
+    and which sets it was.
     """
 
     @property
     def key(self) -> str:
-        """The form in one word."""
+        """The form and its quantisation in one word."""
         return form_key(self.form, self.quantized)
 
     @property
     def name(self) -> str:
-        """Under which it is kept: onnx-int8/3, onnx/3/sets domain. Only what has no part decides a
-        verdict.
+        """The name under which it is kept, such as onnx-int8/3 or onnx/3/sets domain. Only one
+        without a part decides a verdict.
         """
         return "/".join(filter(None, (self.key, str(self.trial), self.part)))
 
 
 class ShippedFile(RootModel[dict[str, Shipped]]):
-    """shipped.json: what each exported form of the winner was heard to say, by its word and trial:
-    onnx/3.
-    """
+    """shipped.json: `Shipped.name` -> what that exported form was heard to say."""

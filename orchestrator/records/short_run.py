@@ -8,36 +8,36 @@ from orchestrator.checks import Finding
 from orchestrator.planning.trial_plan import TrialParams
 
 STEPS = 50
-"""Optimizer steps."""
+"""Optimizer steps of the run."""
 
 SHOWN = 10
-"""Utterances whose transcripts are shown."""
+"""How many utterances' transcripts are shown."""
 
 
 def spread_rows(total: int, count: int) -> list[int]:
-    """At most `count` of `total` rows, spread over all."""
+    """Return at most `count` of `total` row numbers, spread evenly."""
     kept = min(count, total)
     return [row * total // kept for row in range(kept)]
 
 
 @dataclass(frozen=True)
 class SetComparison:
-    """One evaluation set, heard untuned and tuned."""
+    """One evaluation set, transcribed by the untuned and by the tuned model."""
 
     utterances: int
     words: int
     """Reference words."""
     baseline_wer: float
-    """Percent."""
+    """Percent, untuned."""
     wer: float | None
     """Percent, tuned; None when the run failed."""
     changed_words: int | None
-    """Word edits from the untuned transcripts to the tuned ones."""
+    """Word edits from the untuned transcripts to the tuned ones; None when the run failed."""
 
 
 @dataclass(frozen=True)
 class Transcribed:
-    """One utterance, as it was said and as it was heard, before the normaliser."""
+    """One utterance: its reference and what was heard, before the normaliser."""
 
     utterance: str
     reference: str
@@ -48,23 +48,25 @@ class Transcribed:
 
 @dataclass(frozen=True)
 class WindowComparison:
-    """The untuned model with the encoder windows of the sweep and with the other reading of the
-    same widths.
+    """The untuned model with the sweep's encoder windows, compared with the other reading of the
+    same window widths.
     """
 
     used: str
-    """Frames before and ahead, layer by layer."""
+    """Frames behind and ahead that each layer attends to, as the sweep has them."""
     other: str
+    """The same in the other reading."""
     other_name: str
-    """What evaluation.encoder_windows would say for it."""
+    """The value of evaluation.encoder_windows that selects the other reading."""
     change: float
-    """Largest difference of the encoder's output over its largest value."""
+    """Largest difference of the encoder's output, as a share of its largest value."""
     utterances: int
     changed: int
-    """Utterances of the domain sample that get other words."""
+    """Utterances of the domain sample whose words differ between the two."""
     wer: float
-    """Percent, as the sweep hears the sample."""
+    """Percent, with the sweep's windows."""
     other_wer: float
+    """Percent, with the other ones."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,21 @@ class ShortRun:
 
     params: TrialParams
     failure: str | None
+    """Why the run failed; None where it did not."""
     relative_delta: float
-    """Frobenius norm of the change of all adapted weights over that of the weights."""
+    """Frobenius norm of the change of all adapted weights, divided by the norm of these weights."""
     modules: int
+    """How many modules are adapted."""
     still: tuple[str, ...]
     """Adapted modules whose weight did not change."""
     loss_before: float
-    """Nats a token on the batch of the first step, with the untrained adapter."""
+    """Nats per token on the batch of the first step, with the untrained adapter."""
     loss_after: float
+    """The same on that batch after the last step."""
     sets: dict[str, SetComparison]
     windows: WindowComparison | None
     """None where both readings are the same, or the model has no windows."""
     transcripts: tuple[Transcribed, ...]
-    """A few utterances of the domain."""
+    """A few utterances of the domain set."""
     findings: tuple[Finding, ...]
-    """Of the model, the baseline and this run."""
+    """What the checks found about the model, the baseline and this run."""

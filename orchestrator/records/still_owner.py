@@ -1,4 +1,4 @@
-"""Whether a study is still this process's to write to, asked before anything is written."""
+"""Whether this process may still write to a study, asked before anything is written."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from contextlib import contextmanager
 
 
 class Ownership:
-    """Of one study; a process that does not hold its lock has nothing to confirm."""
+    """The checks that a study is still this process's. A process that does not hold the study's
+    lock has none.
+    """
 
     def __init__(self) -> None:
-        """Nothing is held."""
+        """Begin without any check, as no lock is held."""
         self._checks: tuple[Callable[[], None], ...] = ()
 
     def confirm(self) -> None:
-        """Raise StudyError where the study is another's by now, or its folder another one."""
+        """Raise StudyError where another process owns the study by now, or its folder was
+        replaced.
+        """
         for check in self._checks:
             check()
 
     @contextmanager
     def confirmed_by(self, *checks: Callable[[], None]) -> Iterator[None]:
-        """Within the block the lock is held, and these say whether it still holds."""
+        """Use these checks, which raise StudyError, while the block holds the lock."""
         self._checks = checks
         try:
             yield

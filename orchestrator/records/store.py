@@ -13,7 +13,8 @@ confirm/0001/    the same, for the run with number -1
 requests/        stop-0007.json, until the sweep has answered it
 checkpoint/      state of the packs
 cache/           exported forms, which can be made again
-../.cache/       what all studies of the root share and can be made again, see corpus.project_cache
+../.cache/       what all studies of the root share and can be made again, see
+                 corpus.cache.project_cache
 owner/           on a file system that other hosts share: who has the study, and when it last beat
 logs/            of several packs: pack-0.log and so on, what each did; tracking-mlflow.log and so on,
                  what was not sent
@@ -59,12 +60,12 @@ _AGAIN = "then run the same command again"
 
 
 _MARKS = ("spec.yaml", NAME, "study.json", "study.db")
-"""A folder that has one of these is a study, whatever it has lost."""
+"""A folder that has one of these files is a study, whatever else it has lost."""
 
 
 def study_names(root: Path) -> list[str]:
-    """The studies below `root`, those too that have lost files or may not be looked into. Raises
-    PermissionError where that is true of `root`.
+    """Return the names of the studies below `root`, including those that have lost files or may not
+    be looked into. Raises PermissionError where `root` itself may not be.
     """
     names = os.listdir(root) if root.is_dir() else []
     return sorted(name for name in names if _NAME.fullmatch(name) and _is_study(root / name))
@@ -73,16 +74,16 @@ def study_names(root: Path) -> list[str]:
 def _is_study(folder: Path) -> bool:
     if not folder.is_dir():
         return False
-    # lexists says of what it may not look at that it is not there
+    # lexists is false for what it may not look at, so such a folder counts as a study
     return not os.access(folder, os.X_OK) or any(os.path.lexists(folder / name) for name in _MARKS)
 
 
 class StudyFolder(TrialFiles):
     """One study's folder. Reading needs no lock; whoever writes holds `lock()`.
 
-    Every file is written aside, synced and renamed. What a number stands on is sealed in the
-    journal: read as anything but what was written, or lost, it raises StudyError; what was never
-    written is None or empty.
+    Every file is written aside, synced and renamed. Files that a number stands on are sealed in the
+    journal. Reading one raises StudyError where it is lost or is not what was written; one that was
+    never written is None or empty.
     """
 
     def __init__(self, root: Path, name: str) -> None:
@@ -115,24 +116,24 @@ class StudyFolder(TrialFiles):
 
     @property
     def exists(self) -> bool:
-        """The study was started: its spec was written, whether it is still there or not."""
+        """The study was started: its spec was written, whether that file still exists or not."""
         return self.spec.exists() or self.is_sealed(self.spec)
 
     @property
     def began(self) -> bool:
-        """A trial was planned: what it is trained on and measured with is part of the study."""
+        """A trial was planned, so what it is trained on and measured with belongs to the study."""
         return bool(self.planned())
 
     def has_database(self, on_server: bool) -> bool:
-        """It has one, and on a server or in its folder, as asked."""
+        """Say whether the study has a database on a server, or in its folder, as asked."""
         kept = self.server()
         if on_server:
             return kept is not None
         return kept is None and self.database.exists()
 
     def check_format(self) -> None:
-        """Raises StudyError for a study that another version of the product wrote; it is left as it
-        is.
+        """Raise StudyError for a study that another version of the product wrote; it is left as it
+        is. Raises StudyError as well where the journal is lost.
         """
         if self.journal.path.exists():
             held = self.held(self.format_file, FormatFile)
@@ -146,15 +147,15 @@ class StudyFolder(TrialFiles):
                 f"study {self.name} was written by {wrote}, which this version (format {FORMAT}) does not read\n"
                 f"  Finish it with that version, or begin a new study with --fork NAME; {self.path} is left as it is."
             )
-        self.journal.chain()  # refused where it is lost
+        self.journal.chain()  # raises where it is lost
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Make the folder, hold its lock, remove what a killed run left half-written, and settle
-        the journal.
+        """Hold the study's lock. First makes the folder, removes what a killed run left
+        half-written, and settles the journal.
 
-        Raises StudyError naming process and host when another run holds it, and while it is held
-        where another host took it over.
+        Raises StudyError naming process and host when another run holds the lock. While it is held,
+        writing raises StudyError once another host has taken the study over.
         """
         make_folder(self.path)
         refuse_misplaced(self.path)
@@ -165,6 +166,7 @@ class StudyFolder(TrialFiles):
 
     @contextmanager
     def _held_alone(self) -> Iterator[None]:
+        """Hold the lock file, and on a shared file system a turn of the heartbeat as well."""
         owners = self._owner if self.shared_file_system() else None
         with exclusive(self.lock_file, self.name, owners) as lock, ExitStack() as turns:
             confirming = [lock.confirm]
@@ -174,41 +176,43 @@ class StudyFolder(TrialFiles):
                 yield
 
     def shared_file_system(self) -> str | None:
-        """The kind of the file system, such as nfs4, where other hosts may share it."""
+        """Return the kind of the file system, such as nfs4, where other hosts may share it; else
+        None.
+        """
         return network_file_system(self.path)
 
     @property
     def named(self) -> str:
-        """What names it in a command that is typed in the present folder."""
+        """What names the study in a command that is typed in the present folder."""
         root = self.path.parent
         is_here = os.path.abspath(root) == os.path.abspath("studies")
         return self.name if is_here else f"{self.name} --studies {quoted_path(root)}"
 
     @property
     def read_only(self) -> bool:
-        """It is there, and this process may read it but change nothing in it."""
+        """The folder exists, and this process may read it but change nothing in it."""
         places = [path for path in (self.path, self.lock_file) if path.exists()]
         return not all(os.access(path, os.W_OK) for path in places)
 
     def holder(self) -> str:
-        """Who holds the study's lock, in words; empty where nobody does, as far as this host can
-        tell. Takes nothing from who is about to hold it.
+        """Say who holds the study's lock; empty where nobody does, as far as this host can tell.
+        Does not get in the way of a process that is just taking the lock.
         """
         return holder(self.lock_file) or owner(self._owner)
 
     def write_pack(self, pack: PackRecord) -> None:
-        """Keep how many adapters train at once: it decides what the search asks, on whatever
-        machine it goes on.
+        """Keep how many adapters train at once. It decides what the search asks, so the study keeps
+        to it on whatever machine it continues.
         """
         line = to_line(pack.model_dump_json(exclude_unset=True))
         self.publish("size of the pack", {self._pack: line})
 
     def read_pack(self) -> PackRecord | None:
-        """How many adapters the study trains at once; None before its first trial."""
+        """Return how many adapters the study trains at once; None before its first trial."""
         return self.held(self._pack, PackRecord)
 
     def write_spec(self, text: str) -> None:
-        """Keep the resolved sweep file, and first the format of the study."""
+        """Keep the resolved sweep file, and before it, in a new study, the format."""
         if not self.format_file.exists():
             self.publish(
                 "format of the study", {self.format_file: model_line(FormatFile(format=FORMAT))}
@@ -216,24 +220,30 @@ class StudyFolder(TrialFiles):
         self.publish("sweep file as resolved", {self.spec: text.encode()})
 
     def read_spec(self) -> str | None:
-        """The sweep file this study was started or last continued with; None for a new study."""
+        """Return the sweep file with which this study was started or last continued; None for a new
+        study.
+        """
         data = self.journal.read(self.spec)
         return None if data is None else data.decode()
 
     def write_sets(self, sets: Mapping[str, SetRecord]) -> None:
-        """Keep which lines of which manifests the sets are, and what they hold."""
+        """Keep which lines of which manifests form the sets, and what they hold."""
         self.publish("sets", {self.sets_file: model_line(SetsFile(dict(sets)))})
 
     def sets(self) -> dict[str, SetRecord]:
-        """The sets by the names of the report, train and replay too; empty before the first run."""
+        """Return the sets by the names of the report, including train and replay; empty before the
+        first run.
+        """
         found = self.held(self.sets_file, SetsFile)
         return found.root if found else {}
 
     def neighbours(self) -> Iterator[StudyFolder]:
-        """The other studies under the same root, by name; some of them may not be readable."""
+        """Yield the other studies under the same root, by name; some of them may not be
+        readable.
+        """
         for name in study_names(self.path.parent):
             study = StudyFolder(self.path.parent, name)
-            # what another version wrote is not read
+            # a study without a journal is of another version, and is not read
             without_journal = os.access(study.path, os.X_OK) and not study.journal.path.exists()
             if name != self.name and not without_journal:
                 yield study
@@ -244,8 +254,8 @@ class StudyFolder(TrialFiles):
         return self._baseline.exists() or self.is_sealed(self._baseline)
 
     def write_baseline(self, measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> None:
-        """Keep the untuned model's measurement under its fingerprint, and what it heard; those of
-        others stay.
+        """Keep the untuned model's measurement under its fingerprint, and what it heard. Baselines
+        of other fingerprints stay.
         """
         kept = self._baselines() | {measurement.fingerprint: measurement}
         files = {
@@ -257,8 +267,8 @@ class StudyFolder(TrialFiles):
         self.publish("baseline", files)
 
     def write_evaluation(self, fingerprint: str, parts: Mapping[str, str]) -> None:
-        """Keep what a fingerprint is the digest of, so that a later refusal can name the part that
-        differs.
+        """Keep the parts that a fingerprint is the digest of, so that a later refusal can name the
+        part that differs.
         """
         known = self.evaluations() | {fingerprint: dict(parts)}
         self.publish(
@@ -266,12 +276,12 @@ class StudyFolder(TrialFiles):
         )
 
     def evaluations(self) -> dict[str, dict[str, str]]:
-        """Fingerprint -> its parts, of every evaluation that measured in this study."""
+        """Return fingerprint -> its parts, of every evaluation that measured in this study."""
         found = self.held(self._evaluations, EvaluationsFile)
         return found.root if found else {}
 
     def read_baseline(self, fingerprint: str) -> Measurement | None:
-        """The baseline measured with exactly this evaluation, or None."""
+        """Return the baseline measured with exactly this evaluation, or None."""
         return self._baselines().get(fingerprint)
 
     def _baselines(self) -> dict[str, Measurement]:
@@ -279,20 +289,20 @@ class StudyFolder(TrialFiles):
         return found.root if found else {}
 
     def write_shipped(self, found: Shipped) -> None:
-        """Keep what an exported form of a trial was heard to say; that of other forms and trials
-        stays.
+        """Keep what an exported form of a trial was heard to say; what other forms and trials were
+        heard to say stays.
         """
         kept = self.shipped() | {found.name: found}
         self.publish("what ships", {self._shipped: model_line(ShippedFile(kept))})
 
     def shipped(self) -> dict[str, Shipped]:
-        """What exported forms were heard to say, by form and trial: onnx-int8/3."""
+        """Return what exported forms were heard to say, by `Shipped.name`, such as onnx-int8/3."""
         found = self.held(self._shipped, ShippedFile)
         return found.root if found else {}
 
     def faults(self) -> dict[str, Fault]:
-        """Sealed files that are not as they were written, and files of trials that nobody
-        sealed.
+        """Return the faults of sealed files that are not as they were written, and of files in
+        trial folders that were never sealed.
         """
         found = [
             path for parent in ("trials", "confirm") for path in (self.path / parent).glob("*/*")
@@ -303,7 +313,7 @@ class StudyFolder(TrialFiles):
             if path.is_dir() and path.name in ("adapter", "final")
             for file in path.rglob("*")
         ]
-        # not yet published
+        # a file with .tmp- in its name is not published yet
         found = [path for path in found if path.is_file() and ".tmp-" not in path.name]
         names = [path.relative_to(self.path).as_posix() for path in sorted(found)]
         known = self.journal.chain()
@@ -312,7 +322,9 @@ class StudyFolder(TrialFiles):
         }
 
     def read_baseline_hypotheses(self, measurement: Measurement) -> dict[str, tuple[str, ...]]:
-        """The same of the untuned model."""
+        """Return what the untuned model heard in a baseline: set name -> hypotheses in manifest
+        order.
+        """
         return self._read_hypotheses(self._baseline_hypotheses(measurement))
 
     def _baseline_hypotheses(self, measurement: Measurement) -> Path:

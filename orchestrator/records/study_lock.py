@@ -1,5 +1,5 @@
-"""One process at a time on a study, or on any file: an advisory lock that frees itself when its
-holder dies.
+"""A file lock: one process at a time on a study, or on any file. It is advisory, and frees itself
+when its holder dies.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from orchestrator.records.heartbeat_lock import refusal, this_process
 from orchestrator.records.writing import safely
 
 _held: set[int] = set()
-"""Descriptors of locks that this process has, or is about to have."""
+"""Descriptors of locks that this process holds, or is about to hold."""
 _NAMELESS = "another process"
-"""A holder that has not signed yet."""
+"""Names a holder that has not signed yet."""
 
 
 def _close_in_child() -> None:
@@ -34,17 +34,18 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 _NOT_THERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-"""What a file system without locks answers."""
+"""Errors of a file system without locks."""
 _NOT_OF_FOLDERS = _NOT_THERE | {errno.EBADF, errno.EINVAL}
-"""What one answers whose locks are of files alone, such as NFS."""
+"""Errors of a file system that can lock files but not folders, such as NFS."""
 _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 _LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-"""A pipe of this name would be waited for."""
+"""Flags to look at a lock file. Without O_NONBLOCK, opening a pipe of this name would wait."""
 
 
 class Lock:
-    """The lock of a study, held. A person may remove the file, not the lock of the folder itself: a
-    second start is refused by that one, and the owner makes the file anew.
+    """The lock of a study, held on its lock file and on its folder. A person may remove the file,
+    but not the lock of the folder: that one refuses a second start, and the owner makes the file
+    anew.
     """
 
     def __init__(self, path: Path, study: str, owners: Path | None) -> None:
@@ -62,8 +63,8 @@ class Lock:
             raise
 
     def confirm(self) -> None:
-        """Raise StudyError where whatever is written from here on would not be written to the
-        study that this process owns.
+        """Raise StudyError if writing from here on would not go to the study that this process
+        owns.
         """
         folder = self._path.parent
         if not _is_at(self._folder, folder, follow=True):
@@ -83,14 +84,16 @@ class Lock:
         self._renew_file()
 
     def release(self) -> None:
-        """Let go of it, once."""
+        """Release the lock; does nothing when called again."""
         for descriptor in (self._file, self._folder):
             if descriptor in _held:
                 _held.discard(descriptor)
                 os.close(descriptor)
 
     def _take_folder(self) -> tuple[int, bool]:
-        """The folder, open, and whether it is locked: not every file system can."""
+        """Open the folder and lock it. Returns the descriptor, and whether it is locked, which not
+        every file system can do.
+        """
         descriptor = _opened(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,8 +108,8 @@ class Lock:
         return descriptor, True
 
     def _take_file(self) -> int:
-        """The file, open and locked; of one that was removed between the two steps another process
-        may have the successor.
+        """Open and lock the file. Tries again if the file was removed in between, because then
+        another process may hold its successor.
         """
         while True:
             descriptor = _opened(self._path, _FILE)
@@ -132,8 +135,8 @@ class Lock:
                 ) from error
 
     def _renew_file(self) -> None:
-        """A file of the same name in the place of the one that is gone. Who looks for a holder may
-        have it for a moment: then the next act does it.
+        """Make and lock a new file in the place of the one that is gone. A process that looks for a
+        holder may have it locked for a moment; then this is left to the next `confirm`.
         """
         try:
             descriptor = _opened(self._path, _FILE)
@@ -169,12 +172,12 @@ class Lock:
 
 @contextmanager
 def exclusive(path: Path, study: str, owners: Path | None = None) -> Iterator[Lock]:
-    """Hold the lock whose file is `path`, in the study's folder; StudyError at once, naming process
-    and host, when another process holds it, or where the file system has no locks. `owners`, on one
-    that hosts share: the folder of the beat, which knows more of a holder and stands in for locks
-    that are not there.
+    """Hold the lock whose file is `path`, in the study's folder. Raises StudyError at once, naming
+    process and host, when another process holds it, or where the file system has no locks.
 
-    The file itself stays: it says who had the study last.
+    `owners` is given on a file system that hosts share: the folder of the heartbeat, which knows
+    more about a holder and stands in for locks that are missing. The file itself stays: it says who
+    had the study last.
     """
     lock = Lock(path, study, owners)
     try:
@@ -195,7 +198,7 @@ def _closed(descriptor: int) -> None:
 
 
 def _is_at(descriptor: int, path: Path, follow: bool = False) -> bool:
-    """The open file or folder has this name still."""
+    """Say whether the open file or folder still has this name."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=follow))
     except (FileNotFoundError, NotADirectoryError):
@@ -203,7 +206,7 @@ def _is_at(descriptor: int, path: Path, follow: bool = False) -> bool:
 
 
 def _signed_holder_at(path: Path) -> str:
-    """Of a lock whose file may have been removed."""
+    """Return who signed the lock file at `path`, which may have been removed."""
     try:
         descriptor = os.open(path, _LOOK)
     except OSError:
@@ -216,8 +219,8 @@ def _signed_holder_at(path: Path) -> str:
 
 @contextmanager
 def one_at_a_time(place: Path) -> Iterator[None]:
-    """Wait until no other process is within the block for the same file or folder, which is there;
-    a process that dies leaves it.
+    """Wait until no other process is within the block for the same file or folder, which must
+    exist. A process that dies leaves the block.
     """
     descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -228,8 +231,8 @@ def one_at_a_time(place: Path) -> Iterator[None]:
 
 
 def holder(path: Path) -> str:
-    """Who holds the lock at `path`, in words; empty where nobody does. Takes nothing from who is
-    about to hold it.
+    """Say who holds the lock at `path`; empty where nobody does. Does not get in the way of a
+    process that is just taking the lock.
     """
     try:
         descriptor = os.open(path, _LOOK)
@@ -249,8 +252,8 @@ def holder(path: Path) -> str:
 
 
 def _signed_by_the_dead(descriptor: int) -> bool:
-    """The last holder ran here, in this container, and is gone: not even for a moment need the lock
-    be tried.
+    """Say whether the last holder ran on this host and in this container, and is gone. Then the
+    lock need not be tried, not even for a moment.
     """
     try:
         signed = json.loads(os.pread(descriptor, 4096, 0))
@@ -267,6 +270,7 @@ def _signed_by_the_dead(descriptor: int) -> bool:
 
 
 def _signed_holder(descriptor: int) -> str:
+    """Return who signed the lock file, in words."""
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
         return f"process {int(holder['pid'])} on {holder['host']}"

@@ -1,4 +1,4 @@
-"""The list of terms that a sweep file names: `evaluation.terms`."""
+"""Reads the list of terms that a sweep file names under `evaluation.terms`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from orchestrator.scoring.terms import Terms
 
 
 def read_terms(path: Path, normalize: Callable[[str], str]) -> Terms:
-    """Read a list of terms: a word or phrase a line; empty lines and lines that begin with # are
-    passed over.
+    """Read a list of terms, one word or phrase per line; empty lines and lines that begin with #
+    are skipped.
 
     Each is normalised as references and hypotheses are. Raises DataError, naming file and line, for
-    what is no text, for a line of which the normaliser leaves nothing, and for a list without
+    a file that is not text, a line of which the normaliser leaves nothing, and a list without
     terms.
     """
     try:

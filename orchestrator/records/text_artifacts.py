@@ -1,5 +1,5 @@
-"""What stands in the texts of a set and is not said there, in words: traces of programs, marks of
-corpora, and notes alone.
+"""Finds text in the transcripts of a set that nobody says: traces of programs, marks of corpora,
+and texts that are only notes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from orchestrator.scoring.normalizers import normalizer
 from orchestrator.typed_words import quoted_path
 
 _SHOWN = 5
-"""Traces by name."""
+"""How many kinds of traces a message names."""
 
 
 def artifact_texts(name: str, manifest: Manifest, normalizer_name: str) -> Iterator[str]:
-    """How many texts of a set count as other words than are meant, with what stands there, the first
-    of them and what helps; nothing where none does.
+    """Yield messages: how many texts of a set count as other words than are meant, what is in them,
+    where the first is, and what helps. Yields nothing where all are fine.
     """
     normalize = normalizer(normalizer_name)
     texts = [utterance.text for utterance in manifest.utterances]
@@ -45,12 +45,13 @@ def artifact_texts(name: str, manifest: Manifest, normalizer_name: str) -> Itera
 
 
 def wordless_text(name: str, manifest: Manifest, normalizer_name: str) -> str:
-    """How many texts of a set are notes in brackets or signs alone, such as [noise], of which the
-    normaliser leaves no word, with the first of them and what helps; empty where none is.
+    """Return a message: how many texts of a set are only notes in brackets or signs, such as
+    [noise], of which the normaliser leaves no word, where the first is, and what helps. Empty where
+    none is.
     """
     normalize = normalizer(normalizer_name)
     texts = [utterance.text for utterance in manifest.utterances]
-    # a set that the model labels itself has empty ones, and fillers that the normaliser drops are said
+    # an empty text is left to the model to label; fillers that the normaliser drops are really said
     rows = [
         row
         for row, text in enumerate(texts)
@@ -81,5 +82,5 @@ def _place(manifest: Manifest, row: int) -> str:
 
 
 def _around(text: str) -> str:
-    """The first word of a text with a trace, as it stands."""
+    """Return the first word of a text with a trace in it, unchanged."""
     return next((word for word in text.split() if without_artifacts(word) != word), text)

@@ -1,5 +1,5 @@
-"""`transcription.json` beside an exported model: at which level and token cap its numbers were
-measured.
+"""`transcription.json` beside an exported model: the level, token cap and encoder windows with
+which its numbers were measured.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ _DEFAULT = EvaluationSpec()
 
 
 class Transcription(BaseModel):
-    """What of an evaluation changes the words that are heard."""
+    """The settings of an evaluation that change which words are heard."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     rms: float | None = Field(default=_DEFAULT.rms, gt=0, lt=1)
-    """Level that each clip is scaled to; null leaves it."""
+    """Level to which each clip is scaled; null leaves it as it is."""
     max_tokens_per_second: float = Field(default=_DEFAULT.max_tokens_per_second, gt=0)
     encoder_windows: EncoderWindows = "stock"
-    """Of the model that this folder holds or names."""
+    """The windows that the model in this folder, or the one it names, needs set when it is
+    loaded.
+    """
 
 
 def write_transcription(evaluation: EvaluationSpec, folder: Path, *, merged: bool = False) -> None:
-    """Keep a sweep's level, token cap and windows with its model; a `merged` one has them in its
-    config.json.
+    """Write a sweep's level, token cap and encoder windows beside its model. A `merged` model has
+    the windows in its config.json, so they are written as stock.
     """
     kept = Transcription(
         rms=evaluation.rms,
@@ -41,8 +43,8 @@ def write_transcription(evaluation: EvaluationSpec, folder: Path, *, merged: boo
 
 
 def read_transcription(folder: Path) -> Transcription:
-    """What a model was measured with; a sweep's defaults where nothing says. Raises ModelError for
-    a damaged file.
+    """Return what a model was measured with; a sweep's defaults where there is no such file. Raises
+    ModelError for a damaged file.
     """
     place = folder / NAME
     if not place.is_file():

@@ -1,6 +1,6 @@
 """The files of one trial or confirmation run of a study: the folders `trials/0007/` and
-`confirm/0001/`, and what a person asks of a trial in `requests/`. The layout of a study as a whole is
-in `store.py`.
+`confirm/0001/`, and what a person asks of a trial in `requests/`. The layout of a study as a whole
+is in `store.py`.
 """
 
 from __future__ import annotations
@@ -31,60 +31,65 @@ from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.sealed import SealedFiles
 
 _FILE = re.compile(r"(trials|confirm)/([0-9]{4,})/([a-z.]+)")
+"""A file in a trial's folder: the groups are the parent folder, the number, and the file's name."""
 
 
-# asked for some twenty times a trial, and taking a path apart costs more than most that is done
-# with it
+# cached: called some twenty times a trial, and building a path costs more than most of what is
+# then done with it
 @lru_cache(maxsize=1024)
 def _trial_folder(study: Path, number: int) -> Path:
     return study / ("trials" if number >= 0 else "confirm") / f"{abs(number):04d}"
 
 
 class TrialFiles(SealedFiles):
-    """Plans, measurements, transcripts, adapters and results, by the number of their trial: from 0 on,
-    of confirmation runs from -1 on.
+    """Plans, measurements, transcripts, adapters and results, by the number of their trial: 0, 1, 2
+    and so on for trials, -1, -2 and so on for confirmation runs.
     """
 
     def trial_folder(self, number: int) -> Path:
-        """trials/0007 for trial 7; confirm/0001 for confirmation run -1."""
+        """Return the folder of a trial or confirmation run: trials/0007 for trial 7, confirm/0001
+        for run -1.
+        """
         return _trial_folder(self.path, number)
 
     def plan_file(self, number: int) -> Path:
-        """All that a trial or confirmation run depends on."""
+        """Return the path of plan.json: everything that a trial or confirmation run depends on."""
         return self.trial_folder(number) / "plan.json"
 
     def result_file(self, number: int) -> Path:
-        """How it ended."""
+        """Return the path of result.json: how the trial or run ended."""
         return self.trial_folder(number) / "result.json"
 
     def adapter_folder(self, number: int) -> Path:
-        """Where the trial's best adapter stands, as stock PEFT loads it."""
+        """Return the folder of the trial's best adapter, in stock PEFT's format."""
         return self.trial_folder(number) / "adapter"
 
     def final_folder(self, number: int) -> Path:
-        """Where the adapter of the trial's last measurement stands, when that is not the best
-        one.
+        """Return the folder of the adapter of the trial's last measurement, used when that is not
+        the best one.
         """
         return self.trial_folder(number) / "final"
 
     def drop_final(self, number: int) -> None:
-        """The trial's last measurement is its best one: what stood for an earlier last one goes."""
+        """Remove the adapter of an earlier last measurement, because the trial's last one is now
+        its best.
+        """
         final = self.final_folder(number)
         self.journal.seal("final adapter dropped", dict.fromkeys(self.sealed_under(final)))
         remove(final)
 
     def planned(self, confirm: bool = False) -> tuple[int, ...]:
-        """The numbers of all trials that were planned, or of all confirmation runs; from 0 or -1
-        on.
+        """Return the numbers of all trials that were planned, or of all confirmation runs, counting
+        away from 0.
         """
         return self._numbers("plan.json", confirm)
 
     def write_plans(self, *plans: TrialPlan) -> None:
-        """Keep all that these trials depend on, so that each can be rerun alone."""
+        """Keep everything that these trials depend on, so that each can be rerun alone."""
         self.publish("plan", {self.plan_file(plan.number): plan_bytes(plan) for plan in plans})
 
     def read_plan(self, number: int) -> TrialPlan | None:
-        """The plan of a trial or confirmation run."""
+        """Return the plan of a trial or confirmation run; None where it was never planned."""
         return self.held(self.plan_file(number), TrialPlan)
 
     def record_measurements(
@@ -96,8 +101,8 @@ class TrialFiles(SealedFiles):
         """Add the measurements of a rung and what was heard; `hypotheses[i]` belongs to
         `measurements[i]`.
 
-        The same (step, adapter scale) again replaces the earlier one, so a rung repeated after a
-        crash is one rung.
+        A measurement with the same (step, adapter scale) replaces the earlier one, so a rung that
+        is repeated after a crash is still one rung.
         """
         files = {
             self._hypotheses(number, measurement): hypothesis_lines(measurement, heard)
@@ -113,7 +118,7 @@ class TrialFiles(SealedFiles):
         )
 
     def read_measurements(self, number: int) -> tuple[Measurement, ...]:
-        """All measurements of a trial, by step, then adapter scale."""
+        """Return all measurements of a trial, by step, then adapter scale."""
         path = self.trial_folder(number) / "measurements.jsonl"
         lines = (self.journal.read(path) or b"").splitlines()
         return tuple(
@@ -122,14 +127,14 @@ class TrialFiles(SealedFiles):
         )
 
     def read_hypotheses(self, number: int, measurement: Measurement) -> dict[str, tuple[str, ...]]:
-        """What was heard in one measurement: set name -> hypotheses in manifest order; empty when
-        not kept.
+        """Return what was heard in one measurement: set name -> hypotheses in manifest order; empty
+        when it was not kept.
         """
         return self._read_hypotheses(self._hypotheses(number, measurement))
 
     def check_heard(self, results: Iterable[TrialResult]) -> None:
-        """What was heard in the measurements that these results stand on, and what the untuned model
-        heard, is as it was written. Raises StudyError naming what is not.
+        """Check the transcripts of the measurements that these results stand on, and of all
+        baselines. Raises StudyError naming those that are not as they were written.
         """
         files = self.journal.chain().files
         baselines = [self.path / file for file in files if file.startswith("hypotheses-baseline-")]
@@ -148,14 +153,14 @@ class TrialFiles(SealedFiles):
         return {name: tuple(texts) for name, texts in heard.items()}
 
     def write_result(self, result: TrialResult) -> None:
-        """Write a trial's end; the last file of the trial, so its existence means done.
+        """Write how a trial ended. It is the last file of the trial, so its existence means done.
 
         Raises ValueError for a number that is not finite: such a result must never be ranked.
         """
         self.publish("result", {self.result_file(result.number): result_bytes(result)})
 
     def read_result(self, number: int) -> TrialResult | None:
-        """How a trial or confirmation run ended; None while it has not."""
+        """Return how a trial or confirmation run ended; None while it has not."""
         path = self.result_file(number)
         result = self.held(path, TrialResult)
         if result and result.number != number:
@@ -163,11 +168,11 @@ class TrialFiles(SealedFiles):
         return result
 
     def results(self) -> tuple[TrialResult, ...]:
-        """The results of all finished trials, by number, whatever their end."""
+        """Return the results of all trials that have ended, by number, whatever their state."""
         return self._results(confirm=False)
 
     def confirmations(self) -> tuple[TrialResult, ...]:
-        """The results of all finished confirmation runs: numbers -1, -2, .."""
+        """Return the results of all confirmation runs that have ended: numbers -1, -2 and so on."""
         return self._results(confirm=True)
 
     def _results(self, confirm: bool) -> tuple[TrialResult, ...]:
@@ -175,7 +180,7 @@ class TrialFiles(SealedFiles):
         return tuple(result for number in numbers if (result := self.read_result(number)))
 
     def _numbers(self, name: str, confirm: bool) -> tuple[int, ...]:
-        """The trials or confirmation runs whose file of this name was sealed, or lies there."""
+        """Return the trials or confirmation runs whose file of this name was sealed, or exists."""
         parent, sign = ("confirm", -1) if confirm else ("trials", 1)
         files = [
             path.relative_to(self.path).as_posix() for path in self.path.glob(f"{parent}/*/{name}")
@@ -188,7 +193,9 @@ class TrialFiles(SealedFiles):
         return tuple(sign * number for number in sorted(numbers))
 
     def write_failure(self, number: int, traceback: str) -> None:
-        """Keep where a trial failed, for who looks for the cause; nothing reads it."""
+        """Keep the traceback of a failed trial for people who look for the cause; no code reads
+        it.
+        """
         self._write(self.trial_folder(number) / "failure.txt", to_line(traceback.rstrip("\n")))
 
     def ask_to_stop(self, number: int, reason: str) -> None:
@@ -196,21 +203,23 @@ class TrialFiles(SealedFiles):
         self._write(self._stop_request(number), model_line(StopRequest(reason=reason)))
 
     def asked_to_stop(self, number: int) -> StopRequest | None:
-        """What a person asked for; what is no request asks for nothing."""
+        """Return what a person asked for; None where there is no request, or a damaged one."""
         try:
             return read_json(self._stop_request(number), StopRequest, "Delete it.")
         except StudyError:
             return None
 
     def write_stop(self, number: int, stop: PersonStop) -> None:
-        """Seal that a person ends the trial, and at which rung; the request is answered."""
+        """Seal that a person ends the trial, and at which rung; then remove the request, which is
+        answered.
+        """
         self.publish(
             "stop by a person", {self.trial_folder(number) / "stop.json": model_line(stop)}
         )
         self._stop_request(number).unlink(missing_ok=True)
 
     def read_stop(self, number: int) -> PersonStop | None:
-        """Where a person ends the trial; None where nobody does."""
+        """Return where a person ended the trial; None where nobody did."""
         return self.held(self.trial_folder(number) / "stop.json", PersonStop)
 
     def _stop_request(self, number: int) -> Path:
@@ -218,8 +227,9 @@ class TrialFiles(SealedFiles):
 
 
 def hypothesis_lines(measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> bytes:
-    """A line of JSON for each hypothesis, under the names of its set and utterance. `json.dumps` of
-    a line costs more than all else that is done with it, and a rung has hundreds.
+    """Return one line of JSON per hypothesis, with the names of its set and utterance. The lines
+    are put together by hand: `json.dumps` per line would cost more than everything else done with
+    it, and a rung has hundreds.
     """
     lines = []
     for name, texts in heard.items():

@@ -1,4 +1,4 @@
-"""A study among others that cannot be read."""
+"""How to report a study that cannot be read, among others that can."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from orchestrator.errors import OrchestrateError
 
 
 def reason(error: OrchestrateError | OSError) -> str:
-    """Why it cannot, in a line beside those of others."""
+    """Return in one line why it cannot be read."""
     return (system_error(error) if isinstance(error, OSError) else error).summary

@@ -1,5 +1,5 @@
-"""What stands beside the sealed files of a study: notes, findings and the clock. No verdict rests
-on them.
+"""The files beside the sealed ones of a study: notes, findings, the clock and the server's record.
+No verdict rests on them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SERVER_ADVICE = (
     "again from the files of the trials."
 )
 _LOST_STAGE = "lost"
-"""Of findings.json: no check's, so it stays."""
+"""A stage of findings.json to which no check belongs, so that nothing overwrites it."""
 _FINDINGS_LOST = Finding(
     "findings-lost",
     "warn",
@@ -60,27 +60,31 @@ class UnsealedFiles:
 
     @property
     def measured(self) -> bool:
-        """Something was measured in the study, so its checks have found something, or nothing."""
+        """Something was measured in the study, so findings.json must exist even if the checks found
+        nothing. Overridden in `StudyFolder`.
+        """
         return False
 
     def note(self, text: str, at: datetime | None = None) -> None:
-        """Append one dated line to notes.md: device fallbacks, resumes, interventions."""
+        """Append one dated line to notes.md, such as for device fallbacks, resumes and
+        interventions.
+        """
         day = (at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
         before = read_file(self.notes) or to_line(f"# Notes on {self.name}\n")
         before += b"" if before.endswith(b"\n") else b"\n"  # a person's last line
         self._write(self.notes, before + to_line(f"- {day}: {' '.join(text.split())}"))
 
     def note_once(self, text: str) -> None:
-        """`note`, unless some line says so already."""
+        """Append the note unless notes.md says so already."""
         if " ".join(text.split()) not in self.noted():
             self.note(text)
 
     def noted(self) -> str:
-        """notes.md; empty where there is none."""
+        """Return the text of notes.md; empty where there is none."""
         return (read_file(self.notes) or b"").decode("utf-8", errors="replace")
 
     def write_findings(self, stage: str, findings: Sequence[Finding]) -> None:
-        """Keep what a stage's checks found in the place of what they found before."""
+        """Keep what a stage's checks found, in the place of what they found before."""
         self._write_findings(self._findings_by_stage() | {stage: tuple(findings)})
 
     def _write_findings(self, stages: Mapping[str, Sequence[Finding]]) -> None:
@@ -93,8 +97,8 @@ class UnsealedFiles:
         self._write(self._findings, to_line(text))
 
     def findings(self) -> tuple[Finding, ...]:
-        """What the checks of the last run found, each once; where the file is damaged or lost, that
-        this is.
+        """Return what the checks of the last run found, each finding once. Where the file is
+        damaged or lost, return a finding that says so.
         """
         stages = self._findings_by_stage().values()
         return tuple(dict.fromkeys(finding for found in stages for finding in found))
@@ -112,11 +116,15 @@ class UnsealedFiles:
         }
 
     def server(self) -> ServerRecord | None:
-        """Where on which server the study's database is; None where it is a file of the folder."""
+        """Return which server holds the study's database, and under which name; None where it is a
+        file of the folder.
+        """
         return read_json(self._storage, ServerRecord, _SERVER_ADVICE)
 
     def drop_damaged_server(self) -> str | None:
-        """Move a record of the server that is damaged away; says where to, None where it holds."""
+        """Move a damaged record of the server aside and return its new name; None where it is not
+        damaged.
+        """
         if not _is_damaged(self.server):
             return None
         self.ownership.confirm()
@@ -129,12 +137,16 @@ class UnsealedFiles:
         self._write(self._storage, model_line(record))
 
     def forget_server(self) -> None:
-        """The study's database is a file of the folder; what is on the server stays there."""
+        """Keep that the study's database is a file of the folder; what is on the server stays
+        there.
+        """
         self.ownership.confirm()
         self._storage.unlink(missing_ok=True)
 
     def seconds_spent(self) -> float | None:
-        """Wall-clock seconds of all runs so far; None where clock.json is damaged or not there."""
+        """Return the wall-clock seconds of all runs so far; None where clock.json is damaged or
+        missing.
+        """
         try:
             clock = self._read_clock()
         except StudyError:
@@ -142,13 +154,13 @@ class UnsealedFiles:
         return clock.seconds if clock else None
 
     def add_seconds(self, seconds: float, known: float = 0.0) -> float:
-        """Add to the time spent, which is at least what is `known`; returns the sum."""
+        """Add to the time spent, taking it to be at least `known` seconds, and return the sum."""
         total = max(self.seconds_spent() or 0.0, known) + seconds
         self._write(self._clock, model_line(ClockFile(seconds=total).signed(self._origin)))
         return total
 
     def damaged_beside(self) -> tuple[str, ...]:
-        """The names of those files beside the sealed ones that are damaged and `mend` makes again."""
+        """Return the names of the damaged files that `mend` makes again."""
         found = []
         if _is_damaged(self._read_clock):
             found.append(self._clock.name)
@@ -157,12 +169,12 @@ class UnsealedFiles:
         return tuple(found)
 
     def mend(self, known: float) -> tuple[str, ...]:
-        """Make clock.json and findings.json again where they are damaged or lost; says what was
-        made. `known` are the seconds that the last checkpoint says were spent.
+        """Make clock.json and findings.json again where they are damaged or lost, and say what was
+        made. `known` is the number of seconds spent according to the last checkpoint.
         """
         made = []
         found = self.damaged_beside()
-        # lost, or an older one: a checkpoint is written after the clock
+        # a checkpoint is written after the clock, so a clock behind it is lost or an older one
         behind = (self.seconds_spent() or 0.0) < known
         if self._clock.name in found or behind:
             self.add_seconds(0.0, known)
@@ -183,8 +195,8 @@ class UnsealedFiles:
         return self._signed_file(self._findings, FindingsFile)
 
     def _signed_file(self, path: Path, model: type[Signed]) -> Signed | None:
-        """What a file of this study says; None where there is none. Raises StudyError for one that
-        is damaged or of another study.
+        """Return what a signed file of this study says; None where there is none. Raises StudyError
+        for one that is damaged or of another study.
         """
         held = read_json(path, model, "")
         if held is not None and not held.is_of(self._origin):
@@ -192,13 +204,17 @@ class UnsealedFiles:
         return held
 
     def _write(self, path: Path, data: bytes) -> None:
-        """Write it to the study, which is this process's where it holds the lock."""
+        """Write a file of the study, after checking that a study whose lock this process holds is
+        still its own.
+        """
         self.ownership.confirm()
         write_aside(path, data)
 
 
 def _is_damaged(read: Callable[[], object]) -> bool:
-    """Something has the name of a file and is not what a run wrote."""
+    """Say whether reading a file raises StudyError: something has its name and is not what a run
+    wrote.
+    """
     try:
         read()
     except StudyError:

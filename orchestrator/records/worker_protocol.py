@@ -1,8 +1,9 @@
-"""The seam between the search and the training: plans go in, events come out, the answer is
-continue or stop.
+"""The interface between the search and the training: plans go in, events come out, and the answer
+to an event is to continue or to stop.
 
-The worker knows no Optuna and the study knows no torch. Many trials are in flight at once; the
-sweep asks as slots free up and tells as trials end. Tests put a fake worker in the place of torch.
+The worker does not know Optuna and the study does not know torch. Many trials are in flight at
+once; the sweep asks as slots free up and tells as trials end. Tests use a fake worker in the place
+of torch.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 
 SAVE_SECONDS = 60.0
-"""A worker is saved this often at most: what it did since is computed again after a kill, to the
+"""A worker is saved at most this often; what it did since is computed again after a kill, with the
 same result.
 """
 Hypotheses = dict[str, tuple[str, ...]]
-"""Set name -> raw hypotheses in manifest order."""
+"""Set name -> hypotheses as decoded, in manifest order."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Progress:
     step: int
     loss: float
     pack: int | None = None
-    """The pack it trains in, where there are several."""
+    """The pack in which it trains, where there are several."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Measured:
     measurements: tuple[Measurement, ...]
     hypotheses: tuple[Hypotheses, ...]
     final: bool
-    """True at `max_steps`: the trial trains no further and keeps its slot until `release`."""
+    """The trial is at `max_steps`: it trains no further, and keeps its slot until `release`."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Failed:
     step: int
     reason: str
     traceback: str = ""
-    """Where it failed, where an exception ended it."""
+    """The traceback, where an exception ended the trial."""
 
 
 @dataclass(frozen=True)
@@ -73,41 +74,43 @@ class Worker(Protocol):
     """One device with one frozen base model and `capacity` adapter slots."""
 
     capacity: int
+    """How many trials train at once."""
 
     @property
     def evaluation(self) -> dict[str, str]:
-        """The parts of the evaluation fingerprint; its digest stands on every measurement."""
+        """The parts of the evaluation fingerprint; every measurement carries their digest."""
 
     @property
     def active(self) -> tuple[int, ...]:
-        """Numbers of the trials that hold a slot, in order of admission."""
+        """The numbers of the trials that hold a slot, in order of admission."""
 
     def measure_baseline(self) -> Measured:
-        """Decode the sets of the sweep with the untuned base model (number -1, trial None, step
+        """Measure the untuned base model on the sets of the sweep (number -1, trial None, step
         0).
         """
 
     def admit(self, plan: TrialPlan) -> None:
-        """Give the plan a slot; raises ModelError when its targets do not fit the model."""
+        """Give the plan a slot. Raises ModelError when its targets do not fit the model."""
 
     def advance(self) -> tuple[Event, ...]:
-        """Train all slots up to the next tick at which something is to be said; never empty while a
-        slot is active.
+        """Train all slots up to the next tick at which there is something to say, and return that;
+        never empty while a slot is active.
 
-        Of several packs, the events of the one that is next by the fleet's clock."""
+        Of several packs, these are the events of the one that is next by the fleet's clock.
+        """
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
         """Write the trial's present adapter, at the given scale, as stock PEFT loads it, into
-        `folder`, which is empty or made. To publish it is the caller's part.
+        `folder`, which may be empty or missing. Publishing it is the caller's part.
         """
 
     def release(self, number: int) -> None:
-        """Free the trial's slot, finished, pruned or failed."""
+        """Free the slot of a trial, whether finished, pruned or failed."""
 
     def save(self, folder: Path) -> None:
-        """Checkpoint all slots of the same tick, atomically: adapters, optimizer, step, data
+        """Checkpoint all slots as of the same tick, atomically: adapters, optimizer, step, data
         position.
         """
 
     def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:
-        """Continue from a checkpoint written by `save`; `plans` by trial number."""
+        """Continue from a checkpoint written by `save`; `plans` are by trial number."""

@@ -1,4 +1,4 @@
-"""Writing a study's files: whole or not at all, with a message that says what is safe."""
+"""Writes a study's files whole or not at all. An error says what is safe."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def write_together(files: Mapping[Path, bytes], meanwhile: Callable[[], None]) -
                     aside.write_bytes(data)
     except OSError as error:
         named = published(Path(error.filename)) if error.filename else None
-        # all of them stand aside at once
+        # all new versions exist at once, beside the old ones
         needed = sum(map(len, files.values()))
         raise refused(named or next(iter(files)), error, needed) from error
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield where to write a file that may be large; on leaving it is `path`. Raises StudyError, as
-    above.
+    """Yield a path to write a file to that may be large; on leaving, it becomes `path`. Raises
+    StudyError when the disk refuses.
     """
     with safely(path, None), new_file(path) as aside:
         yield aside
@@ -46,8 +46,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def safely(path: Path, needed: int | None) -> Iterator[None]:
-    """Within the block `path`, of about `needed` bytes where that is known, is written. Raises
-    StudyError when the disk refuses.
+    """Turn errors of the disk while `path` is written, within the block, into StudyError. `needed`
+    is about how many bytes it takes, where that is known.
     """
     try:
         yield
@@ -56,8 +56,8 @@ def safely(path: Path, needed: int | None) -> Iterator[None]:
 
 
 def refused(path: Path, error: OSError, needed: int | None) -> StudyError:
-    """The error that says which file the disk refused to take, and where it is full how much room
-    that needs, as far as it is known.
+    """Return the error that says which file the disk refused and, where it is full, how much room
+    is needed as far as that is known.
     """
     room = _room_text(path, needed) if error.errno in FULL else ""
     path = published(path)
@@ -70,8 +70,8 @@ def refused(path: Path, error: OSError, needed: int | None) -> StudyError:
 
 
 def _room_text(path: Path, needed: int | None) -> str:
-    """What a full file system has left, beside what is needed; a number of bytes that would do is
-    said to be none of the reason.
+    """Say what a full file system has left and what is needed. Where enough bytes are free, say
+    that another limit, such as a quota or the number of files, was met.
     """
     there = next(folder for folder in path.absolute().parents if folder.is_dir())
     found = os.statvfs(there)

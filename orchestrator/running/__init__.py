@@ -1,1 +1,1 @@
-"""Effects, wired together."""
+"""What a run does, in which order: the other packages wired together with their effects on disk."""

@@ -1,7 +1,7 @@
-"""The trials that a sweep asked for: what the study says of each, and their plans.
+"""The trials that a sweep asked for: what the Optuna study says of each, and their plans.
 
-A trial has a plan on file only when the database knows it, and a plan on file says what the
-database says.
+Two rules hold: a plan is written to its file only after the database knows the trial, and a plan on
+file must agree with what the database says of its trial.
 """
 
 from __future__ import annotations
@@ -16,27 +16,34 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 
 class AskedTrials:
-    """Trials by number, those first that an earlier run asked for."""
+    """Hands out trials in order of their number; those that an earlier run asked for come first."""
 
     def __init__(
         self, spec: SweepSpec, folder: StudyFolder, study: Study, contents: dict[str, str]
     ) -> None:
-        """`contents`: of what trials are trained on and measured with, as plans hold them."""
+        """`contents` are the digests of what trials are trained on and measured with, as plans hold
+        them.
+        """
         self._spec, self._folder, self._study, self._contents = spec, folder, study, contents
         self._unwritten: list[TrialPlan] = []
-        """Plans of trials that the database may not know yet."""
+        """Plans not written to their files yet, because the database may not know their trials."""
         self.params = {trial.number: trial.params for trial in study.trials()}
-        """Searched values of the trials that earlier runs asked for."""
+        """Trial number -> searched values, of the trials that earlier runs asked for."""
         self.count = 0
-        """How many of all were taken up."""
+        """How many trials have been taken up so far, those before the checkpoint included; also the
+        number of the next one.
+        """
 
     @property
     def left(self) -> range:
-        """Those of earlier runs that were not taken up."""
+        """The numbers of the trials that earlier runs asked for and this run has not taken up
+        yet.
+        """
         return range(self.count, len(self.params))
 
     def take_next(self) -> tuple[TrialPlan, dict[str, Any]] | None:
-        """The next trial's plan and searched values; None where the space has no further point.
+        """Take up the next trial and return its plan and searched values; None where the search
+        space has no further point.
 
         Raises StudyError when somebody else has written to the study.
         """
@@ -49,12 +56,12 @@ class AskedTrials:
         return plan, params
 
     def plan(self, number: int) -> TrialPlan:
-        """Of a trial that was asked for before this run."""
+        """Return the plan of a trial that was asked for before this run."""
         return self._make_plan(number, self.params[number])
 
     def checked_plan(self, number: int, params: dict[str, Any]) -> TrialPlan:
-        """The plan of a trial that is to be trained. Raises StudyError when the sweep cannot have
-        asked for it, or its plan.json, which is sealed, says other parameters.
+        """Return the plan of a trial that is to be trained. Raises StudyError when the sweep cannot
+        have asked for it, or when its sealed plan.json says other parameters.
         """
         plan = self._make_plan(number, params)
         sealed = self._folder.read_plan(number)
@@ -66,8 +73,8 @@ class AskedTrials:
         return plan
 
     def commit(self) -> None:
-        """Bring the study to its database, then the plans of what it knows by that to their
-        files. Raises StudyError where the study is not this process's any more.
+        """Commit the study to its database, then write the plans of the trials that the database
+        knows from now on. Raises StudyError where another process owns the study by now.
         """
         self._folder.ownership.confirm()
         self._study.commit()
@@ -75,7 +82,9 @@ class AskedTrials:
         self._unwritten.clear()
 
     def commit_plans(self) -> None:
-        """The same where a plan waits for it: a result stands beside its plan."""
+        """Commit if a plan is still unwritten, as one must be on file before the result of its
+        trial is.
+        """
         if self._unwritten:
             self.commit()
 

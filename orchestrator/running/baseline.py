@@ -1,5 +1,5 @@
-"""The untuned model's numbers: measured once an evaluation, and never compared with those of
-another one.
+"""The untuned model's numbers: measured once per evaluation fingerprint, and never compared with
+numbers of another one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 
 
 def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Measurement:
-    """The untuned model's measurement of this very evaluation: read, or measured and kept.
+    """Return the untuned model's measurement under the worker's evaluation: the one on file, or a
+    new one, which is measured and kept.
 
     Raises FingerprintError when trials of this study were measured with another evaluation.
     """
@@ -43,8 +44,8 @@ def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Me
 
 
 def _changed_parts(folder: StudyFolder, worker: Worker) -> str:
-    """What of the evaluation differs from that of the study's trials; all of it where theirs is not
-    on file.
+    """Say which parts of the evaluation differ from those that the study's trials were measured
+    with; list all parts where those are not on file.
     """
     now = worker.evaluation
     used = {

@@ -1,11 +1,12 @@
-"""`take:` of a sweep file: parameters that the best trial of another, finished study decides.
+"""Implements `take:` of a sweep file: parameters that the best trial of another, finished study
+decides.
 
 A study without a feasible trial decides nothing, and the chain ends there; with `take.fallback:
 lowest_domain` its trial of lowest domain WER is taken, and marked infeasible wherever it is shown.
 
-The spec stays pure: what was taken is laid over the sweep file like an override, so it is checked
-like anything else, stands fixed in the study's own spec.yaml with the trial and the recipe it came
-from, and is compared on resume.
+The spec stays pure: what was taken is laid over the sweep file like an override. So it is checked
+like any other value, is kept as a fixed value in the new study's spec.yaml together with the trial
+and the recipe it came from, and is compared on resume.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from orchestrator.verdicts.conclusion import Conclusion, conclude
 
 
 def chained_overrides(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:
-    """The overrides that say what sweep `name` takes, and from where."""
+    """Return the overrides `path=value` that give sweep `name` the values it takes and say which
+    trial they come from. Raises StudyError where the other study is missing, unfinished or has no
+    trial to take.
+    """
     if take.study == name:
         raise StudyError(
             f"sweep {name} takes parameters from itself\n  Name another study under take.study."
@@ -82,7 +86,9 @@ def chosen_trial(name: str, take: TakeSpec, conclusion: Conclusion) -> TrialResu
 
 
 def _nothing_feasible(name: str, take: TakeSpec, conclusion: Conclusion) -> str:
-    """What it means that the other study has no trial to take, and the ways on."""
+    """Say that the other study has no feasible trial to take, what that means, and what can be
+    done.
+    """
     said = (
         f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, none of whose "
         f"{len(conclusion.results)} trials is feasible\n"
@@ -101,7 +107,7 @@ def _nothing_feasible(name: str, take: TakeSpec, conclusion: Conclusion) -> str:
 
 
 def _value_text(parameter: str, plan: TrialPlan, result: TrialResult) -> str:
-    """One parameter of the trial in the language of the sweep file."""
+    """Return one parameter of the trial as the text of a sweep file's value."""
     params = plan.params
     if parameter == "adapter_scale":
         return json.dumps(1.0 if result.adapter_scale is None else result.adapter_scale)

@@ -1,7 +1,7 @@
 """A sweep file with what it takes from another study filled in.
 
-Apart from `chained_parameters.py`, which reads and judges that study: most sweep files take nothing,
-and to validate one must not import what judges.
+Kept apart from `chained_parameters.py`, which reads and judges that study: most sweep files take
+nothing, and validating one must not import the judging code.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Where a sweep continues after it was stopped anywhere.
+"""Checkpoints of a sweep: where it continues after it was stopped at any point.
 
 A sweep is a deterministic function of its checkpoint, the study's answers to `ask`, and its
 early-stop answers. The checkpoint holds the slots and how many trials had been asked for; the
 answers given since are in the study. Replayed from the checkpoint, the sweep asks for the same
-numbers in the same order, finds them, and repeats effects that are idempotent; where the record
-ends, the first new effect meets the very state an uninterrupted sweep would have met.
+numbers in the same order, finds their answers on record, and repeats effects that are idempotent.
+Where the record ends, the first new effect meets the very state that an uninterrupted sweep would
+have met.
 """
 
 from __future__ import annotations
@@ -29,42 +30,46 @@ from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.digest import digest
 
 _OWN = re.compile(r"[0-9]{6,}(\.json)?")
+"""The names of a checkpoint's own JSON file and folder."""
 _PACK = re.compile(r"pack-[0-9]+")
 """The folder of one pack of several, in the worker's part of a checkpoint."""
 
 
 class InSlot(BaseModel):
-    """A trial that held a slot."""
+    """A trial that held a slot when the checkpoint was written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     last_rung: int
-    """Step of its last measurement, 0 before the first: what is on file beyond it belongs to the
-    future.
+    """The step of its last measurement, 0 before the first. Measurements on file beyond it were
+    made after the checkpoint and are ignored on resume.
     """
     seconds: float
-    """Time it had held its slot."""
+    """How long it had held its slot."""
 
 
 class Checkpoint(BaseModel):
-    """The state of a sweep between two ticks, beside the worker's own."""
+    """The state of a sweep between two ticks, apart from the worker's own, which is saved beside
+    it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     tick: int = 0
     asked: int = 0
-    """Trials with a smaller number had been asked for."""
+    """How many trials had been asked for: those with a smaller number."""
     slots: dict[int, InSlot] = {}
+    """Trial number -> what is known of it, for each trial that held a slot."""
     exhausted: bool = False
     """The search space had no further point."""
     spent: float = 0.0
-    """Seconds of all runs so far."""
+    """Wall-clock seconds of all runs so far."""
     files: dict[str, str] = {}
-    """File of the worker's part -> SHA-256."""
+    """Path of each file in the worker's part -> SHA-256 of its bytes."""
 
 
 class Sealed(BaseModel):
-    """A checkpoint's JSON: the state, and its digest."""
+    """A checkpoint's JSON file: the state and the digest of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -73,24 +78,25 @@ class Sealed(BaseModel):
 
     @classmethod
     def of(cls, state: Checkpoint) -> Sealed:
-        """The state with its digest."""
+        """Return the state together with its digest."""
         return cls(state=state, sha256=digest(state.model_dump(mode="json")))
 
 
 class Checkpoints:
-    """`<root>/000007.json` and, when slots were taken, `<root>/000007/` written by the worker.
+    """The files `<root>/000007.json` and, when slots were taken, the folders `<root>/000007/`,
+    which the worker writes.
 
-    The JSON comes last and means complete. The checkpoint before it is kept, for the case that the
-    newer one is damaged: a sweep that continues from it repeats what it did since, to the same
-    result.
+    The JSON is written last, so its existence means that the checkpoint is complete. The checkpoint
+    before it is kept in case the newer one is damaged: a sweep that continues from it repeats what
+    it did since, with the same result.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def latest(self, whole: bool = False) -> Checkpoint | None:
-        """The newest checkpoint that holds; with `whole`, the worker's part too. None where there
-        never was one.
+        """Return the newest checkpoint that is not damaged; with `whole`, the worker's part must
+        match its digests too. None where there never was one.
 
         Raises StudyError when all are damaged.
         """
@@ -107,8 +113,8 @@ class Checkpoints:
         return found
 
     def older(self) -> list[Path]:
-        """The files and folders of all checkpoints but the newest; none where that one does not
-        hold.
+        """Return the files and folders of all checkpoints but the newest; none where the newest is
+        damaged.
         """
         states = self._state_files()
         if not states or self._read_if_whole(states[0], True) is None:
@@ -116,8 +122,9 @@ class Checkpoints:
         return sorted(path for path in self._own_paths() if path.stem != states[0].stem)
 
     def _own_paths(self) -> list[Path]:
-        """Of all checkpoints; a folder with the name of a JSON is somebody else's, and so is what
-        lies in one with the name of a worker's file.
+        """Return the files and folders of all checkpoints. A folder with the name of a checkpoint's
+        JSON is somebody else's and left out, and so is a worker's folder with a folder inside that
+        no worker makes.
         """
         own = [path for path in self._root.iterdir() if _OWN.fullmatch(path.name)]
         files = [path for path in own if path.suffix and not other_kind(path)]
@@ -134,7 +141,7 @@ class Checkpoints:
             remove(self._root / name)
 
     def damaged(self) -> tuple[str, ...]:
-        """The names of the checkpoints that do not hold."""
+        """Return the names of the damaged checkpoints."""
         return tuple(
             path.stem for path in self._state_files() if self._read_if_whole(path, True) is None
         )
@@ -145,6 +152,9 @@ class Checkpoints:
         )
 
     def _read_if_whole(self, path: Path, whole: bool) -> Checkpoint | None:
+        """Return the state in a checkpoint's JSON; None where it is damaged or, with `whole`, where
+        the worker's files are not those that it was written with.
+        """
         if other_kind(path):
             return None
         try:
@@ -160,12 +170,12 @@ class Checkpoints:
         )
 
     def slots(self, checkpoint: Checkpoint) -> Path:
-        """The worker's part."""
+        """Return the folder of the worker's part."""
         return self._root / f"{checkpoint.tick:06d}"
 
     def write(self, checkpoint: Checkpoint, worker: Worker) -> None:
-        """Save the worker, then the state; forget what is older than the one before. Raises
-        StudyError where the folder has become a link meanwhile.
+        """Save the worker, then the state, and remove all checkpoints but this one and the one
+        before. Raises StudyError where the folder has become a symbolic link meanwhile.
         """
         if self._root.is_symlink():
             raise link_error(self._root)
@@ -185,16 +195,16 @@ class Checkpoints:
 
 
 def _strange_folder(slots: Path) -> Path | None:
-    """A folder in the worker's part of a checkpoint that no worker makes, so that what lies in it is
-    somebody else's.
+    """Return the first folder inside the worker's part of a checkpoint that no worker makes; None
+    where there is none. Its presence means that the content is somebody else's.
     """
     folders = (path for path in sorted(slots.rglob("*")) if path.is_dir())
     return next((path for path in folders if not _PACK.fullmatch(path.name)), None)
 
 
 def known_as_ended(folder: StudyFolder, results: Iterable[TrialResult]) -> frozenset[int]:
-    """Trials of which the database knows that they have ended: it was told before the last
-    checkpoint was written. Raises StudyError when all checkpoints are damaged.
+    """Return the trials that the database must know to have ended, because it was told so before
+    the last checkpoint was written. Raises StudyError when all checkpoints are damaged.
     """
     last = Checkpoints(folder.checkpoint).latest()
     if last is None:
@@ -209,7 +219,7 @@ def known_as_ended(folder: StudyFolder, results: Iterable[TrialResult]) -> froze
 
 
 def mend_beside(folder: StudyFolder) -> tuple[str, ...]:
-    """Make again what is damaged or lost of the files beside the sealed ones; says what was made.
+    """Make damaged or lost unsealed files again (clock.json, findings.json) and say what was made.
     The caller holds the lock. Raises StudyError when all checkpoints are damaged.
     """
     last = Checkpoints(folder.checkpoint).latest()
@@ -217,6 +227,6 @@ def mend_beside(folder: StudyFolder) -> tuple[str, ...]:
 
 
 def _slot_digests(slots: Path) -> dict[str, str]:
-    """Of the files that a worker saved; none where no trial held a slot."""
+    """Return path -> SHA-256 of the files that a worker saved; empty where no trial held a slot."""
     files = [path for path in sorted(slots.rglob("*")) if path.is_file()]
     return {path.relative_to(slots).as_posix(): digest_of(path.read_bytes()) for path in files}

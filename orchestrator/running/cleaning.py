@@ -1,9 +1,10 @@
-"""What the caches and checkpoints of studies take, and which of it nobody needs any more.
+"""How much disk the caches and checkpoints of studies take, and which part of it nobody needs any
+more.
 
-Not needed: what a finished study can make again, checkpoints older than its last, what killed
-writers left, and of the cache that all studies share the sound that no unfinished study names.
-Nothing of a study that a process holds is touched, nothing shared while one is held, nothing
-through a symbolic link, nothing that was sealed, and no file of a name that is not ours.
+Not needed is what a finished study can make again, checkpoints older than its last, what killed
+writers left, and, in the cache that all studies share, the sound that no unfinished study names.
+Never touched are a study that a process holds, anything shared while one study is held, anything
+behind a symbolic link, anything sealed, and any file whose name is not ours.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from orchestrator.running.session import is_finished
 
 
 def usage_of(folder: StudyFolder, project: Path) -> Usage:
-    """What a study takes now. Changes nothing."""
+    """Return the disk usage of a study and what of it can be removed. Changes nothing."""
     why = _why_kept(folder, project)
     unneeded = () if why else tuple(_unneeded_paths(folder))
     cache, checkpoint, whole = (
@@ -44,8 +45,8 @@ def usage_of(folder: StudyFolder, project: Path) -> Usage:
 
 
 def clean(folder: StudyFolder, project: Path) -> Usage:
-    """Remove what is not needed; returns what it was. Raises StudyError where a process holds the
-    study by now.
+    """Remove what is not needed and return the usage as it was before. Raises StudyError where a
+    process holds the study by now.
     """
     found = usage_of(folder, project)
     if not found.unneeded:
@@ -58,7 +59,9 @@ def clean(folder: StudyFolder, project: Path) -> Usage:
 
 
 def shared_usage(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
-    """What the studies of one root share. `folders` are all of them. Changes nothing."""
+    """Return the disk usage of the cache that the studies of one root share. `folders` are all of
+    these studies, each with its project's folder. Changes nothing.
+    """
     path = folders[0][0].project_cache
     why = next(filter(None, (_holder_of(folder) for folder, _ in folders)), "")
     unneeded = () if why or path.is_symlink() else tuple(_unneeded_shared(path, folders))
@@ -66,8 +69,8 @@ def shared_usage(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
 
 
 def clean_shared(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
-    """Remove what of it is not needed; returns what it was. Whoever begins a study meanwhile makes
-    it again.
+    """Remove what is not needed of the shared cache and return the usage as it was before. A study
+    that begins meanwhile makes again what it misses.
     """
     found = shared_usage(folders)
     for path in found.unneeded:
@@ -76,6 +79,10 @@ def clean_shared(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
 
 
 def _unneeded_shared(path: Path, folders: Sequence[tuple[StudyFolder, Path]]) -> Iterator[Path]:
+    """Yield the paths in the shared cache that can be removed: sound that no unfinished study
+    names, labels and the record of known files once every study is finished, and what killed
+    writers left.
+    """
     unfinished = [folder for folder, project in folders if _why_unfinished(folder, project)]
     sounds: set[str] = set()
     for folder in unfinished:
@@ -94,7 +101,7 @@ def _unneeded_shared(path: Path, folders: Sequence[tuple[StudyFolder, Path]]) ->
 
 
 def _known_sets(folder: StudyFolder) -> Iterable[SetRecord]:
-    """The sets of a study; of one that cannot be read, none are known."""
+    """Return the sets of a study; none for a study that cannot be read."""
     try:
         return folder.sets().values()
     except (OrchestrateError, OSError):
@@ -102,18 +109,22 @@ def _known_sets(folder: StudyFolder) -> Iterable[SetRecord]:
 
 
 def _holder_of(folder: StudyFolder) -> str:
-    """Who holds a study, in words; empty where nobody does."""
+    """Say who holds a study; empty where nobody does."""
     running = folder.holder()
     return f"{folder.name} is in use by {running}" if running else ""
 
 
 def _why_kept(folder: StudyFolder, project: Path) -> str:
+    """Say why nothing of a study may be removed: it is in use or not finished. Empty where
+    something may.
+    """
     if running := folder.holder():
         return f"in use by {running}"
     return _why_unfinished(folder, project)
 
 
 def _why_unfinished(folder: StudyFolder, project: Path) -> str:
+    """Say that a study is not finished or cannot be read; empty for a finished one."""
     try:
         done = is_finished(stored_spec(folder, project), folder)
     except (OrchestrateError, OSError) as error:
@@ -122,19 +133,21 @@ def _why_unfinished(folder: StudyFolder, project: Path) -> str:
 
 
 def _unneeded_paths(folder: StudyFolder) -> list[Path]:
-    """Of a finished study."""
+    """Return the paths of a finished study that can be removed."""
     found = _made_forms(folder)
     found += Checkpoints(folder.checkpoint).older() if not folder.checkpoint.is_symlink() else []
     return found + [path for path in _paths_inside(folder.path) if is_abandoned(path)]
 
 
 def _made_forms(folder: StudyFolder) -> list[Path]:
-    """The exported forms in a study's cache, and what killed writers left of them."""
+    """Return the exported forms in a study's cache, and what killed writers left of them."""
     inside = [] if folder.cache.is_symlink() else _paths_inside(folder.cache / "shipped")
     ours = [path for path in inside if path.is_dir() and not path.is_symlink()]
     return [path for path in ours if MADE.fullmatch(path.name) or is_abandoned(path)]
 
 
 def _paths_inside(folder: Path) -> list[Path]:
-    """What lies in a folder; nothing in one that is a link, or not there."""
+    """Return what lies in a folder, by name; nothing where it is a symbolic link or does not
+    exist.
+    """
     return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []

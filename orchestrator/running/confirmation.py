@@ -1,4 +1,6 @@
-"""The finalists, retrained with fresh seeds and scored on sets the search never read."""
+"""Confirmation: the finalists are retrained with fresh seeds and scored on sets that the search
+never read.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ def run_confirmation(
     drain: GracefulShutdown | None = None,
     resamples: int = RESAMPLES,
 ) -> None:
-    """Run what the finalists still need; the caller holds the folder's lock.
+    """Train and score the confirmation runs that the finalists still need; the caller holds the
+    folder's lock.
 
     `make_worker` makes a worker for `confirmation_spec(spec)`, and is called only when something is
     left to do. A run that was cut off starts anew: trials of a pack do not depend on each other, so
@@ -95,7 +98,7 @@ class _Confirmation:
             self.observer.admitted(run.plan, 0)
 
     def advance(self) -> None:
-        """Train on to the next event of some run, and act on all that the worker says."""
+        """Train until the worker has something to say, and act on each of its events."""
         for event in self.worker.advance() if self.in_slots else ():
             if isinstance(event, Noticed):
                 notice(self.folder, self.observer, event)
@@ -114,6 +117,7 @@ class _Confirmation:
                     self._close_run(run, _failed_result(run, event.step, event.reason))
 
     def _record_measured(self, run: ConfirmationRun, event: Measured) -> TrialResult:
+        """Keep the measurement, the transcripts and the adapter of a run, and return its result."""
         measurement = _rename_sets(event.measurements[0])
         self.folder.record_measurements(
             run.number, [measurement], [_under_confirm_names(event.hypotheses[0])]
@@ -136,6 +140,9 @@ class _Confirmation:
 
 
 def _confirm_baseline(folder: StudyFolder, worker: Worker, observer: Observer) -> Measurement:
+    """Return the untuned model's measurement on the confirm sets: the one on file, or a new one,
+    which is measured and kept.
+    """
     found = folder.read_baseline(digest(worker.evaluation))
     if found is None:
         observer.say("measuring the baseline on the confirm sets")
@@ -154,7 +161,7 @@ def measured_result(
     baseline: Scores,
     resamples: int = RESAMPLES,
 ) -> TrialResult:
-    """How a run ended that was measured."""
+    """Return the result of a run that was measured, judged as its finalist is."""
     finalist = folder.read_result(run.trial)
     losses = all_losses(spec, folder, finalist) if finalist else ()
     verdict = judge_scores(
@@ -194,10 +201,13 @@ def _run_result(
 
 
 def _under_confirm_names(heard: Hypotheses) -> Hypotheses:
+    """Rename the keys of hypotheses from the worker's set names to those of the confirm sets."""
     return {confirm_name(name): texts for name, texts in heard.items()}
 
 
 def _rename_sets(measurement: Measurement) -> Measurement:
-    """The sets under the names that tell them from the search's."""
+    """Rename the sets of a measurement to their confirm names, which tell them from the
+    search's.
+    """
     sets = {confirm_name(name): score for name, score in measurement.sets.items()}
     return measurement.model_copy(update={"sets": sets})

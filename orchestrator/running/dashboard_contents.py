@@ -1,4 +1,6 @@
-"""From the files of a study to what its dashboard shows: names, notes, figures, transcripts, clips."""
+"""Turns the files of a study into what its dashboard shows: names, notes, figures, transcripts,
+clips.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,8 @@ Attribute = bool | int | float | str
 
 
 def dashboard_study(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) -> DashboardStudy:
-    """The study as it stands; `words` name it on the command line. Raises StudyError for damaged
-    files.
+    """Return everything the dashboard shows of the study as it stands now; `words` name the study
+    on the command line. Raises StudyError for damaged files.
     """
     conclusion = conclude(spec, folder)
     sets = [HeardSet(spec, each) for each in utterance_sets(spec, folder, conclusion)]
@@ -60,7 +62,7 @@ def dashboard_study(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) 
 def _study_note(
     spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, words: Sequence[str]
 ) -> str:
-    """The report as far as its table of trials, which the dashboard has itself."""
+    """Return the report in Markdown up to its table of trials, which the dashboard shows itself."""
     document = report.build(spec, folder, conclusion, words, is_finished(spec, folder))
     blocks = takewhile(lambda block: block != Heading(report.TRIALS), document.blocks)
     return markdown.render(
@@ -69,7 +71,7 @@ def _study_note(
 
 
 def _study_attributes(spec: SweepSpec, conclusion: Conclusion) -> dict[str, Attribute]:
-    """The untuned model, and every limit in words."""
+    """Return the untuned model's rates, every limit in words, and the verdict once there is one."""
     baseline = conclusion.baseline
     found: dict[str, Attribute] = {}
     for name, measured in baseline.sets.items() if baseline else ():
@@ -92,7 +94,9 @@ def _files_to_attach(folder: StudyFolder) -> Iterator[Attachment]:
 
 
 def _confirmed_transcripts(sets: Sequence[HeardSet]) -> tuple[Attachment, ...]:
-    """What the first seed of the winner heard on the confirm sets."""
+    """Attach what the winner's first confirmation run heard on the confirm sets; nothing where the
+    sets do not name exactly one winner.
+    """
     winners = {each.of.winner for each in sets}
     return tuple(attachments(sets, winners.pop(), "confirm-")) if len(winners) == 1 else ()
 
@@ -110,6 +114,9 @@ def _dashboard_trial(
 
 
 def _trial_attributes(result: TrialResult) -> dict[str, Attribute]:
+    """Return a trial's rates in percent and other facts. Recall and precision of terms are counted
+    as what is missed and shown as what is found, so they and their changes are turned round.
+    """
     found: dict[str, Attribute] = {}
     for rate, value in result.wer.items():
         sign = -1 if is_share_found(rate) else 1

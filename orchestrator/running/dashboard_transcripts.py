@@ -1,4 +1,6 @@
-"""What trials heard, as files of a dashboard: transcripts as CSV, and the clips that got worse most."""
+"""What trials heard, as attachments of a dashboard: transcripts as CSV, and the clips that got
+worse most.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from orchestrator.search.dashboard_study import Attachment
 from orchestrator.sweepfile.sweep import SweepSpec
 
 CLIPS = 3
-"""Utterances of a trial that got worse most, to be read in its note and listened to."""
+"""How many of the utterances that got worse most are shown in a trial's note and attached as sound.
+"""
 _COLUMNS: Columns = {
     "set": str, "utterance": str, "speaker": str, "reference": str, "untuned": str, "tuned": str,
     "words": int, "errors_untuned": int, "errors_tuned": int, "change": int,
@@ -28,39 +31,42 @@ _COLUMNS: Columns = {
 
 @dataclass(frozen=True)
 class Worse:
-    """An utterance that a trial hears worse than the untuned model."""
+    """An utterance in which a trial makes more errors than the untuned model."""
 
     name: str
-    """Of its set."""
+    """The name of its set."""
     row: int
+    """Its position in the set."""
     more: int
-    """Errors."""
+    """How many word errors more than the untuned model."""
     reference: str
     untuned: str
     tuned: str
     recording: Utterance | None
-    """None where its manifest is gone or another one by now."""
+    """The recording; None where the manifest is gone or has changed since the measurement."""
 
 
 class HeardSet:
-    """A set with what was heard of it, and its recordings as far as they are still there."""
+    """A set with what was heard of it, and with its recordings as far as they still exist."""
 
     def __init__(self, spec: SweepSpec, of: UtteranceSet) -> None:
         self._spec, self.of = spec, of
 
     def is_heard_by(self, key: str) -> bool:
-        """What the model heard is on file."""
+        """Say whether the transcripts of the model with this key are on file."""
         return key in {model.key for model in self.of.models} and self.of.has_texts(key)
 
     def worst(self, key: str) -> list[tuple[int, int]]:
-        """Errors more than the untuned model, and the row, of the worst few."""
+        """Return (additional errors against the untuned model, row) of the worst few utterances,
+        worst first; only utterances that got worse.
+        """
         pairs = zip(self.of.errors(key), self.of.errors(BASELINE), strict=True)
         changes = [(after - before, row) for row, (after, before) in enumerate(pairs)]
         by_change = sorted(changes, key=lambda change: (-change[0], change[1]))
         return [(more, row) for more, row in by_change[:CLIPS] if more > 0]
 
     def worse(self, key: str, row: int, more: int) -> Worse:
-        """One of them with its words."""
+        """Return one of the pairs of `worst` with its texts and recording."""
         (heard, *_), (untuned, *_) = (self.of.rows(model, [row])[0] for model in (key, BASELINE))
         reference = " ".join(self.of.references[row])
         recording = self._utterances_by_id.get(self.of.measured.utterance_ids[row])
@@ -71,7 +77,7 @@ class HeardSet:
         return read_utterances(self._spec, self.of.name, self.of.measured.manifest_sha256)
 
     def table(self, key: str) -> Iterator[Row]:
-        """A row an utterance, under `_COLUMNS`."""
+        """Yield one row per utterance, with the columns of `_COLUMNS`."""
         measured = self.of.measured
         errors = [self.of.errors(model) for model in (BASELINE, key)]
         heard = [self.of.rows(model) for model in (BASELINE, key)]
@@ -85,7 +91,9 @@ class HeardSet:
 
 
 def worst_of(sets: Sequence[HeardSet], key: str) -> list[Worse]:
-    """The worst few of all sets, the worst first; of equal ones in the order of sets and rows."""
+    """Return the worst few utterances of all sets, worst first; ties keep the order of sets and
+    rows.
+    """
     found = [
         (more, place, row)
         for place, each in enumerate(sets)
@@ -97,7 +105,9 @@ def worst_of(sets: Sequence[HeardSet], key: str) -> list[Worse]:
 
 
 def attachments(sets: Sequence[HeardSet], key: str, prefix: str = "") -> Iterator[Attachment]:
-    """What one model heard, and its worst clips; `prefix` begins every name."""
+    """Yield what one model heard as a CSV file, and its worst clips as MP3; `prefix` begins every
+    file name.
+    """
     heard = [each for each in sets if each.is_heard_by(key)]
     if heard:
         read = partial(_transcripts_file, heard, key)
@@ -109,7 +119,7 @@ def attachments(sets: Sequence[HeardSet], key: str, prefix: str = "") -> Iterato
 
 
 def _transcripts_file(sets: Sequence[HeardSet], key: str) -> bytes:
-    """What changed for the worse first."""
+    """Return the CSV file, sorted so that the utterances that got worse most come first."""
     rows = [row for each in sets for row in each.table(key)]
     rows.sort(key=lambda row: -int(row[-1] or 0))
     text = io.StringIO()

@@ -1,5 +1,5 @@
-"""Trials of a recipe that another trial of the sweep trains already: they take its result and train
-nothing.
+"""Duplicates: trials whose recipe another trial of the sweep already trains. They take its result
+and train nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from orchestrator.search.study import Asked
 
 
 class Duplicates:
-    """Which trial trained each recipe first, and who waits for its result."""
+    """Keeps which trial trained each recipe first, and which trials wait for its result."""
 
     def __init__(self, read_result: Callable[[int], TrialResult | None]) -> None:
         self._read_result = read_result
@@ -22,8 +22,11 @@ class Duplicates:
         self._waiting: dict[int, list[Asked]] = {}
 
     def original(self, plan: TrialPlan, in_slots: Container[int]) -> int | None:
-        """The earlier trial of the same recipe; one that the wall clock cut short is no result to
-        copy.
+        """Return the earlier trial with the same recipe; None where the trial must be trained
+        itself.
+
+        A trial that the wall clock cut short has no result worth copying, so the next trial of its
+        recipe takes its place.
         """
         first = self._first.setdefault(plan.recipe, plan.number)
         if first == plan.number:
@@ -35,16 +38,20 @@ class Duplicates:
         return first
 
     def wait(self, original: int, duplicate: Asked) -> None:
-        """The original is in a slot: the duplicate is told when it ends."""
+        """Register a duplicate whose original is still in a slot, to be told when the original
+        ends.
+        """
         self._waiting.setdefault(original, []).append(duplicate)
 
     def take_waiting(self, original: int) -> list[Asked]:
-        """Who waited for this trial, which has ended; nobody waits for it any more."""
+        """Return and forget the duplicates that waited for this trial, which has ended."""
         return self._waiting.pop(original, [])
 
 
 def duplicate_result(original: TrialResult, number: int, params: dict[str, Any]) -> TrialResult:
-    """The result of a trial whose recipe is that of `original`, which was not trained again."""
+    """Return the result of a trial that was not trained because its recipe is that of
+    `original`.
+    """
     source = original.trained
     reason = f"same recipe as trial {source}, not trained again: {original.reason}"
     changes = {"number": number, "params": params, "duplicate_of": source, "reason": reason}

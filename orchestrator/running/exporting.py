@@ -1,4 +1,4 @@
-"""Adapters, or the model with one adapter merged in, as a folder with its model card."""
+"""Export: adapters, or the model with one adapter merged in, as a folder with its model card."""
 
 from __future__ import annotations
 
@@ -42,13 +42,16 @@ def export(
     final: bool,
     form: ExportForm = ExportForm(),
 ) -> tuple[SavedAdapter, ...]:
-    """Write `to`, which must not exist yet, whole or not at all; returns what was written.
+    """Write `to`, which must not exist yet, whole or not at all; return the adapters that were
+    written.
 
-    `numbers` are trials, or empty for the best feasible one; of several, `to` holds a folder each,
-    named as `adapter_name` says. `final` takes the adapter of a trial's last measurement instead of
-    its best one; `root` is the project's folder. Raises StudyError when there is no such trial or
-    adapter, or `to` exists; SpecError where a package is missing, or the form holds one trial
-    alone; ModelError for a model that has no such form.
+    `numbers` are trials, or empty for the best feasible one. With several, `to` holds one folder
+    each, named as `adapter_name` says. `final` takes the adapter of a trial's last measurement
+    instead of its best one; `root` is the project's folder.
+
+    Raises StudyError when there is no such trial or adapter, or `to` exists; SpecError where a
+    package is missing, a trial is named twice, or several are named for a form that holds only one;
+    ModelError for a model that has no such form.
     """
     _check_holds(form, numbers)
     check_installed(form.form, f"--format {form.form}")
@@ -71,7 +74,7 @@ def export(
 
 
 def _check_holds(form: ExportForm, numbers: Sequence[int]) -> None:
-    """Raise SpecError for trials that one folder of this form cannot hold."""
+    """Raise SpecError when one folder of this form cannot hold these trials."""
     twice = [number for number, count in Counter(numbers).items() if count > 1]
     if twice:
         raise SpecError(f"trial {twice[0]} is named twice\n  Name each trial once.")
@@ -85,17 +88,20 @@ def _check_holds(form: ExportForm, numbers: Sequence[int]) -> None:
 
 @dataclass(frozen=True)
 class _Study:
-    """What a card is written from, whatever adapter it is of."""
+    """What a model card is written from, whichever adapter it describes."""
 
     spec: SweepSpec
     folder: StudyFolder
     conclusion: Conclusion
     root: Path
     done: bool
+    """The study is finished."""
 
 
 def _write_several(study: _Study, adapters: Sequence[SavedAdapter], aside: Path) -> None:
-    """A folder for each adapter, as it would leave alone, and above them what loads them all."""
+    """Write each adapter as a complete export in a folder of its own, and above them the script
+    that loads them all.
+    """
     spec, conclusion = study.spec, study.conclusion
     for kept in adapters:
         inside = aside / adapter_name(kept)
@@ -110,7 +116,7 @@ def _write_several(study: _Study, adapters: Sequence[SavedAdapter], aside: Path)
 
 
 def _write_with_card(study: _Study, kept: SavedAdapter, aside: Path, form: ExportForm) -> None:
-    """One adapter in its form, and its card."""
+    """Write one adapter in its form, and its model card."""
     spec, folder, conclusion = study.spec, study.folder, study.conclusion
     _write(spec, kept, aside, form, _measured_weights(folder))
     plan = stored_plan(folder, kept.number)
@@ -123,7 +129,9 @@ def _write_with_card(study: _Study, kept: SavedAdapter, aside: Path, form: Expor
 
 
 def _measured_weights(folder: StudyFolder) -> str | None:
-    """The digest of the base model's weights with which the study was measured."""
+    """Return the digest of the base model's weights that the study was measured with; None where
+    its evaluations name none, or several.
+    """
     found = {parts.get("weights") for parts in folder.evaluations().values()}
     return found.pop() if len(found) == 1 else None
 
@@ -131,8 +139,8 @@ def _measured_weights(folder: StudyFolder) -> str | None:
 def _write(
     spec: SweepSpec, kept: SavedAdapter, aside: Path, form: ExportForm, weights: str | None
 ) -> None:
-    """Everything but the card. Raises ModelError where the base model has not the `weights` any more
-    that a whole model is to be made of.
+    """Write everything but the card. Raises ModelError where a whole model is to be made and the
+    base model's weights are not those that were measured (`weights`).
     """
     if form.form != "adapter" and weights is not None:
         from orchestrator.tuning.model.base_model import check_same_weights
@@ -160,7 +168,9 @@ def _write(
 
 
 def source_of(spec: SweepSpec, kept: SavedAdapter, windows: EncoderWindows | None = None) -> Source:
-    """What goes into the graphs of a saved adapter, in the study's windows or in others."""
+    """Return what the graphs of a saved adapter are made from, with the study's encoder windows
+    unless `windows` names others.
+    """
     from orchestrator.tuning.deploying.writing import Source
 
     return Source(
@@ -176,8 +186,8 @@ def source_of(spec: SweepSpec, kept: SavedAdapter, windows: EncoderWindows | Non
 
 
 def _name_base(adapter: Path, spec: SweepSpec) -> None:
-    """Write where the base model is: inside a study its path starts at the project's folder,
-    outside it cannot.
+    """Write into adapter_config.json where the base model is: the path that it has inside a study
+    is relative to the project's folder, and would lead nowhere from the exported folder.
     """
     place = adapter / "adapter_config.json"
     config = json.loads(place.read_bytes()) | {"base_model_name_or_path": spec.model.id}
@@ -185,8 +195,8 @@ def _name_base(adapter: Path, spec: SweepSpec) -> None:
 
 
 def chosen_trial(conclusion: Conclusion, number: int | None, folder: StudyFolder) -> TrialResult:
-    """The trial to export: the one asked for, else the best feasible. Raises StudyError when there
-    is none.
+    """Return the trial to export: the one asked for, else the best feasible. Raises StudyError when
+    there is none.
     """
     if number is None:
         if conclusion.best is None:

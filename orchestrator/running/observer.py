@@ -1,4 +1,6 @@
-"""Who watches a sweep: the sweep says what happens, the observer shows it. Nothing comes back."""
+"""The interface of whoever watches a sweep: the sweep says what happens, the observer shows it, and
+nothing comes back.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,18 @@ from orchestrator.scoring.judge import Verdict
 
 
 class Observer(Protocol):
-    """Called from the sweep's own thread, in order."""
+    """Shows what happens in a sweep. Its methods are called from the sweep's own thread, in
+    order.
+    """
 
     def resumed(self, results: Sequence[TrialResult], seconds: float) -> None:
-        """A run begins: the trials and confirmation runs that ended in earlier ones, and the
-        seconds that the search has taken; nothing, and 0, for a new study.
+        """A run begins. `results` are the trials and confirmation runs that ended in earlier runs,
+        `seconds` is what the search has taken so far; for a new study they are empty and 0.
         """
 
     def searched(self, seconds: float, goes_on: bool) -> None:
-        """The search has taken so many seconds in all runs, as `budget.wall_clock` counts them; it
-        goes on from here, or has ended.
+        """The search has taken `seconds` in all runs together, as `budget.wall_clock` counts them;
+        `goes_on` says whether it goes on from here or has ended.
         """
 
     def baseline(self, measurement: Measurement) -> None:
@@ -31,7 +35,7 @@ class Observer(Protocol):
         """A trial took a slot; `step` is above 0 when it continues from a checkpoint."""
 
     def progress(self, event: Progress) -> None:
-        """A trial trains on."""
+        """A trial has trained some steps further."""
 
     def measured(self, verdict: Verdict) -> None:
         """A trial reached a rung; the verdict is that of its best adapter scale there."""
@@ -44,7 +48,7 @@ class Observer(Protocol):
 
 
 class NullObserver:
-    """Shows nothing."""
+    """An observer that shows nothing."""
 
     def resumed(self, results: Sequence[TrialResult], seconds: float) -> None:
         """Nothing."""

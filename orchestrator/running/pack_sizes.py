@@ -1,5 +1,5 @@
-"""The packs of a study: how many of how many slots and cores, decided once and kept, and the worker
-made of them.
+"""The packs of a study: how many, with how many slots and cores each. This is decided once and
+kept; the worker is made from it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import Execution, SweepSpec
 
 MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]
-"""A worker for the sets of a spec. Loads the model, so it is called only when something is left to
-train.
+"""Makes a worker for the sets of a spec. It loads the model, so it is called only when something is
+left to train.
 """
 
 
 def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
-    """The sweep with the packs that its study began with, whatever `auto` would give on this
-    machine today.
+    """Return the sweep with the packs that its study began with, whatever `auto` would give on this
+    machine today; a study without a trial yet gets them decided for this machine.
 
-    Raises StudyError where the record does not hold, or the sweep file asks for others: how many
-    trials are in training decides what the search asks next, and how many cores there are how sums
-    are rounded, so a study with other packs is another study.
+    Raises StudyError where the record does not hold, or the sweep file asks for other packs. How
+    many trials train at once decides what the search asks next, and the number of cores decides how
+    sums are rounded, so a study with other packs is another study.
     """
     if not folder.began:
         return spec.model_copy(update={"execution": decided(spec, this_machine())})
@@ -64,7 +64,9 @@ def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
 
 
 def with_found_packs(spec: SweepSpec, worker: Worker) -> SweepSpec:
-    """As a new study's worker found on its device and in its memory that the packs are to be."""
+    """Return the sweep with the packs that a new study's worker settled on after looking at its
+    device and memory.
+    """
     found = getattr(worker, "execution", spec.execution)
     return spec.model_copy(update={"execution": found})
 
@@ -76,8 +78,8 @@ def _cores_text(cores: int | None) -> str:
 
 
 def pack_record(execution: Execution, template: Worker) -> PackRecord:
-    """What is kept of a new study; of one pack on all cores by torch's own kernel no more than its
-    slots.
+    """Return the record of a new study's packs. Fields at their default (one pack, all cores,
+    torch's own kernel) are left unset, and so out of the file.
     """
     assert execution.packs != "auto", "decided before"
     why = getattr(template, "pack_reason", "") or f"execution.pack: {execution.pack}"
@@ -100,9 +102,9 @@ def in_packs(
     trials: int,
     say: Callable[[str], None],
 ) -> Iterator[Worker]:
-    """The worker itself where there is one pack; else the packs that are made of it, which end with
-    the context. `trials`: how many are left to train. `say` is told at once what a person should
-    know of machines.
+    """Yield the worker itself where there is one pack; else a fleet of packs made from it, which is
+    closed with the context. `trials` is how many are left to train. `say` is called at once with
+    what a person should know of the machines.
     """
     if spec.execution.packs == 1:
         yield worker

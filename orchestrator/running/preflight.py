@@ -1,5 +1,5 @@
-"""Before the base model is loaded: the sets are read, decoded and compared, and what is wrong stops
-the sweep.
+"""Checks before the base model is loaded: the sets are read, decoded and compared, and what is
+wrong with them stops the sweep.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 def find_all(
     spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder
 ) -> list[Finding]:
-    """What is doubtful or wrong about decoded sets, what stops a sweep first."""
+    """Return what is doubtful or wrong about decoded sets."""
     sets = {name: manifest for name, (manifest, _) in ready.items()}
     with known_files(folder.project_cache) as known:
         findings = check_sets(
@@ -58,9 +58,9 @@ def find_all(
 def find_before_decoding(
     spec: SweepSpec, sets: Mapping[str, Manifest], cache: Path
 ) -> list[Finding]:
-    """What manifests, headers and the model's files tell already, what stops a sweep first: as
-    `find_all` and the start say it. `cache` is the project's. Raises DataError for a bad list of
-    terms.
+    """Return what manifests, headers and the model's files alone can tell, in the words of
+    `find_all` and of the start of a sweep; what stops a sweep comes first. `cache` is the
+    project's. Raises DataError for a bad list of terms.
     """
     with known_files(cache) as known:
         findings = check_sets(sets, max_seconds=spec.data.max_seconds, known=known)
@@ -78,8 +78,8 @@ def _find_in_texts(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Fi
 
 
 def _check_words(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
-    """Evaluation sets of which the normaliser leaves nothing, such as notes in brackets, and texts
-    of any set that are so.
+    """Find evaluation sets in which the normaliser leaves no text with a word, such as notes in
+    brackets alone, and single texts of any set that end up empty.
     """
     normalize = normalizer(spec.evaluation.normalizer)
     for name, manifest in sets.items():
@@ -107,7 +107,9 @@ def _check_warm_up(spec: SweepSpec) -> Iterator[Finding]:
 
 
 def _check_terms(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
-    """Terms that nobody says. Raises DataError for a bad list of terms."""
+    """Find that none of the listed terms occurs in a domain set. Raises DataError for a bad list of
+    terms.
+    """
     if spec.evaluation.terms is None:
         return
     normalize = normalizer(spec.evaluation.normalizer)
@@ -126,7 +128,9 @@ def _check_terms(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Find
 def _used_before(
     ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder
 ) -> Iterator[Finding]:
-    """Confirm utterances on which the search of another study of the same root was measured."""
+    """Find confirm utterances that the search of another study of the same root was measured on,
+    and studies that cannot be read to tell.
+    """
     confirming = {name: decoded for name, decoded in ready.items() if is_confirm(name)}
     if not confirming:
         return
@@ -155,11 +159,10 @@ def _used_before(
 
 
 def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None:
-    """Say and note what is doubtful about the sets, and keep which utterances the sets are.
+    """Say and note what is doubtful about the sets, and record which utterances they consist of.
 
-    Raises DataError, all reasons at once, when they would make every number worthless;
-    ManifestError, and StudyError where the trials of the study were trained or measured on other
-    data.
+    Raises DataError with all reasons at once when they would make every number worthless;
+    ManifestError; and StudyError where the study's trials were trained or measured on other data.
     """
     _refuse_what_model_cannot_take(spec, folder)
     ready = _decode_within_limit(spec, folder, observer)
@@ -175,8 +178,9 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
 
 
 def _refuse_what_model_cannot_take(spec: SweepSpec, folder: StudyFolder) -> None:
-    """Before hours of sound are decoded, where the model's files are at hand; what is only doubtful
-    is said once the model is loaded.
+    """Raise DataError for clips and texts outside of the model's limits, before hours of sound are
+    decoded. Needs the model's files on this machine, else does nothing; what is only doubtful is
+    said once the model is loaded.
     """
     if (limits := read_limits(spec.model)) is not None:
         sets = read_sets(spec, folder.project_cache)
@@ -191,7 +195,7 @@ def _refuse_what_model_cannot_take(spec: SweepSpec, folder: StudyFolder) -> None
 def _decode_within_limit(
     spec: SweepSpec, folder: StudyFolder, observer: Observer
 ) -> dict[str, tuple[Manifest, Clips]]:
-    """All sets, decoded; the cache is brought back to its limit while no other study runs."""
+    """Decode all sets. The cache is brought back to its limit, unless another study is running."""
     from orchestrator.corpus.cache.clip_cache import evict_segments
 
     ready = decode_sets(spec, folder.project_cache)
@@ -210,10 +214,11 @@ def _decode_within_limit(
 def check_contents(
     spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder
 ) -> None:
-    """Once a trial was planned, what it trains on and is measured with stays as it was.
+    """Check that a study trains on and is measured with the same content since its first trial was
+    planned.
 
-    Raises StudyError naming what changed: numbers of other data are not of the same study. Confirm
-    sets may change, for they enter the recipe of every confirmation run.
+    Raises StudyError naming what changed, because numbers from other data do not belong to the same
+    study. Confirm sets may change, as they enter the recipe of every confirmation run.
     """
     now = set_records(spec, ready)
     kept = {name: record for name, record in folder.sets().items() if not is_confirm(name)}
@@ -231,20 +236,20 @@ def check_contents(
 
 
 def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
-    """That a trial can be trained again as it was. Raises StudyError where the data have changed,
-    ManifestError.
+    """Check that a trial can be trained again as it was. Raises StudyError where the data have
+    changed, and ManifestError.
     """
     check_contents(spec, decode_sets(spec, folder.project_cache), folder)
 
 
 def _changed_lines(lines: Sequence[int], before: Sequence[str], now: Sequence[str]) -> list[int]:
-    """The lines whose digest is another one now."""
+    """Return the line numbers whose digest has changed."""
     rows = zip(lines, before, now, strict=True)
     return [line for line, old, new in rows if old != new]
 
 
 def _difference_text(before: SetRecord, now: SetRecord | None) -> str:
-    """What became of a set, in words: of one as long as it was, which lines."""
+    """Say how a set has changed; where its length is the same, in which lines."""
     if now is None:
         return "is no longer part of the sweep"
     if len(now.lines) != len(before.lines):

@@ -1,5 +1,5 @@
-"""The files of a base model that an adapter needs beside it: what makes sound into numbers, and
-tokens into words.
+"""The files of a base model that an adapter needs beside it: those of the feature extractor, which
+turns sound into numbers, and of the tokenizer, which turns tokens into words.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ FILES = (
 
 
 def copy_processor_files(model: ModelSpec, folder: Path) -> None:
-    """Copy those of `FILES` that the base model has, from its folder or from where the hub's files
-    are kept.
+    """Copy those of `FILES` that the base model has, from its folder or from the hub's cache on
+    this machine.
     """
     for name in FILES:
         place = _file_of_model(model, name)
@@ -36,6 +36,7 @@ def copy_processor_files(model: ModelSpec, folder: Path) -> None:
 
 
 def _file_of_model(model: ModelSpec, name: str) -> Path | None:
+    """Return where a file of the base model is; None where the hub's cache does not have it."""
     if model.is_folder:
         return Path(model.id) / name
     try:

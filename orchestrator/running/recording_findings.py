@@ -1,4 +1,6 @@
-"""What the checks found becomes a line for the person, a dated note, and a doubt of the report."""
+"""Records what the checks found: as a line for the person, a dated note, and a doubt in the
+report.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ def record_findings(
     folder: StudyFolder,
     observer: Observer,
 ) -> None:
-    """Say what does not stop the sweep and note it, once; what is ignored by name is noted as such,
-    never silent.
+    """Say and note, once, the findings that do not stop the sweep, and keep them for the report. A
+    finding that the sweep file ignores by name is noted as ignored, never passed over in silence.
     """
     for finding in findings:
         ignored = finding.name in spec.checks.ignore
@@ -45,18 +47,20 @@ def record_findings(
 
 
 def notice(folder: StudyFolder, observer: Observer, event: Noticed) -> None:
-    """Say it and note it, each time."""
+    """Say and note what a worker noticed, each time it does."""
     notice_text(folder, observer, event.text)
 
 
 def notice_text(folder: StudyFolder, observer: Observer, text: str) -> None:
-    """The same of what is no event of a worker."""
+    """Say and note a text, each time."""
     observer.say(text)
     folder.note(text)
 
 
 def keep_cause(folder: StudyFolder, number: int, error: ModelError) -> None:
-    """Where a trial that was not admitted failed, unless its message says all."""
+    """Keep the traceback of a trial that could not be admitted, unless its error has no cause and
+    the message says all.
+    """
     if error.__cause__ is not None:
         folder.write_failure(number, "".join(traceback.format_exception(error)))
 
@@ -64,7 +68,9 @@ def keep_cause(folder: StudyFolder, number: int, error: ModelError) -> None:
 def check_headroom(
     spec: SweepSpec, baseline: Measurement, folder: StudyFolder, observer: Observer
 ) -> None:
-    """Say and note little headroom; raises DataError where there is none."""
+    """Say and note that the baseline leaves little headroom, or that its error rate is very high.
+    Raises DataError where there is no headroom.
+    """
     findings = [
         *headroom(spec, baseline.sets["domain"].wer),
         *high_wer(baseline, "the untuned model"),

@@ -1,5 +1,5 @@
-"""Files of a study, made again from others: candidates, whose digests decide whether they are what
-was lost.
+"""Makes lost files of a study again from its other files. What is made are candidates: the sealed
+digests decide whether they are what was lost.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan,
 from orchestrator.verdicts.judging import scores
 
 Made = tuple[Path, bytes, str]
-"""A file, bytes that it may have had, and what they were made from."""
+"""(path of a file, bytes that it may have had, what they were made from in words)"""
 _Trial = tuple[int, TrialPlan | None, TrialResult | None]
+"""(number, plan, result); None for a plan or result that is not there."""
 
 
 def remake_database(spec: SweepSpec, folder: StudyFolder) -> str:
-    """Make the study's database again from the trials' files, where the sweep file has it; says
-    what was done.
+    """Make the study's database again from the trials' files, in the place that the sweep file
+    names; say what was done.
 
     What only the database held is gone: the notes of a dashboard, and which answers an early-stop
-    rule gave to trials that had not ended. Raises StudyError when a trial's files do not hold.
+    rule gave to trials that had not ended. Raises StudyError when a trial's files are lost or
+    damaged.
     """
     trials = [(n, folder.read_plan(n), folder.read_result(n)) for n in folder.planned()]
     if spec.storage is None:
@@ -51,6 +53,9 @@ def remake_database(spec: SweepSpec, folder: StudyFolder) -> str:
 
 
 def _into_file(spec: SweepSpec, folder: StudyFolder, trials: Sequence[_Trial]) -> None:
+    """Build the new study.db aside, then put it in place; the old one is kept as
+    study.db.damaged.
+    """
     aside = aside_of(folder.database)
     for path in (aside, *log_files(folder.database)):
         path.unlink(missing_ok=True)
@@ -79,7 +84,9 @@ def _fill_database(
 def _searched_params(
     spec: SweepSpec, plan: TrialPlan, result: TrialResult | None
 ) -> dict[str, Any]:
-    """The searched values of a trial. Raises StudyError where its plan alone does not say them."""
+    """Return the searched values of a trial. Raises StudyError where there is no result and the
+    plan alone does not determine them.
+    """
     if result is not None:
         return result.params
     held = plan.params.model_dump() | {"alpha_ratio": plan.params.alpha / plan.params.rank}
@@ -96,8 +103,8 @@ def _searched_params(
 
 
 def remake_plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
-    """Plans of trials from their results or the database, those of confirmation runs from
-    their finalists.
+    """Yield candidates for lost plans: of trials, from their results or the database; of
+    confirmation runs, from their finalists.
     """
     faults = folder.faults()
     lost = [n for n in folder.planned() if _name_in_study(folder, folder.plan_file(n)) in faults]
@@ -115,8 +122,8 @@ def remake_plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
 def _searched_values(
     spec: SweepSpec, folder: StudyFolder, numbers: Sequence[int]
 ) -> dict[int, tuple[dict[str, Any], str]]:
-    """The searched values of these trials, and where they stand; of a trial that neither its result
-    nor the database knows, nothing.
+    """Return number -> (searched values, where they were found) of these trials. A trial that
+    neither its result nor the database knows is left out.
     """
     found: dict[int, tuple[dict[str, Any], str]] = {}
     if numbers:
@@ -133,8 +140,8 @@ def _searched_values(
 
 @contextmanager
 def _open_if_whole(spec: SweepSpec, folder: StudyFolder) -> Iterator[Study | None]:
-    """The study in its database; None where that is lost or damaged: nothing is made in its
-    place.
+    """Yield the study in its database; None where the database is lost or damaged, so that no new
+    one is made in its place.
     """
     study, place = None, database_for(spec, folder)
     with suppress(StudyError):
@@ -148,7 +155,7 @@ def _open_if_whole(spec: SweepSpec, folder: StudyFolder) -> Iterator[Study | Non
 
 
 def remake_results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
-    """Results of trials, from the database."""
+    """Yield candidates for lost results of trials, from the database."""
     faults = folder.faults()
     lost = [n for n in folder.planned() if _name_in_study(folder, folder.result_file(n)) in faults]
     if not lost:
@@ -161,13 +168,13 @@ def remake_results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
             if study and number in known and (result := study.told(number))
         ]
     for result in told:
-        for state in TrialState:  # gp is told another state than the result has
+        for state in TrialState:  # the database's may differ: gp is told another one
             data = result_bytes(result.model_copy(update={"state": state}))
             yield folder.result_file(result.number), data, "the database"
 
 
 def remake_confirmations(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
-    """Results of confirmation runs, from their measurements."""
+    """Yield candidates for results of confirmation runs, from their measurements."""
     for run in _possible_runs(spec, folder):
         for row in folder.read_measurements(run.number):
             baseline = folder.read_baseline(row.fingerprint)
@@ -177,7 +184,9 @@ def remake_confirmations(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]
 
 
 def _possible_runs(spec: SweepSpec, folder: StudyFolder) -> Iterator[ConfirmationRun]:
-    """Every run that may stand behind a confirmation whose files do not hold."""
+    """Yield every run (finalist and seed) that may belong to a confirmation number whose plan or
+    result is lost or damaged.
+    """
     faults, sets = folder.faults(), folder.sets()
     for number in folder.planned(confirm=True):
         names = {

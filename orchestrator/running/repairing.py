@@ -1,7 +1,8 @@
-"""What of a study still holds, and what that was lost or altered can be made again from the rest.
+"""Checks which files of a study still hold, and makes lost or altered ones again from the rest
+where that is possible.
 
-A file is written again only where its bytes are, by their digest, those that were sealed: from
-whatever they are made again, they are what the study wrote. Nothing is ever sealed here.
+A file is written again only if the digest of its bytes is the one that was sealed. So it does not
+matter what it was made from: it is what the study wrote. Nothing is ever sealed here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.search.storage import Database
 
 Made = tuple[Path, bytes, str]
-"""A file, bytes that it may have had, and what they were made from."""
+"""(path of a file, bytes that it may have had, what they were made from in words)"""
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,15 @@ class Repaired:
     """What `repair_study` did."""
 
     made: tuple[str, ...]
-    """What was made again, in words."""
+    """What was made again, in words, one entry per file."""
     sealed: int
-    """Files that the journal seals; all of them hold."""
+    """How many files the journal seals; all of them hold."""
 
 
 def faults_of(folder: StudyFolder, database: Database, project: Path) -> dict[str, Fault]:
-    """All that does not hold, by name; `project` is the project's folder. Raises StudyError where
-    the journal itself is lost or damaged, or a server cannot be asked.
+    """Return name -> fault of everything in the study that is lost or altered: sealed files, the
+    database, unsealed files and checkpoints. `project` is the project's folder. Raises StudyError
+    where the journal itself is lost or damaged, or a database server cannot be asked.
     """
     found = folder.faults()
     if folder.began and (fault := _database_fault(folder, database, project)):
@@ -52,7 +54,9 @@ def faults_of(folder: StudyFolder, database: Database, project: Path) -> dict[st
 
 
 def check_sealed(folder: StudyFolder, project: Path) -> int:
-    """The number of sealed files, all of which hold. Raises StudyError naming those that do not."""
+    """Return the number of sealed files, all of which hold. Raises StudyError naming those that do
+    not.
+    """
     from orchestrator.search.storage import database_of
 
     folder.check_format()
@@ -63,9 +67,9 @@ def check_sealed(folder: StudyFolder, project: Path) -> int:
 
 def repair_study(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
     """Make again what can be made again, and note it; the caller holds the lock. `sweep` is the
-    sweep file as it is.
+    sweep file as it is now.
 
-    Raises StudyError, when that is done, naming what could not be made again.
+    At the end, raises StudyError naming what could not be made again.
     """
     from orchestrator.search.storage import database_for
 
@@ -88,7 +92,7 @@ def repair_study(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
 
 
 def _advice_on(left: Mapping[str, Fault]) -> str:
-    """What helps with faults that a repair leaves."""
+    """Say what a person can do about the faults that a repair leaves."""
     if set(left.values()) == {Fault.NO_FILE}:
         return "Move away what is named here, then run the same command again."
     if set(left.values()) == {Fault.STRANGE}:
@@ -129,6 +133,9 @@ def _remake_sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
 
 
 def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
+    """Remove damaged checkpoints; the sweep then continues from an older one, or from the trials'
+    files.
+    """
     checkpoints = Checkpoints(folder.checkpoint)
     for name in checkpoints.damaged():
         checkpoints.drop(name)
@@ -144,8 +151,8 @@ def _put_each(folder: StudyFolder, made: list[str], remade: Callable[[], Iterato
 
 
 def _try_remaking(act: Callable[[], None]) -> None:
-    """What cannot be made again because something else is missing stays lost, and is named at the
-    end.
+    """Run one step of a repair and pass over its error. What cannot be made again because something
+    else is missing stays lost, and `repair_study` names it at the end.
     """
     try:
         act()
@@ -154,6 +161,9 @@ def _try_remaking(act: Callable[[], None]) -> None:
 
 
 def _put_back(folder: StudyFolder, path: Path, data: bytes, source: str, made: list[str]) -> None:
+    """Write the file if it is lost or altered and `data` has the sealed digest, and add it to
+    `made`.
+    """
     name = path.relative_to(folder.path).as_posix()
     if folder.journal.chain().fault(name, folder.journal.found(path)) and folder.put_back(
         path, data
@@ -162,8 +172,8 @@ def _put_back(folder: StudyFolder, path: Path, data: bytes, source: str, made: l
 
 
 def _database_fault(folder: StudyFolder, database: Database, project: Path) -> Fault | None:
-    """What is wrong with a database in itself, or beside the files of the trials, as far as they
-    hold.
+    """Return what is wrong with a database, by itself or compared with the trials' files, as far as
+    those hold; None where nothing is.
     """
     from orchestrator.search.storage import fault_of
 

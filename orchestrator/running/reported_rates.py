@@ -1,4 +1,6 @@
-"""What the search was told of a trial while it trained, from the trial's files."""
+"""What the search was told about a trial while it trained, computed again from the trial's
+files.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from orchestrator.verdicts.training_losses import trial_losses
 def reported_rates(
     spec: SweepSpec, folder: StudyFolder, number: int, result: TrialResult | None
 ) -> dict[int, float]:
-    """Step -> what the search was told there: the objective of the rung's best measurement."""
+    """Return step -> value that the search was told there: the objective of the rung's best
+    measurement. A duplicate reports only once, the value and step of its original's result.
+    """
     if result is not None and result.duplicate_of is not None:
         measured = result.step is not None and spec.objective in result.wer
         return (

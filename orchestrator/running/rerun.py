@@ -1,4 +1,4 @@
-"""One trial alone, from its plan.json: does it give again what was recorded?"""
+"""Trains one trial again, alone, from its plan.json, to see whether it gives what was recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.verdicts.reproduction import Rerun
 
 
 def stored_plan(folder: StudyFolder, number: int) -> TrialPlan:
-    """The plan of a trial. Raises StudyError when the study has no such trial."""
+    """Return the plan of a trial. Raises StudyError when the study has no such trial."""
     plan = folder.read_plan(number)
     if plan is None:
         known = len(folder.results())
@@ -25,8 +25,8 @@ def stored_plan(folder: StudyFolder, number: int) -> TrialPlan:
 
 
 def rerun(plan: TrialPlan, folder: StudyFolder, worker: Worker, observer: Observer) -> Rerun:
-    """Train one trial from its start to the step that was recorded, or to its end; writes nothing
-    to the study.
+    """Train one trial from its start to the step of the recorded measurement, or to its end where
+    there is none, and return both. Writes nothing to the study.
     """
     result = folder.read_result(plan.number)
     recorded = _recorded_measurement(folder, result) if result else None
@@ -48,12 +48,15 @@ def rerun(plan: TrialPlan, folder: StudyFolder, worker: Worker, observer: Observ
 
 
 def _recorded_measurement(folder: StudyFolder, result: TrialResult) -> Measurement | None:
-    """The one that the result stands on: of a point that came again, that of the trial whose result
-    it took over.
+    """Return the measurement that the result stands on; for a duplicate, that of the trial whose
+    result it took over.
     """
     return chosen_measurement(folder, result.model_copy(update={"number": result.trained}))
 
 
 def _same_scale(event: Measured, recorded: Measurement | None) -> Measurement:
+    """Return the measurement at the recorded adapter scale; the last one where nothing was recorded
+    or the scale is not among them.
+    """
     scale = recorded.adapter_scale if recorded else event.measurements[-1].adapter_scale
     return next((m for m in event.measurements if m.adapter_scale == scale), event.measurements[-1])

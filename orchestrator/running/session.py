@@ -57,10 +57,11 @@ def run_study(
 ) -> Conclusion:
     """Create or continue the study until its budget is spent and its finalists are confirmed.
 
-    A finished study is only read: neither optuna nor torch is imported; and where its folder cannot
-    be written to, it is. Raises StudyError when the
-    sweep file is not the one of the study or another run holds it, DataError, ManifestError,
-    ModelError, Interrupted.
+    Of a finished study nothing is searched or confirmed again, so neither optuna nor torch is
+    imported for that; one in a folder that cannot be written to is reported as it is.
+
+    Raises StudyError when the sweep file is not the one of the study or another run holds it,
+    DataError, ManifestError, ModelError, Interrupted.
     """
     if folder.read_only and is_finished(spec, folder):
         agree_on_spec(spec, folder)
@@ -88,7 +89,7 @@ def run_study(
 
 
 def _shared_folder_warning(folder: StudyFolder, kind: str) -> str:
-    """What does not hold on a file system that hosts share."""
+    """Say what is not guaranteed on a file system that several hosts share."""
     database = "" if folder.server() else "; open study.db on this host alone"
     return (
         f"{folder.path} lies on {kind}, where flock may not hold between hosts: "
@@ -104,9 +105,10 @@ def _search_and_confirm(
     drain: GracefulShutdown,
     keep: Callable[[], None],
 ) -> None:
-    """Search and confirm, with the study's database in this process's hands. `keep` keeps what of
-    the sweep file has changed, once data and model can answer it: a run that they refuse leaves the
-    study, and its verdict, as they were.
+    """Search and confirm while this process holds the study's database.
+
+    `keep` stores what has changed in the sweep file. It is called only once data and model have
+    passed their checks, so a run that they refuse leaves the study, and its verdict, as they were.
     """
     from orchestrator.search.storage import database_for, held
 
@@ -114,7 +116,7 @@ def _search_and_confirm(
     check_can_launch(spec.execution)
     database = database_for(spec, folder)
     with held(database, must_exist=folder.began), reading_once():
-        # the report reads what these heard: it must not be lost on it after hours of training
+        # the report reads these transcripts: a damaged one is refused before hours of training
         ended = _ended_results(spec, folder)
         folder.check_heard(result for result in ended if result.feasible or result.number < 0)
         check_data(spec, folder, observer)
@@ -136,8 +138,8 @@ def _search_and_confirm(
 
 
 def _check_database(spec: SweepSpec, folder: StudyFolder, database: Database) -> None:
-    """Raise StudyError for a database that is not the one of the search: what is confirmed would be
-    another trial than the one that it shows.
+    """Raise StudyError for a database that does not match the search's results: the trial that is
+    confirmed would be another than the one that the database shows.
     """
     from orchestrator.search.database_differences import check_results
     from orchestrator.search.storage import fault_of
@@ -150,8 +152,8 @@ def _check_database(spec: SweepSpec, folder: StudyFolder, database: Database) ->
 
 
 def search_is_over(spec: SweepSpec, folder: StudyFolder) -> bool:
-    """The search has spent its trials or its wall clock, or has tried every point, and no trial is
-    in a slot.
+    """Say whether the search has spent its trials or its wall clock, or has tried every point, and
+    no trial is left in a slot.
     """
     last = _last_checkpoint(folder) or _state_by_files(folder)
     if last is None or last.slots:
@@ -166,8 +168,8 @@ def _last_checkpoint(folder: StudyFolder) -> Checkpoint | None:
 
 
 def _state_by_files(folder: StudyFolder) -> Checkpoint | None:
-    """What the trials' files say of a study whose checkpoints were removed: all but whether the
-    space was used up. None before the first trial.
+    """Reconstruct a checkpoint from the trials' files, for a study whose checkpoints were removed.
+    It lacks only whether the search space was used up. None before the first trial.
     """
     numbers = folder.planned()
     if not numbers:
@@ -178,12 +180,12 @@ def _state_by_files(folder: StudyFolder) -> Checkpoint | None:
 
 
 def is_finished(spec: SweepSpec, folder: StudyFolder) -> bool:
-    """Nothing is left to train."""
+    """Say whether nothing is left to train: the search is over and every finalist is confirmed."""
     return search_is_over(spec, folder) and not pending_runs(spec, folder)
 
 
 def _ended_results(spec: SweepSpec, folder: StudyFolder) -> tuple[TrialResult, ...]:
-    """The trials that have ended, and the confirmation runs of the finalists."""
+    """Return the results of the trials that have ended and of the finalists' confirmation runs."""
     results = folder.results()
     runs = confirmation_runs(spec, folder, results) if search_is_over(spec, folder) else ()
     confirmed = (folder.read_result(run.number) for run in runs)
@@ -199,6 +201,9 @@ def _run_search(
     drain: GracefulShutdown,
     keep: Callable[[], None],
 ) -> None:
+    """Search until the budget is spent. A new study is given its database only after the model has
+    accepted its data: until then its sweep file may be corrected.
+    """
     from orchestrator.running.sweep_loop import run_sweep
     from orchestrator.search.storage import keep_place
     from orchestrator.search.study import Study
@@ -220,7 +225,7 @@ def _run_search(
             spec = with_found_packs(spec, worker)
             folder.write_pack(pack_record(spec.execution, worker))
         say = partial(notice_text, folder, observer)
-        # of several packs a checkpoint saves the one whose turn it is: each is to have its turn
+        # a checkpoint saves only the pack whose turn it is, so several packs need more of them
         save_every = SAVE_SECONDS / int(spec.execution.packs)
         left = max(1, spec.budget.trials - len(folder.results()))
         with in_packs(worker, spec, folder, make_worker, left, say) as packs:
@@ -257,6 +262,7 @@ def _run_confirmation(
 
 
 def _verify_shipped(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None:
+    """Verify the winner's exported form, where the sweep file makes the verdict depend on it."""
     if asks_for_shipped(spec):
         from orchestrator.running.verifying import verify_before_verdict
 
@@ -270,6 +276,9 @@ def _worker_for(
     observer: Observer,
     stage: str = "model",
 ) -> Worker:
+    """Make the worker, which loads the model, then say and record its notes and findings under
+    `stage`.
+    """
     observer.say("loading the base model")
     worker = make_worker(spec, folder)
     log.debug(

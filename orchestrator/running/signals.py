@@ -1,5 +1,6 @@
-"""A first SIGINT, SIGTERM or SIGHUP asks for an orderly stop, a second one stops at once, and one
-more ends the process there and then. Whichever it was, the sweep can continue.
+"""Orderly ends on signals. The first SIGINT, SIGTERM or SIGHUP asks for an orderly stop, a second
+one stops at once, and a third ends the process immediately. In every case the sweep can continue
+later.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ Handler = Callable[[int, FrameType | None], None]
 class GracefulShutdown:
     """While entered, signals set `requested` instead of ending the process.
 
-    Outside the main thread, where Python allows no handlers, it only carries `requested`.
+    Outside the main thread, where Python allows no signal handlers, it only carries `requested`.
     """
 
     def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
         self.requested: str | None = None
+        """Name of the signal that asked for a stop; None until then."""
         self._say = say
         self._before: dict[int, Any] = {}
+        """Signal number -> the handler to restore on exit."""
         self._at_once = False
+        """A second signal came, so the next one ends the process."""
 
     def __enter__(self) -> GracefulShutdown:
         self._before = _answer_with(self._on_signal)
@@ -52,15 +56,16 @@ class GracefulShutdown:
                 f"{name}: stopped at once; the same command continues from the last checkpoint"
             )
         self.requested = name
-        # in the middle of a line that a terminal holds back, no other one can be written
+        # a buffered stream is not reentrant: it raises when the signal came while it wrote a line
         with suppress(RuntimeError):
             self._say(f"{name}: stopping after the present step; once more stops at once")
 
 
 @contextmanager
 def continues_later() -> Iterator[None]:
-    """Within the block, but for what a `GracefulShutdown` covers, a signal stops at once, in words:
-    Interrupted.
+    """Within the block, a signal raises Interrupted at once, with a message saying that the sweep
+    continues later. Where a `GracefulShutdown` is entered inside the block, that one decides
+    instead.
     """
 
     stopped = False
@@ -83,8 +88,8 @@ def continues_later() -> Iterator[None]:
 
 
 def _end_here(name: str) -> NoReturn:
-    """While what was stopped at once is being left: another exception would surface in whatever
-    library is closing its files.
+    """End the process without unwinding. Called while the stack is being left after a stop at once,
+    when another exception would surface in whatever library is closing its files.
     """
     with suppress(OSError):  # the terminal may be gone
         os.write(2, f"{name}: ended; the same command continues\n".encode())
@@ -99,8 +104,8 @@ def _stopped_by(name: str) -> Interrupted:
 
 
 def _answer_with(handler: Handler) -> dict[int, Any]:
-    """Have signals answered by `handler`; returns what answered them before. A SIGHUP that whoever
-    started this process set to be ignored, as nohup does, stays ignored.
+    """Install `handler` for all signals and return the handlers that were there before. A SIGHUP
+    that the parent process set to be ignored, as nohup does, stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}

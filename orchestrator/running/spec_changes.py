@@ -1,4 +1,6 @@
-"""What a sweep file may say otherwise than its study does, and when that is kept."""
+"""What may differ between a sweep file and the spec that its study has stored, and when such a
+change is stored.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,11 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def agree_on_spec(spec: SweepSpec, folder: StudyFolder) -> Callable[[], None]:
-    """Refuse what may not change of an old study; returns what keeps the resolved spec, when it is
-    called first: of a new study all of it, of an old one what has changed.
+    """Refuse changes that an existing study does not allow. Returns a function that stores the
+    resolved spec when it is first called: all of it for a new study, else what has changed.
 
-    A study that stopped before its first trial, at its data or at the checks of its model, is new.
-    Raises StudyError with a table of the differences.
+    A study that stopped before its first trial, at its data or at the checks of its model, counts
+    as new. Raises StudyError with a table of the differences.
     """
     folder.check_format()
     with_recorded_pack(spec, folder)  # refuses before anything of the sweep file is kept
@@ -39,7 +41,7 @@ def agree_on_spec(spec: SweepSpec, folder: StudyFolder) -> Callable[[], None]:
 
 
 def _keep_spec(spec: SweepSpec, folder: StudyFolder, changes: list[FieldChange] | None) -> None:
-    """`changes`: None of a new study."""
+    """Write spec.yaml, with a note for each change; `changes` is None for a new study."""
     for change in changes or ():
         folder.note(
             f"sweep file changed: {change.path} from {_value_text(change.old)} to {_value_text(change.new)}"
@@ -49,7 +51,9 @@ def _keep_spec(spec: SweepSpec, folder: StudyFolder, changes: list[FieldChange] 
 
 
 def _without_database(folder: StudyFolder, on_server: bool) -> StudyError:
-    """The error of a study that has begun, but has no database where the sweep file says."""
+    """Return the error for a study that has begun, but has no database where the sweep file
+    says.
+    """
     if not folder.has_database(not on_server):
         lost = "storage.json" if on_server else "study.db"
         return StudyError(
@@ -67,15 +71,17 @@ def _without_database(folder: StudyFolder, on_server: bool) -> StudyError:
 
 
 def _set_of_field(path: str) -> str:
-    """The set whose manifest a field of the sweep file names: data.confirm.also.noisy is
-    confirm_noisy.
+    """Return the name of the set whose manifest a field of the sweep file names, such as
+    confirm_noisy for data.confirm.also.noisy; empty where the field is not below data.
     """
     parts = [part for part in path.split(".")[1:] if part not in ("also", "manifest")]
     return "_".join(parts) if path.startswith("data.") else ""
 
 
 def _by_content(change: FieldChange, spec: SweepSpec, folder: StudyFolder) -> FieldChange:
-    """A manifest of another name that has the recorded bytes is the same manifest."""
+    """Allow a change of a manifest's name if the file has the recorded bytes: it is the same
+    manifest.
+    """
     record = folder.sets().get(_set_of_field(change.path))
     if record is None or change.new is None:
         return change

@@ -1,5 +1,5 @@
-"""A person ends one trial of a running sweep: asked for from any process, decided and sealed by the
-sweep alone.
+"""A person ends one trial of a running sweep: any process may ask for it, only the sweep decides
+and seals it.
 
 The request is a file beside the trials, which any process may write. The sweep finds it at the
 trial's next rung and seals the decision with its step before the trial ends. So a sweep that is
@@ -15,11 +15,12 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.running.trial_stopping import Stop
 
 PERSON = "person"
+"""The rule under which a result records that a person ended the trial (`TrialResult.pruned_by`)."""
 
 
 def ask_to_stop(folder: StudyFolder, number: int, reason: str) -> None:
-    """Ask for the end of a trial at its next rung. Raises StudyError where there is nothing to
-    end.
+    """Ask for the end of a trial at its next rung. Raises StudyError where the trial does not exist
+    or has ended.
     """
     if folder.read_plan(number) is None:
         raise StudyError(
@@ -34,8 +35,8 @@ def ask_to_stop(folder: StudyFolder, number: int, reason: str) -> None:
 
 
 def persons_stop(folder: StudyFolder, number: int, step: int) -> Stop | None:
-    """Whether a person ends the trial at this rung; a new request is sealed here. The caller holds
-    the lock.
+    """Return the stop if a person ends the trial at this rung, else None. A new request is sealed
+    here. The caller holds the lock.
     """
     decided = folder.read_stop(number)
     if decided is None:

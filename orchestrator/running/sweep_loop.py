@@ -1,7 +1,7 @@
-"""The sweep: ask, admit, advance, judge, tell, until the budget is spent. Killed anywhere, it
-continues as if never.
+"""The sweep's loop: ask, admit, advance, judge, tell, until the budget is spent. Killed at any
+point, it continues as if it never had been.
 
-The loop alone; what a run holds and does between two ticks is in `sweep_run.py`.
+This is the loop alone; what a run holds and does between two ticks is in `sweep_run.py`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class SweepOutcome:
     exhausted: bool
     """The search space ended before the budget."""
     out_of_time: bool
+    """The wall clock of the budget was spent."""
 
 
 def run_sweep(
@@ -49,12 +50,14 @@ def run_sweep(
 ) -> SweepOutcome:
     """Run or continue the sweep until its budget is spent; the caller holds the folder's lock.
 
-    `save_every`: seconds of `clock` from one checkpoint to the next; an orderly stop writes one too.
-    Raises Interrupted after an orderly stop, FingerprintError when the study holds numbers of
-    another evaluation.
+    `clock` counts seconds. `save_every` is how many of them lie between two checkpoints; an orderly
+    stop writes one too. Raises Interrupted after an orderly stop, FingerprintError when the study
+    holds numbers of another evaluation.
     """
     drain = drain or GracefulShutdown()
-    if drain.requested:  # while the model was loaded: the baseline, a long wait, is not begun
+    if (
+        drain.requested
+    ):  # asked for while the model was loading: do not begin the baseline, which takes long
         raise _stopped(drain, folder)
     sweep = SweepRun(spec, folder, worker, study, observer or NullObserver(), clock, resamples)
     sweep.resume()
@@ -81,7 +84,7 @@ def run_sweep(
 
 
 def _stopped(drain: GracefulShutdown, folder: StudyFolder) -> Interrupted:
-    """The end of a run that was asked to stop."""
+    """Return the error that ends a run that was asked to stop."""
     return Interrupted(
         f"Stopped by {drain.requested} after {len(folder.results())} trials. {AGAIN}"
     )

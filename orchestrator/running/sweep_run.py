@@ -1,7 +1,8 @@
-"""One run of a sweep between two ticks: what it holds, and the effects that change it.
+"""One run of a sweep between two ticks: its state, and the effects that change it.
 
-Every effect is idempotent and their order is fixed by the checkpoint and the answers on file (see
-`checkpoints.py`), so that continuing is the same loop run again from the last checkpoint.
+Every effect is idempotent, and the order of effects is fixed by the checkpoint and the answers on
+file (see `checkpoints.py`). So continuing a sweep is the same loop, run again from the last
+checkpoint.
 """
 
 from __future__ import annotations
@@ -58,11 +59,14 @@ class SweepRun:
         self.clock, self.resamples = clock, resamples
         self.checkpoints = Checkpoints(folder.checkpoint)
         self.clock_at = clock()
+        """Clock reading when the time spent was last counted."""
         self.spent = folder.seconds_spent() or 0.0
+        """Seconds of all runs up to `clock_at`."""
         self.tick, self.exhausted = 0, False
         self.in_slots: dict[int, RunningTrial] = {}
         self.duplicates = Duplicates(folder.read_result)
         self.skip: frozenset[int] = frozenset()
+        """Trials that had ended when their checkpoints were deleted: told again, not trained."""
 
     @property
     def out_of_time(self) -> bool:
@@ -71,7 +75,7 @@ class SweepRun:
         return limit is not None and self.spent + self.clock() - self.clock_at >= limit
 
     def resume(self) -> None:
-        """Measure or read the baseline, then take up the last checkpoint, or begin."""
+        """Measure or read the baseline, then restore the last checkpoint, or begin anew."""
         self.baseline = baseline_once(self.folder, self.worker, self.observer)
         contents = search_contents(self.folder.sets(), self.worker.evaluation.get("weights"))
         check_headroom(self.spec, self.baseline, self.folder, self.observer)
@@ -115,9 +119,9 @@ class SweepRun:
         self._wait_for_originals()
 
     def _wait_for_originals(self) -> None:
-        """Of the trials that the checkpoint had asked for, those outside of slots wait for another
-        one, or have ended. Raises StudyError where the database does not know that they have: it
-        is older than the checkpoint, which was written after it.
+        """Register the duplicates that the checkpoint had asked for: trials outside of slots wait
+        for their original or have ended. Raises StudyError where the database does not know that
+        one has ended: it is older than the checkpoint, which was written after it.
         """
         running = {t.number for t in self.study.trials() if t.state is TrialState.RUNNING}
         for number in range(self.asked.count):
@@ -131,7 +135,7 @@ class SweepRun:
                 )
 
     def _last_checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint that holds; what was damaged is said."""
+        """Return the newest checkpoint that is not damaged; say and note which ones are."""
         found = self.checkpoints.latest(whole=True)
         for damaged in self.checkpoints.damaged():
             text = f"checkpoint {damaged} is damaged: the sweep continues from the one before it, to the same result"
@@ -140,7 +144,7 @@ class SweepRun:
         return found
 
     def fill_slots(self) -> None:
-        """Ask and admit while slots are free and the budget lasts; what an earlier run asked comes
+        """Ask and admit while slots are free and the budget lasts; trials of earlier runs come
         first.
         """
         while len(self.worker.active) < self.worker.capacity and not self.exhausted:
@@ -165,7 +169,7 @@ class SweepRun:
                 self._tell_duplicate(original, number, params)
 
     def take(self, events: Sequence[Event]) -> None:
-        """Act on what the worker says, in its order."""
+        """Act on the worker's events in their order."""
         for event in events:
             if isinstance(event, Noticed):
                 notice(self.folder, self.observer, event)
@@ -187,15 +191,13 @@ class SweepRun:
                     self._end_trial(trial, Stop(TrialState.FAIL, event.reason))
 
     def count_time(self) -> None:
-        """Add the time since this was last done to what all runs have spent."""
+        """Add the time since the last call to what all runs have spent."""
         now = self.clock()
         self.spent = self.folder.add_seconds(now - self.clock_at, self.spent)
         self.clock_at = now
 
     def checkpoint(self) -> None:
-        """Save the slots and the state beside them, and the time spent; what the study was told
-        comes first.
-        """
+        """Commit what the study was told, then save the time spent, the slots and the state."""
         self.asked.commit()
         self.count_time()
         slots = {
@@ -227,7 +229,7 @@ class SweepRun:
     def _running_trial(
         self, number: int, params: dict[str, Any], last_rung: int | None = None, seconds: float = 0
     ) -> RunningTrial:
-        """A trial as it stood at `last_rung`, or with all that is on file."""
+        """Return a trial as it stood at `last_rung`; without one, with all that is on file."""
         plan = self.asked.checked_plan(number, params)
         trial = RunningTrial(plan, params, self.clock() - seconds, self.folder.read_result(number))
         trial.verdicts = self._verdicts_on_file(plan, last_rung)
@@ -281,13 +283,13 @@ class SweepRun:
 
     @property
     def _baseline_rate(self) -> float:
-        """What the search minimises, of the untuned model."""
+        """The untuned model's rate of the objective, which the search minimises."""
         rate = self.baseline_scores.sets[self.spec.objective].wer
         assert rate is not None, "a set without words is refused before anything is measured"
         return rate
 
     def _keep_adapter(self, trial: RunningTrial, here: Verdict) -> None:
-        """The best adapter, and beside it the one of the last rung where that is another."""
+        """Export the present adapter: as the best one, or, beside that, as the last one."""
         number, is_best = trial.number, trial.best is here
         place = self.folder.adapter_folder(number) if is_best else self.folder.final_folder(number)
         with self.folder.new_adapter(place) as aside:
@@ -300,8 +302,8 @@ class SweepRun:
         self._close_trial(trial, trial.on_file or result_of(self.spec, trial, stop, seconds))
 
     def _close_trial(self, trial: RunningTrial, result: TrialResult) -> None:
-        """Result, study, slot, in this order: a crash in between leaves nothing that replay does
-        not repeat.
+        """Write the result, tell the study, free the slot, in this order: a crash in between leaves
+        nothing that replay does not repeat.
         """
         self._tell_result(result)
         self.worker.release(trial.number)
@@ -310,6 +312,7 @@ class SweepRun:
             self._tell_duplicate(trial.number, asked.number, asked.params)
 
     def _tell_duplicate(self, original: int, number: int, params: dict[str, Any]) -> None:
+        """Give a duplicate the result of its original, which has ended."""
         result = self.folder.read_result(original)
         assert result is not None, f"trial {original} ended without a result"
         copy = duplicate_result(result, number, params)
@@ -318,8 +321,8 @@ class SweepRun:
         self._tell_result(copy)
 
     def _report_again(self, number: int, upto: int) -> None:
-        """Of a trial that has ended by its files: a run that was killed before its commit had not
-        told the study of all its rungs.
+        """Report the rungs up to step `upto` of a trial that has ended according to its files. A
+        run that was killed before its commit may not have told the study of all of them.
         """
         for step, rate in reported_rates(
             self.spec, self.folder, number, self.folder.read_result(number)
@@ -333,6 +336,9 @@ class SweepRun:
         self.study.tell(number, result)
 
     def _tell_result(self, result: TrialResult) -> None:
+        """Tell the study the result, which is written first unless it is on file, as is its
+        plan.
+        """
         self.asked.commit_plans()
         if self.folder.read_result(result.number) is None:
             self.folder.write_result(result)

@@ -14,6 +14,9 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import best_verdict, guardrails_of
 
 WALL_CLOCK = "wall_clock"
+"""The rule under which a result records that the budget's time was spent
+(`TrialResult.pruned_by`).
+"""
 
 
 @dataclass
@@ -24,14 +27,17 @@ class RunningTrial:
     params: dict[str, Any]
     """The searched values, as the study holds them."""
     started: float
-    """Clock reading at its admission."""
+    """Clock reading at its admission, moved back by the time it held a slot in earlier runs."""
     on_file: TrialResult | None = None
-    """Its result when an earlier run had come further: it trains once more only so that the others
-    see the same.
+    """Its result, if an earlier run had come further than this one has. The trial then trains once
+    more only so that the trials beside it go through the same as before.
     """
     step: int = 0
+    """Optimizer step of the last event."""
     last_rung: int = 0
+    """Step of the last measurement, 0 before the first."""
     verdicts: list[Verdict] = field(default_factory=list)
+    """One verdict for each measurement so far."""
 
     @property
     def number(self) -> int:
@@ -40,7 +46,9 @@ class RunningTrial:
 
     @property
     def best(self) -> Verdict | None:
-        """The best feasible measurement so far, or the one that breaks its guardrails least."""
+        """The best feasible measurement so far, or else the one that breaks its guardrails least;
+        None before the first.
+        """
         return best_verdict(self.verdicts)
 
 
@@ -51,16 +59,17 @@ class Stop:
     state: TrialState
     reason: str
     rule: str | None = None
+    """What `TrialResult.pruned_by` will say; None unless a rule ended the trial early."""
 
 
 def why_stop(
     spec: SweepSpec, rung: list[Verdict], baseline_rate: float, behind: bool
 ) -> Stop | None:
-    """The first rule that ends a trial at a rung before its last; `rung` holds one verdict per
-    adapter scale.
+    """Return the first rule that ends a trial at a rung before its last; None where it goes on.
+    `rung` holds one verdict per adapter scale, `behind` the answer of the median or asha rule.
 
-    A guardrail ends it only when it is broken, under its rule, at every adapter scale: what a
-    smaller scale cures is no reason.
+    Guardrails end the trial only if every adapter scale breaks one under its rule: what a smaller
+    scale cures is no reason to stop. The reason names the first one broken at the first scale.
     """
     broken = rung[0].violated if all(verdict.violated for verdict in rung) else ()
     if broken:
@@ -89,8 +98,8 @@ def why_stop(
 
 
 def at_last_step(trial: RunningTrial) -> Stop:
-    """A trial that trained to its last step: complete when feasible, else pruned by the guardrail
-    it breaks most.
+    """Return the end of a trial that trained to its last step: complete when feasible, else pruned
+    by the guardrail that it breaks most.
     """
     chosen = trial.best
     assert chosen is not None
@@ -108,7 +117,9 @@ def at_last_step(trial: RunningTrial) -> Stop:
 
 
 def result_of(spec: SweepSpec, trial: RunningTrial, stop: Stop, seconds: float) -> TrialResult:
-    """How the trial ended, by its best measurement; a trial that failed keeps no numbers."""
+    """Return the trial's result, from its best measurement; a trial that failed keeps no
+    numbers.
+    """
     chosen = None if stop.state is TrialState.FAIL else trial.best
     unmeasured = {criterion.metric: UNMEASURED for criterion in guardrails_of(spec)}
     return TrialResult(
@@ -129,6 +140,7 @@ def result_of(spec: SweepSpec, trial: RunningTrial, stop: Stop, seconds: float) 
 
 
 def _broken_limits(verdicts: list[Verdict], metric: str, rule: Rule) -> str:
+    """Say by how much the guardrail on `metric` is broken in the best of the verdicts."""
     chosen = best_verdict(verdicts)
     assert chosen is not None
     limits = [limit for limit in chosen.guardrails if limit.criterion.metric == metric]

@@ -1,5 +1,5 @@
-"""`orchestrate verify`, and a sweep whose verdict waits for it: an exported form hears the sets of
-the study.
+"""`orchestrate verify`, and sweeps whose verdict depends on it: an exported form transcribes the
+sets of the study.
 """
 
 from __future__ import annotations
@@ -30,17 +30,19 @@ def verify_study(
     names: Collection[str] | None,
     say: Callable[[str], None],
 ) -> tuple[TrialResult, Shipped]:
-    """Hear a form of a trial and keep what it said; the caller holds the folder's lock.
+    """Transcribe sets with an exported form of a trial and keep what it heard; the caller holds the
+    folder's lock.
 
-    `number` is None for the best feasible trial; `runtime` is a form, or an exported folder;
-    `names` are the sets, None all of them. Raises SpecError, StudyError, ModelError, ManifestError.
+    `number` is None for the best feasible trial; `runtime` is a form, or the path of an exported
+    folder; `names` are the sets, None for all of them. Raises SpecError, StudyError, ModelError,
+    ManifestError.
     """
     export = None if runtime in GRAPH_FORMS else Path(runtime)
     form: str = runtime if export is None else read_manifest(export).form
     check_installed(form, f"verify --runtime {runtime}")
     result = chosen_trial(conclude(spec, folder), number, folder)
     kept = best_adapter(folder, result)
-    folder.shipped()  # what is kept with the answer must hold: hearing takes long, and refuses late
+    folder.shipped()  # raises if damaged: better now than after a long transcription
     from orchestrator.tuning.deploying.verification import Verification, verify
 
     job = Verification(
@@ -64,8 +66,8 @@ def verify_study(
 
 
 def chosen_sets(spec: SweepSpec, names: Collection[str] | None) -> dict[str, SetSource]:
-    """The evaluation sets, then the confirm sets, or those that are named. Raises SpecError for one
-    there is not.
+    """Return the evaluation sets, then the confirm sets, or only those that are named. Raises
+    SpecError for a name that is no set.
     """
     sets = spec.data.all_evaluated
     unknown = [name for name in names or () if name not in sets]
@@ -77,8 +79,8 @@ def chosen_sets(spec: SweepSpec, names: Collection[str] | None) -> dict[str, Set
 
 
 def _recorded_hypotheses(folder: StudyFolder, result: TrialResult) -> dict[Model, Hypotheses]:
-    """What the search has on file: of the untuned model, and of the measurement that gave the trial
-    its result.
+    """Return the transcripts that the search has on file: the untuned model's, and those of the
+    measurement that the trial's result stands on. Empty where there are none.
     """
     measurement = chosen_measurement(folder, result)
     baseline = folder.read_baseline(measurement.fingerprint) if measurement else None
@@ -91,7 +93,7 @@ def _recorded_hypotheses(folder: StudyFolder, result: TrialResult) -> dict[Model
 
 
 def verify_before_verdict(spec: SweepSpec, folder: StudyFolder, say: Callable[[str], None]) -> None:
-    """What `acceptance: {shipped: true}` asks for: the winner's graphs are made and heard, once."""
+    """Export and verify the winner's graphs, once, as `acceptance: {shipped: true}` asks for."""
     best = conclude(spec, folder).best
     if best is None or shipped_of(folder, best) is not None:
         return

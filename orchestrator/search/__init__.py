@@ -1,1 +1,1 @@
-"""Which trial next: the only room that imports optuna."""
+"""Decides which trial comes next. The only package that imports optuna."""

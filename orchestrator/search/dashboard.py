@@ -1,9 +1,9 @@
-"""optuna-dashboard on one study: loopback only, read only.
+"""Serves optuna-dashboard on one study: loopback only, read only.
 
 By itself the dashboard has no authentication, accepts any Host header (so a web page can reach it
 by DNS rebinding), lets every visitor delete the study or tell a WER of 0, and lets every page read
-its artifacts. Here it serves a copy in memory, made anew when the study has changed: names, notes,
-figures and files that are no part of the study are written there, and nowhere else.
+its artifacts. So it gets a copy in memory, which is made anew when the study has changed. Names,
+notes, figures and files that Optuna's study does not have are added to that copy, and nowhere else.
 """
 
 from __future__ import annotations
@@ -28,22 +28,25 @@ from orchestrator.search.storage import (
 )
 
 Show = Callable[[], DashboardStudy]
-"""What is shown of the study as it stands now. Raises StudyError for damaged files."""
+"""Returns what is shown of the study as it stands now. Raises StudyError for damaged files."""
 
 _DROPPED = "access-control-allow-origin"
+"""A header of the dashboard's that would let any page read its answers."""
 _ALWAYS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
+"""Headers added to every answer."""
 _ARTIFACT = (
     ("Cache-Control", "no-store"),
     # report.html brings its own policy; opened from here it must not reach the dashboard's pages
     ("Content-Security-Policy", "sandbox allow-scripts"),
 )
+"""Headers added to artifacts."""
 
 
 def open_server(database: Database, journal: Path, show: Show, port: int) -> WSGIServer:
-    """The server, listening; port 0 takes a free one.
+    """Return the server, already listening; port 0 takes a free one.
 
     A sweep may be running: readers do not disturb its one writer. Raises StudyError when there is
     no study yet, its files are damaged or the port is taken.
@@ -54,7 +57,7 @@ def open_server(database: Database, journal: Path, show: Show, port: int) -> WSG
 
 
 class _Dashboard:
-    """The application over the newest copy of the study."""
+    """The WSGI application, always on the newest copy of the study."""
 
     def __init__(self, database: Database, journal: Path, show: Show) -> None:
         self._database, self._show = database, show
@@ -74,7 +77,7 @@ class _Dashboard:
 
     def _newest(self) -> Application:
         with self._lock:
-            # taken first: what is written while the copy is made is seen by the next request
+            # taken before the copy is made, so that the next request sees what is written meanwhile
             stamp = [_stamp(path) for path in self._watched]
             if stamp != self._stamp:
                 self._application = self._made()
@@ -111,7 +114,9 @@ def _refuse_missing(database: Database) -> None:
 
 
 def _files_of(database: Database) -> tuple[Path, ...]:
-    """What changes with the database; of one on a server the journal says enough."""
+    """Return the files that change with the database. One on a server has none here; the journal,
+    watched as well, is enough.
+    """
     if isinstance(database, Path):
         return database, database.with_name(f"{database.name}-wal")
     return ()
@@ -126,7 +131,9 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def _tightened(respond: Respond, path: str) -> Respond:
-    """No page of another origin reads what is sent, and an artifact that is a page stands alone."""
+    """Wrap `respond` so that no page of another origin can read the answer, and an artifact that is
+    a page cannot reach the dashboard.
+    """
 
     def answer(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
         kept = [(name, value) for name, value in headers if name.lower() != _DROPPED]

@@ -1,7 +1,7 @@
 """A study as the dashboard shows it: Optuna's trials, copied into memory, with names, notes,
-figures and files.
+figures and files added.
 
-The dashboard does not know constraints and calls the lowest value the best, so a COMPLETE trial
+The dashboard does not know constraints and calls the lowest value the best. So a COMPLETE trial
 that breaks a guardrail, as `method: gp` leaves them, is PRUNED in the copy.
 """
 
@@ -27,17 +27,19 @@ from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
 
 _ARTIFACT = "artifacts:{}"
-"""Attribute under which Optuna keeps what an artifact is."""
+"""The attribute under which Optuna keeps the description of an artifact."""
 
 
 class Attachments:
-    """Optuna's artifact store over files that are made when they are asked for. Nothing is written."""
+    """An Optuna artifact store whose files are made when they are asked for. Nothing is written."""
 
     def __init__(self, attachments: Mapping[str, Attachment]) -> None:
         self._attachments = attachments
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """The contents. Raises HTTPResponse, which the dashboard sends, where there are none."""
+        """Return the contents of a file. Raises HTTPResponse, which the dashboard sends, where it
+        cannot be read.
+        """
         try:
             return io.BytesIO(self._attachments[artifact_id].read())
         except (KeyError, OrchestrateError, OSError) as error:
@@ -45,17 +47,17 @@ class Attachments:
             raise HTTPResponse(text, 404, {"Content-Type": "text/plain; charset=utf-8"}) from error
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Refused."""
+        """Raise PermissionError."""
         raise PermissionError("the dashboard only shows the study")
 
     def remove(self, artifact_id: str) -> None:
-        """Refused."""
+        """Raise PermissionError."""
         raise PermissionError("the dashboard only shows the study")
 
 
 @dataclass(frozen=True)
 class _Figure:
-    """What `save_plotly_graph_object` asks of a figure of plotly."""
+    """The part of a plotly figure that `save_plotly_graph_object` needs."""
 
     contents: Mapping[str, Any]
 
@@ -64,8 +66,8 @@ class _Figure:
 
 
 def copy_of(held: BaseStorage, shown: DashboardStudy) -> tuple[InMemoryStorage, Attachments]:
-    """The one study of `held` as it is shown. Raises StudyError where there is another number of
-    studies, or they say another thing than the sealed results.
+    """Return the one study of `held` as it is shown, and its attachments. Raises StudyError where
+    there is not exactly one study, or its trials differ from their sealed results.
     """
     studies = held.get_all_studies()
     if len(studies) != 1:
@@ -128,7 +130,7 @@ def _links(study_id: int, shown: DashboardStudy) -> Iterator[str]:
 
 
 def _artifacts(place: int | None, attachments: tuple[Attachment, ...]) -> dict[str, Any]:
-    """What Optuna's `upload_artifact` would write."""
+    """Return the attributes that Optuna's `upload_artifact` would write."""
     return {
         _ARTIFACT.format(_id(place, each)): json.dumps(
             {
@@ -143,5 +145,5 @@ def _artifacts(place: int | None, attachments: tuple[Attachment, ...]) -> dict[s
 
 
 def _id(place: int | None, attachment: Attachment) -> str:
-    """The same in every copy, so that a page that is open stays right."""
+    """Return an artifact's id, the same in every copy, so that links on an open page stay valid."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{place}/{attachment.name}"))

@@ -12,45 +12,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file of the page; its contents are made when they are asked for."""
+    """A file offered on the page; its contents are made when they are asked for."""
 
     name: str
     kind: str
     """Media type."""
     read: Callable[[], bytes]
-    """Raises OrchestrateError or OSError where it cannot be made any more."""
+    """Returns the contents. Raises OrchestrateError or OSError where they cannot be made any
+    more.
+    """
 
 
 @dataclass(frozen=True)
 class DashboardTrial:
-    """One trial that ended."""
+    """What is shown of one trial that ended."""
 
     note: str
     """Markdown."""
     attributes: Mapping[str, bool | int | float | str] = field(default_factory=dict)
-    """By names that a person reads; numbers stay numbers, so that they sort."""
+    """Keys are names that a person reads; numbers stay numbers, so that they sort."""
     constraints: tuple[float, ...] = ()
-    """Optuna's convention: <= 0 is feasible."""
+    """By Optuna's convention, <= 0 is feasible."""
     feasible: bool = True
     attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True)
 class DashboardStudy:
-    """The study and its trials that ended."""
+    """What is shown of the study and of its trials that ended."""
 
     objective: str
-    """Name and unit of what is minimised."""
+    """Name and unit of the rate that is minimised."""
     note: str
     """Markdown."""
     best: int | None
-    """The trial that the note speaks of."""
+    """The best trial, to which the note links."""
     attributes: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Id -> a figure in plotly's JSON."""
+    """Id -> figure in plotly's JSON."""
     attachments: tuple[Attachment, ...] = ()
     trials: Mapping[int, DashboardTrial] = field(default_factory=dict)
     differing: Callable[[Sequence[FrozenTrial]], int | None] = lambda held: None
-    """The first trial of which Optuna says another thing than its sealed result; None where both
+    """Returns the first trial that Optuna has otherwise than its sealed result; None where all
     agree.
     """

@@ -1,4 +1,4 @@
-"""Whether a study's database says of its trials what their sealed results say."""
+"""Compares what a study's database says of its trials with their sealed results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def _says_otherwise(spec: SweepSpec, trial: StudyTrial, result: TrialResult) -> bool:
-    """Whether the study holds other parameters, another end or another value than the result."""
+    """Say whether the study holds other parameters, another end or another value than the
+    result.
+    """
     state, value = optuna_end(spec, result)
     if trial.state is not state or (value is not None and trial.value != value):
         return True
@@ -30,10 +32,11 @@ def differing_trial(
     results: Iterable[TrialResult],
     ended: Collection[int] = (),
 ) -> int | None:
-    """The first trial of which the study says another thing than its result, or of which it does
-    not know that it has ended though that is one of `ended`; None where both agree.
+    """Return the first trial that the study has otherwise than its result, or that it does not know
+    to have ended although it is one of `ended`; None where all agree.
 
-    A result is written before the study is told, so of others the study may not know it yet.
+    A result is written before the study is told. So for trials not in `ended`, the study may not
+    know the end yet.
     """
     trials = {
         trial.number: study_trial(spec, trial)
@@ -53,8 +56,8 @@ def differing_trial(
 def differing_trial_in(
     database: Database, spec: SweepSpec, results: Iterable[TrialResult], ended: Collection[int]
 ) -> int | None:
-    """`differing_trial` of a study in its database, which is only read. Raises StudyError where it
-    cannot be.
+    """Apply `differing_trial` to the study in its database, which is only read. Raises StudyError
+    where it cannot be read.
     """
     with storage_errors(database, "Nothing was changed."), open_read_only(database) as storage:
         ids = [study._study_id for study in storage.get_all_studies()]
@@ -72,7 +75,9 @@ def check_results(
 
 
 def differs_error(database: Database, number: int) -> StudyError:
-    """For a trial of which a database says another thing than its result, with what helps."""
+    """Return the error for a trial that a database has otherwise than its result, with what
+    helps.
+    """
     return StudyError(
         f"{database} says of trial {number} what its result.json does not say\n"
         f"  {remake_advice(database)}"
@@ -80,12 +85,13 @@ def differs_error(database: Database, number: int) -> StudyError:
 
 
 def remake_advice(database: Database) -> str:
-    """What helps where a database and the sealed files of a trial say different things."""
+    """Say what helps where a database and the sealed files of a trial differ."""
     away = "Move study.db away, then run" if isinstance(database, Path) else "Run"
     return f"{away} `orchestrate repair SPEC`: it makes it again from the files of the trials."
 
 
 def _alike(held: object, recorded: object) -> bool:
+    """Compare two parameter values; floats may differ by rounding."""
     if isinstance(held, float) and isinstance(recorded, float):
         return math.isclose(held, recorded)
     return held == recorded

@@ -1,7 +1,7 @@
 """A study on a PostgreSQL server: one connection, which holds the study's advisory lock.
 
-Everything is written over the connection that holds the lock, so whoever loses the lock can write
-no more. A server lets go of the lock when the connection ends, and notices within a minute that
+Everything is written over the connection that holds the lock, so a process that loses the lock can
+write no more. A server releases the lock when the connection ends, and notices within a minute that
 the host at its other end is gone.
 """
 
@@ -29,7 +29,7 @@ LOCK_SECONDS = 1.0
 """How long a start waits for the lock: a server needs a moment to notice that a process was
 killed."""
 _OWNER = "orchestrator:owner"
-"""Attribute of the study: which run wrote to it last."""
+"""The attribute of a study that says which run wrote to it last."""
 _DRIVER = "postgresql+psycopg://"
 
 _HOLDER = """
@@ -38,14 +38,18 @@ FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_database d ON d
 WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()
 AND (l.classid::bigint << 32) + l.objid::bigint = %s AND l.objsubid = 1
 """
+"""Selects who holds an advisory lock: backend, application, and seconds since it last spoke. The
+view pg_locks splits a 64-bit key into classid and objid, and marks such a key with objsubid 1.
+"""
 _OWNED_BY = """
 SELECT a.value_json FROM study_user_attributes a JOIN studies s ON s.study_id = a.study_id
 WHERE s.study_name = %s AND a.key = %s
 """
+"""Selects a study's attribute by study name and key."""
 
 
 class ReadStudy(RDBStorage):
-    """For readers of one study: every transaction is read only, and studies of others are not
+    """A storage for readers of one study: every transaction is read only, and other studies are not
     listed.
     """
 
@@ -60,33 +64,36 @@ class ReadStudy(RDBStorage):
         )
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        """The one study; none where the server does not know it."""
+        """Return the one study; an empty list where the server does not know it."""
         return [
             study for study in super().get_all_studies() if study.study_name == self._study_name
         ]
 
 
 class ServerDatabase:
-    """The database of one study on a server. Opened once however often it is asked for; the last
-    close lets go of it.
+    """The database of one study on a server. However often it is opened, there is one connection,
+    and the last close ends it.
     """
 
     def __init__(self, record: ServerRecord, name: str) -> None:
-        """`name` is the study's name for people; `record` says what the server calls it."""
+        """`name` is the study's name for people; `record` has the name on the server."""
         self.record = record
         self._name = name
         self._token = secrets.token_hex(8)
+        """Identifies this run in the study's `_OWNER` attribute."""
         self._storage: RDBStorage | None = None
         self._opened = 0
+        """How many `open` were not closed yet."""
         self._first: psycopg.Connection | None = None
+        """The locked connection, until the storage has taken it."""
 
     def __str__(self) -> str:
-        """For messages: the address stays where it is."""
+        """The name used in messages, without the address."""
         return f"the database of {self.record.url_env}"
 
     def open(self) -> RDBStorage:
-        """The storage, whose one connection holds the study's lock; its tables are made if they are
-        missing.
+        """Return the storage, whose one connection holds the study's lock. Makes the tables if they
+        are missing.
 
         Raises StudyError where another process holds the study or the tables are another version's,
         and errors of the database.
@@ -100,7 +107,7 @@ class ServerDatabase:
         return self._storage
 
     def close(self) -> None:
-        """Let go of what `open` gave."""
+        """Undo one `open`."""
         self._opened -= 1
         if self._storage is None:
             return
@@ -110,11 +117,11 @@ class ServerDatabase:
             self._storage = None
 
     def own(self, storage: RDBStorage, study_id: int) -> None:
-        """Say in the study that from here on this run writes to it."""
+        """Record in the study that this run writes to it from here on."""
         storage.set_study_user_attr(study_id, _OWNER, self._token)
 
     def knows_study(self) -> bool:
-        """Whether the study is there; it is open."""
+        """Say whether the server has the study. The database must be open."""
         assert self._storage is not None
         try:
             self._storage.get_study_id_from_name(self.record.study)
@@ -123,8 +130,8 @@ class ServerDatabase:
         return True
 
     def numbers(self) -> tuple[int, ...] | None:
-        """The numbers of the study's trials; None where the server does not know the study. Takes
-        no lock.
+        """Return the numbers of the study's trials; None where the server does not know the study.
+        Takes no lock.
         """
         with closing(connect(self.record.url_env, read_only=True)) as connection:
             row = connection.execute("SELECT to_regclass('version_info')").fetchone()
@@ -151,13 +158,13 @@ class ServerDatabase:
                 "max_overflow": 0,
                 "pool_pre_ping": True,
             },
-            skip_compatibility_check=True,  # it takes two connections at once, and was made
+            skip_compatibility_check=True,  # done in _make_tables; it needs two connections
             skip_table_creation=True,
         )
 
     def _next_connection(self) -> psycopg.Connection:
-        """The first connection; later, where the server was away between two statements, another
-        one, if nobody else had the study in between.
+        """Return the first connection. When the server was away and it broke, return a new one, if
+        no other process had the study in between; otherwise raises StudyError.
         """
         if self._first is not None:
             connection, self._first = self._first, None
@@ -175,6 +182,9 @@ class ServerDatabase:
         return connection
 
     def _locked(self) -> psycopg.Connection:
+        """Return a connection that holds the study's lock. Raises StudyError where another process
+        has it.
+        """
         connection = connect(self.record.url_env)
         try:
             until = time.monotonic() + LOCK_SECONDS
@@ -208,14 +218,16 @@ class ServerDatabase:
 
 
 def new_record(url_env: str, name: str) -> ServerRecord:
-    """What a study of this name that is not on the server yet will be called there."""
+    """Return a record with a new name on the server for the study of this name."""
     return ServerRecord(url_env=url_env, study=f"{name}-{secrets.token_hex(8)}")
 
 
 def _make_tables(url_env: str, called: str) -> None:
-    """Make the tables where they are missing. Raises StudyError for those of another version.
+    """Make the tables where they are missing, under a lock of their own. Raises StudyError for
+    tables of another version.
 
-    Optuna makes them in several steps: two studies at once on a new server would meet there.
+    Optuna makes them in several steps, so two studies that start at once on a new server would
+    collide.
     """
     with closing(connect(url_env)) as connection:
         execute(connection, "SELECT pg_advisory_lock(%s)", lock_key("tables"))

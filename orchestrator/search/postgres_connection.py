@@ -1,7 +1,7 @@
 """Connections to a PostgreSQL server whose address is in the environment.
 
-The address is read when a connection is made, and no error that leaves this module has it or its
-password in it.
+The address is read when a connection is made, and no error that leaves this module contains it or
+its password.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _WAIT_SECONDS = 60
-"""For a table that somebody else has locked."""
+"""How long a statement waits for a lock that somebody else holds."""
 _CONNECTING = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -27,7 +27,9 @@ _CONNECTING = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
-"""A server that is gone is noticed within half a minute; what the address itself says comes first."""
+"""Settings with which a server that is gone is noticed within half a minute; those in the address
+itself take precedence.
+"""
 _SESSION = (
     "SET synchronous_commit = on",  # a trial costs minutes, an fsync milliseconds
     f"SET lock_timeout = '{_WAIT_SECONDS}s'",
@@ -35,15 +37,20 @@ _SESSION = (
     "SET tcp_keepalives_interval = 5",
     "SET tcp_keepalives_count = 4",
 )
+"""Statements that begin each session. The keepalives are the server's: it notices that this host is
+gone.
+"""
 _IDLE = "SET idle_session_timeout = 0"
-"""From version 14 on: between two evaluations the connection is idle for a long time."""
+"""For servers from version 14 on: between two evaluations the connection is idle for a long
+time.
+"""
 
 
 def connect(url_env: str, read_only: bool = False) -> psycopg.Connection:
-    """A connection to the server whose address is in the environment variable.
+    """Return a connection to the server whose address is in the environment variable.
 
-    Raises StudyError where no address is there or psycopg is missing, and psycopg.OperationalError
-    without the address where the server cannot be used.
+    Raises StudyError where there is no address or psycopg is missing, and psycopg.OperationalError,
+    without the address, where the server cannot be used.
     """
     try:
         import psycopg
@@ -66,7 +73,9 @@ def connect(url_env: str, read_only: bool = False) -> psycopg.Connection:
 
 
 def _given(url_env: str) -> dict[str, object]:
-    """The parts of the address, by their names in libpq."""
+    """Return the parts of the address, by their names in libpq. Raises StudyError where there is no
+    valid address.
+    """
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
@@ -74,7 +83,7 @@ def _given(url_env: str) -> dict[str, object]:
     try:
         given = dict(conninfo_to_dict(address)) if address else {}
     except ProgrammingError:
-        given = {}  # the error repeats what stands there
+        given = {}  # not chained: the error repeats the address
     if not given:
         raise StudyError(f"{url_env} holds no address of a server\n  export {url_env}={FORM}")
     return given
@@ -84,11 +93,12 @@ _PLACE = re.compile(
     r'connection (to server )?(at|on socket) "[^"]*"( \([^)]*\))?(, port [0-9]+)? failed: '
     r"|connection failed: |connection is bad: "
 )
+"""The parts of libpq's messages that name the server's place."""
 _NAME = re.compile(r"(host name|resolve host) ['\"][^'\"]*['\"]")
 
 
 def masked(text: str, given: dict[str, object]) -> str:
-    """The last cause in what libpq says, without the server's place and the password."""
+    """Return the last cause in libpq's message, without the server's place and the password."""
     lines = [line.strip(" -\t") for line in text.splitlines() if line.strip()]
     causes = [line for line in lines if not line.startswith("Is the server running")]
     shown = _NAME.sub(r"\1", _PLACE.sub("", causes[-1] if causes else "no reason given"))
@@ -100,13 +110,17 @@ def masked(text: str, given: dict[str, object]) -> str:
 
 
 def _application() -> str:
-    """Who this is, for others that ask who holds the study; a server keeps 63 bytes."""
+    """Return the name by which other processes learn who holds the study; a server keeps 63 bytes
+    of it.
+    """
     name = f"orchestrate {os.getpid()} {socket.gethostname()}"
     return name.encode("ascii", "replace").decode()[:63]
 
 
 def execute(connection: psycopg.Connection, statement: str, key: int) -> object:
-    """One statement on a lock; locks outlast their transaction."""
+    """Execute one statement on an advisory lock and commit. Such a lock outlasts its
+    transaction.
+    """
     with connection.cursor() as cursor:
         row = cursor.execute(statement.encode(), (key,)).fetchone()
     connection.commit()
@@ -114,5 +128,5 @@ def execute(connection: psycopg.Connection, statement: str, key: int) -> object:
 
 
 def lock_key(of: str) -> int:
-    """The number of an advisory lock, signed, 64 bits."""
+    """Return the key of an advisory lock: signed, 64 bits."""
     return int.from_bytes(hashlib.sha256(f"orchestrator {of}".encode()).digest()[:8], signed=True)

@@ -1,4 +1,6 @@
-"""Stopping trials that are behind the others, by Optuna's rules, without their bookkeeping."""
+"""Decides whether a trial is behind the others and is stopped, by Optuna's rules, but without
+letting Optuna write anything to the study.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,12 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 @dataclass(frozen=True)
 class _Reports:
-    """What a pruner reads of a trial."""
+    """The part of a trial that a pruner reads."""
 
     state: TrialState
     intermediate_values: Mapping[int, float]
     system_attrs: Mapping[str, float]
-    """The rungs of successive halving it has passed, as Optuna marks them."""
+    """The rungs of successive halving that it has passed, as Optuna marks them."""
     _trial_id: int
 
     @property
@@ -30,8 +32,8 @@ class _Reports:
 
 
 class _Reported:
-    """What a pruner reads of a study, and nowhere to write: Optuna's own study in memory would copy
-    and check every trial at every rung.
+    """The part of a study that a pruner reads. It keeps nothing that is written; Optuna's own study
+    in memory would copy and check every trial at every rung.
     """
 
     direction = StudyDirection.MINIMIZE
@@ -49,16 +51,16 @@ class _Reported:
         return [trial for trial in self.trials if states is None or trial.state in states]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Not kept: a rung that is passed is seen from the reports."""
+        """Do nothing: which rungs a trial has passed is computed from its reports."""
 
 
 def is_behind(spec: SweepSpec, trials: Iterable[FrozenTrial], number: int) -> bool:
-    """Whether `early_stop` of the spec (median, asha) stops trial `number` at the value it reported
-    last.
+    """Say whether `early_stop` of the spec (median, asha) stops trial `number` at the value it
+    reported last.
 
-    A pure function of what the trials have reported: Optuna's own pruner is asked on a view of
-    them. On the study itself successive halving would write that the rung is passed, and answer
-    differently when a run that was killed asks again.
+    A pure function of what the trials have reported: Optuna's own pruner is called on a view of
+    them. Called on the study itself, successive halving would write down that the rung is passed,
+    and answer differently when a run that was killed asks again.
     """
     pruner = _pruner(spec)
     if pruner is None:
@@ -87,7 +89,9 @@ def _pruner(spec: SweepSpec) -> BasePruner | None:
 
 
 def _reports(trial: FrozenTrial, spec: SweepSpec, upto: int | None) -> _Reports:
-    """Of a trial; the rungs of successive halving it has passed are those below step `upto`."""
+    """Return the view of a trial. With `upto`, the rungs of successive halving that it has passed
+    are counted from reports before that step only.
+    """
     rungs: dict[str, float] = {}
     if spec.early_stop.method == "asha":
         rungs = _passed_rungs(spec, sorted(trial.intermediate_values.items()), upto)
@@ -97,6 +101,10 @@ def _reports(trial: FrozenTrial, spec: SweepSpec, upto: int | None) -> _Reports:
 def _passed_rungs(
     spec: SweepSpec, reports: Sequence[tuple[int, float]], upto: int | None
 ) -> dict[str, float]:
+    """Return the marks of the rungs that these reports have passed, as Optuna writes them. Rung k
+    lies at `every * reduction_factor ** k` steps, and is marked with the first value reported there
+    or later.
+    """
     rungs: dict[str, float] = {}
     boundary = spec.evaluation.every
     while True:

@@ -1,8 +1,8 @@
-"""Samplers that remember nothing: what they say depends on (seed, trial number, parameter) and the
-study on disk.
+"""Samplers without memory: what they draw depends only on (seed, trial number, parameter) and on
+the study in its database.
 
-So a run that was killed, even in the middle of an ask, continues with exactly the values it would
-have had.
+So a run that was killed, even in the middle of an ask, continues with exactly the values that it
+would have had.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ STARTUP_TRIALS = 8
 
 
 def suggest(trial: Trial, spec: SweepSpec) -> None:
-    """Give the trial a value for every active searched parameter, in file order; values it has
-    already stay.
+    """Give the trial a value for every active searched parameter, in the sweep file's order. Values
+    that it has already stay.
     """
     values: Point = dict(spec.parameters.fixed)
     for dimension in spec.parameters.searched:
@@ -53,7 +53,7 @@ def _suggest(trial: Trial, name: str, distribution: Distribution) -> Any:
 
 
 def distribution_of(dimension: Dimension) -> Distribution:
-    """The dimension in Optuna's words; a range of whole numbers stays whole."""
+    """Return the dimension as Optuna's distribution; a range of whole numbers stays whole."""
     if dimension.choices is not None:
         return CategoricalDistribution(dimension.choices)
     assert dimension.low is not None and dimension.high is not None
@@ -68,11 +68,11 @@ def distribution_of(dimension: Dimension) -> Distribution:
 
 
 class StatelessSampler(BaseSampler):
-    """The sweep's method behind fixed points: `start_with`, the cells of a grid, the points of a
-    sequence.
+    """The sweep's method, preceded by the fixed points: those of `start_with`, the cells of a grid,
+    or the points of a Sobol sequence.
 
     Each question gets a fresh inner sampler, seeded from (seed, trial number) for all parameters
-    together and from (seed, trial number, parameter) for one alone. A seeded sampler that lives on
+    together and from (seed, trial number, parameter) for one alone. A seeded sampler that is kept
     would, after a restart, repeat its first points; a pickled one would be a file of code.
     """
 
@@ -82,13 +82,15 @@ class StatelessSampler(BaseSampler):
         self._cells = grid_cells(spec.parameters, self._starts) if spec.method == "grid" else ()
 
     def exhausted(self, number: int) -> bool:
-        """The grid has no cell for this trial."""
+        """Say whether the grid has no cell left for the trial of this number."""
         return self._spec.method == "grid" and number >= len(self._cells)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """What the inner sampler draws together; nothing while the trial's point is given."""
+        """Return the parameters that the inner sampler draws together; none for a trial of
+        `start_with`.
+        """
         if trial.number < len(self._starts):
             return {}
         return self._inner(trial.number).infer_relative_search_space(study, trial)
@@ -96,11 +98,11 @@ class StatelessSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Values drawn together by a fresh inner sampler; empty while it starts up."""
+        """Return values drawn together by a fresh inner sampler; empty for its first trials."""
         if not search_space:
             return {}
         inner = self._inner(trial.number)
-        # TPE with group=True keeps the groups for its sample_relative
+        # called for its effect: TPE with group=True stores the groups that its sample_relative uses
         inner.infer_relative_search_space(study, trial)
         return inner.sample_relative(study, trial, search_space)
 
@@ -111,7 +113,7 @@ class StatelessSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """The given value, or one drawn alone."""
+        """Return the value of the trial's fixed point, or one drawn for this parameter alone."""
         given = self._given(trial.number)
         if param_name in given:
             return given[param_name]
@@ -119,6 +121,7 @@ class StatelessSampler(BaseSampler):
         return drawer.sample_independent(study, trial, param_name, param_distribution)
 
     def _given(self, number: int) -> Point:
+        """Return the fixed point of a trial; empty where it has none."""
         if self._cells:
             return self._cells[number]
         if number < len(self._starts):
@@ -128,6 +131,7 @@ class StatelessSampler(BaseSampler):
         return {}
 
     def _inner(self, *key: int | str) -> BaseSampler:
+        """Return a fresh sampler of the sweep's method, seeded from the sweep's seed and `key`."""
         seed = derived_seed(self._spec.seed, *key)
         with warnings.catch_warnings():
             # group=True of TPE is marked experimental; it is the one that models conditional

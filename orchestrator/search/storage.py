@@ -1,4 +1,4 @@
-"""Optuna's tables, in study.db (SQLite) or on a server, set up so that a kill or a power cut loses
+"""Optuna's storage, in study.db (SQLite) or on a server, set up so that a kill or a power cut loses
 nothing that was acknowledged.
 """
 
@@ -25,20 +25,22 @@ from orchestrator.search.postgres import ReadStudy, ServerDatabase, new_record
 from orchestrator.sweepfile.sweep import SweepSpec
 
 Database = Path | ServerDatabase
-"""A file, or a study on a server; as text what messages call it."""
+"""The file of a study's database, or the study on a server. `str` gives what messages call it."""
 
 BUSY_SECONDS = 60.0
 """How long to wait for another process (a backup, a viewer) that holds the database."""
 
 
 def database_of(folder: StudyFolder) -> Database:
-    """Where the study's database is."""
+    """Return where the study's database is."""
     record = folder.server()
     return folder.database if record is None else ServerDatabase(record, folder.name)
 
 
 def database_for(spec: SweepSpec, folder: StudyFolder) -> Database:
-    """Where the sweep file has it: where it is, or a place of its own where it is not there yet."""
+    """Return the database in the place that the sweep file names, whether it exists there or not.
+    On a server, a study without a name there gets a new one.
+    """
     if spec.storage is None:
         return folder.database
     kept = folder.server() or new_record(spec.storage.url_env, folder.name)
@@ -47,7 +49,7 @@ def database_for(spec: SweepSpec, folder: StudyFolder) -> Database:
 
 
 def keep_place(database: Database, folder: StudyFolder) -> None:
-    """From here on the study's database is there."""
+    """Record in the study's folder that its database is there from now on."""
     if isinstance(database, Path):
         folder.forget_server()
     elif folder.server() != database.record:
@@ -55,8 +57,8 @@ def keep_place(database: Database, folder: StudyFolder) -> None:
 
 
 def open_storage(database: Database) -> RDBStorage:
-    """The database, made if it is missing; `close_storage` gives it back. Raises StudyError where
-    something else has its name.
+    """Return Optuna's storage on the database, which is made if it is missing; close it with
+    `close_storage`. Raises StudyError where something else has its name.
     """
     if isinstance(database, Path):
         refuse_other_kinds(database)
@@ -65,8 +67,8 @@ def open_storage(database: Database) -> RDBStorage:
 
 
 def refuse_other_kinds(path: Path) -> None:
-    """Raise StudyError where a file of a database is no file: SQLite would call each of them locked
-    or damaged.
+    """Raise StudyError where a database's file is a folder, a pipe or the like, which SQLite would
+    call locked or damaged.
     """
     for file in (path, *log_files(path)):
         if kind := other_kind(file):
@@ -74,13 +76,13 @@ def refuse_other_kinds(path: Path) -> None:
 
 
 def log_files(path: Path) -> tuple[Path, Path]:
-    """Of a database: its write-ahead log, and the index of that."""
+    """Return the paths of a database's write-ahead log and of that log's index."""
     return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
 def close_storage(database: Database, storage: RDBStorage) -> None:
-    """A file's write-ahead log is folded in; a server's lock is let go of, where nobody else of
-    this process has it open.
+    """Close the storage. A file's write-ahead log is merged into it; a server's lock is released
+    once nobody else in this process has the database open.
     """
     if isinstance(database, Path):
         storage.remove_session()
@@ -90,12 +92,14 @@ def close_storage(database: Database, storage: RDBStorage) -> None:
 
 
 Stamp = tuple[int, int, int] | None
-"""Of a file: inode, size, time of its last change. None of a server, or where there is no file."""
+"""(inode, size, time of the last change) of a file; None for a server, or where there is no
+file.
+"""
 
 
 def stamp_of(database: Database) -> Stamp:
-    """What changes where a file of this name is another one, or a link, or somebody else wrote to
-    it.
+    """Return a value that changes when another file, or a link, takes the database's name, or when
+    somebody writes to it.
     """
     if not isinstance(database, Path):
         return None
@@ -108,11 +112,11 @@ def stamp_of(database: Database) -> Stamp:
 
 @contextmanager
 def held(database: Database, must_exist: bool) -> Iterator[None]:
-    """Hold the lock of a study on a server while the context lasts; a file has the lock of its
-    folder.
+    """Hold the lock of a study on a server while the context lasts. A file needs none, as the lock
+    of its folder guards it.
 
-    Raises StudyError where another process holds it, the server cannot be used, or does not know
-    the study though it must.
+    Raises StudyError where another process holds the lock, the server cannot be used, or it does
+    not know the study although it must.
     """
     if isinstance(database, Path):
         yield
@@ -132,7 +136,7 @@ def held(database: Database, must_exist: bool) -> Iterator[None]:
 
 
 def _open_file(path: Path) -> RDBStorage:
-    """SQLite at `path`.
+    """Return Optuna's storage on the SQLite file at `path`.
 
     WAL, synchronous=FULL (a trial costs minutes, an fsync milliseconds), BEGIN IMMEDIATE (SQLite
     has no SELECT .. FOR UPDATE). The connection is made from the path itself: in a URL, `?` and `{`
@@ -153,8 +157,8 @@ def _open_file(path: Path) -> RDBStorage:
 
 @contextmanager
 def open_read_only(database: Database) -> Iterator[RDBStorage]:
-    """The database for a viewer, whose connection cannot write; a sweep may be running. Raises
-    StudyError where something else has its name.
+    """Open the database for a viewer, over connections that cannot write; a sweep may be running.
+    Raises StudyError where something else has its name.
     """
     if isinstance(database, Path):
         refuse_other_kinds(database)
@@ -167,6 +171,8 @@ def open_read_only(database: Database) -> Iterator[RDBStorage]:
 
 
 def _reading(path: Path) -> RDBStorage:
+    """Return a storage on the SQLite file that only reads."""
+
     def connect() -> sqlite3.Connection:
         # query_only and not mode=ro: a reader of a write-ahead log must be able to make its index
         # file
@@ -187,7 +193,8 @@ def _begin_immediate(connection: sqlalchemy.Connection) -> None:
 
 
 def fault_of(database: Database, planned: Collection[int]) -> Fault | None:
-    """What is wrong with a study's database, which must know all trials that were planned.
+    """Return what is wrong with a study's database, which must know all trials that were planned;
+    None where nothing is.
 
     Raises StudyError where that cannot be found out.
     """
@@ -204,8 +211,8 @@ def fault_of(database: Database, planned: Collection[int]) -> Fault | None:
 
 
 def _intact(path: Path, planned: Collection[int]) -> bool:
-    """SQLite finds nothing wrong with the database, which knows these trials: they reach it before
-    their plans are written.
+    """Say whether SQLite finds no fault in the database and it knows these trials; trials reach it
+    before their plans are written.
     """
     try:
         with closing(_opened(path)) as connection:
@@ -220,8 +227,8 @@ def _intact(path: Path, planned: Collection[int]) -> bool:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """For reading. In an archive that is read-only SQLite cannot make the files that it has beside a
-    database; where none are left of a writer, it needs none.
+    """Open the database for reading. In a read-only archive SQLite cannot make the files that it
+    keeps beside a database; where no writer has left any, it is opened as immutable and needs none.
     """
     if _may_write(path) or any(file.exists() for file in log_files(path)):
         return sqlite3.connect(path, timeout=BUSY_SECONDS)
@@ -229,14 +236,18 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _numbers_in(connection: sqlite3.Connection) -> set[int]:
-    """Of the trials of a database; none of one without tables, which an emptied file is."""
+    """Return the numbers of the trials in a database; none for one without tables, which an emptied
+    file is.
+    """
     tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'trials'").fetchall()
     rows = connection.execute("SELECT number FROM trials").fetchall() if tables else []
     return {number for (number,) in rows}
 
 
 def _database_errors() -> tuple[type[Exception], ...]:
-    """With psycopg's own where it is in use: it makes connections outside of any statement."""
+    """Return the errors that a database raises. Where psycopg is in use its own are among them,
+    because it makes connections outside of any statement.
+    """
     psycopg = sys.modules.get("psycopg")
     own = () if psycopg is None else (psycopg.Error,)
     return (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, StorageInternalError, *own)
@@ -244,7 +255,8 @@ def _database_errors() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def storage_errors(database: Database, consequence: str) -> Iterator[None]:
-    """Turn what the database raises, whatever Optuna made of it, into one StudyError.
+    """Turn what the database raises, whatever Optuna made of it, into one StudyError. `consequence`
+    says what that means for the study.
 
     A storage error inside report or tell surfaces in Optuna 5.0 as `AssertionError: Should not
     reach.`
@@ -256,7 +268,7 @@ def storage_errors(database: Database, consequence: str) -> Iterator[None]:
             raise
         chain = _chain(error)
         if not any(isinstance(error, _database_errors()) for error in chain):
-            raise  # an assertion of ours: no database is behind it
+            raise  # an assertion that no database error has caused
         cause = str(chain[-1]).strip().partition("\n")[0]
         raise StudyError(
             f"could not use {database}: {cause}\n  {consequence} {_advice(database, chain[-1])}"
@@ -274,13 +286,15 @@ def _advice(database: Database, error: BaseException) -> str:
 
 
 def _may_write(database: Path) -> bool:
-    """SQLite makes files beside the database, too."""
+    """Say whether this process may write to the database and to its folder, in which SQLite makes
+    further files.
+    """
     files = [file for file in (database, *log_files(database)) if file.exists()]
     return all(os.access(path, os.R_OK | os.W_OK) for path in (*files, database.parent))
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """An error and what led to it; the message of the database itself is that of the last."""
+    """Return an error and its causes; the last one has the message of the database itself."""
     chain = [error]
     while (below := _below(chain[-1])) is not None:
         chain.append(below)
@@ -288,5 +302,5 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _below(error: BaseException) -> BaseException | None:
-    """What led to an error, unless it was raised `from None`."""
+    """Return the cause of an error; None where there is none or it was raised `from None`."""
     return error.__cause__ or (None if error.__suppress_context__ else error.__context__)

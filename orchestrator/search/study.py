@@ -1,11 +1,12 @@
-"""The Optuna study of a sweep: ask, report, tell, so that interrupted equals uninterrupted.
+"""The Optuna study of a sweep: ask, report and tell, such that an interrupted sweep equals an
+uninterrupted one.
 
-One process at a time, holding the study's lock. A trial that was RUNNING when a run was killed is
-continued under its own number. A trial that breaks a guardrail is told PRUNED: optuna-dashboard and
-study summaries do not read constraints and would call it the best. For method gp alone it is
-COMPLETE with its constraint: GP learns nothing from PRUNED, so there the dashboard's "best" may
-break a guardrail. Feasibility is therefore never read back from Optuna; `feasible` in the user
-attributes is ours.
+One process at a time uses it, holding the study's lock. A trial that was RUNNING when a run was
+killed is continued under its own number. A trial that breaks a guardrail is told as PRUNED:
+optuna-dashboard and study summaries do not read constraints and would call it the best. Only for
+method gp is it COMPLETE with its constraint, because GP learns nothing from PRUNED trials; so there
+the dashboard's "best" may break a guardrail. Feasibility is therefore never read back from Optuna's
+state; `feasible` in the user attributes is ours.
 """
 
 from __future__ import annotations
@@ -54,21 +55,21 @@ _CONTINUED = "Every finished trial is safe in its result.json."
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial to run: its number and the searched parameters that are active."""
+    """A trial to run: its number and its searched parameters, as far as they are active."""
 
     number: int
     params: dict[str, Any]
 
 
 class Study:
-    """One study in its database. Make it with `open`, under `StudyFolder.lock()`; close it at the
-    end.
+    """One study in its database. Make it with `open`, under `StudyFolder.lock()`, and close it at
+    the end.
 
-    It is read once and held in memory; what changes reaches the database with `commit`.
+    It is read once and held in memory; changes reach the database with `commit`.
     """
 
     def __init__(self, database: Database, spec: SweepSpec, storage: RDBStorage) -> None:
-        """Use `open`."""
+        """Call `open` instead."""
         self._database = database
         self._spec = spec
         self._rdb = storage
@@ -90,11 +91,11 @@ class Study:
 
     @classmethod
     def open(cls, database: Database, spec: SweepSpec) -> Study:
-        """Create or continue the study in its database.
+        """Create the study in its database or continue it.
 
-        Raises StudyError when the database cannot be used, when the study there maximises, or
-        when `start_with` or a grid does not fit the space. Whether the spec is still the one of the
-        study is the caller's to compare.
+        Raises StudyError when the database cannot be used, when the study there maximises, or when
+        `start_with` or a grid does not fit the space. Comparing the spec with the study's is left
+        to the caller.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with storage_errors(database, "Nothing was changed."), ExitStack() as undo:
@@ -114,19 +115,20 @@ class Study:
 
     @property
     def called(self) -> str:
-        """What messages call its database."""
+        """The database's name in messages."""
         return str(self._database)
 
     @property
     def remake(self) -> str:
-        """What helps where the database and the sealed files of a trial say different things."""
+        """What helps where the database and the sealed files of a trial differ."""
         return remake_advice(self._database)
 
     def commit(self) -> None:
-        """Write to the database all that was asked, reported and told since the last commit, at
-        once.
+        """Write to the database, in one transaction, all that was asked, reported and told since
+        the last commit.
 
-        What was not committed when the process is killed was not done; asked again, it is the same.
+        What was not committed when the process is killed has not happened; asked again, it comes
+        out the same. Raises StudyError where somebody else has written to the database.
         """
         with storage_errors(self._database, _CONTINUED):
             if isinstance(self._database, Path):
@@ -147,15 +149,15 @@ class Study:
         )
 
     def close(self) -> None:
-        """Close the database, without a commit."""
+        """Close the database without a commit."""
         close_storage(self._database, self._rdb)
 
     def asked(self) -> int:
-        """How many trials were ever started, whatever became of them: what the budget counts."""
+        """Return how many trials were ever started, whatever became of them."""
         return len(self.trials())
 
     def trials(self) -> tuple[StudyTrial, ...]:
-        """All trials that were started, by number."""
+        """Return all trials that were started, by number."""
         return tuple(
             study_trial(self._spec, trial)
             for trial in self._study.get_trials(deepcopy=False)
@@ -163,10 +165,10 @@ class Study:
         )
 
     def ask(self) -> Asked | None:
-        """Start the next trial: the points of `start_with` in order, then the sampler; None when a
-        grid is used up.
+        """Start the next trial: the points of `start_with` in order, then the sampler's. None when
+        a grid is used up.
 
-        Call `in_flight` first after opening: a trial whose ask was cut off is completed there.
+        Call `in_flight` first after opening, as it completes a trial whose ask was cut off.
         """
         with storage_errors(self._database, _CONTINUED):
             if self._sampler.exhausted(len(self._study.get_trials(deepcopy=False))):
@@ -174,24 +176,24 @@ class Study:
             return self._completed(self._study.ask())
 
     def in_flight(self) -> tuple[Asked, ...]:
-        """Every trial that was started and has not ended, by number; a cut-off ask is completed as
-        it would have been.
+        """Return every trial that was started and has not ended, by number. An ask that was cut off
+        is completed as it would have been.
 
-        The caller holds the lock, so nobody else runs them.
+        The caller holds the lock, so nobody else runs these trials.
         """
         running = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
         return tuple(self._completed(Trial(self._study, trial._trial_id)) for trial in running)
 
     def _completed(self, trial: Trial) -> Asked:
+        """Give the trial the values that it lacks, and return it."""
         suggest(trial, self._spec)
-        # Read back, so that a trial just asked and the same trial after a restart show the same
-        # values.
+        # Read back from the storage, so that the values are the same now and after a restart.
         params = snapped_params(self._spec, self._frozen(trial.number).params)
         return Asked(trial.number, params)
 
     def report(self, number: int, step: int, value: float) -> None:
-        """Put down the domain WER of a rung; the first value of a step stays when it is reported
-        again.
+        """Record the value of the objective at a rung. When a step is reported again, the first
+        value stays.
 
         Raises StudyError for a value that is not finite.
         """
@@ -201,10 +203,10 @@ class Study:
             self._storage.set_trial_intermediate_value(frozen._trial_id, step, value)
 
     def early_stop(self, number: int, step: int, value: float) -> bool:
-        """Report, and say whether the spec's rule (median, asha) stops the trial here.
+        """Report, and return whether the spec's rule (median, asha) stops the trial here.
 
-        The answer is put down with the trial: asked again after a restart, when other trials have
-        reported more, it is the same.
+        The answer is stored with the trial, so it is the same when it is asked for again after a
+        restart, when other trials have reported more.
         """
         self.report(number, step, value)
         key = f"orchestrator:early_stop:{step}"
@@ -218,10 +220,10 @@ class Study:
         return bool(frozen.system_attrs.get(key, False))
 
     def set_constraints(self, number: int, constraints: Mapping[str, float]) -> None:
-        """Put down the guardrails' constraints (<= 0 is feasible) in the spec's order, once.
+        """Record the guardrails' constraints (<= 0 is feasible) in the spec's order, once.
 
-        The same again is no change; Optuna would keep the first value of another one and say
-        nothing, so that is a StudyError, as is a value that is not finite.
+        Recording the same values again changes nothing. Other values raise StudyError, because
+        Optuna would silently keep the first ones; so does a value that is not finite.
         """
         refuse_non_finite(
             number, {f"constraint {name}": value for name, value in constraints.items()}
@@ -238,10 +240,11 @@ class Study:
                 )
 
     def tell(self, number: int, result: TrialResult) -> None:
-        """End the trial; write its result.json before. The same result again is no change.
+        """End the trial; its result.json must be written before. Telling the same result again
+        changes nothing.
 
         Raises StudyError for values that are not finite, for a feasible trial without a constraint
-        for each guardrail, and for a trial that already ended otherwise.
+        for each guardrail, and for a trial that has already ended otherwise.
         """
         state, value = optuna_end(self._spec, result)
         frozen = self._frozen(number)
@@ -255,16 +258,16 @@ class Study:
         self._study.tell(number, value, OptunaState[state.name])
 
     def told(self, number: int) -> TrialResult | None:
-        """The result that the trial was told, from what stands in the database alone; None where it
-        was told none.
+        """Return the result that the trial was told, from the database alone; None where it was
+        told none.
         """
         frozen = self._frozen(number)
         constraints = Trial(self._study, frozen._trial_id).constraints
         return read_result(frozen, snapped_params(self._spec, frozen.params), constraints)
 
     def check(self, results: Iterable[TrialResult]) -> None:
-        """That what the search learns from is what was measured. Raises StudyError where the two
-        differ.
+        """Raise StudyError where what the search learns from differs from the results, which are
+        what was measured.
         """
         number = differing_trial(self._spec, self._study.get_trials(deepcopy=False), results)
         if number is not None:
@@ -273,8 +276,8 @@ class Study:
     def put_again(
         self, params: Mapping[str, Any], reports: Mapping[int, float], result: TrialResult | None
     ) -> None:
-        """Add the next trial as it was: with these parameters and reports, ended where there is a
-        result.
+        """Add the next trial as it was in a lost database: with these parameters and reports, and
+        ended where there is a result.
         """
         self._study.enqueue_trial(dict(params))
         asked = self._completed(self._study.ask())
@@ -284,6 +287,7 @@ class Study:
             self.tell(asked.number, result)
 
     def _same_end(self, frozen: FrozenTrial, state: TrialState, value: float | None) -> None:
+        """Raise StudyError where a trial that has ended is told another state or value."""
         same_value = value is None or frozen.value == value
         if frozen.state.name != state.name or not same_value:
             raise StudyError(
@@ -293,9 +297,11 @@ class Study:
             )
 
     def _note(self, frozen: FrozenTrial, result: TrialResult) -> None:
-        """Say in the dashboard, which shows no reasons, why the trial ended as it did.
+        """Write into the trial's note why it ended, as the dashboard does not show reasons
+        otherwise.
 
-        Its own `save_note` looks through the notes of all trials each time.
+        The dashboard's own `save_note` is not used: it looks through the notes of all trials each
+        time.
         """
         from optuna_dashboard._note import note_ver_key, split_body
 
@@ -317,7 +323,9 @@ class Study:
 
 
 def _name_in(database: Database, storage: RDBStorage, name: str) -> str:
-    """A study that was copied under another name keeps the one that stands in its database."""
+    """Return the study's name in its database: a study that was copied under another name keeps its
+    old one there.
+    """
     if isinstance(database, ServerDatabase):
         return database.record.study
     held = optuna.get_all_study_names(storage)

@@ -1,4 +1,4 @@
-"""A result as Optuna is told it, by state, value and attributes, and read back from them."""
+"""Results in Optuna's form: as a state, a value and attributes, and read back from these."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ _AS_THEY_ARE = (
     "duplicate_of",
     "seconds",
 )
+"""Fields of a result that are attributes of the same name."""
 
 
 @dataclass(frozen=True)
 class StudyTrial:
-    """One trial as the study holds it. `value` of a PRUNED trial is its last report: never rank by
-    it.
+    """One trial as the study holds it. The `value` of a PRUNED trial is its last report, so never
+    rank by it.
     """
 
     number: int
@@ -41,7 +42,7 @@ class StudyTrial:
 
 
 def study_trial(spec: SweepSpec, held: FrozenTrial) -> StudyTrial:
-    """A trial that was started, as Optuna holds it, its parameters as the sweep file has them."""
+    """Return a trial that was started, with its parameters as the sweep file has them."""
     return StudyTrial(
         held.number,
         TrialState(held.state.name),
@@ -52,7 +53,7 @@ def study_trial(spec: SweepSpec, held: FrozenTrial) -> StudyTrial:
 
 
 def snapped_params(spec: SweepSpec, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The value of each parameter that the space has, for one that a database has rounded."""
+    """Return each parameter's value in the search space for one that a database has rounded."""
     dimensions = {dimension.name: dimension for dimension in spec.parameters.searched}
     return {
         name: dimensions[name].snapped(value) if name in dimensions else value
@@ -61,8 +62,8 @@ def snapped_params(spec: SweepSpec, params: Mapping[str, Any]) -> dict[str, Any]
 
 
 def optuna_end(spec: SweepSpec, result: TrialResult) -> tuple[TrialState, float | None]:
-    """The state and value that Optuna is told of a trial. Raises StudyError for numbers that are not
-    finite, and for a feasible trial that was not measured on all it is judged by.
+    """Return the state and value that Optuna is told of a trial. Raises StudyError for numbers that
+    are not finite, and for a feasible trial that was not measured on everything it is judged by.
     """
     refuse_non_finite(result.number, {f"{name} WER": value for name, value in result.wer.items()})
     refuse_non_finite(
@@ -86,7 +87,9 @@ def optuna_end(spec: SweepSpec, result: TrialResult) -> tuple[TrialState, float 
 
 
 def result_attributes(result: TrialResult) -> dict[str, Any]:
-    """What the dashboard shows of a result, numbers as numbers so that they can be plotted."""
+    """Return what the dashboard shows of a result; numbers stay numbers, so that they can be
+    plotted.
+    """
     numbers = {f"wer_{name}": value for name, value in result.wer.items()}
     numbers |= {f"delta_{name}": value for name, value in result.delta.items()}
     words = {
@@ -100,8 +103,8 @@ def result_attributes(result: TrialResult) -> dict[str, Any]:
 def read_result(
     trial: FrozenTrial, params: Mapping[str, Any], constraints: Mapping[str, float]
 ) -> TrialResult | None:
-    """The result that `result_attributes` was made of, with the parameters and constraints that
-    the study holds of the trial; None where the attributes are those of no result.
+    """Return the result that `result_attributes` was made from, with the parameters and constraints
+    that the study holds for the trial; None where the attributes are not those of a result.
     """
     held = trial.user_attrs
     fields: dict[str, Any] = {name: held[name] for name in _AS_THEY_ARE if name in held} | {
@@ -120,6 +123,7 @@ def read_result(
 
 
 def _rates(attributes: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """Return the attributes whose names begin with `prefix`, without it."""
     return {
         name.removeprefix(prefix): value
         for name, value in attributes.items()
@@ -128,7 +132,7 @@ def _rates(attributes: Mapping[str, Any], prefix: str) -> dict[str, float]:
 
 
 def refuse_non_finite(number: int, values: Mapping[str, float]) -> None:
-    """Raises StudyError: Optuna would rank what is not finite."""
+    """Raise StudyError for a value that is not finite, as Optuna would rank it."""
     for name, value in values.items():
         if not math.isfinite(value):
             raise StudyError(
@@ -138,8 +142,8 @@ def refuse_non_finite(number: int, values: Mapping[str, float]) -> None:
 
 
 def in_spec_order(spec: SweepSpec, constraints: Mapping[str, float]) -> list[str]:
-    """The names of the constraints, those of guardrails first and as the sweep file has them: GP
-    builds its matrix by position, and two trials in another order would swap their guardrails.
+    """Return the names of the constraints, those of guardrails first and in the sweep file's order.
+    GP builds its matrix by position, so in another order two trials would swap their guardrails.
     """
     declared = [name for name in guardrail_metrics(spec) if name in constraints]
     return [*declared, *sorted(set(constraints) - set(declared))]

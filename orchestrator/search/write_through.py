@@ -1,10 +1,10 @@
-"""The trials of a study in memory, where Optuna reads them, and in its database, written once a
-tick.
+"""A study's trials in memory, where Optuna reads them, and in its database, which is written once
+per tick.
 
 Optuna reads a trial some eighteen times between its ask and its end, and its own storage asks the
 database each time and commits every value by itself: about 40 transactions a trial, nearly all of
-it SQLAlchemy's Python. Here `commit` writes all that changed since the last one in one transaction,
-so what the database holds is the study between two ticks, never half an ask or half a tell.
+it SQLAlchemy's Python. Here `commit` writes all changes since the last one in one transaction, so
+the database always holds the study as it was between two ticks, never half an ask or half a tell.
 """
 
 from __future__ import annotations
@@ -34,30 +34,34 @@ _STUDY_SYSTEM = models.StudySystemAttributeModel.__table__
 
 
 _COMMITS = "orchestrator:commits"
-"""Attribute of the study: how often it was written to, by all runs."""
+"""The attribute of a study that counts its commits over all runs."""
 
 
 class NotAsLeft(Exception):
-    """The database is not the one that was written to last."""
+    """The database does not hold the last commit of this study."""
 
 
 class WriteThroughStorage(InMemoryStorage):
-    """One study of a database, read once; the caller is its only writer. Trials have the ids of
-    the database.
+    """One study of a database, read once; the caller is its only writer. Trials have the same ids
+    as in the database.
 
-    What was not committed when the process ends is as if it had never been done. A commit that the
-    database refuses may be repeated.
+    What was not committed when the process ends has not happened. A commit that the database
+    refuses may be repeated.
     """
 
     def __init__(self, engine: sqlalchemy.Engine, study: optuna.Study) -> None:
-        """`study` as it stands in the database of `engine`."""
+        """`study` is the study as it stands in the database of `engine`."""
         super().__init__()
         self._engine, self._study_id = engine, study._study_id
         self._new: set[int] = set()
+        """Ids of trials that are not in the database yet."""
         self._changed: dict[sqlalchemy.Table, set[int]] = {table: set() for table in _ROWS}
+        """Table -> ids of the trials whose rows in it have changed."""
         self._changed_attributes: dict[tuple[sqlalchemy.Table, str], Any] = {}
+        """(table, key) -> value of the study's attributes that have changed."""
         self._commits = int(study.user_attrs.get(_COMMITS, 0))
-        # the next ids that Optuna's storage in memory gives are made those of the database
+        """How often the study was committed so far."""
+        # InMemoryStorage assigns the id after the largest one, which is set to give the database's
         self._max_study_id = self._study_id - 1
         self.create_new_study(study.directions, study.study_name)
         self._studies[self._study_id].user_attrs = dict(study.user_attrs)
@@ -69,7 +73,7 @@ class WriteThroughStorage(InMemoryStorage):
             super().create_new_trial(self._study_id, trial)
 
     def commit(self) -> None:
-        """Write all that changed since the last commit, in one transaction.
+        """Write all changes since the last commit in one transaction.
 
         Raises NotAsLeft, and writes nothing, where the database does not hold the last commit, such
         as one that was restored from a dump.
@@ -98,6 +102,9 @@ class WriteThroughStorage(InMemoryStorage):
         self._commits += 1
 
     def _count_commit(self, connection: sqlalchemy.Connection) -> None:
+        """Increase the count of commits in the database. Raises NotAsLeft where it is not the count
+        after the last commit.
+        """
         now = {"value_json": json.dumps(self._commits + 1)}
         if not self._commits:
             row = {"study_id": self._study_id, "key": _COMMITS} | now
@@ -118,7 +125,7 @@ class WriteThroughStorage(InMemoryStorage):
     def _write_trials(
         self, connection: sqlalchemy.Connection, trials: Sequence[FrozenTrial]
     ) -> None:
-        """The rows that those of all other tables refer to: added, or changed where they are."""
+        """Add new trials to the table that all others refer to, and change the rows of old ones."""
         new = [
             {"trial_id": trial._trial_id, "study_id": self._study_id, "number": trial.number}
             | _trial_row(trial)
@@ -137,7 +144,9 @@ class WriteThroughStorage(InMemoryStorage):
             connection.execute(sqlalchemy.update(_TRIALS).where(which), old)
 
     def _free_id(self) -> int:
-        """Of a trial: a server has other studies in the same table, and counts for all of them."""
+        """Return the id for a new trial. A server has other studies in the same table, so there it
+        comes from the server's sequence.
+        """
         if self._engine.dialect.name == "sqlite":
             return self._max_trial_id + 1
         sequence = sqlalchemy.func.pg_get_serial_sequence(_TRIALS.name, "trial_id")
@@ -146,7 +155,7 @@ class WriteThroughStorage(InMemoryStorage):
             return int(drawn.scalar_one())
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """As Optuna's."""
+        """Do as Optuna's storage does, with an id that is free in the database."""
         self._max_trial_id = self._free_id() - 1
         trial_id = super().create_new_trial(study_id, template_trial)
         for trials in (self._new, *self._changed.values()):
@@ -154,12 +163,14 @@ class WriteThroughStorage(InMemoryStorage):
         return trial_id
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """As Optuna's."""
+        """Do as Optuna's storage does, and note the change."""
         self._studies[study_id].user_attrs[key] = value
         self._changed_attributes[_STUDY_USER, key] = value
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """As Optuna's, which copies all attributes each time: there are two a trial."""
+        """Do as Optuna's storage does, and note the change. Optuna's copies all attributes each
+        time, and there are two per trial.
+        """
         self._studies[study_id].system_attrs[key] = value
         self._changed_attributes[_STUDY_SYSTEM, key] = value
 
@@ -170,14 +181,14 @@ class WriteThroughStorage(InMemoryStorage):
         param_value_internal: float,
         distribution: BaseDistribution,
     ) -> None:
-        """As Optuna's."""
+        """Do as Optuna's storage does, and note the change."""
         super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
         self._changed[_PARAMS].add(trial_id)
 
     def set_trial_state_values(
         self, trial_id: int, state: OptunaState, values: Sequence[float] | None = None
     ) -> bool:
-        """As Optuna's."""
+        """Do as Optuna's storage does, and note the change."""
         done = super().set_trial_state_values(trial_id, state, values)
         self._changed[_TRIALS].add(trial_id)
         self._changed[_VALUES].add(trial_id)
@@ -186,17 +197,17 @@ class WriteThroughStorage(InMemoryStorage):
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        """As Optuna's."""
+        """Do as Optuna's storage does, and note the change."""
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
         self._changed[_REPORTS].add(trial_id)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """As Optuna's."""
+        """Do as Optuna's storage does, and note the change."""
         super().set_trial_user_attr(trial_id, key, value)
         self._changed[_USER].add(trial_id)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """As Optuna's."""
+        """Do as Optuna's storage does, and note the change."""
         super().set_trial_system_attr(trial_id, key, value)
         self._changed[_SYSTEM].add(trial_id)
 
@@ -204,7 +215,7 @@ class WriteThroughStorage(InMemoryStorage):
 def _write_rows(
     connection: sqlalchemy.Connection, table: sqlalchemy.Table, trials: Sequence[FrozenTrial]
 ) -> None:
-    """The trials' rows in one table, in the place of those that stood there."""
+    """Replace the rows of these trials in one table."""
     which = table.c.trial_id == sqlalchemy.bindparam("changed")
     changed = [{"changed": trial._trial_id} for trial in trials]
     connection.execute(sqlalchemy.delete(table).where(which), changed)
@@ -216,7 +227,7 @@ def _write_rows(
 def _write_attributes(
     connection: sqlalchemy.Connection, table: sqlalchemy.Table, rows: Sequence[Row]
 ) -> None:
-    """Attributes of the study, in the place of those of the same keys."""
+    """Replace the study's attributes of these keys."""
     changed = [{"of_study": row["study_id"], "of_key": row["key"]} for row in rows]
     of_study = table.c.study_id == sqlalchemy.bindparam("of_study")
     of_key = table.c.key == sqlalchemy.bindparam("of_key")
@@ -233,7 +244,9 @@ def _trial_row(trial: FrozenTrial) -> Row:
 
 
 def _in_utc(local: datetime | None) -> datetime | None:
-    """Optuna's tables hold UTC, its trials local time, both without a zone."""
+    """Convert a time from Optuna's trials, local, to one of its tables, UTC; both carry no time
+    zone.
+    """
     return None if local is None else local.astimezone(UTC).replace(tzinfo=None)
 
 
@@ -289,4 +302,4 @@ _ROWS: dict[sqlalchemy.Table, Callable[[FrozenTrial], Iterable[Row]]] = {
     _USER: _user_rows,
     _SYSTEM: _system_rows,
 }
-"""Of each table of trials: what stands there of one trial."""
+"""Table -> function that returns the rows of one trial in it."""

@@ -1,1 +1,3 @@
-"""Where else a study can be seen: each tracker has a process of its own that reads the study's files."""
+"""Sends a study to experiment trackers. Each tracker has a process of its own that reads the
+study's files.
+"""

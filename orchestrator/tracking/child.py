@@ -1,4 +1,4 @@
-"""What runs in the process of one tracker: it watches the study's files and sends what is new."""
+"""The process of one tracker: it watches the study's files and sends what is new."""
 
 from __future__ import annotations
 
@@ -21,46 +21,53 @@ from orchestrator.tracking.runs import Ending, tracked_runs
 from orchestrator.tracking.trackers import Place, Tracker, connect
 
 LOOK_SECONDS = 1.0
-"""Between two looks at the journal."""
+"""Shortest time between two looks at the journal."""
 REST = 20.0
-"""Times the processor time of the last look that a look waits for: a large study costs no more than a
-twentieth of a core.
+"""The wait after a look, in multiples of the processor time that the look took, so that even a
+large study costs no more than a twentieth of a core.
 """
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
+"""User and password in an address."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """The sweep has come to its end, or has stopped before."""
+    """Message to the tracker's process: the sweep has ended, or stopped before its end (`ending` is
+    None).
+    """
 
     ending: Ending | None
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of the runs of a study."""
+    """What was sent: `runs` is how many runs the study has, `unsent` how many of them could not be
+    sent.
+    """
 
     runs: int = 0
     unsent: int = 0
     why: str = ""
-    """Of the last that failed."""
+    """The error of the run that failed."""
 
 
 @dataclass
 class Sender:
-    """A tracker, connected when it is first needed and again after an error."""
+    """Sends a study's runs to one tracker, which is connected when it is first needed and again
+    after an error.
+    """
 
     name: str
     spec: SweepSpec
     folder: StudyFolder
     new_id: str
-    """Of the study, where it has none yet."""
+    """The study's id at its trackers, if it has none yet."""
     _tracker: Tracker | None = field(default=None, init=False)
     _done: dict[str, str] = field(default_factory=dict, init=False)
-    """Name -> digest of what was sent by this process."""
+    """Name of a run -> digest of what this process has sent of it."""
 
     def send(self, ending: Ending | None = None) -> Sent:
-        """Send what is new, in order, up to the first that fails."""
+        """Send the runs that are new or changed, in order, up to the first that fails."""
         runs = list(tracked_runs(self.spec, self.folder, ending))
         new = [run for run in runs if self._done.get(run.name) != run.digest]
         for place, run in enumerate(new):
@@ -73,7 +80,7 @@ class Sender:
         return Sent(len(runs))
 
     def close(self) -> None:
-        """Let the tracker go."""
+        """Close the tracker if it is connected."""
         if self._tracker is not None:
             self._tracker.close()
 
@@ -88,14 +95,14 @@ class Sender:
 
 
 def said(error: Exception) -> str:
-    """An error in one line, without the credentials that an address may hold."""
+    """Return an error in one line, without the credentials that an address may contain."""
     text = " ".join(str(error).split()) or type(error).__name__
     return _CREDENTIALS.sub("//", text)[:300]
 
 
 def study_id(folder: StudyFolder, new: str) -> str:
-    """The one that stands in the study, else `new`, the same for all trackers of a run: a study that
-    is begun anew under the same name is another.
+    """Return the id that is kept in the study, or else keep `new` as it. All trackers of a run use
+    the same one. It tells a study from one that is begun anew under the same name.
     """
     path = folder.tracking / "id"
     known = (read_file(path) or b"").decode(errors="replace").strip()
@@ -108,8 +115,8 @@ def study_id(folder: StudyFolder, new: str) -> str:
 def watch(
     connection: Connection, name: str, spec: SweepSpec, place: tuple[Path, str], new_id: str
 ) -> None:
-    """Send what is new until the end of the sweep is told, then all that is left, and answer what
-    was sent. A sweep that is killed leaves the rest to its next run.
+    """Send what is new until the end of the sweep is told; then send all that is left, answer with
+    what was sent, and return. A sweep that is killed leaves the rest to its next run.
     """
     folder = StudyFolder(*place)
     _settle()
@@ -132,9 +139,11 @@ def watch(
 
 
 def _settle() -> None:
-    """Ctrl-C is the sweep's to act on, the terminal is the sweep's to write on, and the processor
-    is the sweep's first. It ends with the sweep: the next run has a tracker of its own, and two of
-    them would begin every run twice.
+    """Prepare the process: signals of the terminal are left to the sweep, nothing is written to the
+    terminal, and the sweep has priority on the processor.
+
+    The process ends with the sweep. The next run has a tracker of its own, and two at once would
+    begin every run twice.
     """
     for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to every process
         signal.signal(number, signal.SIG_IGN)
@@ -148,7 +157,7 @@ def _settle() -> None:
 
 
 def _sent(sender: Sender, folder: StudyFolder, ending: Ending | None) -> Sent:
-    """What fails is in the log of the tracker too."""
+    """Send what is new. An error is returned, and also written to the tracker's log."""
     if not folder.exists:
         return Sent()
     try:

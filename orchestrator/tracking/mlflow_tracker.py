@@ -1,4 +1,4 @@
-"""MLflow: an experiment for the study, a run for each trial, found again by its tags."""
+"""MLflow: an experiment for the study and a run for each trial, found again by its tags."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from orchestrator.tracking.runs import Point, TrackedRun
 from orchestrator.tracking.trackers import Place
 
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
-"""Shorter than MLflow's own minutes: what fails is sent again at the next rung."""
+"""Shorter than MLflow's own limits of minutes: what fails is sent again at the next rung."""
 _STATUS = {"COMPLETE": "FINISHED", "REPORTED": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 _STUDY, _RUN, _SENT = "orchestrator.study_id", "orchestrator.run", "orchestrator.sent"
 _AT_ONCE = 900
-"""Metrics of a request; MLflow takes 1000."""
+"""Metrics per request; MLflow takes 1000."""
 _LONGEST = 4000
 """Characters of a parameter or tag; MLflow takes 5000 and more."""
 
 
 class MlflowTracker:
-    """What an ended run was sent as is a tag there, so one that is as it should be costs one
-    question.
+    """A connected MLflow. The digest of an ended run is kept as its tag there, so a run that is
+    complete costs only one request.
     """
 
     def __init__(self, spec: MlflowSpec, place: Place) -> None:
@@ -47,7 +47,7 @@ class MlflowTracker:
         return str(made)
 
     def send(self, run: TrackedRun) -> None:
-        """As `Tracker.send`."""
+        """Send the run, as `Tracker.send`."""
         held = self._first(run) or self._begun(run)
         run_id = held.info.run_id
         if run.kind == "study":
@@ -69,15 +69,16 @@ class MlflowTracker:
                 self._client.log_artifact(run_id, str(path))
         if run.state is not None:
             self._client.set_terminated(run_id, _STATUS[run.state])
-            # last: until then what is missing is sent again
+            # set last, so that a run cut off before is sent again
             self._client.set_tag(run_id, _SENT, run.digest)
 
     def close(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing: everything was sent at once."""
 
     def _first(self, run: TrackedRun) -> Any:
-        """The run as it is there, None where it is not. A request whose answer was lost is made
-        twice, so it may be there twice: then the first is the run, and the others are deleted.
+        """Return the run as MLflow has it, None where it does not. A request whose answer was lost
+        is made twice, so the run may exist twice; then the first is used, and the others are
+        deleted.
         """
         tags = {_STUDY: self._place.id, _RUN: run.name}
         asked = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
@@ -88,6 +89,7 @@ class MlflowTracker:
         return found[0] if found else None
 
     def _begun(self, run: TrackedRun) -> Any:
+        """Create the run, below the study's own run."""
         name = self._place.study if run.kind == "study" else run.name
         tags = {_STUDY: self._place.id, _RUN: run.name, "orchestrator.study": self._place.study}
         if self._parent is not None:
@@ -96,6 +98,7 @@ class MlflowTracker:
         return self._first(run) or made
 
     def _missing(self, held: Any, run: TrackedRun) -> list[Point]:
+        """Return the points that MLflow does not have yet."""
         there = {
             (metric, value.step)
             for metric in {point.metric for point in run.points} & held.data.metrics.keys()

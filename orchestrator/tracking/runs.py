@@ -1,5 +1,5 @@
-"""A study as runs of a tracker, from its files: one for the study, one for each trial and
-confirmation.
+"""A study as runs of a tracker, made from its files: one for the study, one for each trial and
+confirmation run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from orchestrator.verdicts.confirming import confirmation_runs
 
 Param = bool | int | float | str
 REPORTED = "REPORTED"
-"""State of the study's own run once its report is written."""
+"""The state of the study's own run once its report is written."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class Point:
     """One value of a curve."""
 
     metric: str
+    """The curve's name."""
     step: int
-    """Optimizer steps."""
+    """The optimizer step."""
     value: float
 
 
@@ -38,38 +39,40 @@ class TrackedRun:
     """What a tracker shows as one run."""
 
     name: str
-    """Unique in its study, and what a person calls it: trial 7."""
+    """Unique within the study, and what a person calls it, such as trial 7."""
     kind: str
-    """study, trial or confirmation."""
+    """One of study, trial and confirmation."""
     params: Mapping[str, Param]
     points: tuple[Point, ...]
     texts: Mapping[str, str] = field(default_factory=dict)
-    """What else is said of it, such as the reason of its end."""
+    """Other facts in words, such as the reason why it ended."""
     state: str | None = None
     """COMPLETE, PRUNED, FAIL or REPORTED; None while it goes on."""
     files: tuple[Path, ...] = ()
-    """Files and folders to be kept with it."""
+    """Files and folders to store with it."""
 
     @property
     def digest(self) -> str:
-        """Of all that is sent: what has the same one is sent already."""
+        """Digest of all that is sent: a run with the same one is sent already."""
         points = [(point.metric, point.step, point.value) for point in self.points]
         said = {"params": dict(self.params), "texts": dict(self.texts), "state": self.state}
         return digest({**said, "points": points, "files": [*map(_contents, self.files)]})
 
 
 def _contents(path: Path) -> str:
-    """A name with a digest; that of a folder, an adapter, follows from the trial that is named."""
+    """Return a file's name with its digest. Of a folder (an adapter) the content is left out, as it
+    follows from the trial that the run names.
+    """
     data = path.read_bytes() if path.is_file() else b""
     return f"{path.name} {hashlib.sha256(data).hexdigest()}"
 
 
 @dataclass(frozen=True)
 class Ending:
-    """What the end of a sweep says of the study."""
+    """What is known of the study at the end of a sweep."""
 
     texts: Mapping[str, str]
-    """Its verdict, in words."""
+    """The verdict, in words."""
     best: int | None
     """The trial whose adapter is the result."""
 
@@ -77,7 +80,7 @@ class Ending:
 def tracked_runs(
     spec: SweepSpec, folder: StudyFolder, ending: Ending | None = None
 ) -> Iterator[TrackedRun]:
-    """All runs as they stand, the study's first. Raises StudyError for damaged files."""
+    """Yield all runs as they stand, the study's own first. Raises StudyError for damaged files."""
     results = {result.number: result for result in folder.results()}
     yield _study_run(spec, folder, list(results.values()), ending)
     for number in folder.planned():
@@ -112,7 +115,7 @@ def _study_run(
 
 
 def _baseline(folder: StudyFolder, results: Sequence[TrialResult]) -> Measurement | None:
-    """Of the evaluation that the first measured trial had."""
+    """Return the baseline of the evaluation that the first measured trial had."""
     for result in results:
         for measurement in folder.read_measurements(result.number):
             return folder.read_baseline(measurement.fingerprint)
@@ -135,7 +138,7 @@ def _run(
 
 
 def _params(plan: TrialPlan) -> dict[str, Param]:
-    """Every hyperparameter, searched or not; what is no single value as text."""
+    """Return every hyperparameter, searched or not, values that are not single ones as text."""
     values: dict[str, Any] = plan.params.model_dump(mode="json")
     return {name: _param(value) for name, value in values.items() if value is not None}
 
@@ -156,7 +159,9 @@ def _tags(result: TrialResult | None) -> dict[str, str]:
 
 
 def _curves(measurements: Sequence[Measurement]) -> Iterator[Point]:
-    """Every set at every rung, of each adapter scale; the loss once a rung."""
+    """Yield the error rates of every set at every rung and adapter scale, and one training loss per
+    rung.
+    """
     scales = {measurement.adapter_scale for measurement in measurements}
     losses: dict[int, float] = {}
     for measurement in measurements:
@@ -182,7 +187,7 @@ def _cer(measured: SetMeasurement) -> float | None:
 
 
 def _chosen(result: TrialResult) -> Iterator[Point]:
-    """The numbers that stand for a trial that ended, at the step they were measured."""
+    """Yield the numbers of a trial's result, at the step at which they were measured."""
     step = result.step or 0
     for rate, value in result.wer.items():
         yield Point(f"chosen_{_metric(rate)}", step, value)
@@ -191,5 +196,5 @@ def _chosen(result: TrialResult) -> Iterator[Point]:
 
 
 def _metric(rate: str) -> str:
-    """A rate under the name of its metric: domain is domain_wer, domain_cer is itself."""
+    """Return the metric's name for a rate: domain becomes domain_wer, domain_cer stays."""
     return rate if rate.endswith(("_cer", "_recall", "_precision")) else f"{rate}_wer"

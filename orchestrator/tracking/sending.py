@@ -1,8 +1,8 @@
-"""Trackers beside a sweep: each in a process of its own, which reads the study's files.
+"""Trackers beside a sweep, each in a process of its own, which reads the study's files.
 
 The sweep hands them nothing while it runs, so there is no queue that could fill and nothing that it
-could wait for: the study's files are the queue. At its end it waits for a limited time and says what
-was not sent. Nothing is lost by that: the same command sends the rest.
+could wait for: the study's files are the queue. At its end it waits for a limited time and says
+what was not sent. Nothing is lost by that: the same command sends the rest.
 """
 
 from __future__ import annotations
@@ -23,23 +23,25 @@ from orchestrator.tracking.runs import Ending
 from orchestrator.tracking.trackers import installed, not_installed
 
 STOPPED_SECONDS = 5.0
-"""Waited for when a sweep is stopped: its person wants the terminal back."""
+"""How long to wait for trackers when a person has stopped the sweep and wants the terminal back."""
 _END_SECONDS = 1.0
+"""How long a process that has answered may take to end by itself."""
 _REST = "the same command sends the rest"
 
 
 class Trackers:
-    """The trackers of one run of a sweep. None of its methods raises for what a tracker does."""
+    """The trackers of one run of a sweep. An error of a tracker never raises here."""
 
     def __init__(self, spec: SweepSpec, folder: StudyFolder) -> None:
-        """Start them."""
+        """Start the process of each tracker whose package is installed."""
         self._wait = spec.tracking.wait if spec.tracking else 0.0
         new_id = uuid.uuid4().hex
         self._senders = [_Process(name, spec, folder, new_id) for name in installed(spec)]
 
     def finish(self, ending: Ending | None, most: float = 3600.0) -> tuple[str, ...]:
-        """Tell them the end, wait as long as the sweep file says and at `most` so many seconds, and
-        end them; a line for each that did not send everything.
+        """Tell the trackers that the sweep has ended, wait as long as the sweep file says, but for
+        `most` seconds at most, and end them. Returns a line for each one that did not send
+        everything.
         """
         limit = min(self._wait, most)
         for sender in self._senders:
@@ -50,7 +52,7 @@ class Trackers:
         return tuple(filter(None, lines))
 
     def end(self) -> None:
-        """End them, whatever they are doing."""
+        """End the trackers, whatever they are doing."""
         for sender in self._senders:
             sender.end()
         self._senders = []
@@ -58,8 +60,9 @@ class Trackers:
 
 @contextmanager
 def tracked(spec: SweepSpec, folder: StudyFolder, say: Callable[[str], None]) -> Iterator[Trackers]:
-    """Trackers for the time of a run. Of one that is stopped what can be sent in a few seconds is
-    sent, of one that is refused nothing; `say` is told in a line what is not.
+    """Run trackers while the context lasts. When the run is stopped, they send what a few seconds
+    allow; when it is refused, nothing more. `say` is called with a line for each tracker that is
+    not installed or, after a stop, has not sent everything.
     """
     for line in not_installed(spec):
         say(line)
@@ -75,7 +78,7 @@ def tracked(spec: SweepSpec, folder: StudyFolder, say: Callable[[str], None]) ->
 
 
 class _Process:
-    """One tracker's."""
+    """The process of one tracker."""
 
     def __init__(self, name: str, spec: SweepSpec, folder: StudyFolder, new_id: str) -> None:
         self._name, self._fault, self._answered = name, "", False
@@ -98,7 +101,9 @@ class _Process:
         self._connection, self._process = here, process
 
     def tell(self, told: Told) -> None:
-        """The end of the sweep. One small message, which fits into any pipe."""
+        """Send the end of the sweep, one small message, which fits into any pipe without
+        waiting.
+        """
         try:
             if self._connection is not None:
                 self._connection.send(told)
@@ -106,7 +111,9 @@ class _Process:
             self._fault = "its process has ended"
 
     def outcome(self, until: float, limit: float) -> str:
-        """What was not sent, in a line; empty where everything was."""
+        """Wait until `until` for the tracker's answer. Returns a line that says what was not sent,
+        empty where everything was; `limit` is the whole wait in seconds, for that line.
+        """
         if self._fault or self._connection is None:
             return f"{self._name}: not everything was sent ({self._fault}); {_REST}"
         try:
@@ -126,7 +133,7 @@ class _Process:
         )
 
     def end(self) -> None:
-        """Whatever it is doing."""
+        """End the process, whatever it is doing."""
         if self._process is not None and self._connection is not None:
             if self._answered:  # its client may have threads and processes to end
                 self._process.join(_END_SECONDS)

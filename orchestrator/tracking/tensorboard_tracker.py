@@ -1,4 +1,4 @@
-"""TensorBoard: a folder of event files for the study, one in it for each trial."""
+"""TensorBoard: a folder of event files for the study, with a folder in it for each run."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ from orchestrator.tracking.trackers import Place
 
 _ALL = {SCALARS: 0, TENSORS: 0}
 _PARAMETERS = "_hparams_/session_start_info"
-"""The tag under which the plugin of TensorBoard looks for hyperparameters."""
+"""The tag under which TensorBoard's plugin looks for hyperparameters."""
 
 
 class TensorboardTracker:
-    """What stands in the event files is read back, so that nothing is written twice."""
+    """Writes event files. What is in them already is read back, so that nothing is written
+    twice.
+    """
 
     def __init__(self, spec: TensorboardSpec, place: Place) -> None:
         self._folder = place.project / spec.folder / f"{place.study}-{place.id[:8]}"
 
     def send(self, run: TrackedRun) -> None:
-        """As `Tracker.send`."""
+        """Write what is missing of the run, as `Tracker.send`."""
         folder = self._folder / run.name.replace(", ", "-").replace(" ", "-")
         scalars, texts = _held(folder)
         said = {name: text for name, text in _texts(run).items() if texts.get(name) != text}
@@ -53,11 +55,11 @@ class TensorboardTracker:
             writer.close()
 
     def close(self) -> None:
-        """Every file is closed once it is written."""
+        """Do nothing: every file is closed once it is written."""
 
 
 def _held(folder: Path) -> tuple[set[tuple[str, int]], dict[str, str]]:
-    """(metric, step) of every point there, and the last text of every tag."""
+    """Return (metric, step) of every point in the folder, and the last text of every tag."""
     if not folder.is_dir():
         return set(), {}
     events = EventAccumulator(str(folder), size_guidance=_ALL)
@@ -73,7 +75,9 @@ def _text(tensor: Any) -> str:
 
 
 def _texts(run: TrackedRun) -> dict[str, str]:
-    """TensorBoard keeps no files; of the report it shows the Markdown."""
+    """Return the run's texts. TensorBoard stores no files, so the report's Markdown is among
+    them.
+    """
     reports = {
         path.name: path.read_text(encoding="utf-8") for path in run.files if path.suffix == ".md"
     }

@@ -1,4 +1,4 @@
-"""What every tracker can do, and which there are."""
+"""The interface of all trackers, and which trackers there are."""
 
 from __future__ import annotations
 
@@ -12,33 +12,36 @@ if TYPE_CHECKING:
     from orchestrator.tracking.runs import TrackedRun
 
 MODULES = {"mlflow": "mlflow", "wandb": "wandb", "tensorboard": "tensorboard.backend"}
-"""Tracker -> the module that its extra brings."""
+"""Tracker -> the module that its optional package brings."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Whose runs are sent, and where a tracker may keep files of its own."""
+    """Which study's runs are sent, and where a tracker may keep files of its own."""
 
     study: str
     id: str
-    """Of this study alone, whatever its name."""
+    """Identifies this study, whatever its name."""
     project: Path
+    """The project's folder."""
     own: Path
-    """A folder in the study."""
+    """A folder in the study for the tracker's own files."""
 
 
 class Tracker(Protocol):
-    """One of them, connected. Whatever it raises costs the run that was sent, and is said."""
+    """A connected tracker. An error that a method raises costs only the run being sent, and is
+    reported.
+    """
 
     def send(self, run: TrackedRun) -> None:
-        """Bring the run there to this state. What is there already is not sent again."""
+        """Bring the tracker's run to this state. What it has already is not sent again."""
 
     def close(self) -> None:
         """Write what is still in memory."""
 
 
 def connect(name: str, spec: SweepSpec, place: Place) -> Tracker:
-    """The tracker of this name as the sweep file declares it; imports its client."""
+    """Return the tracker of this name as the sweep file declares it; imports its client."""
     tracking = spec.tracking
     assert tracking is not None
     if name == "mlflow" and tracking.mlflow is not None:
@@ -57,13 +60,13 @@ def connect(name: str, spec: SweepSpec, place: Place) -> Tracker:
 
 
 def installed(spec: SweepSpec) -> tuple[str, ...]:
-    """The trackers of the sweep whose client is there."""
+    """Return the names of the sweep's trackers whose client is installed."""
     names = spec.tracking.names if spec.tracking else ()
     return tuple(name for name in names if _is_there(MODULES[name]))
 
 
 def _is_there(module: str) -> bool:
-    """Whether it could be imported; to look for a part of a package imports the package."""
+    """Say whether a module could be imported. Looking for a submodule imports its package."""
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:
@@ -71,7 +74,7 @@ def _is_there(module: str) -> bool:
 
 
 def not_installed(spec: SweepSpec) -> tuple[str, ...]:
-    """A line for each tracker of the sweep whose client is missing."""
+    """Return a line for each of the sweep's trackers whose client is missing."""
     there = installed(spec)
     return tuple(
         f"tracking.{name}: {name} is not installed, and nothing is sent to it: "

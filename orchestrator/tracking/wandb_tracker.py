@@ -1,4 +1,6 @@
-"""Weights & Biases: a group for the study, a run for each trial, sent whole once it has ended."""
+"""Weights & Biases: a group for the study and a run for each trial, sent as a whole once it has
+ended.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +19,19 @@ from orchestrator.tracking.trackers import Place
 
 
 class WandbTracker:
-    """One run at a time is open there, and a step cannot be added behind a later one: so a run is
-    sent when it has ended. What was sent is kept beside W&B's own files, because offline nobody
-    can be asked.
+    """A connected W&B. Only one run at a time is open there, and no step can be added behind a
+    later one, so a run is sent only when it has ended. What was sent is kept in a file beside W&B's
+    own, because offline there is no server to ask.
     """
 
     def __init__(self, spec: WandbSpec, place: Place) -> None:
         self._spec, self._place = spec, place
         self._file = place.own / "sent.json"
         self._sent: dict[str, str] = _read(self._file)
+        """Name of a run -> digest of what was sent."""
 
     def send(self, run: TrackedRun) -> None:
-        """As `Tracker.send`."""
+        """Send the run if it has ended, as `Tracker.send`."""
         if run.state is None or self._sent.get(run.name) == run.digest:
             return
         self._place.own.mkdir(parents=True, exist_ok=True)
@@ -53,7 +56,7 @@ class WandbTracker:
         write_aside(self._file, json.dumps(self._sent, indent=1).encode())
 
     def close(self) -> None:
-        """Every run is closed once it is sent."""
+        """Do nothing: every run is closed once it is sent."""
 
 
 def _fill(open_run: Any, run: TrackedRun) -> None:
@@ -71,7 +74,7 @@ def _fill(open_run: Any, run: TrackedRun) -> None:
 
 
 def _id(study: str, name: str) -> str:
-    """The same after a resume; of letters, digits and hyphens."""
+    """Return the run's id at W&B, the same after a resume, made of letters, digits and hyphens."""
     return f"{study[:12]}-{re.sub('[^a-z0-9]+', '-', name)}"
 
 
