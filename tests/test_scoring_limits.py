@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.records.results import Measurement, SetMeasurement
-from orchestrator.running.trial_stopping import why_stop
+from orchestrator.running.trial_stopping import RunningTrial, at_last_step, why_stop
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.edit_counts import character_counts, check_with_jiwer, edit_counts
 from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
@@ -479,6 +480,48 @@ def test_the_limit_that_is_broken_prunes_and_is_named(limit: Limit, noisy: int, 
     stop = why_stop(spec, rung, 4.0, behind=False)
     assert stop is not None and stop.rule == f"guardrail:noisy_wer:{limit.rule or 'proven'}"
     assert stop.reason == f"guardrail noisy_wer: {said}"
+
+
+@pytest.mark.parametrize(
+    ("at_half_scale", "said"),
+    [
+        ((460, 410), "at every adapter scale, allowed is less than +0.5"),
+        (
+            (410, 470),
+            "at adapter scale 1, and each other scale breaks a guardrail too, allowed is less than +0.5",
+        ),
+    ],
+    ids=["the same guardrail", "another guardrail"],
+)
+def test_what_each_adapter_scale_breaks_is_said(at_half_scale: tuple[int, int], said: str) -> None:
+    noisy = AlsoSet(manifest=Path("/noisy"))
+    spec = make_spec(
+        data=make_spec().data.model_copy(update={"also": {"noisy": noisy}}),
+        guardrails={
+            metric: Limit(max_regression=0.5, rule="point")
+            for metric in ("heldout_wer", "noisy_wer")
+        },
+    )
+    before = {name: score(400) for name in ("domain", "heldout", "noisy")}
+    rung = [
+        judge_scores(
+            spec,
+            Scores(
+                "f",
+                before | {"heldout": score(heldout), "noisy": score(noisy)},
+                step=50,
+                adapter_scale=scale,
+            ),
+            Scores("f", before),
+            resamples=500,
+        )
+        for scale, (heldout, noisy) in ((1.0, (455, 400)), (0.5, at_half_scale))
+    ]
+    plan = trial_plan(make_spec(), 0, {"learning_rate": 1e-3, "rank": 4, "max_steps": 200})
+    last = at_last_step(RunningTrial(plan, {}, 0.0, verdicts=rung))
+    for stop in (why_stop(spec, rung, 4.0, behind=False), last):
+        assert stop is not None and stop.rule == "guardrail:heldout_wer:point"
+        assert stop.reason == f"guardrail heldout_wer: +0.55 points at step 50 ({said})"
 
 
 def verdict_of(**rates: tuple[SetScore, SetScore]) -> Verdict:

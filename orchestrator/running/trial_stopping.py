@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.judge import Verdict
 from orchestrator.scoring.limit_text import allowed_text, rate_text, value_text
-from orchestrator.scoring.limits import UNMEASURED, Rule, constraint
+from orchestrator.scoring.limits import UNMEASURED, LimitVerdict, Rule, constraint
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import best_verdict, guardrails_of
 
@@ -69,19 +70,15 @@ def why_stop(
     `rung` holds one verdict per adapter scale, `behind` the answer of the median or asha rule.
 
     Guardrails end the trial only if every adapter scale breaks one under its rule: what a smaller
-    scale cures is no reason to stop. The reason names the first one broken at the first scale.
+    scale cures is no reason to stop. The reason is the first one that the least bad scale breaks.
     """
-    broken = rung[0].violated if all(verdict.violated for verdict in rung) else ()
-    if broken:
-        rule = next(
-            limit.criterion.rule
-            for limit in rung[0].guardrails
-            if limit.criterion.metric == broken[0]
-        )
-        return Stop(
-            TrialState.PRUNED,
-            _broken_limits(rung, broken[0], rule),
-            f"guardrail:{broken[0]}:{rule}",
+    if all(verdict.violated for verdict in rung):
+        chosen = best_verdict(rung)
+        assert chosen is not None
+        return _broken_guardrail(
+            next(limit for limit in chosen.guardrails if limit.violated),
+            chosen,
+            {verdict.adapter_scale: verdict.violated for verdict in rung},
         )
     step = rung[0].step
     if spec.early_stop.method == "ratio":
@@ -109,11 +106,19 @@ def at_last_step(trial: RunningTrial) -> Stop:
             f"best at step {chosen.step}, adapter scale {chosen.adapter_scale:g}",
         )
     metric = max(chosen.constraints, key=lambda name: chosen.constraints[name])
-    return Stop(
-        TrialState.PRUNED,
-        _broken_limits(trial.verdicts, metric, "point"),
-        f"guardrail:{metric}:point",
-    )
+    limits = [limit for limit in chosen.guardrails if limit.criterion.metric == metric]
+    limit = max(limits, key=lambda measured: constraint([measured]))
+    scales = {
+        verdict.adapter_scale: _not_kept(verdict)
+        for verdict in trial.verdicts
+        if verdict.step == chosen.step
+    }
+    return _broken_guardrail(limit, chosen, scales, rule="point")
+
+
+def _not_kept(verdict: Verdict) -> tuple[str, ...]:
+    """The metrics of the guardrails that do not hold as measured."""
+    return tuple(name for name, excess in verdict.constraints.items() if excess > 0)
 
 
 def result_of(spec: SweepSpec, trial: RunningTrial, stop: Stop, seconds: float) -> TrialResult:
@@ -139,17 +144,30 @@ def result_of(spec: SweepSpec, trial: RunningTrial, stop: Stop, seconds: float) 
     )
 
 
-def _broken_limits(verdicts: list[Verdict], metric: str, rule: Rule) -> str:
-    """Say by how much the guardrail on `metric` is broken in the best of the verdicts."""
-    chosen = best_verdict(verdicts)
-    assert chosen is not None
-    limits = [limit for limit in chosen.guardrails if limit.criterion.metric == metric]
-    limit = max(limits, key=lambda measurement: constraint([measurement]))
+def _broken_guardrail(
+    limit: LimitVerdict,
+    chosen: Verdict,
+    scales: Mapping[float, Collection[str]],
+    rule: Rule | None = None,
+) -> Stop:
+    """Return the end of a trial by a guardrail, and say by how much `chosen` breaks it. `scales` has
+    the metrics of the guardrails that each adapter scale breaks at this step; `rule` is the one by
+    which this one is broken, by default its own.
+    """
+    metric, rule = limit.criterion.metric, rule or limit.criterion.rule
+    rule_name = f"guardrail:{metric}:{rule}"
     if limit.value is None:
-        return f"guardrail {metric}: not measured at step {chosen.step}"
-    scales = "at every adapter scale, " if len({v.adapter_scale for v in verdicts}) > 1 else ""
+        reason = f"guardrail {metric}: not measured at step {chosen.step}"
+        return Stop(TrialState.PRUNED, reason, rule_name)
+    where = ""
+    if len(scales) > 1 and all(metric in broken for broken in scales.values()):
+        where = "at every adapter scale, "
+    elif len(scales) > 1:
+        where = f"at adapter scale {chosen.adapter_scale:g}, and each other scale breaks a guardrail too, "
     sure = " and the data prove it" if rule == "proven" else ""
-    return (
+    return Stop(
+        TrialState.PRUNED,
         f"guardrail {metric}: {value_text(limit)} at step {chosen.step} "
-        f"({scales}{allowed_text(limit.criterion)}{sure})"
+        f"({where}{allowed_text(limit.criterion)}{sure})",
+        rule_name,
     )
