@@ -109,6 +109,22 @@ def test_the_shared_cache_goes_but_for_the_sound_of_unfinished_studies(
     assert not list(clips.iterdir())
 
 
+def test_sound_that_an_unreadable_study_may_need_is_left(
+    spec: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, studies = folder_of(spec), folder_of(spec).path.parent
+    clips = set(ProjectCache(folder.project_cache).clips.glob("*.index"))
+    assert orchestrate(spec, "--quiet", "budget.trials=2", "--fork", "other") in (0, 4, 5)
+    unfinish(folder)
+    text = folder.path / "sets.json"
+    text.write_text(text.read_text() + " ")
+    capsys.readouterr()
+    assert orchestrate("clean", "--yes", "--studies", studies) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{folder.name} may need it and cannot be read: " in said
+    assert clips <= set(ProjectCache(folder.project_cache).clips.glob("*.index"))
+
+
 def test_a_study_brings_the_shared_cache_to_its_limit_and_keeps_what_it_needs(
     spec: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

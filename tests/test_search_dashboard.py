@@ -164,8 +164,9 @@ def test_what_breaks_a_guardrail_is_not_the_best(tmp_path: Path, feasible: bool)
     study.commit()
     study.close()
     trials = {r.number: DashboardTrial(r.reason, feasible=r.feasible) for r in results}
+    shown = DashboardStudy("domain WER, %", "", None, trials=trials)
     with open_read_only(tmp_path / "study.db") as held:
-        copy, _ = copy_of(held, DashboardStudy("domain WER, %", "", None, trials=trials))
+        copy, _ = copy_of(held, shown, tmp_path / "study.db")
     assert copy.get_best_trial(0).number == (0 if feasible else 1)
     assert [trial.params for trial in copy.get_all_trials(0)] == [r.params for r in results]
     other = DashboardStudy("domain WER, %", "", None, differing=lambda held: held[1].number)
@@ -175,7 +176,7 @@ def test_what_breaks_a_guardrail_is_not_the_best(tmp_path: Path, feasible: bool)
             StudyError, match=r"study\.db says of trial 1 what its result\.json does not"
         ),
     ):
-        copy_of(held, other)
+        copy_of(held, other, tmp_path / "study.db")
 
 
 @pytest.mark.parametrize(

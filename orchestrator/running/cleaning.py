@@ -3,13 +3,13 @@ more.
 
 Not needed is what a finished study can make again, checkpoints older than its last, what killed
 writers left, and, in the cache that all studies share, the sound that no unfinished study names.
-Never touched are a study that a process holds, anything shared while one study is held, anything
-behind a symbolic link, anything sealed, and any file whose name is not ours.
+Never touched are a study that a process holds, anything shared while one study is held or cannot
+be read, anything behind a symbolic link, anything sealed, and any file whose name is not ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.corpus.cache.clip_cache import kept_segments
@@ -18,7 +18,6 @@ from orchestrator.errors import OrchestrateError
 from orchestrator.names_aside import is_abandoned, remove
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.disk_usage import Usage, size_of
-from orchestrator.records.results import SetRecord
 from orchestrator.records.shipping import MADE
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.unreadable import reason
@@ -64,6 +63,7 @@ def shared_usage(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
     """
     path = folders[0][0].project_cache
     why = next(filter(None, (_holder_of(folder) for folder, _ in folders)), "")
+    why = why or next(filter(None, (_why_unknown(*each) for each in folders)), "")
     unneeded = () if why or path.is_symlink() else tuple(_unneeded_shared(path, folders))
     return Usage("shared by all", size_of(path), 0, 0, unneeded, sum(map(size_of, unneeded)), why)
 
@@ -86,7 +86,7 @@ def _unneeded_shared(path: Path, folders: Sequence[tuple[StudyFolder, Path]]) ->
     unfinished = [folder for folder, project in folders if _why_unfinished(folder, project)]
     sounds: set[str] = set()
     for folder in unfinished:
-        for record in _known_sets(folder):
+        for record in folder.sets().values():
             sounds.update(record.audio_sha256)
     cache = ProjectCache(path)
     for segment in kept_segments(cache.clips):
@@ -100,12 +100,14 @@ def _unneeded_shared(path: Path, folders: Sequence[tuple[StudyFolder, Path]]) ->
     yield from (place for place in _paths_inside(cache.clips) if is_abandoned(place))
 
 
-def _known_sets(folder: StudyFolder) -> Iterable[SetRecord]:
-    """Return the sets of a study; none for a study that cannot be read."""
+def _why_unknown(folder: StudyFolder, project: Path) -> str:
+    """Say that it cannot be read which sound a study needs; empty where it can."""
     try:
-        return folder.sets().values()
-    except (OrchestrateError, OSError):
-        return ()
+        is_finished(stored_spec(folder, project), folder)
+        folder.sets()
+    except (OrchestrateError, OSError) as error:
+        return f"{folder.name} may need it and cannot be read: {reason(error)}"
+    return ""
 
 
 def _holder_of(folder: StudyFolder) -> str:

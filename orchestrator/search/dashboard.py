@@ -92,7 +92,7 @@ class _Dashboard:
             storage_errors(self._database, "The dashboard only reads it."),
             open_read_only(self._database) as storage,
         ):
-            copy, attachments = copy_of(storage, shown)
+            copy, attachments = copy_of(storage, shown, self._database)
         application: Application = wsgi(copy, artifact_store=attachments)
         return application
 

@@ -25,6 +25,8 @@ from optuna_dashboard import save_note, save_plotly_graph_object
 
 from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
+from orchestrator.search.database_differences import differs_error, remake_advice
+from orchestrator.search.storage import Database
 
 _ARTIFACT = "artifacts:{}"
 """The attribute under which Optuna keeps the description of an artifact."""
@@ -65,15 +67,16 @@ class _Figure:
         return json.dumps(self.contents, allow_nan=False)
 
 
-def copy_of(held: BaseStorage, shown: DashboardStudy) -> tuple[InMemoryStorage, Attachments]:
+def copy_of(
+    held: BaseStorage, shown: DashboardStudy, database: Database
+) -> tuple[InMemoryStorage, Attachments]:
     """Return the one study of `held` as it is shown, and its attachments. Raises StudyError where
     there is not exactly one study, or its trials differ from their sealed results.
     """
     studies = held.get_all_studies()
     if len(studies) != 1:
         raise StudyError(
-            f"study.db holds {len(studies)} studies, and a sweep has one\n"
-            "  Move it away, then run `orchestrate repair SPEC`: it makes it again from the trials."
+            f"{database} holds {len(studies)} studies, and a sweep has one\n  {remake_advice(database)}"
         )
     storage = InMemoryStorage()
     study = optuna.create_study(
@@ -81,10 +84,7 @@ def copy_of(held: BaseStorage, shown: DashboardStudy) -> tuple[InMemoryStorage, 
     )
     trials = held.get_all_trials(studies[0]._study_id)
     if (number := shown.differing(trials)) is not None:
-        raise StudyError(
-            f"study.db says of trial {number} what its result.json does not say\n"
-            "  Move it away, then run `orchestrate repair SPEC`: it makes it again from the trials."
-        )
+        raise differs_error(database, number)
     for trial in trials:
         _add(study, trial, shown.trials.get(trial.number))
     _describe(study, shown)

@@ -24,6 +24,7 @@ from optuna.trial import TrialState as OptunaState
 
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.scoring.limit_text import rate_text
 from orchestrator.search.database_differences import differing_trial, differs_error, remake_advice
 from orchestrator.search.postgres import ServerDatabase
 from orchestrator.search.pruners import is_behind
@@ -104,9 +105,10 @@ class Study:
             study = cls(database, spec, storage)
             # load_if_exists keeps the old direction and does not say so.
             if study._study.direction != optuna.study.StudyDirection.MINIMIZE:
+                away = "Move the file away, or g" if isinstance(database, Path) else "G"
                 raise StudyError(
                     f"{database} holds a study {spec.name} that maximises; a sweep minimises\n"
-                    "  Move the file away, or give the sweep another name."
+                    f"  {away}ive the sweep another name."
                 )
             study._study.set_user_attr("spec", digest(spec.portable.model_dump(mode="json")))
             study.commit()
@@ -197,7 +199,7 @@ class Study:
 
         Raises StudyError for a value that is not finite.
         """
-        refuse_non_finite(number, {f"domain WER at step {step}": value})
+        refuse_non_finite(number, {f"{rate_text(self._spec.objective)} at step {step}": value})
         frozen = self._frozen(number)
         if step not in frozen.intermediate_values and not frozen.state.is_finished():
             self._storage.set_trial_intermediate_value(frozen._trial_id, step, value)

@@ -65,7 +65,7 @@ def optuna_end(spec: SweepSpec, result: TrialResult) -> tuple[TrialState, float 
     """Return the state and value that Optuna is told of a trial. Raises StudyError for numbers that
     are not finite, and for a feasible trial that was not measured on everything it is judged by.
     """
-    refuse_non_finite(result.number, {f"{name} WER": value for name, value in result.wer.items()})
+    refuse_non_finite(result.number, {rate_text(name): value for name, value in result.wer.items()})
     refuse_non_finite(
         result.number, {f"constraint {name}": v for name, v in result.constraints.items()}
     )

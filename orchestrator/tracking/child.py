@@ -42,13 +42,13 @@ class Told:
 @dataclass(frozen=True)
 class Sent:
     """What was sent: `runs` is how many runs the study has, `unsent` how many of them could not be
-    sent.
+    sent; both are 0 where the study itself could not be read.
     """
 
     runs: int = 0
     unsent: int = 0
     why: str = ""
-    """The error of the run that failed."""
+    """The error that stood in the way; empty where everything was sent."""
 
 
 @dataclass
@@ -163,7 +163,7 @@ def _sent(sender: Sender, folder: StudyFolder, ending: Ending | None) -> Sent:
     try:
         sent = sender.send(ending)
     except (OrchestrateError, OSError) as error:  # files that the sweep itself will refuse
-        sent = Sent(1, 1, said(error))
+        sent = Sent(why=said(error))
     if sent.why:
         folder.logs.mkdir(parents=True, exist_ok=True)
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
