@@ -19,7 +19,7 @@ from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tracking import child
-from orchestrator.tracking.child import Sender, study_id
+from orchestrator.tracking.child import Sender, Sent, study_id
 from orchestrator.tracking.runs import Ending, TrackedRun, tracked_runs
 from orchestrator.tracking.sending import Trackers
 from orchestrator.tracking.trackers import MODULES, Place, not_installed
@@ -165,6 +165,18 @@ def test_what_fails_is_counted_said_without_credentials_and_sent_later(
     tracker.fails_at = None
     assert sender.send().unsent == 0
     assert {each.name for each in tracker.got} == {e.name for e in tracked_runs(sweep, folder)}
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (Sent(5), ""),
+        (Sent(5, 2, "boom"), "2 of 5 runs were not sent (boom)"),
+        (Sent(why="damaged"), "not everything was sent (damaged)"),
+    ],
+)
+def test_what_was_not_sent_is_counted_only_where_it_is_known(sent: Sent, said: str) -> None:
+    assert sent.missing == said
 
 
 def test_a_study_that_is_begun_anew_is_another(tmp_path: Path) -> None:

@@ -50,6 +50,15 @@ class Sent:
     why: str = ""
     """The error that stood in the way; empty where everything was sent."""
 
+    @property
+    def missing(self) -> str:
+        """What was not sent and why, in words; empty where everything was sent."""
+        if not self.why:
+            return ""
+        if not self.unsent:
+            return f"not everything was sent ({self.why})"
+        return f"{self.unsent} of {self.runs} runs were not sent ({self.why})"
+
 
 @dataclass
 class Sender:

@@ -126,10 +126,7 @@ class _Process:
             self._answered = True
         except (EOFError, OSError):
             return f"{self._name}: not everything was sent (its process has ended); {_REST}"
-        if not sent.why:
-            return ""
-        what = f"{sent.unsent} of {sent.runs} runs were" if sent.unsent else "not everything was"
-        return f"{self._name}: {what}{' not' if sent.unsent else ''} sent ({sent.why}); {_REST}"
+        return f"{self._name}: {sent.missing}; {_REST}" if sent.missing else ""
 
     def end(self) -> None:
         """End the process, whatever it is doing."""
