@@ -133,8 +133,10 @@ class Fleet:
         for pack in packs:
             if pack.slots and pack.stands_still:
                 try:
-                    state = pack.state() if pack.remote is None else None
+                    made_anew = pack.remote is None
                     pack.remote = pack.remote or self._start(pack)
+                    # read only once there is room: a pack may wait for it for hours
+                    state = pack.state() if made_anew else None
                     pack.remote.begin(state)
                     pack.advancing, pack.trains = True, state is None
                 except NoRoom:
