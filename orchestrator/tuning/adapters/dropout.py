@@ -12,8 +12,8 @@ from torch import Tensor
 
 
 class DropoutPositions(threading.local):
-    """The place of each of the L positions that go through the model now, as int64 tensors (K, L), or
-    (1, L) where all slots agree. Each thread has its own, for it computes its own micro-batch.
+    """The place of each of the L positions that go through the model now, as int64 tensors (K, L),
+    or (1, L) where all slots agree. Each thread has its own, for it computes its own micro-batch.
     """
 
     row: Tensor
@@ -35,7 +35,8 @@ class Dropout:
     seed: Tensor
     """(K, 1, 1) int64: each trial's seed."""
     module: Tensor
-    """(K, 1, 1) int64: the index of this module among its trial's own, in the order of their names."""
+    """(K, 1, 1) int64: the index of this module among its trial's own, in the order of their names.
+    """
     step: Tensor
     """(K, 1, 1) int64: each trial's optimizer step, set by the training loop; one tensor that all
     modules of a pack share.

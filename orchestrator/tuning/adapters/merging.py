@@ -23,8 +23,8 @@ def export_merged(
     """Write the merged weights, configuration and processor to `folder`, which is made.
 
     `adapter` is a folder as `peft_adapter.export` writes it: its adapter scale is in its weights
-    already. With inclusive `encoder_windows` the configuration written is one with which transformers
-    computes those windows. Raises ModelError when the base model cannot be loaded.
+    already. With inclusive `encoder_windows` the configuration written is one with which
+    transformers computes those windows. Raises ModelError when the base model cannot be loaded.
     """
     disable_progress_bar()  # it would stand among the messages
     name, where = place_of(model)
@@ -56,8 +56,8 @@ def with_adapter(base: Any, adapter: Path) -> Any:
 
 
 def _load_processor(name: str, where: dict[str, str]) -> Any:
-    """Return the model's processor, or its tokenizer alone where it cannot be loaded, as for a model
-    without a preprocessor configuration.
+    """Return the model's processor, or its tokenizer alone where it cannot be loaded, as for a
+    model without a preprocessor configuration.
     """
     try:
         return AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)

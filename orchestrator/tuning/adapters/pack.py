@@ -25,8 +25,8 @@ TRAINED = ("A", "B", "magnitude")
 
 @dataclass(frozen=True)
 class Adapter:
-    """One trial's adapter: the tensors of each adapted module, in PEFT's shapes, on the device and in
-    the dtype of the base model.
+    """One trial's adapter: the tensors of each adapted module, in PEFT's shapes, on the device and
+    in the dtype of the base model.
     """
 
     scaling: float
@@ -85,8 +85,8 @@ class Pack:
         self.layers = {name: self._slots_of_module(name) for name in self._adapted_modules()}
 
     def set_positions(self, row: Tensor, frame: Tensor) -> None:
-        """Set the row and frame of every position that this thread sends through the model next, from
-        which dropout is drawn; shapes as in `DropoutPositions`.
+        """Set the row and frame of every position that this thread sends through the model next,
+        from which dropout is drawn; shapes as in `DropoutPositions`.
         """
         self._positions.row, self._positions.frame = row, frame
 
@@ -119,7 +119,7 @@ class Pack:
         return list(dict.fromkeys(name for name, _ in self._views))
 
     def _part_shapes(self, name: str) -> dict[str, tuple[int, ...]]:
-        """Return the shapes, without the leading K, of the trained parts of one module: part -> shape.
+        """Return part -> shape, without the leading K, of what is trained in one module.
 
         The rank is the largest of any adapter there; smaller ones are padded with zeros.
         """
@@ -177,8 +177,8 @@ class Pack:
         )
 
     def write(self, buffer: Tensor, slot: int, tensors: Mapping[tuple[str, str], Tensor]) -> None:
-        """Copy the (module, part) tensors of one trial, at its own rank, into row `slot` of a (K, P)
-        buffer. Entries beyond its rank and its modules are left as they are, which is zero.
+        """Copy the (module, part) tensors of one trial into row `slot` of a (K, P) buffer. Entries
+        beyond the trial's rank and modules are left as they are, which is zero.
         """
         with torch.no_grad():
             for (name, part), tensor in tensors.items():
@@ -187,8 +187,8 @@ class Pack:
                     target[tuple(slice(n) for n in tensor.shape)].copy_(tensor)
 
     def read(self, buffer: Tensor, slot: int) -> dict[tuple[str, str], Tensor]:
-        """Return copies of one trial's tensors, at its own rank, from row `slot` of a (K, P) buffer:
-        the inverse of `write`.
+        """Return copies of one trial's tensors, at its own rank, from row `slot` of a (K, P)
+        buffer: the inverse of `write`.
         """
         taken = {}
         for name, parts in self.adapters[slot].modules.items():
@@ -227,7 +227,8 @@ def merged_weight(
 ) -> Tensor:
     """Return W + adapter_scale * (W' - W) (out, in), where W' is W with the adapter merged in.
 
-    `parts` are the tensors of one module of an `Adapter`. It is exact for LoRA, DoRA and PiSSA alike.
+    `parts` are the tensors of one module of an `Adapter`. It is exact for LoRA, DoRA and PiSSA
+    alike.
     """
     with without_autocast(weight):
         delta = scaling * (parts["B"] @ parts["A"])
@@ -243,8 +244,8 @@ def merged_weight(
 def stack_merged(
     linears: Mapping[str, PackedLinear], scaled_adapters: Sequence[tuple[Adapter, float]]
 ) -> dict[str, Tensor]:
-    """Return the merged weights (K, out, in) of every module that any of the K (adapter, scale) pairs
-    adapts; a pair that does not adapt a module gets the base weight there.
+    """Return the merged weights (K, out, in) of every module that any of the K (adapter, scale)
+    pairs adapts; a pair that does not adapt a module gets the base weight there.
     """
     names = sorted({name for adapter, _ in scaled_adapters for name in adapter.modules})
     stacked = {}

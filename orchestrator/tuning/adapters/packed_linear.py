@@ -1,7 +1,7 @@
 """One linear layer of a frozen base model that computes K adapters in one forward and backward pass.
 
-For each targeted `nn.Linear`: K slots (one per trial), R the largest rank in the pack, and x (K, L, in)
-the input, where L counts the positions of all rows of a slot laid end to end:
+For each targeted `nn.Linear`: K slots (one per trial), R the largest rank in the pack, and x (K, L,
+in) the input, where L counts the positions of all rows of a slot laid end to end:
 
     y = x (W + s (B A - B0 A0))^T            the frozen A0, B0 exist for PiSSA slots only
     y = g * y                                DoRA: g = magnitude / ||W + s (B A - B0 A0)||_row, detached norm; else 1
@@ -54,16 +54,16 @@ class Slots:
 
     @torch.no_grad()
     def of_step(self, weight: Tensor) -> StepSlots:
-        """Return the tensors that every micro-batch of one optimizer step uses, computed once from the
-        frozen `weight` (out, in).
+        """Return the tensors that every micro-batch of one optimizer step uses, computed once from
+        the frozen `weight` (out, in).
         """
         A, B = self.A.detach(), self.B * self.scaling
         # s (B A - B0 A0) as one product: (K, out, 2R) (K, 2R, in)
         whole_A = A if self.A0 is None else torch.cat((A, self.A0), 1)
         whole_B = B if self.B0 is None else torch.cat((B, self.B0 * -self.scaling), 2)
         adapted = norm = gain = None
-        # With dropout, W and the adapter see different inputs. Under autocast, a small change that is
-        # added to large weights would be lost when their sum is rounded to bfloat16.
+        # With dropout, W and the adapter see different inputs. Under autocast, a small change that
+        # is added to large weights would be lost when their sum is rounded to bfloat16.
         if self.dropout is None and not torch.is_autocast_enabled(weight.device.type):
             adapted = torch.baddbmm(weight.expand(len(A), *weight.shape), whole_B, whole_A)
         if self.magnitude is not None and self.dora is not None:
@@ -92,12 +92,12 @@ class StepSlots:
     B: Tensor
     """(K, out, R) or (K, out, 2R), likewise with B0 negated; s is multiplied in."""
     adapted: Tensor | None
-    """(K, out, in): g (W + B A), with PiSSA's frozen half subtracted; None where W's product and the
-    adapter's are computed apart.
+    """(K, out, in): g (W + B A), with PiSSA's frozen half subtracted; None where W's product and
+    the adapter's are computed apart.
     """
     gain: Tensor | None
-    """g (K, out): the magnitude over the row norm where a slot is DoRA, else 1; None where no slot is
-    DoRA.
+    """g (K, out): the magnitude over the row norm where a slot is DoRA, else 1; None where no slot
+    is DoRA.
     """
     norm: Tensor | None
     """(K, out): the norms of the rows of W + B A. DoRA treats them as constants (Liu et al. 2024,
@@ -109,8 +109,8 @@ class StepSlots:
         return (self.A, self.B) if self.gain is None else (self.A, self.B, self.gain)
 
     def of_trained(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Convert the gradients of `leaves` to those of the trained A, B and, where there is one, the
-        magnitude.
+        """Convert the gradients of `leaves` to those of the trained A, B and, where there is one,
+        the magnitude.
         """
         rank = self.state.A.shape[1]
         # without PiSSA's frozen half; B holds s B_trained, and gain is magnitude / norm
@@ -123,9 +123,9 @@ class StepSlots:
 class PackedLinear(FrozenLinear):
     """Replaces a frozen `nn.Linear`, with the same parameter tensors.
 
-    By itself it computes what the linear layer computed. With `slots` set it computes all K adapters
-    of a pack, for training; with `merged` weights (K, out, in), K merged models, for decoding. The
-    rows of its input are then K equal runs, slot after slot.
+    By itself it computes what the linear layer computed. With `slots` set it computes all K
+    adapters of a pack, for training; with `merged` weights (K, out, in), K merged models, for
+    decoding. The rows of its input are then K equal runs, slot after slot.
     """
 
     def __init__(self, linear: nn.Linear, products: Products = ATEN) -> None:
@@ -167,10 +167,11 @@ class PackedLinear(FrozenLinear):
         return y if gain is None else gain[:, None] * y
 
     def _forward_dropped(self, x: Tensor, slots: StepSlots, dropout: Dropout) -> Tensor:
-        """x (K, L, in) -> (K, L, out) without bias, with dropout: W sees the whole input, the adapter
-        the dropped one.
+        """x (K, L, in) -> (K, L, out) without bias, with dropout: W sees the whole input, the
+        adapter the dropped one.
 
-        For DoRA slots it is PEFT's form, base + (g - 1) W x' + g s B A x', with x' the dropped input.
+        For DoRA slots it is PEFT's form, base + (g - 1) W x' + g s B A x', with x' the dropped
+        input.
         """
         base, rows = self.products.linear(x, self.weight), dropout(x)
         y = torch.baddbmm(base, torch.bmm(rows, slots.A.mT), slots.B.mT)
@@ -186,10 +187,11 @@ class _LowRank(torch.autograd.Function):
     """x (K, L, in), adapted = g (W + B A) (K, out, in), A (K, R, in), B (K, out, R), g (K, out) or
     None -> x adapted^T (K, L, out).
 
-    The forward pass and the gradient of x are one product each with the adapted weight. The gradients
-    of A and B go through the R columns alone, and that of the adapted weight itself, (K, out, in), is
-    never computed: in all 2 + 4 R / in products of the size of x W^T, for a square W. The small side
-    R stands in rows, never in columns: CPU libraries multiply by 4 or 8 columns several times slower.
+    The forward pass and the gradient of x are one product each with the adapted weight. The
+    gradients of A and B go through the R columns alone, and that of the adapted weight itself is
+    never computed: in all 2 + 4 R / in products of the size of x W^T, for a square W. The small
+    side R stands in rows, never in columns: CPU libraries multiply by 4 or 8 columns several times
+    slower.
     """
 
     @staticmethod
@@ -218,7 +220,8 @@ class _LowRank(torch.autograd.Function):
         dB = torch.bmm(torch.bmm(A, x.mT), dy).mT
         if gain is None:
             return dx, None, torch.bmm(torch.bmm(B.mT, dy.mT), x), dB, None, None
-        # with y = g * (x (W + B A)^T): A sees g B, B's gradient is scaled by g, and g's is sum(dy y) / g
+        # y = g * (x (W + B A)^T): the products use g B, B's gradient is scaled by g, and the
+        # gradient of g is sum(dy * y) / g
         B = B * gain[..., None]
         return (
             dx,
@@ -234,8 +237,8 @@ class _LowRank(torch.autograd.Function):
 def row_norm(weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
     """Return the norms of the rows of W + B A (K, out), without materialising the sum.
 
-    Their squares are ||W||^2 + 2 (W A^T . B) 1 + (B A A^T . B) 1, where `.` is the element-wise product
-    and `1` sums over the rank.
+    Their squares are ||W||^2 + 2 (W A^T . B) 1 + (B A A^T . B) 1, where `.` is the element-wise
+    product and `1` sums over the rank.
     """
     with without_autocast(weight):
         cross = (torch.matmul(weight, A.mT) * B).sum(-1)

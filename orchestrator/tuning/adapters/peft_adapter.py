@@ -35,8 +35,8 @@ ROOT = "model."
 def resolve_targets(
     modules: Mapping[str, nn.Module], patterns: Iterable[str], layers: str = "all"
 ) -> tuple[str, ...]:
-    """Return the module paths below `model.` that the patterns match, in the model's order, of those
-    blocks of the encoder and of the decoder that `layers` names.
+    """Return the module paths below `model.` that the patterns match, in the model's order, of
+    those blocks of the encoder and of the decoder that `layers` names.
 
     Raises ModelError when a pattern matches nothing, or anything but a plain linear layer of the
     encoder's or the decoder's blocks: PEFT would ignore the first silently and fail obscurely on
@@ -141,9 +141,9 @@ def export(
     base_model: ModelSpec,
     folder: Path,
 ) -> None:
-    """Write an adapter folder with which stock PEFT computes W + adapter_scale * (W' - W), where W' is
-    W with the adapter merged in, to `folder`, which is empty or made. Raises StudyError where the
-    disk refuses.
+    """Write an adapter folder with which stock PEFT computes W + adapter_scale * (W' - W), where W'
+    is W with the adapter merged in, to `folder`, which is empty or made. Raises StudyError where
+    the disk refuses.
 
     PiSSA is written as a plain adapter of rank 2r, [B, -B0] and [A ; A0], because PEFT's own form
     changes the base weight. DoRA at scale l is again a DoRA: with g its gain per row,
@@ -182,8 +182,8 @@ def export(
 
 
 def _in_order(path: Path) -> None:
-    """Rewrite a configuration with its lists sorted: PEFT keeps them as sets, whose order differs from
-    process to process, and equal adapters should give equal files.
+    """Rewrite a configuration with its lists sorted: PEFT keeps them as sets, whose order differs
+    from process to process, and equal adapters should give equal files.
     """
     config = json.loads(path.read_bytes())
     lists = {key: sorted(value) for key, value in config.items() if isinstance(value, list)}
@@ -215,8 +215,8 @@ def _attribute_name(name: str) -> str:
 
 
 def _plain_linear(linear: PackedLinear, params: TrialParams) -> nn.Linear:
-    """Return a copy of a layer on the CPU for PEFT to initialise: PiSSA changes the weight in place,
-    and refuses float64, so it gets a float32 copy.
+    """Return a copy of a layer on the CPU for PEFT to initialise: PiSSA changes the weight in
+    place, and refuses float64, so it gets a float32 copy.
     """
     out, width = linear.weight.shape
     plain = nn.Linear(width, out, bias=False)
