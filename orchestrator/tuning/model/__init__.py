@@ -1,1 +1,3 @@
-"""What computes: the frozen model, its families, its decoder, and encoder frames that are kept."""
+"""The frozen model: loading, its families and decoder, its kernels, and the cache of encoder
+frames.
+"""
