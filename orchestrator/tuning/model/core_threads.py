@@ -19,8 +19,8 @@ import torch
 from orchestrator.machine import shares_of
 
 MOST_PARTS = 4
-"""The most parts that a step is divided into, each on an equal share of the cores. More parts are
-no faster: each starts the same number of operations, and one interpreter starts them all
+"""The most parts that a step is divided into, each on an equal share of the cores. More would not
+pay: each part starts the same number of operations, and one interpreter starts them all
 (`benchmarks/levers.py --only halves,quarters,eighths`).
 """
 
