@@ -156,7 +156,7 @@ class Streaming:
         x = F.silu(embedder.linear(x)) * valid_frames(count, x.shape[1])[..., None]
         x = x.transpose(1, 2)
         for conv, activation in ((embedder.conv1, F.silu), (embedder.conv2, lambda y: y)):
-            # each has stride 2. The stock class's own forward would mask by padded lengths
+            # each has stride 2; the stock class's own mask would keep frames beyond a clip's end
             count = (count - 1) // 2 + 1
             x = nn.Conv1d.forward(conv, F.pad(x, (conv.left_pad, 0)))
             x = activation(x * valid_frames(count, x.shape[-1])[:, None])

@@ -24,7 +24,7 @@ from orchestrator.tuning.model.layout import RaggedLayout
 
 
 class EncoderWindow(NamedTuple):
-    """How many frames before and ahead of itself a frame attends to, both included."""
+    """How many frames before itself and how many ahead of itself a frame attends to."""
 
     before: int
     ahead: int
