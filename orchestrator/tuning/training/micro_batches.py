@@ -96,8 +96,9 @@ def micro_batches(
     """Return the micro-batches of one optimizer step of all slots.
 
     Every `batch_size` rows (the largest of any slot) are divided into `base.cores.count * division`
-    parts of similar length, one for each core or less memory. Each part has the same rows of every
-    slot; a slot with fewer rows than the widest is padded with rows of weight 0.
+    parts of similar length: `count` of them are computed at the same time, and a larger `division`
+    takes less memory. Each part has the same rows of every slot; a slot with fewer rows than the
+    widest is padded with rows of weight 0.
     """
     slots = [slot_step(own, step, data) for own, step in zip(params, steps, strict=True)]
     size = max(own.batch_size for own in params)
