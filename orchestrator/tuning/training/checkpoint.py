@@ -59,7 +59,7 @@ def save_slots(slots: Sequence[Slot], folder: Path, shortage: Shortage | None = 
                 "ended": slot.ended,
             }
         )
-    # a placeholder without slots, so that the file is never one without tensors
+    # a placeholder where there is no slot, so that the file always holds a tensor
     kept = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()} or {
         "empty": torch.zeros(1)
     }

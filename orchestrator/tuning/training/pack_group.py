@@ -194,9 +194,9 @@ def _count_step(slot: Slot, loss: float, norm: float) -> str | None:
 
 
 def has_moved(adapter: Adapter, initial: Adapter) -> bool:
-    """Return whether training has changed the adapter. One that did not move learnt nothing.
-
-    A does not count: B starts at zero, so a change of A alone would change no weight.
+    """Return whether training has changed the adapter's B or its magnitude. One that did not move
+    has learnt nothing. A alone does not count: where B is still zero, as a plain LoRA begins, it
+    changes no weight.
     """
     for name, parts in adapter.modules.items():
         for part in TRAINED:
