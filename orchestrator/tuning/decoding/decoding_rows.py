@@ -62,7 +62,7 @@ def begin_rows(
     decoder: Decoder, rows: list[Row], adapters: int, cross: list[KeyValue], mask: Tensor
 ) -> RowGroup:
     """Return a group of rows that have no token yet, with an empty cache."""
-    # a row at its cap may still be fed the tokens of one proposal
+    # a row just below its cap is still fed a whole proposal
     cache = decoder.empty_cache(len(rows), max(row.cap for row in rows) + LOOKAHEAD + 1)
     return RowGroup(rows, adapters, cross, mask, cache)
 
