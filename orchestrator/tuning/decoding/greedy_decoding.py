@@ -116,9 +116,7 @@ def transcribe(
         )
     ends = base.decoder.ends
     for clips, rows in zip(batches, chain.from_iterable(results), strict=True):
-        for place, row in enumerate(
-            rows
-        ):  # adapter after adapter, each with all clips of the batch
+        for place, row in enumerate(rows):  # adapter after adapter, clip after clip
             own, clip = decoded[place // len(clips)], clips[place % len(clips)]
             own.tokens[clip] = _without_end(row.out, ends)
             own.truncated[clip] = row.out[-1] not in ends
@@ -194,7 +192,7 @@ def _decode_to_end(decoder: Decoder, groups: list[RowGroup]) -> None:
 
 def _in_runs(batches: list[list[int]], cores: int) -> list[list[list[int]]]:
     """Divide the batches into runs of at most `RUN`, whose lengths differ by one at most. With
-    several cores there are at least two runs for each of them, and equally many.
+    several cores each has equally many runs, and at least two, where there are as many batches.
     """
     least = -(-len(batches) // RUN)
     if cores > 1:
