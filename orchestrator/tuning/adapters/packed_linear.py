@@ -247,7 +247,9 @@ def row_norm(weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
 
 
 def without_autocast(like: Tensor) -> torch.autocast:
-    """Return a context without autocast, in which products of weights keep the weights' own dtype."""
+    """Return a context without autocast, in which products of weights keep the weights' own
+    dtype.
+    """
     return torch.autocast(like.device.type, enabled=False)
 
 

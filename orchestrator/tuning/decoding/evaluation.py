@@ -1,4 +1,6 @@
-"""The evaluation, the same for the baseline and for every trial: decode, normalise, count errors."""
+"""The evaluation, the same for the baseline and for every trial: decode, normalise, count
+errors.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A set that word error rate is measured on, ready to be decoded, and the counting of its errors."""
+"""A set that word error rate is measured on, ready to be decoded, and the counting of its
+errors.
+"""
 
 from __future__ import annotations
 

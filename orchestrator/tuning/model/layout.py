@@ -95,7 +95,9 @@ class RaggedLayout:
 
     @cached_property
     def _padded_index(self) -> Tensor:
-        """(rows * T,): for each place of the padded form, the place of (slots * F) that it copies."""
+        """(rows * T,): for each place of the padded form, the place of (slots * F) that it
+        copies.
+        """
         first = (self._first + self._per_slot(self.places)).flatten()
         span = torch.arange(self.longest, device=self.lengths.device)
         last = (self.lengths - 1).clamp_min(0)[:, None]

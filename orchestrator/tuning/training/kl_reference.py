@@ -1,4 +1,6 @@
-"""The untuned model's predictions on replay rows, and the KL term that holds tuned models to them."""
+"""The untuned model's predictions on replay rows, and the KL term that holds tuned models to
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One optimizer step of a whole pack: for each micro-batch, forward pass, loss and backward pass."""
+"""One optimizer step of a whole pack: for each micro-batch, forward pass, loss and backward
+pass.
+"""
 
 from __future__ import annotations
 
