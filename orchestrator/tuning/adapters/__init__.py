@@ -1,3 +1,1 @@
-"""What is trained: adapters, the pack that holds many of them, and the forms they are exported
-in.
-"""
+"""What is trained: adapters, the pack that holds many of them, and how they are exported."""

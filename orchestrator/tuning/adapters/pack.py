@@ -91,9 +91,7 @@ class Pack:
         self._positions.row, self._positions.frame = row, frame
 
     def of_step(self, linears: Mapping[str, PackedLinear]) -> StepPack:
-        """Return the tensors that every micro-batch of the next optimizer step uses, computed
-        once.
-        """
+        """Return the tensors that every micro-batch of the next optimizer step uses."""
         return StepPack(
             {name: slots.of_step(linears[name].weight) for name, slots in self.layers.items()}
         )
@@ -211,9 +209,7 @@ class Pack:
 
 @dataclass(frozen=True)
 class StepPack:
-    """A pack during one optimizer step: the tensors that are the same in all of its
-    micro-batches.
-    """
+    """A pack during one optimizer step: the tensors that all of its micro-batches use."""
 
     layers: Mapping[str, StepSlots]
 

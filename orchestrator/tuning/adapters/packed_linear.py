@@ -96,9 +96,7 @@ class StepSlots:
     the adapter's are computed apart.
     """
     gain: Tensor | None
-    """g (K, out): the magnitude over the row norm where a slot is DoRA, else 1; None where no slot
-    is DoRA.
-    """
+    """g (K, out): magnitude over row norm where a slot is DoRA, else 1; None where none is."""
     norm: Tensor | None
     """(K, out): the norms of the rows of W + B A. DoRA treats them as constants (Liu et al. 2024,
     section 4.3; PEFT does the same)."""
@@ -109,9 +107,7 @@ class StepSlots:
         return (self.A, self.B) if self.gain is None else (self.A, self.B, self.gain)
 
     def of_trained(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Convert the gradients of `leaves` to those of the trained A, B and, where there is one,
-        the magnitude.
-        """
+        """Convert the gradients of `leaves` to those of the trained A, B and magnitude, if any."""
         rank = self.state.A.shape[1]
         # without PiSSA's frozen half; B holds s B_trained, and gain is magnitude / norm
         dA, dB = gradients[0][:, :rank], gradients[1][..., :rank] * self.state.scaling
@@ -247,9 +243,7 @@ def row_norm(weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
 
 
 def without_autocast(like: Tensor) -> torch.autocast:
-    """Return a context without autocast, in which products of weights keep the weights' own
-    dtype.
-    """
+    """Return a context without autocast: products of weights keep the weights' own dtype."""
     return torch.autocast(like.device.type, enabled=False)
 
 

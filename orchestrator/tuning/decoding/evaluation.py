@@ -1,6 +1,4 @@
-"""The evaluation, the same for the baseline and for every trial: decode, normalise, count
-errors.
-"""
+"""The evaluation, the same for the baseline and for every trial: decode, normalise, count."""
 
 from __future__ import annotations
 

@@ -24,9 +24,7 @@ from orchestrator.tuning.model.windows import windows_text
 def fingerprint_parts(
     base: BaseModel, sets: Mapping[str, EvaluationSet], spec: EvaluationSpec
 ) -> dict[str, str]:
-    """Return the parts of the fingerprint by their names, for these sets measured with one base
-    model.
-    """
+    """Return the fingerprint's parts by name, for these sets measured with one base model."""
     parts = {
         f"{name}.audio": evaluation_set.clips.content_sha256
         for name, evaluation_set in sets.items()

@@ -1,6 +1,4 @@
-"""A set that word error rate is measured on, ready to be decoded, and the counting of its
-errors.
-"""
+"""A set that WER is measured on, ready to be decoded, and how its errors are counted."""
 
 from __future__ import annotations
 

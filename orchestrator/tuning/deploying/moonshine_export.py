@@ -116,9 +116,7 @@ def read_tokenizer_bin(data: bytes) -> list[bytes]:
 
 
 def text_of(tokens: list[int], vocabulary: list[bytes]) -> str:
-    """Return the text of tokens, without special ones such as <s>, and with spaces between
-    words.
-    """
+    """Return the text of tokens, without special ones such as <s>."""
     pieces = [vocabulary[token] for token in tokens if token < len(vocabulary)]
     special = [
         piece.startswith(b"<") and piece.endswith(b">") and len(piece) > 2 for piece in pieces

@@ -186,9 +186,7 @@ def cut(clip: Array, manifest: ExportManifest) -> Array:
 
 
 def hear(runtime: Runtime, clips: Sequence[Array], seconds: Sequence[float]) -> RuntimeHearing:
-    """Transcribe clips greedily; `seconds` are their lengths, from which their token caps
-    follow.
-    """
+    """Transcribe clips greedily; their lengths in `seconds` give their token caps."""
     started = time.perf_counter()
     caps = token_caps(seconds, runtime.manifest.max_tokens_per_second)
     rows = [greedy(runtime, clip, cap) for clip, cap in zip(clips, caps, strict=True)]

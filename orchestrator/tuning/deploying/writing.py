@@ -109,9 +109,7 @@ def stock(source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def merged(source: Source, model: PreTrainedModel) -> PreTrainedModel:
-    """Return the base model with the adapter merged into its weights; as it is without an
-    adapter.
-    """
+    """Return the model with the adapter merged into its weights; as it is without an adapter."""
     return model if source.adapter is None else with_adapter(model, source.adapter)
 
 
@@ -157,9 +155,7 @@ def describe(
 
 
 def vocabulary_sha256(tokens: list[bytes]) -> str:
-    """Return the SHA-256 digest of the bytes of every token, in order, whatever file they are
-    from.
-    """
+    """Return the SHA-256 digest of the bytes of all tokens in order, from whatever file."""
     return hashlib.sha256(b"\0".join(tokens)).hexdigest()
 
 

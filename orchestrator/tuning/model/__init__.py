@@ -1,3 +1,1 @@
-"""The frozen model: loading, its families and decoder, its kernels, and the cache of encoder
-frames.
-"""
+"""The frozen model: loading, families, decoder, kernels, and the cache of encoder frames."""

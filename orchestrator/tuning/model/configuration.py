@@ -124,9 +124,7 @@ def _token_ids(tokens: Any) -> tuple[Any, ...]:
 
 
 def ignored_settings(model: PreTrainedModel) -> tuple[str, ...]:
-    """Return one sentence for each thing that a checkpoint's configuration asks for and that is not
-    done here.
-    """
+    """Return a sentence for each thing that a checkpoint's configuration asks for in vain."""
     return (*_ignored_decoding(model), *_ignored_tie(model))
 
 

@@ -95,9 +95,7 @@ class RaggedLayout:
 
     @cached_property
     def _padded_index(self) -> Tensor:
-        """(rows * T,): for each place of the padded form, the place of (slots * F) that it
-        copies.
-        """
+        """(rows * T,): for each place of the padded form, the place in (slots * F) to copy."""
         first = (self._first + self._per_slot(self.places)).flatten()
         span = torch.arange(self.longest, device=self.lengths.device)
         last = (self.lengths - 1).clamp_min(0)[:, None]
@@ -105,7 +103,7 @@ class RaggedLayout:
 
     @cached_property
     def _flat_index(self) -> Tensor:
-        """(slots * F,): for each place of the flat form, the place of (rows * T) that it copies."""
+        """(slots * F,): for each place of the flat form, the place in (rows * T) to copy."""
         return (self.row * self.longest + self.position).flatten()
 
     def _per_slot(self, size: int) -> Tensor:

@@ -120,9 +120,7 @@ class _FrozenProduct(torch.autograd.Function):
 
 
 def _takes_operands(x: Tensor, weight: Tensor) -> bool:
-    """Return whether the operator may be used: it refuses other types and knows nothing of
-    autocast.
-    """
+    """Return whether the operator takes these: no other types, and nothing under autocast."""
     return (
         x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"

@@ -1,6 +1,4 @@
-"""The untuned model's predictions on replay rows, and the KL term that holds tuned models to
-them.
-"""
+"""The untuned model's predictions on replay rows, and the KL term that uses them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""One optimizer step of a whole pack: for each micro-batch, forward pass, loss and backward
-pass.
-"""
+"""One optimizer step of a whole pack: the forward and backward pass of each micro-batch."""
 
 from __future__ import annotations
 

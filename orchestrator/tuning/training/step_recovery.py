@@ -54,9 +54,7 @@ class Stepper:
         return self._in_halves(pack_group, group, outcome)
 
     def _in_halves(self, pack_group: PackGroup, group: tuple[Slot, ...], fault: Fault) -> Faults:
-        """Step the two halves of a group after each other; `fault` ends the trial of a group of
-        one.
-        """
+        """Step the halves of a group one after the other; `fault` ends a trial that is alone."""
         if len(group) == 1:
             return [(group[0], fault)]
         # from now on no pack of the group is larger than half of this one (rounded up)

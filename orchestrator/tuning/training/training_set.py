@@ -137,9 +137,7 @@ def _positions_of_step(params: TrialParams, step: int) -> tuple[range, range]:
 
 
 def step_draws(params: TrialParams, step: int, data: TrainingSet) -> list[Draw | None]:
-    """Return how each row of `step_rows` is augmented; None is not at all, as with all replay
-    rows.
-    """
+    """Return how each row of `step_rows` is augmented; None, as for all replay rows: not at all."""
     if not augments_audio(params):
         return [None] * (params.batch_size * params.gradient_accumulation_steps)
     domain, replay = _positions_of_step(params, step)
