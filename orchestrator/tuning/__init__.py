@@ -1,1 +1,3 @@
-"""How trials are trained and decoded: the only room, with corpus.audio, that imports torch."""
+"""Training and decoding of trials: the only package, beside corpus.recordings.audio, that imports
+torch.
+"""
