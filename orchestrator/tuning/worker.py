@@ -47,7 +47,7 @@ def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
     spec = spec.model_copy(update={"execution": decided(spec, machine)})
     with enough_memory("the model and the data cannot be made ready"):
         prepared = prepare(spec, cache)
-    # `decided` could not know that torch would choose a GPU, on which one pack uses all cores
+    # only now is it known that the device is no CPU: there one pack uses all cores
     if left_open and prepared.base.device.type != "cpu" and not spec.execution.devices:
         prepared = prepared.executed(packs=1, cores="auto")
         spec = prepared.spec
@@ -100,9 +100,7 @@ class PackWorker:
         trial. It is called in the thread and process that the new worker will run in.
         """
         if self.prepared.spec.execution.cores != "auto":
-            use_cores(
-                self.prepared.spec.execution.cores
-            )  # holds for the calling thread and process
+            use_cores(self.prepared.spec.execution.cores)  # for this thread and process alone
         return PackWorker(self.prepared, self.capacity)
 
     @property
@@ -232,8 +230,7 @@ class PackWorker:
                     moved.append(slot)
                 else:
                     events.append(self._fail_slot(slot, UNMOVED))
-            # Apart, because trials at their last step are measured on more: on sets of `rungs:
-            # last`, and at all adapter scales.
+            # Apart, because sets of `rungs: last` are measured only for trials at their last step.
             for final in (False, True):
                 events += self._measure_together([slot for slot in moved if slot.is_final is final])
         return events
@@ -334,8 +331,8 @@ class PackWorker:
 
 
 def _scales_to_measure(slot: Slot) -> tuple[float, ...]:
-    """Return all adapter scales at the last step. Before it only the smallest: where even that
-    breaks the guardrail, no other scale will keep it.
+    """Return all adapter scales at the last step. Before it only the smallest, at which the adapter
+    is most likely to keep the guardrail.
     """
     scales = slot.plan.params.adapter_scales
     return scales if slot.is_final else (min(scales),)

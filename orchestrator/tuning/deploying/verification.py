@@ -95,8 +95,8 @@ class Verification:
 
 
 def verify(job: Verification, say: Callable[[str], None]) -> Shipped:
-    """Transcribe every set four times: by the baseline and by the winner, each as it was measured
-    and as it ships. Return what the two forms of each differ by.
+    """Transcribe every set four times, by the baseline and by the winner, each as it was measured
+    and as it ships; return the measurements, and how the export differs from the study's model.
 
     Raises ModelError, ManifestError or SpecError where a form cannot be made or run.
     """
