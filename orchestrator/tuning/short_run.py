@@ -132,6 +132,7 @@ def _first_batch_loss(worker: PackWorker, plan: TrialPlan, adapter: Adapter) -> 
 def _compare_sets(
     spec: SweepSpec, baseline: Measured, tuned: Measured | None
 ) -> dict[str, SetComparison]:
+    """Compare every set before and after; without the numbers after where training failed."""
     untuned: dict[str, SetMeasurement] = baseline.measurements[0].sets
     return {
         name: SetComparison(
@@ -172,6 +173,7 @@ def _count_changed(spec: SweepSpec, before: Hypotheses, after: Hypotheses, name:
 def _efficacy_findings(
     sets: dict[str, SetComparison], moved: dict[str, tuple[float, float]], failure: str | None
 ) -> list[Finding]:
+    """Return a finding where training has changed no weight, or no word that is heard."""
     if not any(change for change, _ in moved.values()):
         return [
             finding(

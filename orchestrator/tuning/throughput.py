@@ -52,7 +52,7 @@ def measure_pace(
             with prepared.training_autocast():
                 slots, _, _ = found_packs(spec, prepared.base, prepared.store, prepared.data)
             load += time.perf_counter() - started
-        # its words are also the drafts that every trial's decode starts from
+        # the baseline's words are also the drafts of every trial's first evaluation
         baseline = _time_call(evaluator.measure_baseline)
         if cores != "auto":
             use_cores(cores)
@@ -85,7 +85,7 @@ def _kind_paces(
         group = group_of(kind.plan, prepared.base, together)
         step = partial(group.step, prepared.base, prepared.store, prepared.data)
         with prepared.training_autocast():
-            step()  # computes the frames that are kept
+            step()  # not timed: it also computes the frames that are kept
             steps = [_time_call(step) / together for _ in range(STEPS)]
         if depth not in heard:
             heard[depth] = _decode_pace(prepared, group)

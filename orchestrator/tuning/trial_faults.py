@@ -22,7 +22,7 @@ _MEMORY = (
     "out of memory",
     "can't allocate memory",
     "cannot allocate memory",
-    "status_alloc_failed",  # cuBLAS and cuDNN, of their own workspaces
+    "status_alloc_failed",  # by cuBLAS and cuDNN, about their own workspaces
 )
 """Parts of the messages by which out-of-memory errors are recognised."""
 _TRIED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|[KMGT]iB)", re.IGNORECASE)

@@ -304,7 +304,7 @@ class PackWorker:
         )
 
     def release(self, number: int) -> None:
-        """Free the trial's slot."""
+        """Free the trial's slot, whether it has ended or not."""
         slot = self._slots.pop(number)
         if not slot.ended:
             self._end_slot(slot)

@@ -26,7 +26,7 @@ def export_merged(
     already. With inclusive `encoder_windows` the configuration written is one with which
     transformers computes those windows. Raises ModelError when the base model cannot be loaded.
     """
-    disable_progress_bar()  # it would stand among the messages
+    disable_progress_bar()  # it would appear among the messages
     name, where = place_of(model)
     try:
         base = AutoModelForSpeechSeq2Seq.from_pretrained(

@@ -142,6 +142,7 @@ class PackedLinear(FrozenLinear):
         return self.products.linears(rows, weights, self.bias).view(*x.shape[:-1], -1)
 
     def _forward_packed(self, x: Tensor, slots: StepSlots) -> Tensor:
+        # (K * rows, ..., in) or (K, L, in) -> (K, L, in)
         rows = x.reshape(len(slots.A), -1, x.shape[-1])
         dropout = slots.state.dropout
         y = (
@@ -158,7 +159,7 @@ class PackedLinear(FrozenLinear):
         if slots.adapted is not None:
             out: Tensor = _LowRank.apply(x, slots.adapted, A, B, gain, self.products)  # type: ignore[no-untyped-call]
             return out
-        # a change of bfloat16 weights below their resolution would be lost if it were added to them
+        # kept apart under autocast: a small change would be lost when added to bfloat16 weights
         y = torch.baddbmm(self.products.linear(x, self.weight), torch.bmm(x, A.mT), B.mT)
         return y if gain is None else gain[:, None] * y
 

@@ -163,7 +163,7 @@ def export(
         rank = len(A)
     config = peft.LoraConfig(
         r=rank,
-        lora_alpha=adapter.scaling * rank,  # PEFT divides it by r again
+        lora_alpha=adapter.scaling * rank,  # PEFT's scaling is lora_alpha / r
         target_modules=[ROOT + name for name in adapter.modules],
         use_dora=any("magnitude" in parts for parts in adapter.modules.values()),
         lora_dropout=0.0,

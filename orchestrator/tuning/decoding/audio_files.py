@@ -86,7 +86,7 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
     """Load the model of a hub id or folder. A PEFT adapter folder is merged by stock PEFT into the
     base model that its configuration names, or into `base`. Raises ModelError, and StudyError for a
     study's adapter that is not as it was written."""
-    disable_progress_bar()  # loading takes a second, and its bar would stand among the messages
+    disable_progress_bar()  # loading takes a second, and its bar would appear among the messages
     if not name:
         raise ModelError(
             "the model's name is empty\n  Name a hub id, a model folder or an adapter folder."
@@ -198,9 +198,8 @@ def _base_of(folder: Path, base: str | None) -> ModelSpec:
     written, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(written, str) or not written:
         raise ModelError(f"{place} names no base model\n  Name it with --base.")
-    if written.startswith(
-        "./"
-    ):  # inside a study: from the project's folder on, which holds studies/
+    # an adapter inside a study names it relative to the project's folder, which is above studies/
+    if written.startswith("./"):
         above = (parent / written for parent in folder.resolve().parents)
         written = str(next((model for model in above if model.is_dir()), Path(written).absolute()))
     if Path(written).is_absolute() and not Path(written).is_dir():

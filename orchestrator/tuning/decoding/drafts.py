@@ -22,9 +22,9 @@ class Draft:
 
     def __init__(self, tokens: Sequence[int]) -> None:
         self.tokens = tokens
-        self._reach = LOOKAHEAD
-        self._next: Sequence[int] = ()
-        self._proposed = 0
+        self._reach = LOOKAHEAD  # how many tokens the next round may propose
+        self._next: Sequence[int] = ()  # the tokens that the last round expected
+        self._proposed = 0  # how many of them it proposed
 
     def propose(self, out: Sequence[int]) -> list[int]:
         """Return the tokens that are expected after `out`: the whole draft at first. Later it is

@@ -88,6 +88,7 @@ def transcribe(
     same_memory = all(module.startswith("decoder.layers.") for module in weights)
 
     def begin(clips: list[int]) -> RowGroup:
+        """Encode a batch of clips and make its rows, those of one adapter after another."""
         # (1, F, width), expanded to the K adapters (K, F, width) as soon as they differ
         frames, layout = store(name, torch.tensor(clips, device=base.device), depth)
         if not same_memory:

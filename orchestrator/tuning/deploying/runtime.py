@@ -91,7 +91,7 @@ def _session(folder: Path, name: str) -> Any:
             "others of the untuned model's export beside them."
         )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS rules both
+    options.intra_op_num_threads = torch.get_num_threads()  # so OMP_NUM_THREADS holds for both
     try:
         return onnxruntime.InferenceSession(str(place), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions have no other common base class

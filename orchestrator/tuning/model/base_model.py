@@ -124,7 +124,7 @@ class BaseModel:
 
     def _checked_labels(self, texts: list[str]) -> list[list[int]]:
         start, eos, ends = self.decoder.start, self.decoder.eos, self.decoder.ends
-        # one call for all: a call a text takes ten times as long
+        # one call for all texts: a call for each takes ten times as long
         rows = [[*row, eos] for row in self.tokenizer(texts, add_special_tokens=False).input_ids]
         for text, row in zip(texts, rows, strict=True):
             if row[:-1][:1] == [start] or not ends.isdisjoint(row[:-1]):

@@ -20,7 +20,7 @@ NEUTRAL = {
     "num_beams": (1,),
     "num_beam_groups": (1,),
     "do_sample": (False,),
-    "max_length": (20,),  # of every model that says nothing
+    "max_length": (20,),  # the default of models that name none
     "max_new_tokens": (),
     "min_length": (0,),
     "min_new_tokens": (0,),
@@ -173,10 +173,11 @@ def _configuration_faults(model: PreTrainedModel) -> Iterator[str]:
     stacks = {"decoder": model.model.decoder} | (
         {"encoder": encoder} if hasattr(encoder, "rotary_emb") else {}
     )
+    # not the streaming encoder, for which grouped-query attention is computed
     for (
         name,
         stack,
-    ) in stacks.items():  # the streaming encoder has an attention of its own, and shares them
+    ) in stacks.items():
         attention = stack.layers[0].self_attn
         heads, shared = (
             len(projection.weight) // attention.head_dim

@@ -122,6 +122,7 @@ class Cores:
         threads: int,
         done: Callable[[Item], None],
     ) -> list[Result]:
+        """Compute the items in a pool, each in one of its threads on `threads` cores."""
         grad, kind = torch.is_grad_enabled(), self.device.type
         enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
 

@@ -192,7 +192,7 @@ class MoonshineV1:
     stride = VERSION_1_STRIDE
     shortest = VERSION_1_SHORTEST
     block = 1
-    # `max_position_embeddings` bounds the text; the encoder's positions are rotary
+    # its `max_position_embeddings` limits the text alone; the encoder's positions are rotary
     longest_seconds = math.inf
 
     def __init__(self, model: MoonshineForConditionalGeneration) -> None:

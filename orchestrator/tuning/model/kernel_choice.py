@@ -95,6 +95,7 @@ def time_kernels(shapes: Shapes) -> dict[KernelName, float]:
 
 
 def _time_each_kernel(shapes: Shapes) -> dict[KernelName, float]:
+    """Time all kernels in the calling thread, see `time_kernels`."""
     torch.set_num_threads(1)
     layers = [_Layer(shape, count) for shape, count in shapes]
     best = {kind.name: [math.inf] * len(layers) for kind in KINDS}

@@ -37,7 +37,7 @@ def check_spelling(
         for tokens in decode_clips(base, [clips[row] for row in rows], max_tokens_per_second).tokens
     ]
     if 2 * sum(len(text.split()) for text in heard) < sum(len(text.split()) for text in written):
-        return  # it says too little to show how it writes
+        return  # the model transcribes too few words to show how it writes
     for kind, holds in _KINDS.items():
         ours, theirs = [list(map(holds, texts)) for texts in (written, heard)]
         counts = sum(ours), sum(theirs)

@@ -121,6 +121,7 @@ def micro_batches(
 def _micro_batch(
     slots: Sequence[SlotStep], places: Sequence[int], data: TrainingSet, base: BaseModel
 ) -> MicroBatch:
+    """Make the micro-batch of the rows at some places of the step, slot after slot."""
     rows = [slot.at(place) for slot in slots for place in places]
     utterances = tuple(row.utterance for row in rows)
     inputs, labels = padded_labels([data.labels[row] for row in utterances], base.decoder.start)
