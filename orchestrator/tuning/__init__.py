@@ -1,3 +1,1 @@
-"""Training and decoding of trials: the only package, beside corpus.recordings.audio, that imports
-torch.
-"""
+"""Training and decoding: the only package, with corpus.recordings.audio, that imports torch."""

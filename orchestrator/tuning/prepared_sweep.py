@@ -147,9 +147,7 @@ def _take_cores(spec: SweepSpec) -> None:
 
 
 def _base_model(spec: SweepSpec, device: torch.device) -> tuple[BaseModel, tuple[str, ...]]:
-    """Return the model, and notes on it, which are empty where this process had loaded it
-    before.
-    """
+    """Return the model, and notes on it; none where this run had loaded it before."""
     kernel, windows = _kernel_of(spec), spec.evaluation.encoder_windows
     said: list[str] = []
 

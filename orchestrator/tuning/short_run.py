@@ -118,9 +118,7 @@ def _weight_change(linear: PackedLinear, adapter: Adapter, name: str) -> tuple[f
 
 
 def _first_batch_loss(worker: PackWorker, plan: TrialPlan, adapter: Adapter) -> float:
-    """Return the cross-entropy per token of an adapter on the batch of the plan's first step, in
-    nats.
-    """
+    """Return an adapter's cross-entropy per token, in nats, on the batch of the first step."""
     targets = tuple(adapter.modules)
     group, slot = PackGroup(worker.base.first_adapted_layer(targets)), Slot(plan, targets, adapter)
     group.join(slot)

@@ -10,9 +10,7 @@ from statistics import median
 TIMES = 50
 """How many times the usual duration is reported."""
 AT_LEAST = 1.0
-"""Seconds below which nothing is reported, for a short delay only shows that the machine is
-busy.
-"""
+"""Seconds below which nothing is reported, as a busy machine often causes a short delay."""
 KNOWN = 5
 """The number of durations after which the usual one is known."""
 REMEMBERED = 101

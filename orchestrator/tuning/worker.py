@@ -67,9 +67,7 @@ class PackWorker:
     """
 
     def __init__(self, prepared: PreparedSweep, capacity: int, pack_reason: str = "") -> None:
-        """`pack_reason` says why `auto` chose this capacity; empty where the sweep file names
-        it.
-        """
+        """`pack_reason` says why `auto` chose this capacity; empty where the file names it."""
         self.capacity, self.pack_reason = capacity, pack_reason
         self.base, self.data, self.store = prepared.base, prepared.data, prepared.store
         self.evaluator, self.findings = prepared.evaluator, prepared.findings
@@ -196,9 +194,7 @@ class PackWorker:
             self._noticed.append(Noticed(said))
 
     def _add_to_averages(self) -> None:
-        """Add the adapters of slots that stand at one of their `averaged_steps` to their
-        averages.
-        """
+        """Add the adapters of slots at one of their `averaged_steps` to their averages."""
         for slot in self._slots.values():
             if not slot.ended and slot.step in slot.plan.params.averaged_steps:
                 self._groups[self.base.first_adapted_layer(slot.targets)].unpack()
@@ -213,9 +209,7 @@ class PackWorker:
         self._groups[self.base.first_adapted_layer(slot.targets)].leave(slot)
 
     def _measure_slots(self, due: list[Slot]) -> list[Event]:
-        """Measure the slots, those of one group together. A trial whose adapter has not moved fails
-        instead.
-        """
+        """Measure slots, those of one group together. A trial whose adapter did not move fails."""
         for group in self._groups.values():
             group.unpack()
         events: list[Event] = []

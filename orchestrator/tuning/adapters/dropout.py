@@ -35,8 +35,7 @@ class Dropout:
     seed: Tensor
     """(K, 1, 1) int64: each trial's seed."""
     module: Tensor
-    """(K, 1, 1) int64: the index of this module among its trial's own, in the order of their names.
-    """
+    """(K, 1, 1) int64: the index of this module among its trial's own, in order of their names."""
     step: Tensor
     """(K, 1, 1) int64: each trial's optimizer step, set by the training loop; one tensor that all
     modules of a pack share.

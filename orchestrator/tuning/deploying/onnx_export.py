@@ -21,8 +21,7 @@ from orchestrator.tuning.deploying.onnx_graphs import DecoderGraph, EncoderGraph
 from orchestrator.tuning.model.families import Family
 
 OPSET = 18
-"""The version that torch's exporter writes natively; its conversion to others does not always work.
-"""
+"""The version that torch's exporter writes natively; it does not convert well to all others."""
 
 FRAMES, TOKENS, PAST = 37, 3, 5
 """Lengths of the example inputs. They differ from each other, because the exporter takes axes of

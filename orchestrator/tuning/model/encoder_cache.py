@@ -140,8 +140,8 @@ class EncoderCache:
         return kept[depth]
 
     def _compute_all(self, name: str, depth: int) -> Frames | None:
-        """Compute all frames of a set, in batches of similar lengths; None where they are too
-        many.
+        """Compute all frames of a set, in batches of similar lengths; None where they do not
+        fit.
         """
         if (lower := self._entry_depth_below(depth)) is not None:
             self.keep(name, lower)  # `_compute_rows` goes on from these frames
@@ -179,9 +179,7 @@ class EncoderCache:
         return max((lower for lower in self.depths if lower < depth), default=None)
 
     def _compute_rows(self, name: str, rows: Sequence[int], depth: int) -> Frames:
-        """Compute the frames of some clips of a set, from kept ones at a lower depth if there
-        are.
-        """
+        """Compute the frames of some clips of a set, from kept ones at a lower depth if any."""
         lower = self._entry_depth_below(depth)
         below = None if lower is None else self.kept[name].get(lower)
         if lower is None or below is None:

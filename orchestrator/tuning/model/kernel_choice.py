@@ -86,9 +86,7 @@ def shapes_of(model: nn.Module) -> Shapes:
 
 @lru_cache
 def time_kernels(shapes: Shapes) -> dict[KernelName, float]:
-    """Return the processor seconds that each kernel takes for all layers, once forward and once
-    backward.
-    """
+    """Return the processor seconds of each kernel for all layers, one pass forward and backward."""
     # torch.set_num_threads is per thread: in a thread of its own it leaves the caller's as it is
     with ThreadPoolExecutor(1) as alone:
         return alone.submit(_time_each_kernel, shapes).result()

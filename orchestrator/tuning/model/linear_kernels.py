@@ -21,9 +21,7 @@ from orchestrator.sweepfile.sweep import KernelName
 
 
 class Products:
-    """Products by the kernel that torch uses by itself, `aten`: for any device and dtype, and under
-    autocast.
-    """
+    """Products by torch's own kernel, `aten`: for any device and dtype, and under autocast."""
 
     name: KernelName = "aten"
 

@@ -67,7 +67,5 @@ def spread_domain_rows(data: TrainingSet) -> list[int]:
 
 
 def place_of_row(data: TrainingSet, row: int) -> str:
-    """Return manifest and line of a row in brackets, for a message; empty where they are not
-    known.
-    """
+    """Return manifest and line of a row in brackets, for a message; empty where not known."""
     return f" ({data.places[row]})" if data.places else ""

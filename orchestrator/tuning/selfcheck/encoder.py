@@ -23,9 +23,7 @@ from orchestrator.tuning.selfcheck.probe import (
 )
 
 TOKENS = 8
-"""The tokens that are decoded of the clips, which are cut in the middle; more would tell nothing
-new.
-"""
+"""The tokens decoded of the clips, which are cut in the middle; more would tell nothing new."""
 
 
 def attention_mask(probe: Probe) -> Iterator[Finding]:

@@ -134,9 +134,7 @@ def _random_adapter(base: BaseModel, start: Adapter) -> Adapter:
 def _first_resolved(
     base: BaseModel, spec: SweepSpec
 ) -> tuple[tuple[str, ...], str, tuple[str, ...]] | None:
-    """Return the patterns, layers and modules of the first choice of targets that fits the
-    model.
-    """
+    """Return the patterns, layers and modules of the first choice of targets that the model has."""
     for _, patterns, layers in possible_targets(spec):
         with suppress(ModelError):
             return patterns, layers, base.targets(patterns, layers)

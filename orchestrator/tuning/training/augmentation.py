@@ -46,8 +46,7 @@ class Draw:
     clip: int
     """The clip of set "train"."""
     seed: int
-    """The seed of all that is random in it, derived from the trial's seed, the epoch and the clip.
-    """
+    """The seed of its random numbers, derived from the trial's seed, the epoch and the clip."""
     speed: float
     """`speed_perturb`: the largest change of speed, as a share."""
     snr: float
