@@ -1,1 +1,1 @@
-"""How trials are trained and decoded: the only room, with corpus.audio, that imports torch."""
+"""Training and decoding: the only package, with corpus.recordings.audio, that imports torch."""

@@ -1,9 +1,10 @@
-"""`execution.pack: auto`: how many adapters to train at once, on a GPU by measuring it with the data
-at hand, on a CPU as many as its cores and the trials say, if the memory holds them.
+"""The choice of `execution.pack: auto`: how many adapters to train at once. On a GPU it is measured
+with the sweep's own data; on a CPU it follows from the cores and the trials, as far as the memory
+allows.
 
-Decided once a study, which keeps the answer: the order in which a search asks depends on how many
-trials are in flight, so a sweep continues with the pack it began with. It changes no trial's
-result.
+It is decided once for a study, which keeps the answer: which points a search asks for depends on
+how many trials are in flight, so a sweep continues with the pack it began with. It changes no
+trial's result.
 """
 
 from __future__ import annotations
@@ -33,24 +34,28 @@ from orchestrator.tuning.training.training_set import TrainingSet
 from orchestrator.tuning.trial_faults import is_out_of_memory
 
 SIZES = {"cuda": (1, 4, 8, 16, 32), "mps": (1, 2, 4, 8)}
+"""The numbers of slots that are measured on each kind of device."""
 STEPS = 2
-"""Steps of each size, the faster of which counts."""
+"""The steps that are timed for each size; the fastest counts."""
 WORTH = 1.05
-"""A smaller pack may be so many times slower per trial than the fastest: the search learns more from
-it."""
+"""A smaller pack is chosen although it takes up to so many times as long per trial as the fastest,
+because the search learns more with fewer trials in flight."""
 PATIENCE_SECONDS = 4.0
 """No larger pack is tried once a step takes this long."""
 MEMORY_SHARE = 0.5
-"""A pack may take this share of the device's memory in training; decoding and the frames need the
-rest.
+"""The share of the device's memory that a pack may take in training; decoding and the frames need
+the rest.
 """
 
 
 def found_packs(
     spec: SweepSpec, base: BaseModel, store: EncoderCache, data: TrainingSet
 ) -> tuple[int, int, str]:
-    """Slots for `pack: auto` when trials are like the first of the sweep, the packs of those decided
-    that the memory holds, and one line of why.
+    """Return the slots of each pack for `pack: auto`, the number of packs, and one line that says
+    why.
+
+    All trials are taken to be like the first of the sweep. The number of packs is the one already
+    decided (1 where it is still `auto`), or fewer where the memory holds no more.
     """
     plan, packs = first_plan(spec), spec.execution.packs
     packs = 1 if packs == "auto" else packs
@@ -61,7 +66,8 @@ def found_packs(
     on_this_machine = packs if spec.execution.launcher == "local" else 1
     with on_all_cores(base.device):
         slots, fitting = _fitting(plan, base, store, data, wanted, on_this_machine)
-    data.untuned.clear()  # computed on other cores than those of a pack
+    # these states would be kept for all steps, and were computed on more cores than a pack's
+    data.untuned.clear()
     short = (slots, fitting) != (wanted, on_this_machine)
     packs = fitting if on_this_machine == packs else packs
     where = "" if packs == 1 else f", in {packs} packs of {slots}"
@@ -77,8 +83,14 @@ def _fitting(
     slots: int,
     packs: int,
 ) -> tuple[int, int]:
-    """Slots and packs, of so many at the most, that can make a step at the same time."""
-    group_of(plan, base, 1).step(base, store, data)  # what is kept from now on is there once
+    """Return the largest number of slots per pack, `slots` halved as often as needed, and of packs,
+    up to `packs`, that can make a step at the same time in half of the memory.
+
+    All packs fit at fewer slots before there are fewer packs. Raises what the step raises where not
+    even one slot fits.
+    """
+    # frames and the like, which are computed once and kept, do not count as part of a step
+    group_of(plan, base, 1).step(base, store, data)
     held, room = used_memory(), MEMORY_SHARE * machine_memory() - own_memory()
     while True:
         forget_peak_memory()
@@ -95,8 +107,8 @@ def _fitting(
 
 
 def choose_pack_size(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
-    """The pack from (slots, seconds a step, share of the memory): the smallest that is about as fast
-    as the fastest.
+    """Return the pack's slots, and a line that says why, from rows (slots, seconds of a step, share
+    of the memory): the smallest pack that is about as fast per trial as the fastest that fits.
     """
     smallest, *larger = measured
     fitting = [smallest, *(row for row in larger if row[2] <= MEMORY_SHARE)]
@@ -107,7 +119,7 @@ def choose_pack_size(measured: Sequence[tuple[int, float, float]]) -> tuple[int,
 
 
 def group_of(plan: TrialPlan, base: BaseModel, slots: int) -> PackGroup:
-    """So many trials of one plan, ready for their first step together."""
+    """Return a group of `slots` equal trials of one plan, ready for their first step."""
     targets = base.targets(plan.params.target_patterns, plan.params.layers)
     adapter = initial_adapter(base.linears, targets, plan.params)
     group = PackGroup(base.first_adapted_layer(targets))
@@ -119,11 +131,12 @@ def group_of(plan: TrialPlan, base: BaseModel, slots: int) -> PackGroup:
 def measure_pack_sizes(
     plan: TrialPlan, base: BaseModel, store: EncoderCache, data: TrainingSet
 ) -> list[tuple[int, float, float]]:
-    """Slots, seconds of one step, share of the memory; up to the first size after which a step
-    would be too much.
+    """Return rows (slots, seconds of one step, share of the memory) for each of SIZES, until a
+    larger one would take too long or too much memory.
     """
     rows: list[tuple[int, float, float]] = []
-    _step_seconds(group_of(plan, base, 1), base, store, data)  # computes the frames that are kept
+    # not timed: the first step also computes the frames that are kept
+    _step_seconds(group_of(plan, base, 1), base, store, data)
     for size in SIZES[base.device.type]:
         group = group_of(plan, base, size)
         if base.device.type == "cuda":
@@ -135,6 +148,7 @@ def measure_pack_sizes(
                 raise
             break
         rows.append((size, seconds, _memory_share(base.device)))
+        # the next size has at least twice the slots, and may take twice as much of both
         if 2 * rows[-1][1] > PATIENCE_SECONDS or 2 * rows[-1][2] > MEMORY_SHARE:
             break
     return rows
@@ -143,15 +157,17 @@ def measure_pack_sizes(
 def _step_seconds(
     group: PackGroup, base: BaseModel, store: EncoderCache, data: TrainingSet
 ) -> float:
-    """Of one step: it ends with losses on the host, so a GPU is done by then."""
+    """Return the seconds that one step takes. It ends by reading the losses from the device, so a
+    GPU has finished then.
+    """
     started = time.perf_counter()
     group.step(base, store, data)
     return time.perf_counter() - started
 
 
 def _memory_share(device: torch.device) -> float:
-    """On cuda the most that torch had of the GPU's; else what this process has of the machine's,
-    which mps shares.
+    """Return the share of memory in use: on CUDA the most that torch has allocated, of the GPU's;
+    else what this process has of the machine's, which MPS shares.
     """
     if device.type == "cuda":
         return (

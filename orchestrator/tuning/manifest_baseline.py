@@ -1,4 +1,4 @@
-"""The WER of a model on a manifest alone, heard as an evaluation hears it."""
+"""The WER of a model on a single manifest, decoded as an evaluation decodes it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def measure_manifest_baseline(
     normalizer_name: str,
     sample: int | None,
 ) -> ManifestBaseline:
-    """Greedy decoding of all utterances that the model can take, or of `sample` of them, spread
+    """Measure the WER on all utterances that the model can take, or on `sample` of them, spread
     over the manifest.
 
-    Raises ManifestError where audio cannot be decoded, DataError where nothing is left to hear.
+    Raises ManifestError where audio cannot be decoded, DataError where no utterance is left.
     """
     fits = [
         utterance

@@ -1,5 +1,5 @@
-"""What every trial of a sweep shares: the frozen base model, decoded sets and labels, checked
-before the first step.
+"""Preparing a sweep: the frozen base model, the decoded sets and the labels, which all trials share
+and which are checked before the first step.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from orchestrator.tuning.training.training_data import load_training_data
 from orchestrator.tuning.training.training_set import TrainingSet
 
 CPU_FRAMES_BYTES = 1_500_000_000
-"""Unless the sweep file says another: with what training itself takes, a large corpus stays below
-2.5 GB.
+"""The most bytes of frames that are kept on a CPU, unless the sweep file says another: with what
+training itself takes, the process then stays below 2.5 GB on a large corpus.
 """
 
 
 @dataclass(frozen=True)
 class PreparedSweep:
-    """A sweep with its model and data at hand; trials come later."""
+    """A sweep with its model and data loaded and checked, before any trial."""
 
     spec: SweepSpec
     base: BaseModel
@@ -50,12 +50,13 @@ class PreparedSweep:
     store: EncoderCache
     evaluator: Evaluator
     findings: tuple[Finding, ...]
-    """Of the start-up checks; none of them stops the sweep."""
+    """The findings of the start-up checks, none of which stops the sweep."""
     notes: tuple[str, ...]
+    """Sentences for the study: on device, model, precision and data."""
 
     def executed(self, **changes: object) -> PreparedSweep:
-        """With other values of `execution`, before anything has trained; this process takes the
-        cores that they say.
+        """Return the sweep with other values of `execution`, and let this process use the cores
+        that they say. It must be called before anything has trained.
         """
         execution = self.spec.execution.model_copy(update=changes)
         spec = self.spec.model_copy(update={"execution": execution})
@@ -63,20 +64,20 @@ class PreparedSweep:
         return replace(self, spec=spec)
 
     def autocast(self) -> torch.autocast:
-        """The context in which everything but training is computed: bfloat16 products where the
-        sweep asks for them.
+        """Return the context in which everything but training is computed: with bfloat16 products
+        where the sweep asks for them.
         """
         return _autocast_for(self.spec, self.base.device)
 
     def training_autocast(self) -> torch.autocast:
-        """The context in which trials train."""
+        """Return the context in which trials train."""
         return _autocast_for(self.spec, self.base.device, training=True)
 
 
 def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> PreparedSweep:
-    """Load the model, decode and label the sets, run the start-up checks.
+    """Load the model, decode and label the sets, and run the start-up checks.
 
-    `sample`: hear only so many utterances of each evaluation set, spread over it. Raises
+    With `sample`, only so many utterances of each evaluation set, spread over it, are used. Raises
     ModelError, ManifestError, DataError or ObjectiveError when the model or the data cannot be
     used.
     """
@@ -131,9 +132,11 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
 
 
 def _take_cores(spec: SweepSpec) -> None:
-    """This process computes on the cores of one pack; whole things, on those of all packs that are
-    made of it, for it has them to itself until then. In bfloat16 words may depend on what is decoded
-    beside them, so there the cores of one pack decide that, too.
+    """Let this process compute on the cores of one pack, as packs that are forked from it will.
+
+    Work that is not divided, such as frames and the baseline, may use the cores of all packs, for
+    the process has them to itself until then. Not in bfloat16, where words may depend on what is
+    decoded beside them: there it, too, uses the cores of one pack.
     """
     execution, cores = spec.execution, machine_cores()
     if execution.cores == "auto":
@@ -144,7 +147,7 @@ def _take_cores(spec: SweepSpec) -> None:
 
 
 def _base_model(spec: SweepSpec, device: torch.device) -> tuple[BaseModel, tuple[str, ...]]:
-    """The model, and what is to be said of it: nothing where this run has loaded it before."""
+    """Return the model, and notes on it; none where this run had loaded it before."""
     kernel, windows = _kernel_of(spec), spec.evaluation.encoder_windows
     said: list[str] = []
 
@@ -154,13 +157,14 @@ def _base_model(spec: SweepSpec, device: torch.device) -> tuple[BaseModel, tuple
         return base
 
     base = once(("model", spec.model, device, windows), load)
+    # the kernel is not part of the key, so that `auto` takes a model loaded before with any kernel
     if kernel not in ("auto", base.products.name):
         base = load()
     return base, tuple(said)
 
 
 def _training_part(spec: SweepSpec) -> tuple[object, ...]:
-    """All that the training data of a model depend on, of the sweep."""
+    """Return everything in a sweep that the training data of a model depend on, as a cache key."""
     data = spec.data
     return (
         data.train,
@@ -174,7 +178,9 @@ def _training_part(spec: SweepSpec) -> tuple[object, ...]:
 
 
 def _kernel_of(spec: SweepSpec) -> KernelName | Literal["auto"]:
-    """Products in bfloat16 are torch's own, whose CPU form is oneDNN already."""
+    """Return the kernel to use. In bfloat16 it is `aten`, whose CPU form is oneDNN already. Raises
+    ModelError where `onednn` is asked for together with bfloat16.
+    """
     asked = spec.execution.kernel
     if spec.evaluation.precision == "fp32":
         return asked
@@ -186,9 +192,10 @@ def _kernel_of(spec: SweepSpec) -> KernelName | Literal["auto"]:
 
 
 def frames_budget(execution: Execution, device: str, total: int, share: Share) -> int:
-    """Bytes that the frames of one process may take: its part of `execution.memory_gb`, which is for
-    all of a machine; else on a CPU its part of an eighth of the memory and at most 1.5 GB,
-    elsewhere of a quarter of the device's. `total` is the device's memory in bytes.
+    """Return the bytes that the frames of one process may take: its share of `execution.memory_gb`,
+    which is for a whole machine. With `auto`, its share of an eighth of the memory on a CPU, of 1.5
+    GB at most; on other devices its share of a quarter of the device's. `total` is the device's
+    memory in bytes.
     """
     if execution.memory_gb != "auto":
         return round(execution.memory_gb * 1e9) // share.holders
@@ -203,7 +210,7 @@ def _autocast_for(spec: SweepSpec, device: torch.device, training: bool = False)
 
 
 def _precision_notes(spec: SweepSpec) -> tuple[str, ...]:
-    """That trials do not train in what they are measured in, where they do not."""
+    """Return a note where trials train in another precision than they are measured in."""
     training, measuring = _precision(spec, training=True), _precision(spec, training=False)
     if training == measuring:
         return ()
@@ -216,8 +223,9 @@ def _precision(spec: SweepSpec, training: bool) -> str:
 
 
 def _first_adapted_layers(spec: SweepSpec, base: BaseModel) -> set[int]:
-    """The lowest encoder layers that trials of the sweep may adapt, and where one may be held to
-    the untuned model, all of its encoder; what does not fit the model is a finding later.
+    """Return the entry depths that trials of the sweep may have. Where a trial may have a KL term,
+    the full depth is one of them, because the untuned model runs its whole encoder. Targets that do
+    not fit the model are left out here; a start-up check reports them.
     """
     held = any(float(weight) > 0 for weight in spec.parameters.possible("kl_weight"))
     depths = {base.encoder_depth} if held else set()

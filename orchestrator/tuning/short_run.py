@@ -1,5 +1,5 @@
-"""Does training do anything at all? The sweep's first point for 50 steps, with what moved and what
-is heard changed.
+"""The short run, which shows whether training has any effect: the sweep's first point for 50 steps,
+and how far weights, loss and transcripts changed.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from orchestrator.tuning.worker import PackWorker
 from orchestrator.verdicts.headroom import headroom, high_wer
 
 WARM_UP = 5
-"""Steps at most: a longer warm-up would fill a short run."""
+"""The most warm-up steps; a longer warm-up would fill a short run."""
 
 
 def train_shortly(
     spec: SweepSpec, cache: Path, sample: int, say: Callable[[str], None]
 ) -> ShortRun:
     """Load the model, check it, measure the baseline on `sample` utterances of each set, train 50
-    steps, measure again.
+    steps, and measure again.
 
     Raises ObjectiveError, ModelError, DataError or ManifestError where a sweep would stop at its
     start.
@@ -85,7 +85,7 @@ def train_shortly(
 
 
 def short_plan(spec: SweepSpec) -> TrialPlan:
-    """The sweep's first point, cut to so many steps and evaluated once, at adapter scale 1."""
+    """Return the sweep's first point, cut to STEPS steps and evaluated once, at adapter scale 1."""
     plan = first_plan(spec)
     changes = {
         "max_steps": STEPS,
@@ -99,6 +99,7 @@ def short_plan(spec: SweepSpec) -> TrialPlan:
 
 
 def _train_to_end(worker: PackWorker) -> tuple[Measured | None, str | None]:
+    """Train the worker's one trial; return its measurement, or else the reason why it failed."""
     while True:
         for event in worker.advance():
             if isinstance(event, Measured):
@@ -109,7 +110,7 @@ def _train_to_end(worker: PackWorker) -> tuple[Measured | None, str | None]:
 
 @torch.no_grad()
 def _weight_change(linear: PackedLinear, adapter: Adapter, name: str) -> tuple[float, float]:
-    """Squared Frobenius norms of the weight's change and of the weight."""
+    """Return the squared Frobenius norms of a weight's change and of the weight."""
     weight = linear.weight.double()
     parts = {part: tensor.double() for part, tensor in adapter.modules[name].items()}
     change = merged_weight(weight, parts, adapter.scaling, 1.0) - weight
@@ -117,7 +118,7 @@ def _weight_change(linear: PackedLinear, adapter: Adapter, name: str) -> tuple[f
 
 
 def _first_batch_loss(worker: PackWorker, plan: TrialPlan, adapter: Adapter) -> float:
-    """Cross-entropy a token of an adapter on the batch of the plan's first step, in nats."""
+    """Return an adapter's cross-entropy per token, in nats, on the batch of the first step."""
     targets = tuple(adapter.modules)
     group, slot = PackGroup(worker.base.first_adapted_layer(targets)), Slot(plan, targets, adapter)
     group.join(slot)
@@ -129,6 +130,7 @@ def _first_batch_loss(worker: PackWorker, plan: TrialPlan, adapter: Adapter) -> 
 def _compare_sets(
     spec: SweepSpec, baseline: Measured, tuned: Measured | None
 ) -> dict[str, SetComparison]:
+    """Compare every set before and after; without the numbers after where training failed."""
     untuned: dict[str, SetMeasurement] = baseline.measurements[0].sets
     return {
         name: SetComparison(
@@ -147,7 +149,7 @@ def _compare_sets(
 def _sample_transcripts(
     worker: PackWorker, baseline: Measured, tuned: Measured | None
 ) -> tuple[Transcribed, ...]:
-    """Ten utterances, spread over the domain set."""
+    """Return ten utterances, spread over the domain set, as they were heard before and after."""
     clips = worker.evaluator.sets["domain"].clips
     untuned = baseline.hypotheses[0]["domain"]
     after = tuned.hypotheses[0]["domain"] if tuned else None
@@ -158,6 +160,7 @@ def _sample_transcripts(
 
 
 def _count_changed(spec: SweepSpec, before: Hypotheses, after: Hypotheses, name: str) -> int:
+    """Return by how many word edits the hypotheses of a set differ, after normalisation."""
     clean = normalizer(spec.evaluation.normalizer)
     counts = edit_counts(
         [clean(text) for text in before[name]], [clean(text) for text in after[name]]
@@ -168,6 +171,7 @@ def _count_changed(spec: SweepSpec, before: Hypotheses, after: Hypotheses, name:
 def _efficacy_findings(
     sets: dict[str, SetComparison], moved: dict[str, tuple[float, float]], failure: str | None
 ) -> list[Finding]:
+    """Return a finding where training has changed no weight, or no word that is heard."""
     if not any(change for change, _ in moved.values()):
         return [
             finding(

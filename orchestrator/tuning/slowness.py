@@ -1,5 +1,5 @@
-"""Steps and evaluations that take far longer than they usually do: said, for nobody watches a sweep
-at night.
+"""Noticing steps and evaluations that take far longer than usual, which is written down because
+nobody watches a sweep at night.
 """
 
 from __future__ import annotations
@@ -8,23 +8,24 @@ from collections import deque
 from statistics import median
 
 TIMES = 50
-"""So many times the usual is worth a sentence."""
+"""How many times the usual duration is reported."""
 AT_LEAST = 1.0
-"""Seconds: below, a busy machine says nothing."""
+"""Seconds below which nothing is reported, as a busy machine often causes a short delay."""
 KNOWN = 5
-"""Times after which the usual is known."""
+"""The number of durations after which the usual one is known."""
 REMEMBERED = 101
+"""The number of latest durations whose median is the usual one."""
 
 
 class Usual:
-    """What a kind of work usually takes a trial."""
+    """The usual duration per trial of each kind of work."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, deque[float]] = {}
 
     def judge(self, kind: str, seconds: float, trials: int) -> str | None:
-        """A sentence where `seconds` for so many trials are too many; they count for the next
-        time.
+        """Remember that work of this kind took `seconds` for so many trials; return a sentence
+        where that is far more than usual.
         """
         known = self._seconds.setdefault(kind, deque(maxlen=REMEMBERED))
         per_trial = seconds / trials

@@ -1,5 +1,5 @@
-"""`orchestrate plan --probe`: how fast this machine trains and hears trials of each kind, by a few
-real steps and a small evaluation.
+"""The measurement of `orchestrate plan --probe`: how fast this machine trains and evaluates trials
+of each kind, by a few real steps and a small evaluation.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from orchestrator.tuning.prepared_sweep import PreparedSweep, prepare
 from orchestrator.tuning.training.pack_group import PackGroup
 
 STEPS = 4
+"""Training steps that are timed for each kind of trial."""
 SAMPLE = 24
-"""Utterances heard of each evaluation set, spread over it."""
+"""Utterances of each evaluation set that are decoded, spread over it."""
 
 
 def measure_pace(
@@ -31,12 +32,12 @@ def measure_pace(
     say: Callable[[str], None],
     importing: float = 0.0,
 ) -> Pace:
-    """Load and check the model on the cores of one pack, train trials of each kind for a few steps
-    and decode a sample of its sets with them.
+    """Load and check the model on the cores of one pack, train trials of each kind for a few steps,
+    and decode a sample of the sets with them.
 
-    `importing`: seconds that it took to import this, and with it torch, as a sweep does. The choice
-    of the pack is left to the sweep: what is measured here is not kept. Raises what a sweep raises
-    at its start: ObjectiveError, ModelError, DataError or ManifestError.
+    `importing` is the time in seconds that importing this module, and with it torch, took; a sweep
+    takes it, too. The size of the pack that is found here is not kept: the sweep chooses its own.
+    Raises what a sweep raises at its start: ObjectiveError, ModelError, DataError or ManifestError.
     """
     say("loading and checking the base model")
     cores = spec.execution.cores
@@ -51,7 +52,7 @@ def measure_pace(
             with prepared.training_autocast():
                 slots, _, _ = found_packs(spec, prepared.base, prepared.store, prepared.data)
             load += time.perf_counter() - started
-        # its words are also the drafts that every trial's decode starts from
+        # the baseline's words are also the drafts of every trial's first evaluation
         baseline = _time_call(evaluator.measure_baseline)
         if cores != "auto":
             use_cores(cores)
@@ -69,9 +70,9 @@ def measure_pace(
 def _kind_paces(
     prepared: PreparedSweep, kinds: Sequence[KindOfTrial], slots: int
 ) -> tuple[KindPace, ...]:
-    """Each kind in groups as large as it is likely to have in a pack of `slots`: those that enter
-    the encoder at the same layer train together. The pace of hearing is measured once for each such
-    layer.
+    """Return the pace of each kind of trial, in a group as large as it is likely to be in with a
+    capacity of `slots`: trials that enter the encoder at the same layer train together. The pace of
+    decoding is measured once for each such layer.
     """
     trials: dict[int, float] = defaultdict(float)
     for kind in kinds:
@@ -84,7 +85,7 @@ def _kind_paces(
         group = group_of(kind.plan, prepared.base, together)
         step = partial(group.step, prepared.base, prepared.store, prepared.data)
         with prepared.training_autocast():
-            step()  # computes the frames that are kept
+            step()  # not timed: it also computes the frames that are kept
             steps = [_time_call(step) / together for _ in range(STEPS)]
         if depth not in heard:
             heard[depth] = _decode_pace(prepared, group)
@@ -93,14 +94,15 @@ def _kind_paces(
 
 
 def _depth(prepared: PreparedSweep, plan: TrialPlan) -> int:
-    """The layer of the encoder from which a trial's frames differ from the untuned model's."""
+    """Return a plan's entry depth: the lowest encoder layer that it adapts."""
     params, base = plan.params, prepared.base
     return base.first_adapted_layer(base.targets(params.target_patterns, params.layers))
 
 
 def _decode_pace(prepared: PreparedSweep, group: PackGroup) -> tuple[float, float]:
-    """Seconds an utterance and adapter: before its last step a trial is heard at one scale, at the
-    last at all of them.
+    """Return the least and the most seconds that decoding takes per utterance and scaled adapter,
+    of two cases: a trial before its last step is decoded at one scale, at the last step at all of
+    them.
     """
     group.unpack()
     scales = group.slots[0].plan.params.adapter_scales
@@ -114,8 +116,8 @@ def _decode_pace(prepared: PreparedSweep, group: PackGroup) -> tuple[float, floa
 
 
 def _time_call(work: Callable[[], object]) -> float:
-    """Seconds; whatever is timed here ends by reading from the device, so nothing is still in
-    flight.
+    """Return the seconds that a call takes. All calls timed here end by reading from the device, so
+    that no work is still queued there.
     """
     started = time.perf_counter()
     work()

@@ -1,4 +1,6 @@
-"""What went wrong in one trial, as a value: an exception would keep the memory of its frames."""
+"""Faults: what went wrong in one trial, as a value. An exception that is kept would keep its stack
+frames, and with them the tensors, alive.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,13 @@ _MEMORY = (
     "out of memory",
     "can't allocate memory",
     "cannot allocate memory",
-    "status_alloc_failed",  # cuBLAS and cuDNN, of their own workspaces
+    "status_alloc_failed",  # by cuBLAS and cuDNN, about their own workspaces
 )
+"""Parts of the messages by which out-of-memory errors are recognised."""
 _TRIED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|[KMGT]iB)", re.IGNORECASE)
 _UNITS = {"bytes": 1.0, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}
 LONGEST = 200
-"""Characters of a foreign message that are shown."""
+"""The most characters of another library's message that are shown."""
 
 
 @dataclass(frozen=True)
@@ -35,32 +38,33 @@ class Fault:
     reason: str
     traceback: str = ""
     memory: bool = False
-    """Less at once might do."""
+    """Whether memory ran out, so that the same work on less at once may succeed."""
 
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """What an attempt gave."""
+    """The result of an attempt that succeeded."""
 
     value: Result
 
 
 def attempt(work: Callable[[], Result], device: torch.device) -> Done[Result] | Fault:
-    """`work`, or what went wrong in it, with the memory that it took freed.
+    """Return the result of `work`, or what went wrong in it, after freeing the memory that it took.
 
     Raises Interrupted, which is no fault of a trial, and ModelError where the device itself has
     failed.
     """
     try:
         return Done(work())
-    except Exception as error:  # any: what one trial meets must not end the others
+    except Exception as error:  # of any kind: an error in one trial must not end the others
         fault = fault_of(error)
+    # outside of the handler, in which the exception still holds the tensors of its stack frames
     free_memory(device)
     return fault
 
 
 def fault_of(error: Exception) -> Fault:
-    """The fault that an exception stands for."""
+    """Return the fault that describes an exception."""
     told = "".join(traceback.format_exception(error))
     if is_out_of_memory(error):
         return Fault(f"out of memory{memory_needed(str(error))}", told, memory=True)
@@ -70,14 +74,16 @@ def fault_of(error: Exception) -> Fault:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether less at once might do: torch says so in several ways."""
+    """Return whether memory ran out, which torch reports in several ways."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _MEMORY)
 
 
 def memory_needed(message: str) -> str:
-    """How much was asked for in vain, where the message says it."""
+    """Return a phrase with the amount of memory that was asked for in vain, where the message of an
+    error says it; empty where it does not.
+    """
     found = _TRIED.search(message)
     if found is None:
         return ""
@@ -85,8 +91,8 @@ def memory_needed(message: str) -> str:
 
 
 def free_memory(device: torch.device) -> None:
-    """Give back what a failed attempt held. Raises ModelError where the device does not answer any
-    more.
+    """Free the memory that a failed attempt held. Raises ModelError where the device does not
+    answer any more.
     """
     gc.collect()
     if device.type != "cuda":
@@ -103,10 +109,8 @@ def free_memory(device: torch.device) -> None:
 
 @contextmanager
 def enough_memory(what: str) -> Iterator[None]:
-    """Within the block running out of memory is a sentence: what belongs to no trial cannot fail
-    alone.
-
-    Raises ModelError then.
+    """A context that raises ModelError, which begins with `what`, where memory runs out within it.
+    It is for work that belongs to no single trial, which could fail alone.
     """
     try:
         yield

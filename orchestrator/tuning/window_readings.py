@@ -1,5 +1,5 @@
-"""How much hangs on the reading of the encoder's window widths: one sample of the domain set, heard
-in both forms.
+"""Comparing the two readings of the encoder's window widths, stock and inclusive, by what is heard
+with each on a sample of the domain set.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from orchestrator.tuning.model.families import Streaming
 from orchestrator.tuning.model.windows import EncoderWindow, windows_text
 
 MEMORY = 2**28
-"""Bytes that the frames of the sample may keep."""
+"""Bytes that the frames of the sample may take."""
 
 
 def compare_windows(evaluator: Evaluator, used: EncoderWindows) -> WindowComparison | None:
-    """The domain set in the windows of `evaluator` and in the other reading; None where there is no
-    difference.
+    """Compare the domain set as heard with the windows of `evaluator`, in the form `used`, and with
+    those of the other form; None where both forms give the same windows.
     """
     base = evaluator.base
     other_name: EncoderWindows = "inclusive" if used == "stock" else "stock"
@@ -56,15 +56,15 @@ def compare_windows(evaluator: Evaluator, used: EncoderWindows) -> WindowCompari
 
 
 def with_windows(base: BaseModel, windows: Sequence[EncoderWindow]) -> BaseModel:
-    """The same streaming model with other encoder windows; its weights are shared."""
+    """Return a streaming model with other encoder windows, which shares the weights of `base`."""
     model = base.model
     assert isinstance(model, MoonshineStreamingForConditionalGeneration)
     return replace(base, family=Streaming(model, windows))
 
 
 def _windows_of(spec: ModelSpec, form: EncoderWindows) -> list[EncoderWindow]:
-    """The windows of a model as its files give them in one form: those of a loaded model may have
-    been changed.
+    """Return the windows of a model in one form. It is loaded anew from its files, because the
+    configuration of a loaded model may have been changed.
     """
     model, _ = load_stock(spec, torch.float32, form)
     assert isinstance(model, MoonshineStreamingForConditionalGeneration)

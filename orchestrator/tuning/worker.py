@@ -1,9 +1,9 @@
-"""The worker: one frozen base model, `capacity` adapter slots, one clock.
+"""The worker: one frozen base model, `capacity` adapter slots, and one clock that counts ticks.
 
-Every tick is one optimizer step of every slot. Slots whose trials adapt the same depth of the model
-form a group and train as one pack; trials that adapt the decoder alone do not wait for those that
-run the encoder. What happens depends on the plans and their order of admission only, so a run
-restored from a checkpoint repeats what it would have done.
+A tick is one optimizer step of every slot. Slots whose trials enter the encoder at the same layer
+form a group and train as one pack; trials that adapt the decoder alone do not run the encoder with
+those that adapt it. What happens depends on the plans and their order of admission alone, so a run
+that is restored from a checkpoint does what the uninterrupted run would have done.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from orchestrator.tuning.training.step_recovery import Stepper
 from orchestrator.tuning.trial_faults import Fault, enough_memory, fault_of
 
 PROGRESS_TICKS = 10
-"""Ticks between progress events."""
+"""The number of ticks between progress events."""
 UNMOVED = Fault("the adapter did not move: no gradient reaches its target modules")
 
 
@@ -47,6 +47,7 @@ def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
     spec = spec.model_copy(update={"execution": decided(spec, machine)})
     with enough_memory("the model and the data cannot be made ready"):
         prepared = prepare(spec, cache)
+    # only now is it known that the device is no CPU: there one pack uses all cores
     if left_open and prepared.base.device.type != "cpu" and not spec.execution.devices:
         prepared = prepared.executed(packs=1, cores="auto")
         spec = prepared.spec
@@ -66,7 +67,7 @@ class PackWorker:
     """
 
     def __init__(self, prepared: PreparedSweep, capacity: int, pack_reason: str = "") -> None:
-        """`pack_reason`: why `auto` chose this capacity; empty where the sweep says it."""
+        """`pack_reason` says why `auto` chose this capacity; empty where the file names it."""
         self.capacity, self.pack_reason = capacity, pack_reason
         self.base, self.data, self.store = prepared.base, prepared.data, prepared.store
         self.evaluator, self.findings = prepared.evaluator, prepared.findings
@@ -81,7 +82,9 @@ class PackWorker:
         self._tick = 0
 
     def share(self) -> None:
-        """Compute the frames and drafts that all trials use, as far as they fit the memory."""
+        """Compute the encoder frames and the baseline's words, which all trials use, before packs
+        are forked from this process; frames are kept as far as they fit the memory.
+        """
         with enough_memory("the frames of the sets"):
             for name in self.store.clips:
                 with self.training_autocast() if name == "train" else self.autocast():
@@ -91,16 +94,16 @@ class PackWorker:
                 self.evaluator.measure_baseline()
 
     def sibling(self) -> PackWorker:
-        """Another one on the same model and data, of the same capacity, with no trial in its
-        slots.
+        """Return another worker on the same model and data, of the same capacity and without a
+        trial. It is called in the thread and process that the new worker will run in.
         """
         if self.prepared.spec.execution.cores != "auto":
-            use_cores(self.prepared.spec.execution.cores)  # of the thread and process that this is
+            use_cores(self.prepared.spec.execution.cores)  # for this thread and process alone
         return PackWorker(self.prepared, self.capacity)
 
     @property
     def execution(self) -> Execution:
-        """As it was decided for this machine."""
+        """The sweep's `execution`, with what was `auto` as it was decided for this machine."""
         return self.prepared.spec.execution
 
     @property
@@ -110,7 +113,7 @@ class PackWorker:
 
     @property
     def hardware(self) -> dict[str, str]:
-        """The kind of device as far as a rounding depends on it."""
+        """The kind of the device, as far as rounding depends on it."""
         return hardware(self.base.device)
 
     @property
@@ -128,8 +131,9 @@ class PackWorker:
         return Measured(-1, 0, (baseline,), (heard,), final=True)
 
     def admit(self, plan: TrialPlan) -> None:
-        """Give the plan a slot; raises ModelError when its adapter cannot be made: targets or rank
-        do not fit the model, or, with the cause of it, anything else."""
+        """Give the plan a slot. Raises ModelError when its adapter cannot be made, because targets
+        or rank do not fit the model, or for any other cause, which it names.
+        """
         targets = self.base.targets(plan.params.target_patterns, plan.params.layers)
         try:
             initial = initial_adapter(self.base.linears, targets, plan.params)
@@ -146,8 +150,8 @@ class PackWorker:
             self._groups.setdefault(depth, PackGroup(depth)).join(slot)
 
     def advance(self) -> tuple[Event, ...]:
-        """Train all slots up to the next tick at which one is measured or fails, or that reports
-        progress.
+        """Train all slots up to the next tick at which one is measured or fails or progress is due;
+        return the events of that tick.
         """
         with self.autocast():
             return self._advance_to_event()
@@ -190,6 +194,7 @@ class PackWorker:
             self._noticed.append(Noticed(said))
 
     def _add_to_averages(self) -> None:
+        """Add the adapters of slots at one of their `averaged_steps` to their averages."""
         for slot in self._slots.values():
             if not slot.ended and slot.step in slot.plan.params.averaged_steps:
                 self._groups[self.base.first_adapted_layer(slot.targets)].unpack()
@@ -204,9 +209,7 @@ class PackWorker:
         self._groups[self.base.first_adapted_layer(slot.targets)].leave(slot)
 
     def _measure_slots(self, due: list[Slot]) -> list[Event]:
-        """Measure the slots, those of one group together; a trial whose adapter did not move fails
-        here.
-        """
+        """Measure slots, those of one group together. A trial whose adapter did not move fails."""
         for group in self._groups.values():
             group.unpack()
         events: list[Event] = []
@@ -221,8 +224,7 @@ class PackWorker:
                     moved.append(slot)
                 else:
                     events.append(self._fail_slot(slot, UNMOVED))
-            # a set of `rungs: last` waits for the last step, so trials that are there are decoded
-            # apart
+            # Apart, because sets of `rungs: last` are measured only for trials at their last step.
             for final in (False, True):
                 events += self._measure_together([slot for slot in moved if slot.is_final is final])
         return events
@@ -277,15 +279,15 @@ class PackWorker:
         )
 
     def adapter(self, number: int) -> Adapter:
-        """The trial's present adapter."""
+        """Return the trial's present adapter."""
         slot = self._slots[number]
         if not slot.ended:
             self._groups[self.base.first_adapted_layer(slot.targets)].unpack()
         return slot.adapter
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
-        """Write the trial's present adapter, at the given scale, as stock PEFT loads it, into
-        `folder`, which is empty or made. To publish it is the caller's part.
+        """Write the trial's present adapter at `adapter_scale`, as stock PEFT loads it, to
+        `folder`, which is empty or made. Moving it to its final place is left to the caller.
         """
         export(
             self.base.linears,
@@ -296,7 +298,7 @@ class PackWorker:
         )
 
     def release(self, number: int) -> None:
-        """Free the trial's slot."""
+        """Free the trial's slot, whether it has ended or not."""
         slot = self._slots.pop(number)
         if not slot.ended:
             self._end_slot(slot)
@@ -312,8 +314,8 @@ class PackWorker:
         )
 
     def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:
-        """Continue from a checkpoint; raises StudyError when it is damaged or belongs to other
-        plans.
+        """Take over the slots of a checkpoint. Raises StudyError when it is damaged or belongs to
+        other plans.
         """
         slots, shortage = load_slots(folder, plans, self.base.device)
         for slot in slots:
@@ -323,8 +325,8 @@ class PackWorker:
 
 
 def _scales_to_measure(slot: Slot) -> tuple[float, ...]:
-    """The whole grid at the last step; before it only the smallest scale, which is the last hope of
-    the guardrail.
+    """Return all adapter scales at the last step. Before it only the smallest, at which the adapter
+    is most likely to keep the guardrail.
     """
     scales = slot.plan.params.adapter_scales
     return scales if slot.is_final else (min(scales),)

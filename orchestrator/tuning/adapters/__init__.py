@@ -1,1 +1,1 @@
-"""What is trained: adapters, the pack that holds many, and the form they leave in."""
+"""What is trained: adapters, the pack that holds many of them, and how they are exported."""

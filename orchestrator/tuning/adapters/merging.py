@@ -20,13 +20,13 @@ from orchestrator.tuning.model.hub import place_of
 def export_merged(
     model: ModelSpec, adapter: Path, folder: Path, encoder_windows: EncoderWindows = "stock"
 ) -> None:
-    """Write weights W + scale * delta W, configuration and processor to `folder`, which is made.
+    """Write the merged weights, configuration and processor to `folder`, which is made.
 
-    `adapter` is a folder as `adapters.export` writes it: its adapter scale is in its weights
-    already. With inclusive `encoder_windows` the configuration is such that transformers computes
-    those. Raises ModelError when the base model cannot be loaded.
+    `adapter` is a folder as `peft_adapter.export` writes it: its adapter scale is in its weights
+    already. With inclusive `encoder_windows` the configuration written is one with which
+    transformers computes those windows. Raises ModelError when the base model cannot be loaded.
     """
-    disable_progress_bar()  # it would stand among the messages
+    disable_progress_bar()  # it would appear among the messages
     name, where = place_of(model)
     try:
         base = AutoModelForSpeechSeq2Seq.from_pretrained(
@@ -46,17 +46,19 @@ def export_merged(
 
 
 def with_adapter(base: Any, adapter: Path) -> Any:
-    """The model with the adapter of a folder merged into its weights. Raises what peft does where
-    they do not fit.
+    """Return the model with the adapter of a folder merged into its weights. Raises whatever PEFT
+    raises where the two do not fit.
     """
     with warnings.catch_warnings():
-        # what peft still asks of transformers is nothing to a user
+        # PEFT calls functions that transformers deprecates, about which a user can do nothing
         warnings.simplefilter("ignore", FutureWarning)
         return peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
 
 
 def _load_processor(name: str, where: dict[str, str]) -> Any:
-    """The model's processor, or its tokenizer where no file says what its sound is made of."""
+    """Return the model's processor, or its tokenizer alone where it cannot be loaded, as for a
+    model without a preprocessor configuration.
+    """
     try:
         return AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)
     except (OSError, ValueError):

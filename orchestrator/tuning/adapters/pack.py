@@ -1,6 +1,6 @@
 """The trainable state of K adapters on one frozen base model, and adapters merged into its weights.
 
-What the layers compute with it stands in `packed_linear`.
+How the layers compute with this state is in `packed_linear`.
 """
 
 from __future__ import annotations
@@ -20,43 +20,52 @@ from orchestrator.tuning.adapters.packed_linear import (
 )
 
 TRAINED = ("A", "B", "magnitude")
+"""The parts of an adapted module that the optimizer changes; A0 and B0 are frozen."""
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """One trial's adapter: tensors per module, in PEFT's shapes, on the device and in the type of
-    the base model.
+    """One trial's adapter: the tensors of each adapted module, in PEFT's shapes, on the device and
+    in the dtype of the base model.
     """
 
     scaling: float
     """s in W + s B A."""
     dropout: float
+    """The probability that an entry of the adapter's input is dropped."""
     seed: int
+    """The trial's seed, which dropout is drawn from."""
     modules: dict[str, dict[str, Tensor]]
-    """Module path -> A (r, in), B (out, r), and where the variant has them magnitude (out,), A0 and
-    B0 as A and B.
+    """Module path -> A (r, in) and B (out, r); for DoRA also magnitude (out,); for PiSSA also the
+    frozen A0 and B0, shaped like A and B.
     """
 
 
 @dataclass
 class Pack:
-    """The trainable state of K adapters: every trained tensor is a view into one row of `flat` (K,
-    P).
+    """The trainable state of K adapters. Slot k is row k of one buffer, `flat` (K, P), so that
+    clipping is a row norm and AdamW is element-wise; the tensors of `layers` are views into it.
     """
 
     adapters: tuple[Adapter, ...]
+    """The adapters as they were when the pack was made: shapes, constants and frozen parts."""
     layers: dict[str, Slots] = field(init=False)
+    """Module path -> what that module holds for all K slots."""
     flat: Tensor = field(init=False)
+    """(K, P): everything that is trained; P counts each module at the pack's largest rank there."""
     grad: Tensor = field(init=False)
+    """(K, P): the gradients of `flat`, summed over the micro-batches of a step."""
     is_B: Tensor = field(init=False)
     """(P,) boolean: the entries that LoRA+ trains at a higher rate (B and the magnitude)."""
     step: Tensor = field(init=False)
+    """(K, 1, 1) int64: each trial's optimizer step, from which its dropout is drawn."""
 
     def __post_init__(self) -> None:
         like = next(iter(self.adapters[0].modules.values()))["A"]
         count = len(self.adapters)
         self.step = torch.zeros(count, 1, 1, dtype=torch.int64, device=like.device)
         self._positions = DropoutPositions()
+        # (module, part) -> the first of its entries in a row, and its shape without the leading K
         self._views: dict[tuple[str, str], tuple[int, tuple[int, ...]]] = {}
         size = 0
         for name in sorted({name for adapter in self.adapters for name in adapter.modules}):
@@ -76,22 +85,23 @@ class Pack:
         self.layers = {name: self._slots_of_module(name) for name in self._adapted_modules()}
 
     def set_positions(self, row: Tensor, frame: Tensor) -> None:
-        """Say where what this thread sends through the model next stands: see
-        `DropoutPositions`.
+        """Set the row and frame of every position that this thread sends through the model next,
+        from which dropout is drawn; shapes as in `DropoutPositions`.
         """
         self._positions.row, self._positions.frame = row, frame
 
     def of_step(self, linears: Mapping[str, PackedLinear]) -> StepPack:
-        """What all micro-batches of the next step compute with."""
+        """Return the tensors that every micro-batch of the next optimizer step uses."""
         return StepPack(
             {name: slots.of_step(linears[name].weight) for name, slots in self.layers.items()}
         )
 
     def add(self, step: StepPack, gradients: Sequence[Sequence[Tensor]]) -> None:
-        """Add to `grad` what `step.gradients` gave of each micro-batch."""
+        """Add to `grad` the gradients that `step.gradients` returned for each micro-batch."""
         total = tuple(gradients[0])
         for more in gradients[1:]:
             total = torch._foreach_add(total, tuple(more))
+        # one tensor per leaf, module after module, in the order of `StepPack.gradients`
         rest = iter(total)
         views: list[Tensor] = []
         added: list[Tensor] = []
@@ -109,8 +119,9 @@ class Pack:
         return list(dict.fromkeys(name for name, _ in self._views))
 
     def _part_shapes(self, name: str) -> dict[str, tuple[int, ...]]:
-        """Shapes without the leading K of what is trained in one module; R is the largest rank
-        there.
+        """Return part -> shape, without the leading K, of what is trained in one module.
+
+        The rank is the largest of any adapter there; smaller ones are padded with zeros.
         """
         parts = [adapter.modules[name] for adapter in self.adapters if name in adapter.modules]
         rank = max(len(part["A"]) for part in parts)
@@ -144,7 +155,8 @@ class Pack:
         if any(adapter.dropout for adapter in self.adapters):
             probability = like.new_tensor([adapter.dropout for adapter in self.adapters])
             seeds = torch.tensor([adapter.seed for adapter in self.adapters], device=like.device)
-            # counted among the trial's own modules: those of its company are none of its business
+            # The index counts the trial's own modules alone, so that its dropout does not depend on
+            # which modules the other trials of the pack adapt.
             places = [sum(own < name for own in adapter.modules) for adapter in self.adapters]
             modules_at = torch.tensor(places, device=like.device)
             shape = (-1, 1, 1)
@@ -158,14 +170,15 @@ class Pack:
         return slots
 
     def _view_of_part(self, buffer: Tensor, name: str, part: str) -> Tensor:
+        """Return the view (K, *shape) of one part of one module in a (K, P) buffer."""
         start, shape = self._views[name, part]
         return (
             buffer[:, start : start + torch.Size(shape).numel()].view(len(buffer), *shape).detach()
         )
 
     def write(self, buffer: Tensor, slot: int, tensors: Mapping[tuple[str, str], Tensor]) -> None:
-        """Put (module, part) tensors of a trial's own rank into row `slot` of a (K, P) buffer; the
-        rest stays zero.
+        """Copy the (module, part) tensors of one trial into row `slot` of a (K, P) buffer. Entries
+        beyond the trial's rank and modules are left as they are, which is zero.
         """
         with torch.no_grad():
             for (name, part), tensor in tensors.items():
@@ -174,8 +187,8 @@ class Pack:
                     target[tuple(slice(n) for n in tensor.shape)].copy_(tensor)
 
     def read(self, buffer: Tensor, slot: int) -> dict[tuple[str, str], Tensor]:
-        """The inverse of `write`: copies of a trial's own tensors out of row `slot` of a (K, P)
-        buffer.
+        """Return copies of one trial's tensors, at its own rank, from row `slot` of a (K, P)
+        buffer: the inverse of `write`.
         """
         taken = {}
         for name, parts in self.adapters[slot].modules.items():
@@ -186,7 +199,7 @@ class Pack:
         return taken
 
     def adapter(self, slot: int) -> Adapter:
-        """The slot's adapter as it stands now."""
+        """Return a copy of the slot's adapter as it is now."""
         before = self.adapters[slot]
         modules = {name: dict(parts) for name, parts in before.modules.items()}
         for (name, part), tensor in self.read(self.flat, slot).items():
@@ -196,12 +209,15 @@ class Pack:
 
 @dataclass(frozen=True)
 class StepPack:
-    """A pack during one step: what is the same in all of its micro-batches is computed once."""
+    """A pack during one optimizer step: the tensors that all of its micro-batches use."""
 
     layers: Mapping[str, StepSlots]
 
     def gradients(self, loss: Tensor) -> list[Tensor]:
-        """Those of `loss`, the sum over trials, by all leaves; safe in several threads at once."""
+        """Return the gradients of `loss`, a sum over trials, by the leaves of all modules in order.
+
+        Several threads may call it at once: nothing is accumulated in the leaves themselves.
+        """
         leaves = [leaf for slots in self.layers.values() for leaf in slots.leaves]
         return list(torch.autograd.grad(loss, leaves))
 
@@ -209,8 +225,10 @@ class StepPack:
 def merged_weight(
     weight: Tensor, parts: Mapping[str, Tensor], scaling: float, adapter_scale: float
 ) -> Tensor:
-    """W + adapter_scale * (W' - W), W' the adapter merged into W (out, in): exact for every
-    variant.
+    """Return W + adapter_scale * (W' - W) (out, in), where W' is W with the adapter merged in.
+
+    `parts` are the tensors of one module of an `Adapter`. It is exact for LoRA, DoRA and PiSSA
+    alike.
     """
     with without_autocast(weight):
         delta = scaling * (parts["B"] @ parts["A"])
@@ -226,8 +244,8 @@ def merged_weight(
 def stack_merged(
     linears: Mapping[str, PackedLinear], scaled_adapters: Sequence[tuple[Adapter, float]]
 ) -> dict[str, Tensor]:
-    """Merged weights (K, out, in) of every module that any of the (adapter, scale) pairs
-    touches.
+    """Return the merged weights (K, out, in) of every module that any of the K (adapter, scale)
+    pairs adapts; a pair that does not adapt a module gets the base weight there.
     """
     names = sorted({name for adapter, _ in scaled_adapters for name in adapter.modules})
     stacked = {}

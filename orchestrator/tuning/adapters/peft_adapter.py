@@ -1,5 +1,5 @@
-"""Which modules a trial adapts, how its adapter starts, and how it leaves as a folder that stock
-PEFT loads.
+"""Which modules a trial adapts, how its adapter is initialised, and how it is exported as a folder
+that stock PEFT loads.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ from orchestrator.tuning.adapters.packed_linear import PackedLinear, row_norm
 from orchestrator.tuning.model.linear_kernels import FrozenLinear
 
 ROOT = "model."
-"""Target patterns are matched below this, so `decoder.*` means the decoder of either family."""
+"""The prefix of the module paths of a stock model. Target patterns are matched without it, so
+`decoder.*` means the decoder of either family.
+"""
 
 
 def resolve_targets(
     modules: Mapping[str, nn.Module], patterns: Iterable[str], layers: str = "all"
 ) -> tuple[str, ...]:
-    """Module paths below `model.` that the patterns mean, in the model's order, those in `layers`
-    of each stack.
+    """Return the module paths below `model.` that the patterns match, in the model's order, of
+    those blocks of the encoder and of the decoder that `layers` names.
 
     Raises ModelError when a pattern matches nothing, or anything but a plain linear layer of the
     encoder's or the decoder's blocks: PEFT would ignore the first silently and fail obscurely on
-    the second. Also when a stack that the patterns reach lacks those layers, or keeps no target
-    there.
+    the second. Also when a stack (encoder or decoder) that the patterns reach does not have those
+    layers, or has no target in them.
     """
     chosen: set[str] = set()
     for pattern in patterns:
@@ -70,14 +72,16 @@ def resolve_targets(
 
 
 def _class_name(module: nn.Module) -> str:
-    """The class of a module as its makers call it."""
+    """Return the name of a module's class in the stock model, where ours stand for `nn.Linear`."""
     return "Linear" if isinstance(module, FrozenLinear) else type(module).__name__
 
 
 def _targets_in_layers(
     layers: str, stack: str, modules: Mapping[str, nn.Module], targets: list[str]
 ) -> list[str]:
-    """The targets of one stack that lie in `layers` of it."""
+    """Return those of a stack's targets that lie in its `layers`. Raises ModelError where the stack
+    does not have them, or none of the targets is in them.
+    """
     if layers == "all" or not targets:
         return targets
     count = len(cast(nn.ModuleList, modules[f"{stack}.layers"]))
@@ -95,9 +99,9 @@ def _targets_in_layers(
 def initial_adapter(
     linears: Mapping[str, PackedLinear], targets: tuple[str, ...], params: TrialParams
 ) -> Adapter:
-    """The adapter before the first step, initialised by PEFT itself with the trial's seed.
+    """Return a trial's adapter before the first step, initialised by PEFT itself with its seed.
 
-    Raises ModelError when the rank does not fit a target.
+    Raises ModelError when the rank is larger than a target's weight allows.
     """
     for name in targets:
         if params.rank > min(linears[name].weight.shape):
@@ -137,12 +141,14 @@ def export(
     base_model: ModelSpec,
     folder: Path,
 ) -> None:
-    """Write a PEFT folder that computes W + adapter_scale * (W' - W), into `folder`, which is empty
-    or made. Raises StudyError where the disk refuses.
+    """Write an adapter folder with which stock PEFT computes W + adapter_scale * (W' - W), where W'
+    is W with the adapter merged in, to `folder`, which is empty or made. Raises StudyError where
+    the disk refuses.
 
-    PiSSA leaves as a plain adapter of rank 2r, [B, -B0] and [A ; A0], because PEFT's own form
-    changes the base weight. DoRA at scale l, g its row gain: W + l (g (W + sBA) - W) = g' (W + s B'
-    A), g' = 1 - l + l g, B' = (l g / g') B.
+    PiSSA is written as a plain adapter of rank 2r, [B, -B0] and [A ; A0], because PEFT's own form
+    changes the base weight. DoRA at scale l is again a DoRA: with g its gain per row,
+
+        W + l (g (W + s B A) - W) = g' (W + s B' A),    g' = 1 - l + l g,    B' = (l g / g') B
     """
     tensors: dict[str, Tensor] = {}
     rank = 0
@@ -157,7 +163,7 @@ def export(
         rank = len(A)
     config = peft.LoraConfig(
         r=rank,
-        lora_alpha=adapter.scaling * rank,  # PEFT divides it by r again
+        lora_alpha=adapter.scaling * rank,  # PEFT's scaling is lora_alpha / r
         target_modules=[ROOT + name for name in adapter.modules],
         use_dora=any("magnitude" in parts for parts in adapter.modules.values()),
         lora_dropout=0.0,
@@ -176,8 +182,8 @@ def export(
 
 
 def _in_order(path: Path) -> None:
-    """Write a configuration again with its lists sorted: PEFT keeps sets, in an order that each
-    process makes anew.
+    """Rewrite a configuration with its lists sorted: PEFT keeps them as sets, whose order differs
+    from process to process, and equal adapters should give equal files.
     """
     config = json.loads(path.read_bytes())
     lists = {key: sorted(value) for key, value in config.items() if isinstance(value, list)}
@@ -188,26 +194,29 @@ def _in_order(path: Path) -> None:
 def _scale_factors(
     weight: Tensor, parts: Mapping[str, Tensor], s: float, adapter_scale: float
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """A, B and magnitude that give, at PEFT scaling `s`, the adapter at `adapter_scale`."""
+    """Return the A, B and magnitude with which PEFT, at scaling `s`, computes the adapter at
+    `adapter_scale`; the formulas are those of `export`. The magnitude is None but for DoRA.
+    """
     A, B = parts["A"], parts["B"]
     if "A0" in parts:
         A, B = torch.cat((A, parts["A0"])), torch.cat((B, -parts["B0"]), 1)
     if "magnitude" not in parts:
         return A, adapter_scale * B, None
     gain = parts["magnitude"] / row_norm(weight, A[None], s * B[None])[0]
-    mixed = 1 - adapter_scale + adapter_scale * gain
-    B = (adapter_scale * gain / mixed)[:, None] * B
+    mixed = 1 - adapter_scale + adapter_scale * gain  # g'
+    B = (adapter_scale * gain / mixed)[:, None] * B  # B'
+    # PEFT divides the magnitude by the row norm again, which is now that of W + s B' A
     return A, B, mixed * row_norm(weight, A[None], s * B[None])[0]
 
 
 def _attribute_name(name: str) -> str:
-    """A module path as one attribute name."""
+    """Return a module path as a name without dots, which a key of `nn.ModuleDict` must not have."""
     return name.replace(".", "-")
 
 
 def _plain_linear(linear: PackedLinear, params: TrialParams) -> nn.Linear:
-    """A copy on the CPU that PEFT may change: PiSSA subtracts from the weight in place, and refuses
-    float64.
+    """Return a copy of a layer on the CPU for PEFT to initialise: PiSSA changes the weight in
+    place, and refuses float64, so it gets a float32 copy.
     """
     out, width = linear.weight.shape
     plain = nn.Linear(width, out, bias=False)
@@ -219,8 +228,8 @@ def _plain_linear(linear: PackedLinear, params: TrialParams) -> nn.Linear:
 
 
 def _lora_config(params: TrialParams, targets: list[str]) -> peft.LoraConfig:
-    """PEFT's configuration of a trial; `task_type` stays None, any other breaks the speech model's
-    forward.
+    """Return PEFT's configuration of a trial. `task_type` stays None, because any other breaks the
+    forward pass of a speech model.
     """
     return peft.LoraConfig(
         r=params.rank,

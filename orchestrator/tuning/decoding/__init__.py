@@ -1,1 +1,1 @@
-"""What is heard: greedy decoding, the evaluation, pseudo labels, audio files."""
+"""Decoding speech to text: greedy decoding, the evaluation, pseudo labels, audio files."""

@@ -1,8 +1,7 @@
-"""What a model hears in audio files: a base model, an exported adapter on its base, or a merged
-model.
+"""Transcribing audio files with a base model, with an exported adapter on its base, or with a
+merged model.
 
-The audio path and the decoding are those of an evaluation, so a file here gives the words it gives
-there.
+Audio is read and decoded as in an evaluation, so a file gives the same words here and there.
 """
 
 from __future__ import annotations
@@ -47,15 +46,15 @@ from orchestrator.tuning.model.linear_kernels import ATEN
 from orchestrator.verdicts.saved_adapters import check_if_kept
 
 LONGEST = 30.0
-"""Seconds; longer speech is beyond what these models were trained on."""
+"""Seconds of the longest piece of a recording; these models were trained on no longer speech."""
 
 TOGETHER = 64
-"""Clips decoded at once: text appears while the rest is still being heard."""
+"""Clips decoded at once. A larger number would show the first text later."""
 
 
 MEMORY = 2**30
-"""Bytes that the frames of those clips may keep; they are computed again where that is not
-enough.
+"""Bytes that the frames of those clips may take; where they need more, they are not kept but
+computed when they are used.
 """
 
 
@@ -64,17 +63,19 @@ class Transcript:
     """The words of one file."""
 
     path: str
-    """As it was asked for."""
+    """The path as the user gave it."""
     text: str
     truncated: bool
-    """The token cap cut the text off."""
+    """Whether the token cap cut the text off."""
     fault: str = ""
-    """Why it cannot be heard; empty where it can."""
+    """Why the file cannot be transcribed; empty where it can."""
 
 
 @dataclass(frozen=True)
 class _Recording:
-    """One file, decoded, scaled and cut into what the model takes; or why it cannot be."""
+    """One audio file, decoded, scaled and cut into pieces that the model takes; or, in `fault`, why
+    it cannot be.
+    """
 
     path: str
     pieces: tuple[Samples, ...]
@@ -82,10 +83,10 @@ class _Recording:
 
 
 def open_model(name: str, device: torch.device, base: str | None = None) -> BaseModel:
-    """A hub id or model folder as it is; a PEFT adapter folder merged by stock PEFT into the base
-    its configuration names, or into `base`. Raises ModelError, and StudyError for a study's adapter
-    that is not as it was written."""
-    disable_progress_bar()  # loading takes a second, and its bar would stand among the messages
+    """Load the model of a hub id or folder. A PEFT adapter folder is merged by stock PEFT into the
+    base model that its configuration names, or into `base`. Raises ModelError, and StudyError for a
+    study's adapter that is not as it was written."""
+    disable_progress_bar()  # loading takes a second, and its bar would appear among the messages
     if not name:
         raise ModelError(
             "the model's name is empty\n  Name a hub id, a model folder or an adapter folder."
@@ -133,8 +134,8 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
 
 
 def _why_other_words(name: str, spec: ModelSpec, model: PreTrainedModel) -> str:
-    """That an adapter was measured on other weights than its base has; empty where it was not, or
-    nothing says.
+    """Return a sentence where an adapter was measured on other weights than its base model has;
+    empty where it was not, or where the adapter does not record it.
     """
     wanted = read_base_weights(Path(name))
     if wanted is None or weights_sha256(model) == wanted:
@@ -143,7 +144,7 @@ def _why_other_words(name: str, spec: ModelSpec, model: PreTrainedModel) -> str:
 
 
 def _config_of(folder: Path) -> dict[str, Any]:
-    """An adapter's configuration. Raises ModelError where it is none."""
+    """Return the configuration of an adapter folder. Raises ModelError where it is damaged."""
     place = folder / "adapter_config.json"
     try:
         config: Any = json.loads(place.read_bytes(), parse_constant=_not_finite)
@@ -159,8 +160,8 @@ def _not_finite(word: str) -> float:
 
 
 def _check_adapter(folder: Path) -> None:
-    """Raise ModelError where PEFT would load something else than weights, or compute with what is
-    no number.
+    """Raise ModelError for an adapter folder that holds no safetensors weights, or whose rank or
+    alpha is no positive finite number: PEFT would unpickle code, or compute nonsense.
     """
     config = _config_of(folder)
     for name in ("r", "lora_alpha"):
@@ -188,16 +189,17 @@ def _check_adapter(folder: Path) -> None:
 
 
 def _base_of(folder: Path, base: str | None) -> ModelSpec:
-    """The base model of an adapter folder."""
+    """Return the base model of an adapter folder: `base`, or else the one that its configuration
+    names. Raises ModelError where it names none, or a folder that is not there.
+    """
     if base is not None:
         return ModelSpec(id=base)
     place, config = folder / "adapter_config.json", _config_of(folder)
     written, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(written, str) or not written:
         raise ModelError(f"{place} names no base model\n  Name it with --base.")
-    if written.startswith(
-        "./"
-    ):  # inside a study: from the project's folder on, which holds studies/
+    # an adapter inside a study names it relative to the project's folder, which is above studies/
+    if written.startswith("./"):
         above = (parent / written for parent in folder.resolve().parents)
         written = str(next((model for model in above if model.is_dir()), Path(written).absolute()))
     if Path(written).is_absolute() and not Path(written).is_dir():
@@ -212,8 +214,8 @@ def _base_of(folder: Path, base: str | None) -> ModelSpec:
 def transcribe_files(
     base: BaseModel, paths: Sequence[str], *, rms: float | None, max_tokens_per_second: float
 ) -> Iterator[Transcript]:
-    """The words of every file, in order; of one that cannot be heard, why. Recordings of more than
-    `LONGEST` seconds, or than the model takes, are heard in pieces."""
+    """Yield the transcript of every file, in order, or why it has none. Recordings that are longer
+    than `LONGEST` seconds, or than the model takes, are cut at pauses and transcribed in pieces."""
     waiting: list[_Recording] = []
     for path in paths:
         waiting.append(_load_recording(base, path, rms))
@@ -240,8 +242,8 @@ def _transcribe_recordings(
 def decode_clips(
     base: BaseModel, clips: Sequence[Samples], max_tokens_per_second: float
 ) -> Decoded:
-    """What the model as it is hears in clips of no set; about `TOGETHER` of them, for all their
-    frames are kept.
+    """Decode clips that belong to no set, with the model as it is. There should be about `TOGETHER`
+    of them, because all their frames are kept at once.
     """
     store = EncoderCache(base.family, {"clips": clips}, MEMORY, base.device)
     max_new_tokens = token_caps([len(clip) / SAMPLE_RATE for clip in clips], max_tokens_per_second)

@@ -1,5 +1,5 @@
-"""Rows of greedy decoding: what each adapter has said of each clip so far, and what the decoder needs
-to go on from there. One round sends all rows of a group through the decoder once.
+"""The state of greedy decoding: the tokens that each adapter has given for each clip so far, and
+what the decoder needs to continue. One round sends all rows of a group through the decoder once.
 """
 
 from __future__ import annotations
@@ -19,55 +19,61 @@ from orchestrator.tuning.model.layout import RaggedLayout
 
 @dataclass
 class Row:
-    """One clip as one adapter hears it."""
+    """The decoding of one clip by one adapter."""
 
     cap: int
-    """The most tokens it may give, its end included."""
+    """The most tokens that it may give, the end token included."""
     draft: Draft
+    """The tokens that are expected, which the decoder verifies."""
     out: list[int] = field(default_factory=list)
-    """What was said so far, the end token included."""
+    """The tokens so far, the end token included."""
     done: bool = False
+    """Whether it has given an end token or reached its cap."""
 
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Rows that are decoded together, adapter after adapter and equally many of each: an adapter with
-    fewer live rows carries finished ones along.
+    """Rows that are decoded together: those of one adapter after those of another, and equally many
+    of each, as `PackedLinear` needs them. An adapter with fewer live rows is padded with finished
+    ones.
     """
 
     rows: list[Row]
     adapters: int
+    """The number of adapters."""
     cross: list[KeyValue]
-    """Of every layer, over frames padded to T."""
+    """The cross-attention keys and values of every layer, over frames padded to T."""
     mask: Tensor
-    """(rows, 1, 1, T) boolean: the frames that exist."""
+    """(rows, 1, 1, T) boolean: true at the frames that exist."""
     cache: SelfCache
 
     @property
     def live(self) -> list[int]:
-        """The places of rows that are not done."""
+        """The indices of the rows that are not done."""
         return [at for at, row in enumerate(self.rows) if not row.done]
 
     @property
     def frames(self) -> int:
-        """Padding included."""
+        """The number of encoder frames of all rows, padding included."""
         return len(self.rows) * self.mask.shape[-1]
 
 
 def begin_rows(
     decoder: Decoder, rows: list[Row], adapters: int, cross: list[KeyValue], mask: Tensor
 ) -> RowGroup:
-    """Rows of which nothing was said yet."""
+    """Return a group of rows that have no token yet, with an empty cache."""
+    # a row just below its cap is still fed a whole proposal
     cache = decoder.empty_cache(len(rows), max(row.cap for row in rows) + LOOKAHEAD + 1)
     return RowGroup(rows, adapters, cross, mask, cache)
 
 
 def join_live_rows(groups: Sequence[RowGroup]) -> RowGroup:
-    """The live rows of groups of the same adapters, copied, as one group; one of them at least is
-    live.
+    """Return one group of the live rows of several groups with the same adapters. Its tensors are
+    copies. At least one row must be live.
     """
     adapters = groups[0].adapters
     live = [group.live for group in groups]
+    # for each adapter its live rows, each with its index among the live rows of all groups
     of_adapter: list[list[tuple[Row, int]]] = [[] for _ in range(adapters)]
     taken = 0
     for group, places in zip(groups, live, strict=True):
@@ -75,7 +81,7 @@ def join_live_rows(groups: Sequence[RowGroup]) -> RowGroup:
             of_adapter[at * adapters // len(group.rows)].append((group.rows[at], taken))
             taken += 1
     most = max(map(len, of_adapter))
-    # nothing reads what a finished row holds: it may be that of any other
+    # the padding row: nothing reads what its tensors hold, so they may be those of any other row
     finished = Row(0, Draft(()), done=True), 0
     chosen = [row for own in of_adapter for row in (*own, *[finished] * (most - len(own)))]
     device = groups[0].mask.device
@@ -83,7 +89,9 @@ def join_live_rows(groups: Sequence[RowGroup]) -> RowGroup:
     picked = [torch.tensor(places, device=device) for places in live]
 
     def join(tensors: Sequence[Tensor], axis: int) -> Tensor:
-        """Along the rows, what is shorter filled up with zeros at the end of `axis`."""
+        """Join the live rows of one tensor of each group, in `order`; `axis` is padded with zeros
+        to the longest of them.
+        """
         longest = max(tensor.shape[axis] for tensor in tensors)
         parts = []
         for tensor, places in zip(tensors, picked, strict=True):
@@ -108,8 +116,9 @@ def join_live_rows(groups: Sequence[RowGroup]) -> RowGroup:
 
 
 def decode_round(decoder: Decoder, group: RowGroup) -> None:
-    """Send the last token of every live row and what its draft says comes next through the decoder,
-    in one pass, and keep what holds: speculative decoding (Leviathan et al. 2023), greedy.
+    """Send the last token of every live row, and the tokens that its draft proposes next, through
+    the decoder in one pass, and keep those that the model itself gives: greedy speculative decoding
+    (Leviathan et al. 2023).
     """
     rows, live = group.rows, group.live
     fed = [
@@ -128,11 +137,12 @@ def decode_round(decoder: Decoder, group: RowGroup) -> None:
 def _next_tokens(
     decoder: Decoder, group: RowGroup, fed: list[list[int]], live: list[int]
 ) -> list[list[int]]:
-    """The token that the model says after each one that is fed, of each row in `live`.
+    """Return the token that the model gives after each token that is fed, for each row in `live`.
 
-    `fed` holds the tokens of all rows. On a CPU rows stand end to end, and the head, half of a small
-    model's work, sees the tokens of `live` alone.
+    `fed` holds the tokens of all rows. On a CPU they stand end to end without padding. The output
+    head, which is half of a small model's work, sees the tokens of `live` alone.
     """
+    # the decoder's start token is at position 0, so the last of n tokens is fed at position n
     start = [0 if row.done else len(row.out) for row in group.rows]
     lengths, device = list(map(len, fed)), group.mask.device
     width = max(lengths)
@@ -140,12 +150,14 @@ def _next_tokens(
     tokens = torch.tensor(
         [[*row, *[decoder.eos] * (width - len(row))] for row in fed], device=device
     )
+    # where each row begins among the places of all rows, (rows * width) or (slots * F)
     text, first = None, list(range(0, len(fed) * width, width))
     if min(lengths) < width and _stand_end_to_end(device):
         text = RaggedLayout(torch.tensor(lengths), group.adapters, known=lengths)
         first = _first_places(lengths, group.adapters)
     places = torch.tensor(start, device=device)
     states = decoder(tokens, group.cross, group.mask, group.cache, places, text)
+    # the first token of every row, then the others: `selfcheck.trial` relies on this order
     later = [first[at] + step for at in live for step in range(1, lengths[at])]
     index = torch.tensor([first[at] for at in live] + later, device=device)
     argmax = decoder.head(states.flatten(0, 1)[index]).argmax(-1).tolist()
@@ -157,12 +169,16 @@ def _next_tokens(
 
 
 def _stand_end_to_end(device: torch.device) -> bool:
-    """A GPU computes padding in less time than it takes to begin what would spare it."""
+    """Return whether rows are laid end to end: on a GPU, computing the padding takes less time than
+    starting the kernels that would avoid it.
+    """
     return device.type == "cpu"
 
 
 def _first_places(lengths: Sequence[int], slots: int) -> list[int]:
-    """Where each row begins in (slots * F), the rows of a slot end to end, F the most of any."""
+    """Return where each row begins in (slots * F), where the rows of a slot stand end to end and F
+    is the most tokens of any slot.
+    """
     count = len(lengths) // slots
     of_slots = [lengths[slot * count : (slot + 1) * count] for slot in range(slots)]
     most = max(map(sum, of_slots))
@@ -180,8 +196,8 @@ def accept_tokens(
     cap: int,
     ends: frozenset[int],
 ) -> bool:
-    """Append to `out` the argmax tokens that hold: the first, and each next one while the draft
-    before it was right.
+    """Append to `out` the tokens that the model gives: the first, and each further one as long as
+    all draft tokens before it were right. Return whether the row is done.
     """
     for index, token in enumerate(argmax_tokens):
         if index and draft_tokens[index - 1] != argmax_tokens[index - 1]:

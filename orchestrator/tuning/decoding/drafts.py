@@ -1,5 +1,5 @@
-"""What a clip is expected to say: the tokens that are fed to the decoder ahead of what it has said,
-to be verified all in one pass.
+"""Drafts: the tokens that a clip is expected to give. They are fed to the decoder ahead, so that it
+verifies many of them in one pass.
 """
 
 from __future__ import annotations
@@ -7,42 +7,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 LOOKAHEAD = 5
-"""Draft tokens proposed a round after the first mismatch; more costs arithmetic, fewer costs
-rounds.
+"""The most draft tokens that are proposed in a round after the first mismatch. More would cost
+arithmetic, fewer would cost rounds.
 """
 SHIFT = 8
-"""So many tokens may have been inserted or left out where a draft is lined up again."""
+"""How many tokens may have been inserted or left out for a draft to be aligned again."""
 
 
 class Draft:
-    """The tokens that one clip is expected to give, and how many of them are worth proposing.
+    """The tokens that one clip is expected to give, and how many of them are worth proposing now.
 
-    It changes how long decoding takes and never what is decoded.
+    A draft changes how long decoding takes, never what is decoded.
     """
 
     def __init__(self, tokens: Sequence[int]) -> None:
         self.tokens = tokens
-        self._reach = LOOKAHEAD
-        self._next: Sequence[int] = ()
-        self._proposed = 0
+        self._reach = LOOKAHEAD  # how many tokens the next round may propose
+        self._next: Sequence[int] = ()  # the tokens that the last round expected
+        self._proposed = 0  # how many of them it proposed
 
     def propose(self, out: Sequence[int]) -> list[int]:
-        """What comes next after the tokens `out`: all of the draft at first, later as many tokens
-        from where it lines up with the end of `out` as were right of late.
+        """Return the tokens that are expected after `out`: the whole draft at first. Later it is
+        aligned with the end of `out`, and as many of the tokens from there are proposed as `judge`
+        found worth it.
         """
         if not out:
             self._next, self._proposed = self.tokens, len(self.tokens)
         else:
             place = self._place_after(out)
+            # one more than can be proposed: `judge` compares it with the token after the proposed
             self._next = self.tokens[place : place + LOOKAHEAD + 1]
             self._proposed = min(self._reach, len(self._next))
         return list(self._next[: self._proposed])
 
     def judge(self, said: Sequence[int]) -> None:
-        """Learn from what the model said at the last token of `out` and at each proposed one.
+        """Adapt the number of proposed tokens to what the model `said` after the last token of
+        `out` and after each proposed one.
 
-        A draft that was right as far as it went is trusted again, one that was not half as far; one
-        that is not proposed at all is still compared with the token that came.
+        It becomes LOOKAHEAD where all proposed tokens were right; else the number that was right,
+        but at least half of what it was. A draft of which nothing is proposed is still compared
+        with the token that the model gave, so it is proposed again once it is right.
         """
         right = 0
         while right < min(len(said), len(self._next)) and said[right] == self._next[right]:
@@ -51,8 +55,9 @@ class Draft:
         self._reach = LOOKAHEAD if trusted else min(LOOKAHEAD, max(right, self._reach // 2))
 
     def _place_after(self, out: Sequence[int]) -> int:
-        """The place in the draft after the one nearest to the end of `out` where its last two tokens
-        (or the last one) stand, or after the same position where neither does.
+        """Return the index in the draft at which it continues `out`: after the last two tokens of
+        `out`, or after its last one, where they stand nearest to the same position in the draft;
+        where neither does, after that position.
         """
         tokens, last = self.tokens, len(out) - 1
         near = range(max(0, last - SHIFT), min(len(tokens), last + SHIFT + 1))

@@ -1,4 +1,4 @@
-"""One evaluation, the same for the baseline and for every trial: decode, normalise, count."""
+"""The evaluation, the same for the baseline and for every trial: decode, normalise, count."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from orchestrator.tuning.model.encoder_cache import EncoderCache
 
 @dataclass
 class Evaluator:
-    """Decodes the sets of a sweep with one base model; `evaluation` says everything that a number
-    depends on.
+    """Measures the sets of a sweep with one base model. `evaluation` holds everything that a
+    measured number depends on.
     """
 
     base: BaseModel
     store: EncoderCache
     sets: dict[str, EvaluationSet]
-    """By the names that measurements use."""
+    """The sets by the names that measurements use."""
     spec: EvaluationSpec
     division: int = 1
-    """So many times smaller batches, where memory is short; no number depends on it."""
+    """How many times smaller batches are, where memory is short; no number depends on it."""
 
     @cached_property
     def evaluation(self) -> dict[str, str]:
@@ -36,8 +36,8 @@ class Evaluator:
 
     @cached_property
     def baseline(self) -> dict[str, Decoded]:
-        """What the untuned model hears, each utterance drafted by what was said; also the draft that a
-        trial's first decode starts from.
+        """What the untuned model hears in every set. The references are its drafts, and it is
+        itself the draft of each trial's first evaluation.
         """
         return {
             name: transcribe(
@@ -58,11 +58,12 @@ class Evaluator:
         names: Collection[str] | None = None,
         said_before: Sequence[Mapping[str, Sequence[str]]] = (),
     ) -> list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]]:
-        """Per adapter, edit counts and raw hypotheses by set; those that enter at one encoder layer
-        belong together.
+        """Return for each adapter its edit counts and its raw hypotheses by set.
 
-        Of the sets in `names`, or of all. `said_before`: per adapter, the raw hypotheses by set of
-        one that is like it, where there is one; they spare time and change no word.
+        It measures the sets in `names`, or all. `said_before` holds for each adapter the raw
+        hypotheses by set of a similar one, if any: they are drafts, which save time and change no
+        word. Adapters of one entry depth should be measured together, for all enter the encoder at
+        the lowest layer that any of them adapts.
         """
         before = said_before or [{}] * len(scaled_adapters)
         results: list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]] = [
@@ -89,7 +90,7 @@ class Evaluator:
         return results
 
     def _draft(self, name: str, said: Sequence[str] | None) -> Sequence[Sequence[int]]:
-        """The tokens that the clips of a set are expected to give."""
+        """Return the drafts of the clips of a set: the tokens of `said`, else the baseline's."""
         return self.baseline[name].tokens if said is None else self._tokens(said)
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
@@ -99,7 +100,7 @@ class Evaluator:
         return tokens
 
     def measure_baseline(self) -> tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]:
-        """The untuned model's edit counts and raw hypotheses by set."""
+        """Return the untuned model's edit counts and raw hypotheses by set."""
         result: tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]] = ({}, {})
         for name, decoded in self.baseline.items():
             self._add_set(name, decoded, result)

@@ -1,9 +1,9 @@
 """The evaluation fingerprint: everything that a measured number depends on, so that two numbers are
 compared only where it is equal.
 
-Contents and settings only: no path, no name and no sentence, so that a moved or reworded project
-stays the same. What the code itself does (16 kHz mono, masks from true lengths) is the format's
-number.
+It holds contents and settings only, and no path, name or sentence, so that a project that is moved
+or reworded keeps its fingerprint. What the code itself does (16 kHz mono, masks from true lengths)
+is stood for by the number of the format.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from orchestrator.tuning.model.windows import windows_text
 def fingerprint_parts(
     base: BaseModel, sets: Mapping[str, EvaluationSet], spec: EvaluationSpec
 ) -> dict[str, str]:
-    """The parts of the fingerprint by name, of `sets` by theirs, heard with one base model."""
+    """Return the fingerprint's parts by name, for these sets measured with one base model."""
     parts = {
         f"{name}.audio": evaluation_set.clips.content_sha256
         for name, evaluation_set in sets.items()
@@ -33,7 +33,7 @@ def fingerprint_parts(
         f"{name}.text": digest(evaluation_set.clips.text_sha256)
         for name, evaluation_set in sets.items()
     }
-    # a number of before there was a choice is one of torch's own kernel
+    # left out for torch's own kernel, as in fingerprints from before there was a choice
     kernel = base.products.name
     parts |= {"kernel": kernel} if kernel != "aten" else {}
     return parts | {
@@ -61,5 +61,5 @@ def fingerprint_parts(
 
 
 def precision_text(precision: str, device: str) -> str:
-    """What a sweep's `precision` means on a device."""
+    """Return what a sweep's `precision` means on a device: the text in the fingerprint."""
     return "bf16, attention in fp32" if (precision, device) == ("bf16", "cpu") else precision

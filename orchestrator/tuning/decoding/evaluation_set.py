@@ -1,4 +1,4 @@
-"""A set that WER is measured on, ready to be decoded, and how what was heard of it is counted."""
+"""A set that WER is measured on, ready to be decoded, and how its errors are counted."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class EvaluationSet:
     clips: Clips
     spec: EvaluationSpec
     terms: Terms | None = None
-    """Words and phrases to be counted."""
+    """Words and phrases whose recognition is counted; None where the sweep names none."""
 
     @cached_property
     def references(self) -> list[str]:
-        """Normalised references, in manifest order."""
+        """The normalised references, in manifest order."""
         return [normalizer(self.spec.normalizer)(text) for text in self.clips.texts]
 
     @cached_property
@@ -43,11 +43,11 @@ class EvaluationSet:
         return token_caps(self.clips.seconds, self.spec.max_tokens_per_second)
 
     def take(self, rows: Sequence[int]) -> EvaluationSet:
-        """The set with these utterances alone; its audio, and so its fingerprint, is another."""
+        """Return a set of these utterances alone. Its audio, and so its fingerprint, is another."""
         return replace(self, clips=self.clips.take(rows))
 
     def spread(self, count: int) -> EvaluationSet:
-        """At most `count` utterances, spread over the whole set."""
+        """Return a set of at most `count` utterances, spread over the whole set."""
         return self.take(spread_rows(len(self.clips), count)) if count < len(self.clips) else self
 
     def _term_counts(self, heard: Sequence[str]) -> TermCounts | None:
@@ -58,7 +58,7 @@ class EvaluationSet:
         return TermCounts(said=said, heard=found_of, found=found)
 
     def score(self, texts: Sequence[str], decoded: Decoded) -> SetMeasurement:
-        """Edit counts of raw hypotheses `texts`."""
+        """Count the errors of raw hypotheses `texts`, which `decoded` gave."""
         heard = [normalizer(self.spec.normalizer)(text) for text in texts]
         counts = edit_counts(self.references, heard)
         check_with_jiwer(self.references, heard, counts)
@@ -82,7 +82,9 @@ class EvaluationSet:
 def load_evaluation_set(
     sweep: SweepSpec, name: str, manifest: Manifest, base: BaseModel, cache: Path
 ) -> EvaluationSet:
-    """Decode the manifest of an evaluation set; raises ManifestError."""
+    """Decode the audio of an evaluation set's manifest. Raises ManifestError. Terms are counted on
+    the domain set alone.
+    """
     spec = sweep.evaluation
     manifest, clips = decode_set(sweep, name, manifest, cache, base.family.shortest)
     terms = (

@@ -1,12 +1,13 @@
-"""Greedy decoding of K adapters together: exactly the words of stock greedy `generate` on each
-alone.
+"""Greedy decoding of K adapters together, which gives exactly the words of stock greedy `generate`
+on each alone.
 
-Cross-attention keys and values are computed once, self-attention lives in a static cache, finished
-rows are dropped, and each row is truncated by its own audio. A draft, what the same trial or the
-untuned model said before, is verified in one teacher-forced pass; after the first token that
-differs, the draft's tail is proposed again from where it lines up. Every token that is kept is the
-argmax given the tokens before it, so a draft changes the time and never the words; in bfloat16 two
-tokens may be as good as equal, and there what is decoded beside them may decide.
+Cross-attention keys and values are computed once, self-attention uses a static cache, finished rows
+are dropped, and each row has a token cap by the length of its own audio. A draft, what the same
+trial or the untuned model said before, is verified in one teacher-forced pass; after the first
+token that differs, the rest of the draft is aligned and proposed again. Every token that is kept is
+the argmax given the tokens before it, so a draft changes the time and never the words. Only in
+bfloat16 may two logits be as good as equal, and then rounding, which depends on the batch, may
+decide between them.
 """
 
 from __future__ import annotations
@@ -35,22 +36,28 @@ from orchestrator.tuning.model.encoder_cache import EncoderCache, batches_by_len
 from orchestrator.tuning.model.layout import RaggedLayout
 
 RUN = 16
-"""So many batches at most are decoded one after the other, and what is left of them together."""
+"""The most batches of a run: they begin one after the other, and the rows that are left of each
+after its first round are decoded together.
+"""
 
 COMPACT = 1.1
-"""Frames padded to rectangles may be so many times as many before their keys and values are computed
-without the padding: to pad those costs a copy each."""
+"""Cross-attention keys and values are computed on padded frames as long as these are at most so
+many times the frames laid end to end. Beyond it they are computed without the padding and padded
+after, which costs a copy of each.
+"""
 
 ScaledAdapter = tuple[Adapter, float]
-"""An adapter and the scale it is evaluated at."""
+"""An adapter and the adapter scale that it is evaluated at."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Tokens without the end token of every clip, and whether the clip's cap cut it off."""
+    """What one adapter hears in every clip of a set."""
 
     tokens: list[list[int]]
+    """The tokens of each clip, without the end token."""
     truncated: list[bool]
+    """Whether a clip's token cap cut its text off."""
 
 
 @torch.no_grad()
@@ -63,11 +70,12 @@ def transcribe(
     drafts: Sequence[Sequence[Sequence[int]]] = (),
     division: int = 1,
 ) -> list[Decoded]:
-    """Decode every clip of set `name` once per adapter; none means the untuned base model, alone.
+    """Decode every clip of set `name` with each adapter, in order; with none, by the untuned model.
 
-    All adapters enter at the lowest encoder layer that any of them adapts. `drafts`: per adapter,
-    the tokens that each clip is expected to give. `division`: so many times smaller batches, for
-    less memory.
+    All adapters enter the encoder at the lowest layer that any of them adapts. `max_new_tokens` is
+    the token cap of each clip, its end token included. `drafts` holds for each adapter the tokens
+    that each clip is expected to give. `division` makes batches so many times smaller, for less
+    memory.
     """
     weights = stack_merged(base.linears, scaled_adapters) if scaled_adapters else {}
     count = max(1, len(scaled_adapters))
@@ -76,10 +84,12 @@ def transcribe(
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     decoded = [Decoded([[]] * len(lengths), [False] * len(lengths)) for _ in range(count)]
     store.keep(name, depth)
-    # of adapters in the decoder's layers alone the memory is the same: it is computed once
+    # adapters of decoder layers alone have the same encoder output and memory: computed once
     same_memory = all(module.startswith("decoder.layers.") for module in weights)
 
     def begin(clips: list[int]) -> RowGroup:
+        """Encode a batch of clips and make its rows, those of one adapter after another."""
+        # (1, F, width), expanded to the K adapters (K, F, width) as soon as they differ
         frames, layout = store(name, torch.tensor(clips, device=base.device), depth)
         if not same_memory:
             frames, layout = frames.expand(count, -1, -1), layout.repeated(count)
@@ -95,7 +105,7 @@ def transcribe(
         return begin_rows(base.decoder, rows, count, cross, layout.mask)
 
     budget = _frames_a_batch(base.device) / division
-    # the longest first: threads that run out of work have less to wait for
+    # the longest clips first: a thread without further work then waits for shorter ones
     batches = batches_by_length(lengths, budget / count * base.family.stride, order)[::-1]
     runs = _in_runs(batches, base.cores.at_once)
     counter = Counter(f"hearing {name}", len(lengths))
@@ -107,7 +117,7 @@ def transcribe(
         )
     ends = base.decoder.ends
     for clips, rows in zip(batches, chain.from_iterable(results), strict=True):
-        for place, row in enumerate(rows):
+        for place, row in enumerate(rows):  # adapter after adapter, clip after clip
             own, clip = decoded[place // len(clips)], clips[place % len(clips)]
             own.tokens[clip] = _without_end(row.out, ends)
             own.truncated[clip] = row.out[-1] not in ends
@@ -115,7 +125,9 @@ def transcribe(
 
 
 def _cross_keys(base: BaseModel, memory: Tensor, layout: RaggedLayout) -> list[KeyValue]:
-    """Of every layer, padded to rows."""
+    """Return the cross-attention keys and values of every layer, padded to rows, from a memory
+    (slots, F, width).
+    """
     padded = len(layout.lengths) * layout.longest
     if padded <= COMPACT * layout.slots * layout.places:
         return base.decoder.cross_keys(layout.pad(memory))
@@ -123,20 +135,24 @@ def _cross_keys(base: BaseModel, memory: Tensor, layout: RaggedLayout) -> list[K
 
 
 def _frames_a_batch(device: torch.device) -> int:
-    """Encoder frames decoded together, all adapters counted; a matter of memory and speed only. On
-    a CPU what one layer hands to the next should still be in the cache."""
+    """Return how many encoder frames, of all adapters, are decoded together. It is a matter of
+    memory and speed only: on a CPU a layer's output should still be in the cache when the next
+    reads it.
+    """
     return 8_000 if device.type == "cpu" else 10_000
 
 
 def _decode_batches(
     decoder: Decoder, begin: Callable[[list[int]], RowGroup], batches: list[list[int]], most: float
 ) -> list[list[Row]]:
-    """The rows of every batch, decoded to their end.
+    """Decode the batches of a run to their end, and return the rows of each.
 
-    Nearly all of a batch is decoded in the first round, in which its drafts are verified. What is left
-    waits for that of the next batches, until it has `most` frames: a round of few rows takes hardly
-    less time than one of many. A batch whose drafts were wrong is decoded by itself. No group is held
-    on to here, for one is most of what decoding takes of the memory.
+    Nearly all rows of a batch are done after the first round, in which their drafts are verified.
+    The others wait for those of the next batches, until they have more than `most` frames together,
+    because a round of few rows takes hardly less time than one of many. A batch most of whose
+    drafts were wrong is decoded by itself.
+
+    No variable here keeps a group alive: one group is most of the memory that decoding takes.
     """
     heard: list[list[Row]] = []
     waiting: list[RowGroup] = []
@@ -152,32 +168,32 @@ def _decode_batches(
 
 
 def _decode_drafts(decoder: Decoder, group: RowGroup) -> tuple[list[Row], list[RowGroup]]:
-    """The rows of a batch, and what is left of them after the first round; nothing where it was
-    decoded to the end.
+    """Make the first round of a batch. Return its rows, and a group of those that are not done;
+    none where most of them were not, for then the batch is decoded to its end here.
     """
     decode_round(decoder, group)
     rows, live = group.rows, len(group.live)
     if 2 * live > len(rows):
         groups = [group]
-        del group
+        del group  # so that `_decode_to_end` can free it
         _decode_to_end(decoder, groups)
         return rows, []
     return rows, [join_live_rows([group])] if live else []
 
 
 def _decode_to_end(decoder: Decoder, groups: list[RowGroup]) -> None:
-    """Decode what is live of `groups`, which are taken out of the list."""
+    """Decode the live rows of `groups` to their end. The list is emptied, to free the groups."""
     group = groups[0] if len(groups) == 1 else join_live_rows(groups)
     groups.clear()
     while live := group.live:
-        if 2 * len(live) <= len(group.rows):
+        if 2 * len(live) <= len(group.rows):  # dropping rows is a copy: only where it halves them
             group = join_live_rows([group])
         decode_round(decoder, group)
 
 
 def _in_runs(batches: list[list[int]], cores: int) -> list[list[list[int]]]:
-    """Batches that are decoded one after the other: at most `RUN`, and as many runs for each core, of
-    equal length but for one.
+    """Divide the batches into runs of at most `RUN`, whose lengths differ by one at most. With
+    several cores each has equally many runs, and at least two, where there are as many batches.
     """
     least = -(-len(batches) // RUN)
     if cores > 1:

@@ -1,7 +1,8 @@
-"""Trials measured together, of which one that cannot be measured costs itself alone.
+"""Measuring trials together, where one that cannot be measured does not fail the others.
 
-Words do not depend on who is decoded beside whom, so less at once is exact: smaller batches, then
-fewer trials, then one adapter scale after the other.
+What a trial hears does not depend on what is decoded with it, so where memory is short less is
+decoded at once: smaller batches first, then one trial after the other, then one adapter scale after
+the other.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ MeasuredSets = tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]
 """Edit counts and raw hypotheses by set."""
 
 MOST_DIVIDED = 64
-"""A batch of so small a part of the usual is a single clip."""
+"""The largest division of batches that is tried: a batch of this part of the usual is one clip."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class DueTrial:
 def measure_apart(
     evaluator: Evaluator, trials: Sequence[DueTrial], names: Collection[str] | None
 ) -> list[list[MeasuredSets] | Fault]:
-    """Per trial, what is measured of each of its adapter scales on the sets of `names`, or why it
-    cannot be.
+    """Return for each trial what is measured at each of its adapter scales on the sets in `names`,
+    or on all, or why it cannot be measured.
     """
     usual, device = evaluator.division, evaluator.base.device
     scaled_adapters = [adapter for own in trials for adapter in own.scaled_adapters]
@@ -58,7 +59,9 @@ def _one_by_one(
     names: Collection[str] | None,
     fault: Fault,
 ) -> list[MeasuredSets] | Fault:
-    """A trial that failed with all its scales at once."""
+    """Measure a trial one scale after the other, after it ran out of memory with all at once; any
+    other fault stands.
+    """
     if len(trial.scaled_adapters) == 1 or not fault.memory:
         return fault
     together: list[MeasuredSets] = []

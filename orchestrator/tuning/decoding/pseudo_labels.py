@@ -1,8 +1,8 @@
-"""Replay labels from the untuned base model: what it hears itself, for general speech that nobody
-transcribed.
+"""Pseudo labels: the untuned base model's own transcripts as labels of replay speech, which nobody
+needs to transcribe then.
 
-An adapter trained on them beside the domain is asked to go on hearing general speech as the base
-does (sequence-level distillation, Kim & Rush 2016).
+An adapter that is trained on them beside the domain is asked to go on transcribing general speech
+as the base model does (sequence-level distillation, Kim & Rush 2016).
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ def pseudo_labels(
     precision: str,
     cache: Path,
 ) -> list[list[int] | None]:
-    """[tokens, EOS] of the untuned model's greedy transcript of every clip; None where it hears
-    nothing, or its transcript was cut off by the cap, so that the EOS would be none of its own.
+    """Return the labels [tokens, EOS] of the untuned model's greedy transcript of every clip; None
+    where it hears nothing, or where the token cap cut its transcript off, so that the model itself
+    has not ended it.
 
-    Kept in the project's `cache`, for all its studies, by the model's weights, the sound of the
-    clips and all that decides how they are heard.
+    They are kept in the project's `cache` for all its studies, under a digest of the model's
+    weights, the sound of the clips and everything that decides how they are decoded.
     """
     how = [
         *(str(base.model.dtype), base.device.type, precision, max_tokens_per_second, clips.rms),
@@ -60,14 +61,16 @@ def pseudo_labels(
 
 
 class _Kept(Model):
-    """Labels in the cache: another digit in one would be trained on."""
+    """The cache file of labels, with a digest of them: a label that was damaged on disk would be
+    trained on unnoticed.
+    """
 
     labels: list[list[int] | None]
     sha256: str
 
 
 def _cached_labels(path: Path) -> list[list[int] | None] | None:
-    """What is in the cache; None where nothing is, or it is damaged."""
+    """Return the labels in the cache; None where there are none, or they are damaged."""
     try:
         data = read_file(path)
         kept = None if data is None else _Kept.model_validate_json(data)

@@ -1,1 +1,1 @@
-"""The forms that a model leaves in, and what they hear."""
+"""Exported forms of a model for devices, and the verification of what they transcribe."""

@@ -1,5 +1,7 @@
-"""One clip through the engine and through an export: how far apart they are, and whose numbers the
-export's are.
+"""Comparing an export with the model that was measured, on one clip: how far apart their numbers
+are, and which other model's numbers the export's are.
+
+The engine is the code of this package, with which sweeps train and measure.
 """
 
 from __future__ import annotations
@@ -19,22 +21,24 @@ from orchestrator.tuning.model.windows import EncoderWindow, windows_text
 from orchestrator.tuning.window_readings import with_windows
 
 ALIKE = 1e-3
-"""Largest difference, over the largest value, at which two float32 computations of one thing are
-the same. Measured: 1e-6; another window, tokenizer or adapter scale is above 1e-2."""
+"""The largest difference, as a share of the largest value, at which two float32 computations count
+as the same. Measured: 1e-6 for the same model; above 1e-2 for another window, tokenizer or adapter
+scale.
+"""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a model computes of one clip."""
+    """The numbers that a model computes of one clip."""
 
     encoded: Array
     """(T, width): the encoder's output."""
     logits: Array
-    """(vocabulary,): of the first token."""
+    """(vocabulary,): the logits of the first token."""
 
 
 def engine_numbers(base: BaseModel, clip: Array) -> Numbers:
-    """Of a model as the engine runs it."""
+    """Return the numbers of a model as the engine runs it."""
     encoded, layout = _encoded(base, clip)
     return Numbers(
         encoded[0, : int(layout.lengths[0])].numpy(), _next(base, encoded, layout, ()).numpy()
@@ -42,7 +46,7 @@ def engine_numbers(base: BaseModel, clip: Array) -> Numbers:
 
 
 def runtime_numbers(runtime: Runtime, clip: Array) -> Numbers:
-    """Of an export."""
+    """Return the numbers of an export."""
     heard = runtime.encode(cut(clip, runtime.manifest))
     logits, _ = runtime.step([runtime.manifest.start], empty_cache(runtime.manifest), heard)
     return Numbers(heard.encoded[0], logits[-1])
@@ -50,7 +54,7 @@ def runtime_numbers(runtime: Runtime, clip: Array) -> Numbers:
 
 @torch.no_grad()
 def margin(base: BaseModel, clip: Array, tokens: Sequence[int]) -> float:
-    """How far apart the two best logits are for the token that follows `tokens`."""
+    """Return the difference between the two largest logits for the token that follows `tokens`."""
     best = _next(base, *_encoded(base, clip), tokens).topk(2).values
     return float(best[0] - best[1])
 
@@ -63,7 +67,7 @@ def _encoded(base: BaseModel, clip: Array) -> tuple[Tensor, RaggedLayout]:
 
 @torch.no_grad()
 def _next(base: BaseModel, encoded: Tensor, layout: RaggedLayout, tokens: Sequence[int]) -> Tensor:
-    """Logits (vocabulary,) of the token after `tokens`."""
+    """Return the logits (vocabulary,) of the token that follows `tokens`."""
     cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
     fed = torch.tensor([[base.decoder.start, *tokens]])
     logits: Tensor = base.decoder.head(base.decoder(fed, cross, layout.mask))[0, -1]
@@ -71,7 +75,9 @@ def _next(base: BaseModel, encoded: Tensor, layout: RaggedLayout, tokens: Sequen
 
 
 def apart(found: Array, expected: Array) -> float:
-    """Largest difference over the largest expected value; infinite for other shapes."""
+    """Return the largest difference as a share of the largest expected value; infinity where the
+    shapes differ.
+    """
     if found.shape != expected.shape:
         return float("inf")
     return float(np.abs(found - expected).max() / np.abs(expected).max())
@@ -85,11 +91,11 @@ def name_cause(
     windows: Sequence[Sequence[EncoderWindow]],
     shares: Mapping[float, float],
 ) -> Iterator[str]:
-    """Why an export's numbers are not those of `tuned`, as far as another model's are; nothing
-    where they agree.
+    """Yield a sentence that says why an export's numbers are not those of `tuned`, by finding
+    another model that has them; nothing where they agree.
 
-    `windows`: other readings of the encoder's widths. `shares`: adapter scale -> the share of the
-    adapter in `tuned` that it is.
+    The other models are `tuned` with each of `windows`, and with the adapter at each scale of
+    `shares`, which maps an adapter scale to its ratio to the scale in `tuned`.
     """
     ours = engine_numbers(tuned, clip)
     gaps = apart(found.encoded, ours.encoded), apart(found.logits, ours.logits)
@@ -121,7 +127,9 @@ def _same(found: Numbers, other: Numbers) -> bool:
 
 @contextmanager
 def scaled(tuned: BaseModel, untuned: BaseModel, share: float) -> Iterator[None]:
-    """`tuned` with `share` of the way from the untuned weights to its own; restored after."""
+    """A context within which `tuned` has the weights at `share` of the way from the untuned ones to
+    its own.
+    """
     kept = {name: linear.weight.data for name, linear in tuned.linears.items()}
     try:
         for name, linear in tuned.linears.items():

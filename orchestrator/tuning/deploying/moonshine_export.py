@@ -1,9 +1,9 @@
-"""The `moonshine` form: the five graphs that the authors' runtime loads, made by their own
-published exporter.
+"""The `moonshine` form: the five graphs that the runtime of the model's authors loads, made by
+their own published exporter.
 
 Their exporter takes a transformers folder and reads the widths of the encoder's windows as
-inclusive. So the folder that it is given says the windows that are wanted in just that form, and
-its graphs compute what was measured.
+inclusive. So the windows that were measured are written to the folder that it is given as inclusive
+widths, and its graphs compute what was measured.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def export_moonshine(
     folder: Path,
     graphs: Collection[str] = GRAPHS,
 ) -> None:
-    """Write graphs, streaming_config.json and tokenizer.bin of a stock streaming model. Raises
-    ModelError.
+    """Write `graphs`, streaming_config.json and tokenizer.bin of a stock streaming model to
+    `folder`. Raises ModelError for a model that has no such form.
     """
     check_exportable(model)
     from moonshine_voice.lora.export import export_checkpoint
@@ -72,8 +72,8 @@ def export_moonshine(
 
 
 def token_bytes(tokenizer: PreTrainedTokenizerBase, count: int) -> list[bytes]:
-    """What each token writes, by its number, as SentencePiece has it: a word's start as U+2581, a
-    byte as itself.
+    """Return the bytes that each of the first `count` tokens writes, as SentencePiece has them: a
+    word's start as U+2581, a byte token as that byte.
     """
     pieces = tokenizer.convert_ids_to_tokens(list(range(min(count, len(tokenizer)))))
     found = []
@@ -84,8 +84,8 @@ def token_bytes(tokenizer: PreTrainedTokenizerBase, count: int) -> list[bytes]:
 
 
 def tokenizer_bin(tokens: list[bytes]) -> bytes:
-    """The runtime's vocabulary file: each token after its length, which takes one byte below 128
-    and two from there on (the first 128 + length mod 128, the second length div 128)."""
+    """Return the runtime's vocabulary file: before each token stands its length, in one byte below
+    128, else in two (the first is 128 + length mod 128, the second length div 128)."""
     parts = []
     for token in tokens:
         size = len(token)
@@ -95,7 +95,9 @@ def tokenizer_bin(tokens: list[bytes]) -> bytes:
 
 
 def read_tokenizer_bin(data: bytes) -> list[bytes]:
-    """The tokens of such a file. Raises ModelError where it ends within one."""
+    """Return the tokens of a vocabulary file, the inverse of `tokenizer_bin`. Raises ModelError
+    where the file ends within a token.
+    """
     tokens: list[bytes] = []
     place = 0
     while place < len(data):
@@ -114,7 +116,7 @@ def read_tokenizer_bin(data: bytes) -> list[bytes]:
 
 
 def text_of(tokens: list[int], vocabulary: list[bytes]) -> str:
-    """The text of tokens, without special ones (<s>), words set apart by spaces."""
+    """Return the text of tokens, without special ones such as <s>."""
     pieces = [vocabulary[token] for token in tokens if token < len(vocabulary)]
     special = [
         piece.startswith(b"<") and piece.endswith(b">") and len(piece) > 2 for piece in pieces

@@ -1,5 +1,5 @@
-"""The `onnx` form: encoder.onnx and decoder.onnx, which a plain onnxruntime decodes with, and their
-dynamic int8.
+"""The `onnx` form: encoder.onnx and decoder.onnx, with which plain onnxruntime decodes; and dynamic
+int8 quantisation of either form.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from orchestrator.tuning.deploying.onnx_graphs import DecoderGraph, EncoderGraph
 from orchestrator.tuning.model.families import Family
 
 OPSET = 18
-"""What torch's exporter writes natively; it converts to others, and not always well."""
+"""The version that torch's exporter writes natively; it does not convert well to all others."""
 
 FRAMES, TOKENS, PAST = 37, 3, 5
-"""Lengths of the example inputs. The exporter takes axes of equal length for one axis, so they
-differ from each other; they are no limit."""
+"""Lengths of the example inputs. They differ from each other, because the exporter takes axes of
+equal length for one axis; they do not limit the lengths of real inputs."""
 
 
 def export_onnx(model: PreTrainedModel, family: Family, folder: Path) -> None:
-    """Write the two graphs of a stock model, float32, each in one file."""
+    """Write the encoder's and the decoder's graph of a stock model, float32, to one file each."""
     encoder, decoder = EncoderGraph(model, family.windows).eval(), DecoderGraph(model).eval()
+    # (1, samples), a multiple of `family.multiple` that gives about FRAMES encoder frames
     audio = torch.randn(
         1, FRAMES * family.stride + family.shortest - family.shortest % family.multiple
     )
@@ -48,7 +49,8 @@ def export_onnx(model: PreTrainedModel, family: Family, folder: Path) -> None:
         [{1: samples}],
     )
     past = (len(keys), 1, keys.shape[2], PAST, keys.shape[4])
-    # two tensors: given one twice, the exporter makes one input of both
+    # keys and values in tensors of their own: of one tensor given twice, the exporter makes one
+    # input
     inputs = (
         torch.ones(1, TOKENS, dtype=torch.long),
         torch.zeros(past),
@@ -81,6 +83,7 @@ def _write(
     outputs: list[str],
     axes: list[dict[int, Any]],
 ) -> None:
+    """Write one graph; `axes` are the axes of each input whose length varies."""
     with quiet():
         torch.onnx.export(
             graph,
@@ -98,11 +101,12 @@ def _write(
 
 
 def quantize_int8(folder: Path) -> None:
-    """Replace every graph of a folder by onnxruntime's dynamic int8 of it: weights of matrix
-    products in 8 bits.
+    """Replace every graph of a folder by its dynamic int8 quantisation by onnxruntime: the weights
+    of matrix products in 8 bits.
 
-    They are unsigned: of signed ones, products of x86 processors without VNNI saturate at 16 bits,
-    which moved the embedded model's encoder output by 35 % of its largest value, against 2 %.
+    They are unsigned, because x86 processors without VNNI saturate sums of products of signed ones
+    at 16 bits, which moved the embedded model's encoder output by 35 % of its largest value,
+    against 2 %.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -117,7 +121,7 @@ def quantize_int8(folder: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what exporters print and warn about on the way; errors come through."""
+    """A context without what exporters print, log and warn about. Exceptions are raised as ever."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,8 +1,8 @@
-"""The two graphs of the `onnx` form, for both families: one clip to cross-attention keys, one step
-of the decoder.
+"""The two graphs of the `onnx` form, for both families: from one clip to the keys and values of
+cross-attention, and one step of the decoder.
 
-They are made of the stock model's own layers, so their weights are those that were measured. A clip
-is heard whole and alone: what padding and packing are for has no place here.
+They are made of the stock model's own layers, so their weights are those that were measured. They
+take one whole clip at a time, so they need neither padding nor packing.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from orchestrator.tuning.model.windows import EncoderWindow
 
 
 def _angles(positions: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (positions, rotary features) with the frequencies of a stock rotary
-    embedding.
+    """Return the cosines and sines (positions, rotary features) of positions (n,), with the
+    frequencies `inverse` of a stock rotary embedding.
     """
     angles = (positions.float()[:, None] * inverse).repeat_interleave(2, -1)
     return angles.cos(), angles.sin()
 
 
 class EncoderGraph(nn.Module):
-    """audio (1, samples) -> encoder output (1, T, width); keys and values (layers, 1, heads, T,
-    head_dim).
+    """audio (1, samples) -> the encoder's output (1, T, width), and the keys and the values of all
+    cross-attentions, (layers, 1, heads, T, head_dim) each.
     """
 
     def __init__(self, model: PreTrainedModel, windows: list[EncoderWindow]) -> None:
-        """`windows`: those of each layer of a streaming model; empty for version 1, which hears the
-        whole clip.
+        """`windows` are those of each layer of a streaming model; empty for version 1, whose frames
+        attend to the whole clip.
         """
         super().__init__()
         self.encoder: Any = model.model.encoder
@@ -59,6 +59,7 @@ class EncoderGraph(nn.Module):
         return heads
 
     def _streaming(self, audio: Tensor) -> Tensor:
+        # (1, samples) -> (1, pieces, frame_len) -> (1, width, pieces) -> (1, T, width)
         embedder = self.encoder.embedder
         x = embedder.comp(embedder.cmvn(audio.unflatten(1, (-1, embedder.frame_len))))
         x = F.silu(embedder.linear(x)).transpose(1, 2)
@@ -67,7 +68,7 @@ class EncoderGraph(nn.Module):
             1, 2
         )
         place = torch.arange(x.shape[1], device=x.device)
-        # of a query from a key; negative where the key is ahead
+        # (queries, keys): how far a key lies before its query; negative where it lies ahead
         distance = place[:, None] - place[None]
         for layer, window in zip(self.encoder.layers, self.windows, strict=True):
             inside = (distance <= window.before) & (distance >= -window.ahead)
@@ -89,8 +90,8 @@ class EncoderGraph(nn.Module):
 
 
 class _Attend:
-    """Attention of one clip (1, T, heads, head_dim), within a mask (T, T) or with rotary
-    positions.
+    """The attention of one clip, query, key and value (1, T, heads, head_dim): within a mask
+    (T, T), or over the whole clip with rotary positions.
     """
 
     def __init__(self, mask: Tensor | None, rotary: tuple[Tensor, Tensor] | None = None) -> None:
@@ -107,11 +108,12 @@ class _Attend:
 
 
 class DecoderGraph(nn.Module):
-    """Tokens (1, n) int64 after `past` cached ones -> logits (1, n, vocabulary) and the cache with
-    them.
+    """Tokens (1, n) int64 that follow `past` cached ones -> logits (1, n, vocabulary), and the
+    keys and the values of self-attention with the new tokens appended, (layers, 1, heads, past + n,
+    head_dim).
 
-    `k_self`, `v_self` (layers, 1, heads, past, head_dim), where `past` may be 0; `k_cross`,
-    `v_cross` as `EncoderGraph` gives them.
+    `k_self` and `v_self` are (layers, 1, heads, past, head_dim), where `past` may be 0;
+    `k_cross` and `v_cross` are as `EncoderGraph` gives them.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -129,6 +131,7 @@ class DecoderGraph(nn.Module):
         past, count = k_self.shape[3], token.shape[1]
         positions = torch.arange(count, device=token.device) + past
         cos, sin = (angles[None, None] for angles in _angles(positions, self.get_buffer("inverse")))
+        # (n, past + n): a token sees the cached ones and those up to itself
         seen = torch.arange(past + count, device=token.device)[None] <= positions[:, None]
         x = self.stack.embed_tokens(token)
         keys, values = [], []

@@ -1,5 +1,5 @@
-"""An exported form, heard by onnxruntime: greedy, clip by clip, with the cap and the tokenizer that
-travel with it.
+"""Transcribing with an exported form by onnxruntime: greedy, clip by clip, with the token cap and
+the tokenizer that are exported with it.
 """
 
 from __future__ import annotations
@@ -29,39 +29,43 @@ Array = NDArray[Any]
 
 
 class Heard(NamedTuple):
-    """One clip as the decoder reads it."""
+    """One encoded clip: the encoder's output, and its keys and values for cross-attention."""
 
     encoded: Array
     """(1, T, width) float32."""
     keys: Array
-    """(layers, 1, heads, T, head_dim)."""
+    """(layers, 1, heads, T, head_dim), as the values are."""
     values: Array
 
 
 class Cache(NamedTuple):
-    """Keys and values of the tokens so far, each (layers, 1, heads, past, head_dim)."""
+    """The self-attention keys and values of the tokens so far, each (layers, 1, heads, past,
+    head_dim).
+    """
 
     keys: Array
     values: Array
 
 
 class Runtime(Protocol):
-    """The graphs of one form."""
+    """The graphs of one exported form, ready to run."""
 
     manifest: ExportManifest
 
     def encode(self, clip: Array) -> Heard:
-        """float32 samples at 16 kHz, cut to the form's multiple."""
+        """Encode one clip: float32 samples at 16 kHz, as `cut` leaves them."""
 
     def step(self, tokens: Sequence[int], cache: Cache, heard: Heard) -> tuple[Array, Cache]:
-        """Logits (tokens, vocabulary) of the next tokens, and the cache with them."""
+        """Feed the next tokens to the decoder; return the logits (tokens, vocabulary) after each,
+        and the cache with these tokens added.
+        """
 
     def text(self, tokens: Sequence[int]) -> str:
-        """What the form's own tokenizer writes."""
+        """Return the text of tokens by the form's own tokenizer."""
 
 
 def open_runtime(folder: Path, manifest: ExportManifest) -> Runtime:
-    """The graphs of an exported folder. Raises ModelError where they cannot be loaded."""
+    """Load the graphs of an exported folder. Raises ModelError where they cannot be loaded."""
     return (
         OnnxRuntime(folder, manifest)
         if manifest.form == "onnx"
@@ -70,13 +74,14 @@ def open_runtime(folder: Path, manifest: ExportManifest) -> Runtime:
 
 
 def empty_cache(manifest: ExportManifest) -> Cache:
-    """The cache before the first token."""
+    """Return the cache before the first token."""
     layers, heads, head_dim = manifest.cache_shape
     empty = np.zeros((layers, 1, heads, 0, head_dim), np.float32)
     return Cache(empty, empty)
 
 
 def _session(folder: Path, name: str) -> Any:
+    """Load one graph of a folder on the CPU. Raises ModelError where it is missing or damaged."""
     import onnxruntime
 
     place = folder / f"{name}.onnx"
@@ -86,10 +91,10 @@ def _session(folder: Path, name: str) -> Any:
             "others of the untuned model's export beside them."
         )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS rules both
+    options.intra_op_num_threads = torch.get_num_threads()  # so OMP_NUM_THREADS holds for both
     try:
         return onnxruntime.InferenceSession(str(place), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of kinds of its own, below Exception
+    except Exception as error:  # onnxruntime's own exceptions have no other common base class
         said = " ".join(str(error).split())[:200]
         raise ModelError(
             f"onnxruntime cannot load {place}: {said}\n  Export the model again."
@@ -97,7 +102,7 @@ def _session(folder: Path, name: str) -> Any:
 
 
 class OnnxRuntime:
-    """The `onnx` form."""
+    """The two graphs of the `onnx` form."""
 
     def __init__(self, folder: Path, manifest: ExportManifest) -> None:
         from transformers import AutoTokenizer
@@ -125,7 +130,7 @@ class OnnxRuntime:
 
 
 class MoonshineRuntime:
-    """The five graphs of the authors' layout, each clip in one chunk."""
+    """The five graphs of the `moonshine` form. Each clip is given to them as one chunk."""
 
     def __init__(self, folder: Path, manifest: ExportManifest) -> None:
         self.manifest = manifest
@@ -159,29 +164,29 @@ class MoonshineRuntime:
 
 
 def _zeros(argument: Any) -> Array:
-    """The state of the frontend before any audio."""
+    """Return zeros for one state input of the frontend: its state before any audio."""
     return np.zeros(argument.shape, np.int64 if "int64" in argument.type else np.float32)
 
 
 @dataclass(frozen=True)
 class RuntimeHearing:
-    """A set as a runtime heard it."""
+    """The transcripts of a set by a runtime."""
 
     decoded: Decoded
     texts: tuple[str, ...]
     seconds: float
-    """Of computing."""
+    """The time that computing them took."""
 
 
 def cut(clip: Array, manifest: ExportManifest) -> Array:
-    """A clip without the samples that make no whole frame."""
+    """Return a clip without the samples at its end that make no whole frame."""
     return np.ascontiguousarray(
         clip[: len(clip) // manifest.multiple * manifest.multiple], np.float32
     )
 
 
 def hear(runtime: Runtime, clips: Sequence[Array], seconds: Sequence[float]) -> RuntimeHearing:
-    """Greedy tokens and texts of clips of so many seconds each."""
+    """Transcribe clips greedily; their lengths in `seconds` give their token caps."""
     started = time.perf_counter()
     caps = token_caps(seconds, runtime.manifest.max_tokens_per_second)
     rows = [greedy(runtime, clip, cap) for clip, cap in zip(clips, caps, strict=True)]
@@ -191,7 +196,7 @@ def hear(runtime: Runtime, clips: Sequence[Array], seconds: Sequence[float]) -> 
 
 
 def greedy(runtime: Runtime, clip: Array, cap: int) -> tuple[list[int], bool]:
-    """The tokens of a clip without its end token, and whether the cap cut them off."""
+    """Return the tokens of a clip without the end token, and whether the token cap cut them off."""
     heard, cache = runtime.encode(cut(clip, runtime.manifest)), empty_cache(runtime.manifest)
     tokens: list[int] = []
     last = runtime.manifest.start

@@ -1,5 +1,5 @@
-"""An exported form of the winner, and the untuned model in that form, hear the sets of the
-study.
+"""Verifying an exported form: the winner of a study and the untuned model transcribe its sets in
+that form, and the words are compared with those that were measured.
 """
 
 from __future__ import annotations
@@ -65,39 +65,40 @@ from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.windows import EncoderWindow, inclusive_windows
 
 MEMORY = 2**29
-"""Bytes that the frames of a set may keep."""
+"""Bytes that the frames of a set may take."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What is to be verified."""
+    """A verification that is to be made."""
 
     spec: SweepSpec
     sets: Mapping[str, SetSource]
-    """By the names that measurements use: domain, confirm_domain."""
+    """The sets by the names that measurements use, such as domain and confirm_domain."""
     source: Source
     """The winner, as the study has it."""
     form: GraphForm
     quantized: Quantized
     export: Path | None
-    """An exported folder; None makes one."""
+    """The exported folder to verify; None makes one."""
     cache: Path
-    """Of the study."""
+    """The cache of the study."""
     project_cache: Path
-    """Of all studies."""
+    """The cache of all studies of the project."""
     recorded: Mapping[Model, Hypotheses]
-    """What the search has on file of its sets."""
+    """The hypotheses that the search recorded, of the sets that it measured."""
 
     @property
     def untuned(self) -> Source:
-        """The base model alone."""
+        """The base model without the adapter."""
         return replace(self.source, adapter=None, trial=None, step=None, adapter_scale=None)
 
 
 def verify(job: Verification, say: Callable[[str], None]) -> Shipped:
-    """Hear every set four times: baseline and winner, as they were measured and as they ship.
+    """Transcribe every set four times, by the baseline and by the winner, each as it was measured
+    and as it ships; return the measurements, and how the export differs from the study's model.
 
-    Raises ModelError, ManifestError or SpecError where a form cannot be made or heard.
+    Raises ModelError, ManifestError or SpecError where a form cannot be made or run.
     """
     tuned, untuned = wrapped(job.source), wrapped(job.untuned)
     say(f"exporting the {form_key(job.form, job.quantized)} form")
@@ -127,12 +128,14 @@ def verify(job: Verification, say: Callable[[str], None]) -> Shipped:
 
 
 def _finite(value: float) -> float:
-    """A number that a file can hold: other shapes are infinitely far apart."""
+    """Return a number that a JSON file can hold: other shapes are infinitely far apart."""
     return min(value, 1e9)
 
 
 def _made(job: Verification, source: Source) -> Path:
-    """The folder of a form in the study's cache, made where it is not there as it should be."""
+    """Return the folder of an export in the study's cache; it is written where it is missing,
+    damaged or of another source.
+    """
     which = (
         "untuned"
         if source.trial is None
@@ -147,7 +150,7 @@ def _made(job: Verification, source: Source) -> Path:
 
 
 def _is_kept(folder: Path, source: Source) -> bool:
-    """The folder holds this source as it was exported; a damaged one is made again."""
+    """Return whether the folder holds an undamaged export of this source."""
     try:
         manifest = read_manifest(folder)
     except ModelError:
@@ -164,7 +167,9 @@ def _is_kept(folder: Path, source: Source) -> bool:
 def _named(
     job: Verification, tuned: BaseModel, untuned: BaseModel, runtime: Runtime, folder: Path
 ) -> Iterator[str]:
-    """What an export is not as the study has it, from what it says and from its files."""
+    """Yield a sentence for each way in which an export is not the study's winner, by its manifest
+    and by its files.
+    """
     manifest = runtime.manifest
     expected = describe(
         job.source,
@@ -191,7 +196,9 @@ def _vocabulary_sha256(runtime: Runtime, folder: Path, base: BaseModel) -> str:
 def _cause(
     job: Verification, numbers: Numbers, tuned: BaseModel, untuned: BaseModel, clip: np.ndarray
 ) -> Iterator[str]:
-    """What the numbers say where the export says that it is the study's."""
+    """Yield why the export's numbers are not those of the study's model, although by its manifest
+    it is that model.
+    """
     used = tuned.family.windows
     readings: list[list[EncoderWindow]] = []
     if used:
@@ -209,15 +216,15 @@ def _cause(
 
 
 def _load(job: Verification, name: str, source: SetSource, base: BaseModel) -> EvaluationSet:
-    """A set; its terms are those of the domain set, of the search's and of the confirm sets
-    alike.
-    """
+    """Load a set. Terms are counted on the confirm set of the domain as on the search's own."""
     manifest = read_evaluation_set(job.spec, source, job.project_cache)
     return load_evaluation_set(job.spec, search_name(name), manifest, base, job.project_cache)
 
 
 def _clip(sets: Mapping[str, EvaluationSet]) -> np.ndarray:
-    """The longest clip of up to ten seconds of the first set: windows and positions show in it."""
+    """Return the longest clip of up to ten seconds of the first set, long enough that wrong windows
+    and positions show.
+    """
     clips = next(iter(sets.values())).clips
     lengths = clips.sounds.lengths
     return clips[max(range(len(clips)), key=lambda row: lengths[row] * (lengths[row] <= 160_000))]
@@ -230,6 +237,7 @@ def _heard(
     sets: Mapping[str, EvaluationSet],
     say: Callable[[str], None],
 ) -> Shipped:
+    """Measure every set with every model in both forms; the fields of comparison stay empty."""
     found: dict[str, ShippedSet] = {}
     other: list[OtherWords] = []
     unlike, computing, sound = 0, 0.0, 0.0
@@ -270,6 +278,7 @@ def _heard(
 
 
 def _unlike(recorded: Sequence[str] | None, texts: Sequence[str]) -> int:
+    """Return how many hypotheses are not those that the search recorded, if it did."""
     return 0 if recorded is None else sum(a != b for a, b in zip(recorded, texts, strict=True))
 
 
@@ -281,8 +290,8 @@ def _by_engine(base: BaseModel, evaluation_set: EvaluationSet) -> Decoded:
 def _levelled(
     evaluation_set: EvaluationSet, job: Verification, runtime: Runtime
 ) -> Sequence[np.ndarray]:
-    """The clips at the level that the export asks for: that of the study, unless its manifest says
-    another.
+    """Return the clips at the level that the export's manifest asks for, which is the study's
+    unless the export is another.
     """
     wanted, own = runtime.manifest.rms, job.spec.evaluation.rms
     if wanted == own or wanted is None or own is None:
@@ -299,7 +308,9 @@ def _other_words(
     texts: Sequence[str],
     hearing: RuntimeHearing,
 ) -> Iterator[OtherWords]:
-    """The utterances whose words are not the measured ones."""
+    """Yield the utterances whose words are not the measured ones, each with the margin between the
+    two best tokens of the engine where the token sequences part.
+    """
     for row, (measured, shipped) in enumerate(zip(texts, hearing.texts, strict=True)):
         if measured == shipped:
             continue

@@ -1,4 +1,6 @@
-"""Graphs of a base model with or without an adapter, in a folder with what goes with them."""
+"""Writing an export: the graphs of a base model with or without an adapter, in a folder with
+tokenizer, configuration and manifest.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,8 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Source:
-    """What goes into graphs: a base model, perhaps an adapter, and which numbers of which study
-    they stand for.
+    """What an export is made of: a base model, perhaps an adapter, and the trial and settings of
+    the study that measured them.
     """
 
     sweep: str
@@ -48,14 +50,14 @@ class Source:
     evaluation: EvaluationSpec
     windows: EncoderWindows
     adapter: Path | None = None
-    """A PEFT folder as a study keeps it; None is the untuned model."""
+    """A PEFT folder as a study keeps it; None stands for the untuned model."""
     trial: int | None = None
     step: int | None = None
     adapter_scale: float | None = None
 
     @property
     def adapter_sha256(self) -> str:
-        """Of the adapter's weights; empty without one."""
+        """The SHA-256 digest of the adapter's weights file; empty without an adapter."""
         return (
             "" if self.adapter is None else file_sha256(self.adapter / "adapter_model.safetensors")
         )
@@ -64,10 +66,11 @@ class Source:
 def write_graphs(
     source: Source, form: GraphForm, quantized: Quantized, folder: Path, changed_only: bool = False
 ) -> ExportManifest:
-    """Write a form of the model to `folder`, which is there, with its manifest.
+    """Write a form of the model to `folder`, which exists, and return the manifest that is written
+    with it.
 
-    `changed_only`: of the moonshine form only the graphs that the adapter changes. Raises SpecError
-    where a package is missing, ModelError for a model that has no such form.
+    With `changed_only`, of the moonshine form only the graphs that the adapter changes are written.
+    Raises SpecError where a package is missing, ModelError for a model that has no such form.
     """
     check_installed(form, f"--format {form}")
     model, tokenizer = load_stock(source.model, torch.float32, source.windows)
@@ -94,21 +97,24 @@ def write_graphs(
 
 
 _BESIDE = (CONFIG, TOKENIZER, "tokenizer.json", "tokenizer_config.json")
+"""The files beside the graphs whose digests the manifest holds."""
 
 
 def stock(source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The stock model with the adapter merged in, float32, with the windows asked for."""
+    """Return the stock model in float32 with the adapter merged in and the windows asked for, and
+    its tokenizer.
+    """
     model, tokenizer = load_stock(source.model, torch.float32, source.windows)
     return merged(source, model), tokenizer
 
 
 def merged(source: Source, model: PreTrainedModel) -> PreTrainedModel:
-    """The base model with the adapter in its weights; itself without one."""
+    """Return the model with the adapter merged into its weights; as it is without an adapter."""
     return model if source.adapter is None else with_adapter(model, source.adapter)
 
 
 def wrapped(source: Source) -> BaseModel:
-    """The same as the engine runs it, on the CPU."""
+    """Return the model of `stock` as the engine runs it, on the CPU."""
     model, tokenizer = stock(source)
     return wrap_model(source.model, model, tokenizer, CPU)
 
@@ -122,7 +128,7 @@ def describe(
     family: Family,
     base_digest: str,
 ) -> ExportManifest:
-    """What an export of `source` says of itself, before its files are written."""
+    """Return the manifest of an export of `source`, without the digests of its files."""
     tokens, decoder = special_tokens(model, tokenizer), model.model.decoder
     attention: Any = decoder.layers[0].self_attn
     heads = len(attention.k_proj.weight) // attention.head_dim
@@ -149,16 +155,17 @@ def describe(
 
 
 def vocabulary_sha256(tokens: list[bytes]) -> str:
-    """Digest of the text of every token, in order, whatever file holds them."""
+    """Return the SHA-256 digest of the bytes of all tokens in order, from whatever file."""
     return hashlib.sha256(b"\0".join(tokens)).hexdigest()
 
 
 def changed(adapter: Path | None) -> tuple[str, ...]:
-    """The graphs of the moonshine form that an adapter changes; all of them without one."""
+    """Return the graphs of the moonshine form that an adapter changes; all of them without one."""
     if adapter is None:
         return GRAPHS
     targets = json.loads((adapter / "adapter_config.json").read_bytes())["target_modules"]
     if any(".encoder.layers." in f".{name}" for name in targets):
-        return GRAPHS  # what the decoder remembers of the encoder changes with it
+        return GRAPHS  # what the decoder reads of the encoder changes with it
+    # cross_kv holds the projections of the encoder's output to cross-attention keys and values
     reads = any("encoder_attn" in name and name.endswith(("k_proj", "v_proj")) for name in targets)
     return ("cross_kv", "decoder_kv") if reads else ("decoder_kv",)

@@ -1,1 +1,1 @@
-"""What computes: the frozen model, its families, its decoder, and encoder frames that are kept."""
+"""The frozen model: loading, families, decoder, kernels, and the cache of encoder frames."""

@@ -1,4 +1,4 @@
-"""Attention as every part of a model computes it."""
+"""The attention that the encoder and the decoder share."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ def attend(
     scaling: float,
     is_causal: bool = False,
 ) -> Tensor:
-    """softmax(scaling * query keys^T) values; all (rows, heads, positions, head_dim), `mask` boolean,
-    true where a key is seen.
+    """Return softmax(scaling * query keys^T) values; all are (rows, heads, positions, head_dim),
+    and `mask` is boolean, true where a query sees a key, and broadcasts to
+    (rows, heads, queries, keys).
 
-    Under bfloat16 autocast a CPU computes it in float32 all the same: torch's backward pass of it in
-    bfloat16 takes several times as long there.
+    Under bfloat16 autocast a CPU still computes it in float32, because torch's backward pass of it
+    in bfloat16 takes several times as long there.
     """
     if not _in_float32(query.device):
         return F.scaled_dot_product_attention(
@@ -38,5 +39,5 @@ def attend(
 
 
 def _in_float32(device: torch.device) -> bool:
-    """Whether autocast is on and attention left out of it."""
+    """Return whether autocast is on and attention is excepted from it."""
     return device.type == "cpu" and torch.is_autocast_enabled("cpu")

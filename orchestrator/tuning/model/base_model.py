@@ -1,4 +1,4 @@
-"""The frozen base model: loading and labels."""
+"""The frozen base model: loading it, its parts, and the labels of texts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from orchestrator.tuning.model.linear_kernels import ATEN, FrozenLinear, Product
 from orchestrator.tuning.model.windows import inclusive_windows, set_windows
 
 IGNORED = -100
-"""Label of a padded position."""
+"""The label of a padded position."""
 _OWN_CODE = (
     "take a checkpoint of transformers' own classes, or remove auto_map and tokenizer_class from "
     "tokenizer_config.json where tokenizer.json holds the whole tokenizer"
@@ -45,7 +45,7 @@ _BLOCKS = (f"{ROOT}encoder.layers.", f"{ROOT}decoder.layers.")
 
 @dataclass(frozen=True)
 class BaseModel:
-    """One frozen model whose blocks' linear layers can carry a pack."""
+    """One frozen model. The linear layers of its encoder and decoder blocks can compute a pack."""
 
     spec: ModelSpec
     model: PreTrainedModel
@@ -53,15 +53,17 @@ class BaseModel:
     family: Family
     decoder: Decoder
     modules: dict[str, nn.Module]
-    """Every module below `model.` by path, for target patterns."""
+    """Every module by its path below `model.`, for target patterns."""
     linears: dict[str, PackedLinear]
-    """Those of them that can be adapted."""
+    """Those of `modules` that can be adapted."""
     products: Products
-    """What computes its linear layers."""
+    """The kernel that computes its linear layers."""
     notes: tuple[str, ...]
-    """What its configuration asks for and is not done, and why its products are computed so."""
+    """Sentences: what its configuration asks for in vain, and why this kernel was chosen."""
     _labels: dict[str, list[int]] = field(default_factory=dict, repr=False)
-    """Of every text that was asked for: texts are checked first and trained on after."""
+    """The labels of every text so far: each text is asked for twice, to be checked and to be
+    trained on.
+    """
 
     @property
     def device(self) -> torch.device:
@@ -70,26 +72,26 @@ class BaseModel:
 
     @property
     def cores(self) -> Cores:
-        """What runs parts of a step or of an evaluation side by side."""
+        """The cores that compute parts of a step, or batches of an evaluation, at the same time."""
         return cores(self.device)
 
     @property
     def encoder_depth(self) -> int:
-        """Number of encoder layers; as an entry depth it means that the whole encoder lies below
-        the adapters.
+        """The number of encoder layers. As an entry depth (see `encoder_cache`) it says that no
+        encoder layer is adapted.
         """
         return len(self.model.model.encoder.layers)
 
     def first_adapted_layer(self, targets: tuple[str, ...]) -> int:
-        """The lowest encoder layer that the targets touch; `encoder_depth` when they touch none."""
+        """Return the lowest encoder layer that has a target; `encoder_depth` when none has."""
         touched = [
             int(name.split(".")[2]) for name in targets if name.startswith("encoder.layers.")
         ]
         return min(touched, default=self.encoder_depth)
 
     def encode(self, frames: Tensor, layout: RaggedLayout, depth: int) -> Tensor:
-        """Encoder output from frames (slots, F, width) at entry depth `depth`; the frames
-        themselves at full depth.
+        """Return the encoder's output from frames (slots, F, width) at entry depth `depth`; at full
+        depth these are the output already.
         """
         if depth == self.encoder_depth:
             return frames
@@ -97,31 +99,31 @@ class BaseModel:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """Digest of all weights, whatever name or revision they came under."""
+        """The SHA-256 digest of all weights, whatever name or revision they were loaded by."""
         return weights_sha256(self.model)
 
     def targets(self, patterns: Iterable[str], layers: str = "all") -> tuple[str, ...]:
-        """The modules that these patterns adapt in these layers; raises ModelError where the model
-        lacks them.
+        """Return the modules that these patterns adapt in these layers. Raises ModelError as
+        `resolve_targets` does.
         """
         return resolve_targets(self.modules, patterns, layers)
 
     def labels(self, texts: list[str]) -> list[list[int]]:
-        """[tokens, EOS] of each text: without EOS an adapter learns never to stop, and BOS is the
-        decoder's start.
+        """Return the labels [tokens, EOS] of each text: without EOS an adapter would learn never to
+        stop, and the start token is not a label but the decoder's first input.
 
-        Raises ObjectiveError when a tokenizer puts a start token in spite of
+        Raises ObjectiveError when the tokenizer adds special tokens in spite of
         `add_special_tokens=False`, ModelError when it has tokens that the model lacks.
         """
         new = [text for text in dict.fromkeys(texts) if text not in self._labels]
         if new:
-            # checked first: what it refuses is not kept
+            # the check comes first, so that labels it refuses are not kept
             self._labels.update(zip(new, self._checked_labels(new), strict=True))
         return [list(self._labels[text]) for text in texts]
 
     def _checked_labels(self, texts: list[str]) -> list[list[int]]:
         start, eos, ends = self.decoder.start, self.decoder.eos, self.decoder.ends
-        # one call for all: a call a text takes ten times as long
+        # one call for all texts: a call for each takes ten times as long
         rows = [[*row, eos] for row in self.tokenizer(texts, add_special_tokens=False).input_ids]
         for text, row in zip(texts, rows, strict=True):
             if row[:-1][:1] == [start] or not ends.isdisjoint(row[:-1]):
@@ -136,7 +138,7 @@ class BaseModel:
         return rows
 
     def text(self, tokens: list[int]) -> str:
-        """Decoded text without special tokens."""
+        """Return the text of tokens, without special ones."""
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
 
 
@@ -147,8 +149,8 @@ def load_base_model(
     encoder_windows: EncoderWindows = "stock",
     kernel: KernelName | Literal["auto"] = "aten",
 ) -> BaseModel:
-    """Load from the hub or a folder; raises ModelError naming the model and the next step. Never
-    runs remote code.
+    """Load a model from the hub or a folder and make it ready for packs. Raises ModelError, which
+    names the model and the next step. Never runs remote code.
     """
     model, tokenizer, unused = _load(spec, dtype, encoder_windows)
     products, why = chosen_products(kernel, model, device, dtype)
@@ -158,8 +160,8 @@ def load_base_model(
 def load_stock(
     spec: ModelSpec, dtype: torch.dtype = torch.float32, encoder_windows: EncoderWindows = "stock"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer as transformers loads them, with the encoder's windows in that form;
-    raises ModelError.
+    """Return model and tokenizer as transformers loads them, with the encoder's windows in the form
+    asked for. Raises ModelError.
     """
     model, tokenizer, _ = _load(spec, dtype, encoder_windows)
     return model, tokenizer
@@ -168,8 +170,8 @@ def load_stock(
 def _load(
     spec: ModelSpec, dtype: torch.dtype, encoder_windows: EncoderWindows
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str]:
-    """As `load_stock`, and which weights the model has no place for, empty where it has one for
-    all.
+    """Like `load_stock`, and return also a sentence about weights that the model has no place for;
+    empty where there are none.
     """
     transformers.utils.logging.disable_progress_bar()  # the sweep shows its own
     name, where = place_of(spec)
@@ -180,12 +182,12 @@ def _load(
                 dtype=dtype,
                 trust_remote_code=False,
                 use_safetensors=True,
-                ignore_mismatched_sizes=True,  # said below, by name
+                ignore_mismatched_sizes=True,  # `_check_weights` refuses them, by name
                 output_loading_info=True,
                 **where,
             )
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
-    except Exception as error:  # of as many kinds as these files can be damaged in
+    except Exception as error:  # damaged files raise exceptions of many unrelated classes
         raise ModelError(
             f"model {spec.id!r} cannot be loaded: {_why_not_loaded(error, not where)}."
         ) from error
@@ -198,8 +200,8 @@ def _load(
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """What transformers says of weights and settings, in tables of its own, is said here: as a
-    refusal, a note, or not at all where it changes nothing.
+    """A context without the warnings of transformers about weights and settings: what of them
+    matters, this module says itself, as a refusal or a note.
     """
     before = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()
@@ -220,7 +222,7 @@ def _unused_weights(names: Iterable[str]) -> str:
 
 
 def _why_not_loaded(error: Exception, local: bool) -> str:
-    """What went wrong, and the next step."""
+    """Return what went wrong in loading, and the next step."""
     said = " ".join(str(error).split())[:200].partition(". ")[0].removesuffix(".")
     hint = "check the name and the network, or download it and give `model.id` the folder"
     if local:
@@ -233,8 +235,8 @@ def _why_not_loaded(error: Exception, local: bool) -> str:
 
 
 def read_inclusively(spec: ModelSpec, model: PreTrainedModel) -> None:
-    """Give a stock model the windows that the authors' runtime has; raises ModelError for one
-    without windows.
+    """Give a stock model the encoder windows that the authors' runtime has. Raises ModelError for a
+    model without windows.
     """
     if not isinstance(model, MoonshineStreamingForConditionalGeneration):
         raise ModelError(
@@ -245,8 +247,8 @@ def read_inclusively(spec: ModelSpec, model: PreTrainedModel) -> None:
 
 
 def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:
-    """Raise ModelError where weights are not those of the configuration: transformers would make up
-    the others.
+    """Raise ModelError where weights are missing or of another shape than the configuration says:
+    transformers would initialise them at random.
     """
     other = {
         name: f"{name} of shape {list(held)} and config.json asks for {list(asked)}"
@@ -266,8 +268,8 @@ def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:
 
 
 def _check_finite(spec: ModelSpec, model: PreTrainedModel) -> None:
-    """Raise ModelError where a weight is no number, as after a training in float16 that diverged:
-    such a model says nothing, or anything.
+    """Raise ModelError where a weight is NaN or infinite, as after a training in float16 that
+    diverged: what such a model transcribes is meaningless.
     """
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
@@ -278,7 +280,8 @@ def _check_finite(spec: ModelSpec, model: PreTrainedModel) -> None:
 
 
 def weights_sha256(model: PreTrainedModel) -> str:
-    """Digest of all weights by their names, which are the same before and after `wrap_model`."""
+    """Return the SHA-256 digest of all weights in the order of their names, which `wrap_model` does
+    not change."""
     total = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         total.update(name.encode())
@@ -287,8 +290,8 @@ def weights_sha256(model: PreTrainedModel) -> str:
 
 
 def check_same_weights(spec: ModelSpec, wanted: str) -> None:
-    """That the model has the weights of this digest. Raises ModelError where they were replaced, or
-    it cannot be loaded.
+    """Raise ModelError where the model's weights do not have the digest `wanted`, or where it
+    cannot be loaded.
     """
     if weights_sha256(load_stock(spec)[0]) != wanted:
         raise ModelError(
@@ -306,8 +309,8 @@ def wrap_model(
     products: Products = ATEN,
     *notes: str,
 ) -> BaseModel:
-    """Freeze a loaded model, put `products` in the place of its linear layers', and make those of
-    its blocks ready for packs. `notes`: what else there is to say of it; empty ones say nothing.
+    """Freeze a loaded model, replace its linear layers by ones that `products` computes, and make
+    those of its blocks ready for packs. `notes` are further notes on it; empty ones are left out.
     """
     family = family_of(model)
     model.requires_grad_(False).eval().to(device)
@@ -333,8 +336,8 @@ def wrap_model(
 
 
 def padded_labels(rows: list[list[int]], start: int) -> tuple[Tensor, Tensor]:
-    """Decoder inputs (n, T) and labels (n, T) of [tokens, EOS] rows: inputs are labels moved right,
-    `start` first.
+    """Return the decoder's inputs (n, T) and the labels (n, T) of rows [tokens, EOS], int64. Inputs
+    are the labels moved right by one, after `start`; labels are padded with IGNORED.
     """
     labels = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, IGNORED)
     inputs = labels.roll(1, 1).masked_fill(labels.roll(1, 1) == IGNORED, start)

@@ -1,9 +1,9 @@
-"""What a checkpoint's configuration files say beside the shapes of its weights, as stock
-transformers reads them.
+"""What a checkpoint's configuration files say beside the shapes of its weights: special tokens,
+decoding settings, and what cannot be run here.
 
-Files in the wild lack a start or a padding token, name several end tokens, or ask for beams.
-Whatever stock greedy `generate` makes of them is done here too; what cannot be run is refused
-before any data are read.
+Published files lack a start or a padding token, name several end tokens, or ask for beam search.
+They are read as stock greedy `generate` reads them; what cannot be run is refused before any data
+are read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NEUTRAL = {
     "num_beams": (1,),
     "num_beam_groups": (1,),
     "do_sample": (False,),
-    "max_length": (20,),  # of every model that says nothing
+    "max_length": (20,),  # the default of models that name none
     "max_new_tokens": (),
     "min_length": (0,),
     "min_new_tokens": (0,),
@@ -46,27 +46,34 @@ NEUTRAL = {
     "watermarking_config": (),
     "max_time": (),
 }
-"""Settings of `generate` that change which tokens a greedy decode gives or how many, and the
-values, beside none, at which they change nothing."""
+"""Settings of `generate` that change which tokens greedy decoding gives, or how many, and for each
+the values, beside None, at which it changes nothing."""
 
 GROWING_ROPE = ("dynamic", "longrope")
-"""Rotary frequencies that depend on the length of the sequence: a pack's rows have many."""
+"""Kinds of rotary embedding whose frequencies depend on the length of the sequence. They are
+refused because the rows of a pack differ in length.
+"""
 
 
 class SpecialTokens(NamedTuple):
-    """Where a text begins and ends."""
+    """The tokens with which a text begins and ends."""
 
     start: int
+    """The first token that the decoder is fed."""
     eos: int
-    """Ends every label."""
+    """The token at the end of every label."""
     ends: frozenset[int]
-    """Any of them ends a decoded text."""
+    """The tokens each of which ends a decoded text."""
 
 
 def special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
-    """Those that stock `generate` takes: of the generation configuration, whose start is its
-    `bos_token_id` where it names none; only then of the model's, and of the tokenizer. Raises
-    ModelError where none says it."""
+    """Return the special tokens that stock `generate` uses.
+
+    They are those of the generation configuration, whose `bos_token_id` is the start where it has
+    no `decoder_start_token_id`; what it lacks is taken likewise from the model's configuration, and
+    then from the tokenizer. Raises ModelError where none has them, or where one is no token of the
+    model's vocabulary.
+    """
     sources = (model.generation_config, model.config, tokenizer)
     starts = (
         getattr(source, name, None)
@@ -102,6 +109,7 @@ def special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
                 f"{_model_name(model)}: {field} is {token}, and config.json gives the model a vocabulary of "
                 f"{model.config.vocab_size}. Correct it in generation_config.json and config.json."
             )
+    # labels end with the tokenizer's own end token where it is one of several
     preferred = (tokenizer.eos_token_id, *_token_ids(model.config.eos_token_id))
     return SpecialTokens(
         start, next((token for token in preferred if token in ends), ends[0]), frozenset(ends)
@@ -109,16 +117,14 @@ def special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
 
 
 def _token_ids(tokens: Any) -> tuple[Any, ...]:
-    """One or several, as a configuration has them, whatever they are."""
+    """Return a configuration's token or tokens as a tuple, whatever their type; empty for None."""
     if tokens is None:
         return ()
     return tuple(tokens) if isinstance(tokens, list | tuple) else (tokens,)
 
 
 def ignored_settings(model: PreTrainedModel) -> tuple[str, ...]:
-    """A line of each thing that a checkpoint's configuration asks for and that is not done here; none
-    where there is nothing.
-    """
+    """Return a sentence for each thing that a checkpoint's configuration asks for in vain."""
     return (*_ignored_decoding(model), *_ignored_tie(model))
 
 
@@ -136,7 +142,10 @@ def _ignored_decoding(model: PreTrainedModel) -> Iterator[str]:
 
 
 def _ignored_tie(model: PreTrainedModel) -> Iterator[str]:
-    """As transformers does it, whose own warning stands among many."""
+    """Yield a sentence where the configuration ties the output head to the embeddings and the
+    weights hold another head, which is then used. transformers does the same, but its warning is
+    one of many.
+    """
     head, embedding = model.proj_out.weight, model.model.decoder.embed_tokens.weight
     if getattr(model.config, "tie_word_embeddings", False) and head is not embedding:
         yield (
@@ -146,8 +155,8 @@ def _ignored_tie(model: PreTrainedModel) -> Iterator[str]:
 
 
 def check_runnable(model: PreTrainedModel) -> None:
-    """Raise ModelError, in one sentence, for a configuration that loads and is not computed here as
-    stock does.
+    """Raise ModelError for a configuration that transformers loads and that the code here would not
+    compute as the stock model does.
     """
     for fault in _configuration_faults(model):
         raise ModelError(f"{_model_name(model)}: {fault}")
@@ -164,10 +173,11 @@ def _configuration_faults(model: PreTrainedModel) -> Iterator[str]:
     stacks = {"decoder": model.model.decoder} | (
         {"encoder": encoder} if hasattr(encoder, "rotary_emb") else {}
     )
+    # not the streaming encoder, for which grouped-query attention is computed
     for (
         name,
         stack,
-    ) in stacks.items():  # the streaming encoder has an attention of its own, and shares them
+    ) in stacks.items():
         attention = stack.layers[0].self_attn
         heads, shared = (
             len(projection.weight) // attention.head_dim

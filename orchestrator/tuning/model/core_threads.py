@@ -1,9 +1,9 @@
-"""One thread a core, each computing by itself: independent parts of a step or of an evaluation side
-by side.
+"""Threads that compute independent parts of a training step, or independent batches of an
+evaluation, at the same time on a CPU.
 
-The operations of a small model are too short to be cut up: cores that share one wait for each other
-at its end, and for whatever else runs on the machine, thousands of times a step. Parts that meet
-once a step do not.
+The operations of a small model are too short to be divided among cores: cores that share one
+operation wait for each other at its end, and for whatever else runs on the machine, thousands of
+times a step. Threads that each compute a part of the utterances wait for each other once a step.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import torch
 from orchestrator.machine import shares_of
 
 MOST_PARTS = 4
-"""A step is cut into so many parts at most, each on an equal share of the cores: every part starts
-the same operations, and one interpreter starts them all
+"""The most parts that a step is divided into, each on an equal share of the cores. Each part starts
+the same number of operations, and one interpreter starts them all: in eight parts a step of the
+shipped model takes 1.2 to 1.6 times the processor time that it takes whole
 (`benchmarks/levers.py --only halves,quarters,eighths`).
 """
 
 FOUND_THREADS = torch.get_num_threads()
-"""What torch takes by itself, or by its environment."""
+"""The number of threads that torch uses by itself, or by its environment variables."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,14 +34,16 @@ Result = TypeVar("Result")
 
 @lru_cache
 def cores(device: torch.device) -> Cores:
-    """The process's only ones for a device."""
+    """Return the process's one `Cores` of a device, made anew after `use_cores`."""
     return Cores(device)
 
 
 def use_cores(count: int, at_once: int = 1) -> None:
-    """From here on this thread and what it starts compute one thing on `count` cores: a sum is
-    rounded as it is cut up. `at_once`: so many things that are not cut up may be computed side by
-    side, where that is more.
+    """Let this thread, and the threads that `Cores` starts, compute on `count` cores.
+
+    `count` decides how a step is divided into parts, and so how its sums are rounded. Work that is
+    not divided, such as whole batches of an evaluation, gives the same result on any number of
+    cores: of it, `at_once` items may be computed at the same time where that is more than `count`.
     """
     global _at_once
     torch.set_num_threads(count)
@@ -49,13 +52,14 @@ def use_cores(count: int, at_once: int = 1) -> None:
 
 
 _at_once = 1
-"""What `use_cores` was last told."""
+"""The `at_once` of the last call of `use_cores`."""
 
 
 @contextmanager
 def on_all_cores(device: torch.device) -> Iterator[None]:
-    """Within it one thing is cut up for as many cores as whole ones are computed on: for what is
-    not kept, or has the same value on any number of cores.
+    """A context within which a step, too, is divided for all cores that undivided work may use.
+
+    It is for results that are not kept, or that are the same on any number of cores.
     """
     found = cores(device)
     if found.at_once == found.threads:
@@ -69,8 +73,10 @@ def on_all_cores(device: torch.device) -> Iterator[None]:
 
 
 class Cores:
-    """On a CPU `count` parts of one thing, or `at_once` whole things; none beside the caller's on
-    another device.
+    """The cores of a device, and the thread pools that compute on them.
+
+    `threads` cores in all compute `count` parts of a step, or `at_once` undivided items, at the
+    same time. On any device but a CPU all three are 1, and the caller's thread computes.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -81,9 +87,11 @@ class Cores:
         self.at_once = max(self.threads, _at_once) if on_cpu else 1
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """`function` of each part of one thing, in order, `count` at the same time, each on an
-        equal share of the cores, under the caller's grad and autocast modes; the first exception,
-        if any. What the parts share they must only read.
+        """Return `function` of each part of one step, in order. `count` of them are computed at the
+        same time, each on an equal share of the cores, under the caller's grad and autocast modes.
+
+        The first exception, if any, is raised when all parts have ended. The parts must not write
+        to what they share.
         """
         parts = list(items)
         if self.count == 1 or len(parts) == 1:
@@ -97,9 +105,9 @@ class Cores:
         items: Iterable[Item],
         done: Callable[[Item], None] = lambda _: None,
     ) -> list[Result]:
-        """As `map`, of things that are not cut up, `at_once` at the same time, each on one core: its
-        sums are those of any number of cores. `done` is called in the caller's thread as each item
-        ends.
+        """Like `map`, but for items that are not parts of one sum: `at_once` are computed at the
+        same time, each on one core, so that no result depends on the number of cores. `done` is
+        called in the caller's thread as each item ends.
         """
         whole = list(items)
         if self.at_once == 1:
@@ -114,16 +122,18 @@ class Cores:
         threads: int,
         done: Callable[[Item], None],
     ) -> list[Result]:
+        """Compute the items in a pool, each in one of its threads on `threads` cores."""
         grad, kind = torch.is_grad_enabled(), self.device.type
         enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
 
         def run(item: Item) -> Result:
-            torch.set_num_threads(threads)  # of this thread alone; modes are of a thread, too
+            torch.set_num_threads(threads)  # per thread, as the grad and autocast modes are
             with torch.set_grad_enabled(grad), torch.autocast(kind, dtype, enabled=enabled):
                 return function(item)
 
         running = {pool.submit(run, item): item for item in items}
-        # all of them: one that goes on after another failed would compute with what is bound next
+        # wait for all, even after one failed: the others still compute with the weights that the
+        # caller has bound to the model, and it will bind others next
         for future in as_completed(running):
             done(running[future])
         return [future.result() for future in running]

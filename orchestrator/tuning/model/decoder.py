@@ -1,5 +1,5 @@
-"""One decoder forward for training and decoding, of both families, on the stock model's own
-weights.
+"""The decoder's forward pass, of both families, on the stock model's own layers, for training and
+for decoding.
 
 Training runs it over whole label sequences; decoding runs it over chunks of one or more tokens
 against a static self-attention cache. Cross-attention keys and values are computed once per encoder
@@ -26,30 +26,31 @@ KeyValue = tuple[Tensor, Tensor]
 
 @dataclass
 class SelfCache:
-    """Static self-attention cache: one (keys, values) pair a layer, room for `length` positions a
-    row.
+    """A static self-attention cache: one pair of keys and values for each layer, which have room
+    for `length` positions of every row and are written in place.
     """
 
     layers: list[KeyValue]
 
     @property
     def length(self) -> int:
-        """Tokens that a row has room for."""
+        """The number of tokens that a row has room for."""
         return self.layers[0][0].shape[2]
 
 
 class Decoder:
-    """The decoder of a Moonshine model, without the stock class's caches and its in-place addition
-    of positions.
+    """The decoder of a Moonshine model, without the stock class's caches and without its in-place
+    addition of positions to the encoder's output.
     """
 
     positions: int
-    """The longest text, end included, that the model was made for."""
+    """The most tokens of a text, its end included, that the model was made for."""
     start: int
+    """The first token that the decoder is fed."""
     eos: int
-    """Ends every label."""
+    """The token at the end of every label."""
     ends: frozenset[int]
-    """Any of them ends a decoded text."""
+    """The tokens each of which ends a decoded text."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.stack, self.head = model.model.decoder, model.proj_out
@@ -62,17 +63,18 @@ class Decoder:
         self._rotary = rotary_table(self.stack.rotary_emb, self.positions, self.head.weight)
 
     def rotary(self, count: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of at least `count` positions: the stock decoder goes on beyond those
-        it was trained on.
+        """Return the cosines and sines of at least `count` positions, each (positions, rotary
+        features). There may be more than the model was trained on, as in the stock decoder.
         """
         table = self._rotary
-        if count > len(table[0]):  # threads that get here at once make the same
+        if count > len(table[0]):  # without a lock: threads that get here at once make the same
             table = self._rotary = rotary_table(self.stack.rotary_emb, 2 * count, self.head.weight)
         return table
 
     def cross_keys(self, memory: Tensor, layout: RaggedLayout | None = None) -> list[KeyValue]:
-        """Keys and values of every layer's cross-attention over memory (slots, F, width), padded to
-        rows; without a layout it is padded already, (rows, T, width).
+        """Return the keys and values of every layer's cross-attention, padded to rows
+        (rows, heads, T, head_dim), of a memory (slots, F, width); without a layout the memory
+        is padded already, (rows, T, width).
         """
         return [
             (
@@ -83,7 +85,7 @@ class Decoder:
         ]
 
     def empty_cache(self, rows: int, length: int) -> SelfCache:
-        """A zeroed cache for `rows` sequences of at most `length` tokens."""
+        """Return a zeroed cache for `rows` sequences of at most `length` tokens."""
         shape, like = (rows, self.heads, length, self.head_dim), self.head.weight
         return SelfCache(
             [(like.new_zeros(shape), like.new_zeros(shape)) for _ in self.stack.layers]
@@ -98,19 +100,24 @@ class Decoder:
         start: Tensor | None = None,
         text: RaggedLayout | None = None,
     ) -> Tensor:
-        """Last hidden states (N, C, width) of `tokens` (N, C) int64.
+        """Return the last hidden states (N, C, width), after the final norm, of `tokens` (N, C)
+        int64.
 
-        `cross_mask` (N, 1, 1, T), as `RaggedLayout.mask` gives it. With a cache, row n's tokens stand
-        at positions start[n] .. start[n] + C - 1 and see everything cached before them; without, they
-        are whole sequences from position 0. `text` says how long each of those is: what stands beyond
-        is not computed, and the states come laid out by it, (slots, F, width).
+        `cross_mask` is (N, 1, 1, T), as `RaggedLayout.mask` gives it. With a cache, row n's tokens
+        stand at positions start[n] .. start[n] + C - 1, see everything cached before them, and are
+        added to it; without one, they are whole sequences from position 0.
+
+        `text` is the layout of the rows' lengths, where these differ. Tokens beyond a row's length
+        are then not computed, and the states are returned in that layout, (slots, F, width).
         """
         span = torch.arange(tokens.shape[1], device=tokens.device)
         positions = span[None] if start is None else start[:, None] + span
         reach = tokens.shape[1] if cache is None else cache.length
+        # (N or 1, 1, C, features), to broadcast over the heads
         cos, sin = (table[positions][:, None] for table in self.rotary(reach))
         mask = None
         if cache is not None:
+            # (N, 1, C, length): a token sees the cached positions up to its own
             mask = torch.arange(cache.length, device=tokens.device) <= positions[:, None, :, None]
         x = self.stack.embed_tokens(tokens)
         x = x if text is None else text.flatten(x)
@@ -145,6 +152,7 @@ class Decoder:
         )
         query, keys = rotate_features(query, cos, sin), rotate_features(keys, cos, sin)
         if stored is not None:
+            # (N, heads, C, head_dim): write at each token's position, then read the whole cache
             index = positions[:, None, :, None].expand(keys.shape)
             keys = stored[0].scatter_(2, index, keys.to(stored[0].dtype))
             values = stored[1].scatter_(2, index, values.to(stored[1].dtype))
@@ -153,12 +161,14 @@ class Decoder:
         return projected
 
     def _split_heads(self, x: Tensor, text: RaggedLayout | None = None) -> Tensor:
-        """(rows, positions, width), or laid out by `text`, -> (rows, heads, positions, head_dim)."""
+        """(rows, positions, width), or (slots, F, width) in the layout `text`, -> (rows, heads,
+        positions, head_dim).
+        """
         x = x if text is None else text.pad(x)
         return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)
 
     @staticmethod
     def _join_heads(x: Tensor, text: RaggedLayout | None) -> Tensor:
-        """The inverse of `_split_heads`."""
+        """(rows, heads, positions, head_dim) -> what `_split_heads` was given: its inverse."""
         x = x.transpose(1, 2).flatten(2)
         return x if text is None else text.flatten(x)

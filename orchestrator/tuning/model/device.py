@@ -1,4 +1,4 @@
-"""Which device a sweep runs on."""
+"""The device that a sweep runs on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from orchestrator.machine import machine_memory
 def choose_device(
     requested: str, asked_by: str = "execution.device"
 ) -> tuple[torch.device, tuple[str, ...]]:
-    """The device for what `asked_by` says, and notes for the study when `auto` had to fall back.
-    From here on float32 is computed as such there.
+    """Return the device for `requested`, and notes for the study when `auto` found no CUDA device.
+    On CUDA, TensorFloat-32 is switched off for this process from then on.
 
-    Raises ModelError when a device is asked for by name and is not there.
+    `asked_by` is the field of the sweep file that messages name. Raises ModelError when a device is
+    asked for by name and is not there.
     """
     device, notes = _available_device(requested, asked_by)
     if device.type == "cuda":
@@ -23,8 +24,8 @@ def choose_device(
 
 
 def compute_float32_exactly() -> None:
-    """No TensorFloat-32 in the place of float32: torch would round the operands of convolutions to
-    ten bits, in the front end of every clip.
+    """Switch TensorFloat-32 off: torch would round the operands of float32 convolutions to ten
+    bits, in the front end of every clip.
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -59,15 +60,17 @@ def _available_device(requested: str, asked_by: str) -> tuple[torch.device, tupl
 
 
 def memory_of(device: torch.device) -> int:
-    """Bytes that the device has in all; a CPU, and MPS with it, has the machine's, or its container's."""
+    """Return the bytes of memory that a device has in all. A CPU and MPS have the machine's, or
+    what a container allows of it.
+    """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return machine_memory()
 
 
 def hardware(device: torch.device) -> dict[str, str]:
-    """The kind of a device as far as a rounding depends on it: of a GPU its name, of a CPU the
-    instructions that torch chose for it (ATEN_CPU_CAPABILITY chooses others).
+    """Return what the rounding of a result depends on: of a GPU its name, of a CPU the instruction
+    set that torch chose for it (ATEN_CPU_CAPABILITY chooses another). Empty for other devices.
     """
     if device.type == "cuda":
         return {"GPU": torch.cuda.get_device_name(device)}

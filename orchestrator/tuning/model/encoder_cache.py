@@ -1,8 +1,9 @@
-"""Frames below the lowest adapted layer, computed once per clip for the whole sweep.
+"""The cache of encoder frames below the lowest adapted layer, computed once per clip and sweep.
 
-Everything under a pack's entry depth is frozen, so it is the same for every trial and every step.
-Depth 0 is the front end's output, depth n the encoder's; what lies between is the output of the
-first encoder layers.
+Everything below the lowest encoder layer that a trial adapts is frozen, so it is the same at every
+step, and for every trial that adapts no lower layer. That layer's number is the entry depth: frames
+at depth d are the input of encoder layer d, that is the front end's output for depth 0, and the
+encoder's output where d is the number of layers.
 """
 
 from __future__ import annotations
@@ -22,42 +23,44 @@ from orchestrator.tuning.model.layout import RaggedLayout, laid_out
 from orchestrator.tuning.trial_faults import is_out_of_memory
 
 BATCH_SECONDS = 120.0
-"""Audio of one front-end batch; a matter of memory only, frames do not depend on it."""
+"""Seconds of audio in one front-end batch; it limits memory only, frames do not depend on it."""
 
 
 @dataclass(frozen=True)
 class Frames:
-    """All clips of one set at one depth: flat (frames, width), with each clip's start and length
-    (n,) int64.
-    """
+    """The frames of n clips at one depth, end to end in one tensor, in any order of the clips."""
 
     flat: Tensor
+    """(frames, width)."""
     start: Tensor
+    """(n,) int64: the first frame of each clip in `flat`."""
     length: Tensor
+    """(n,) int64: the number of frames of each clip."""
 
     @classmethod
     def of(cls, parts: Sequence[Tensor]) -> Frames:
-        """Frames of clips (frames, width) each, end to end."""
+        """Join the frames (frames, width) of single clips."""
         length = torch.tensor([len(part) for part in parts], device=parts[0].device)
         return cls(torch.cat(list(parts)), length.cumsum(0) - length, length)
 
     def laid_out(self, clips: Tensor, slots: int, block: int) -> tuple[Tensor, RaggedLayout]:
-        """Frames (slots, F, width) of `clips` (rows,) int64, zeros where none stands, always a
-        copy; their layout.
+        """Return a copy (slots, F, width) of the frames of `clips` (rows,) int64, slot-major, with
+        zeros at places without a frame, and their layout.
         """
         layout = RaggedLayout(self.length[clips], slots, block)
+        # (rows,) -> (slots, F): the place in `flat` of every frame
         index = (self.start[clips][layout.row] + layout.position).where(layout.valid, 0)
         return self.flat[index].masked_fill_(~layout.valid[..., None], 0), layout
 
     def of_clip(self, clip: int) -> Tensor:
-        """Frames (frames, width) of one clip."""
+        """Return the frames (frames, width) of one clip, a view."""
         start = int(self.start[clip])
         return self.flat[start : start + int(self.length[clip])]
 
 
 class EncoderCache:
-    """Frames by set and depth: kept while they fit the memory budget, else computed anew for every
-    batch.
+    """The frames of each set at each depth that was asked for. They are kept where they fit the
+    memory budget, else computed anew for every batch.
     """
 
     def __init__(
@@ -69,9 +72,10 @@ class EncoderCache:
         depths: Collection[int] = (),
         kept: Mapping[str, dict[int, Frames | None]] | None = None,
     ) -> None:
-        """`depths`: those that packs may enter at. Frames of a lower one are kept on the way to a
-        higher. `kept`: by set and depth, frames that are kept already; what is computed of these sets
-        joins them.
+        """`clips` are the float32 samples of each set by its name. `depths` are the entry depths
+        that trials may have: frames at a lower one are kept on the way to a higher one. `kept`
+        holds, by set and depth, frames that are there already; its mappings are shared, so what is
+        computed of these sets later is added to them.
         """
         self.family, self.clips, self.budget_bytes, self.device = (
             family,
@@ -88,13 +92,17 @@ class EncoderCache:
     def __call__(
         self, name: str, clips: Tensor, depth: int, slots: int = 1
     ) -> tuple[Tensor, RaggedLayout]:
-        """Frames (slots, F, width) at `depth` of clips (rows,) of set `name`, slot-major, safe to
-        change in place, and their layout."""
+        """Return the frames (slots, F, width) at `depth` of clips (rows,) of set `name`,
+        slot-major, and their layout. They are a copy, which the caller may change in place.
+        """
         frames, clips = self.look_up(name, clips, depth)
         return frames.laid_out(clips, slots, self.family.block)
 
     def look_up(self, name: str, clips: Tensor, depth: int) -> tuple[Frames, Tensor]:
-        """Frames that hold those of `clips` (rows,), and which of its clips they are."""
+        """Return frames among which are those of `clips` (rows,), and the index (rows,) of each of
+        the clips in them: all frames of the set where they are kept, else those of these clips
+        alone.
+        """
         frames = self.keep(name, depth)
         if frames is not None:
             return frames, clips
@@ -102,14 +110,14 @@ class EncoderCache:
         return self._compute_rows(name, unique.tolist(), depth), clips
 
     def lengths(self, name: str) -> tuple[int, ...]:
-        """Samples of each clip of a set."""
+        """Return the number of samples of each clip of a set."""
         if name not in self._lengths:
             self._lengths[name] = lengths_of(self.clips[name])
         return self._lengths[name]
 
     @property
     def bytes_used(self) -> int:
-        """Memory that the kept frames take."""
+        """The bytes of memory that the kept frames take."""
         return sum(
             frames.flat.numel() * frames.flat.element_size()
             for of_set in self.kept.values()
@@ -118,8 +126,8 @@ class EncoderCache:
         )
 
     def keep(self, name: str, depth: int) -> Frames | None:
-        """All frames of a set, kept from the first call on; None where they do not fit the budget
-        or the memory.
+        """Return all frames of a set at one depth, which are computed at the first call and kept;
+        None where they do not fit the budget or the memory.
         """
         kept = self.kept[name]
         if depth not in kept:
@@ -132,12 +140,15 @@ class EncoderCache:
         return kept[depth]
 
     def _compute_all(self, name: str, depth: int) -> Frames | None:
+        """Compute all frames of a set, in batches of similar lengths; None where they do not
+        fit.
+        """
         if (lower := self._entry_depth_below(depth)) is not None:
-            self.keep(name, lower)
+            self.keep(name, lower)  # `_compute_rows` goes on from these frames
         lengths = self.lengths(name)
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         batches = batches_by_length(lengths, BATCH_SECONDS * 16000, order)
-        # a clip gives no more frames than so many
+        # an upper bound of all frames, so that their tensor is allocated once
         most = sum(length // self.family.stride + 1 for length in lengths)
         room, flat, filled = self.budget_bytes - self.bytes_used, None, 0
         start = torch.zeros(len(lengths), dtype=torch.int64, device=self.device)
@@ -150,7 +161,8 @@ class EncoderCache:
             )
             for rows, computed in zip(some, results, strict=True):
                 if flat is None:
-                    # known from the first frames on: nothing is computed in vain
+                    # width and dtype are known from the first batch on, so the rest is not computed
+                    # in vain where it would not fit
                     if most * computed.flat[0].numel() * computed.flat.element_size() > room:
                         return None
                     flat = computed.flat.new_empty((most, computed.flat.shape[1]))
@@ -163,10 +175,11 @@ class EncoderCache:
         return Frames(flat[:filled], start, length)
 
     def _entry_depth_below(self, depth: int) -> int | None:
-        """The highest depth below that packs may enter at."""
+        """Return the highest entry depth of the sweep below `depth`, or None."""
         return max((lower for lower in self.depths if lower < depth), default=None)
 
     def _compute_rows(self, name: str, rows: Sequence[int], depth: int) -> Frames:
+        """Compute the frames of some clips of a set, from kept ones at a lower depth if any."""
         lower = self._entry_depth_below(depth)
         below = None if lower is None else self.kept[name].get(lower)
         if lower is None or below is None:
@@ -178,7 +191,7 @@ class EncoderCache:
 
     @torch.no_grad()
     def compute(self, clips: Sequence[np.ndarray], depth: int) -> Frames:
-        """Frames at `depth` of clips that belong to no set."""
+        """Return the frames at `depth` of clips that belong to no set."""
         frames, layout = laid_out(*self.family.front_end(clips), self.family.block)
         return self._encode_between(frames, layout, 0, depth)
 
@@ -186,7 +199,7 @@ class EncoderCache:
     def _encode_between(
         self, frames: Tensor, layout: RaggedLayout, first: int, depth: int
     ) -> Frames:
-        """Frames at `depth` from those (1, F, width) at depth `first`."""
+        """Compute frames at `depth` from frames (1, F, width) at depth `first`."""
         if depth > first:
             frames = self.family.encoder_layers(frames, layout, first, depth)
         length = layout.lengths
@@ -196,8 +209,8 @@ class EncoderCache:
 def batches_by_length(
     lengths: Sequence[int], budget: float, order: Sequence[int]
 ) -> list[list[int]]:
-    """Split `order` (sorted by length, rising) into runs whose padded size, rows * longest, stays
-    within `budget`.
+    """Split `order`, rows sorted by rising length, into batches whose padded size, rows * longest,
+    stays within `budget`. A row that exceeds it alone is a batch of its own.
     """
     groups: list[list[int]] = []
     for row in order:

@@ -1,14 +1,13 @@
-"""What a model family needs: the one module that knows where Moonshine v1 and streaming Moonshine
-differ.
+"""The two model families, Moonshine v1 and streaming Moonshine: the one module that knows where
+they differ.
 
-Everything else sees three things: a front end that turns clips into frames, encoder layers that
-take frames in a layout, and the memory that the decoder's cross-attention reads. The decoders of
-both families are alike.
+All other code sees three things: a front end that turns clips into frames, encoder layers that take
+frames in a layout, and the memory, which is what the decoder's cross-attention reads. The decoders
+of both families are alike.
 
-Both front ends give every clip the frames that it would have had alone, so a number never depends
-on the batch: the streaming embedder takes its masks from true lengths (the stock masks give a
-padded clip up to three extra frames), and v1, whose GroupNorm runs over all time, is run clip by
-clip.
+Both front ends give every clip the frames that it would have had alone, so no result depends on the
+batch: the streaming embedder takes its masks from true lengths (the stock masks give a padded clip
+up to three extra frames), and v1, whose GroupNorm normalises over all time, is run clip by clip.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Family(Protocol):
     """The parts of a model in which the families differ."""
 
     multiple: int
-    """Clips are cut to a multiple of so many samples."""
+    """The front end uses whole multiples of this many samples; the rest of a clip is cut off."""
     stride: int
     """Samples per encoder frame."""
     shortest: int
@@ -55,27 +54,29 @@ class Family(Protocol):
     length.
     """
     block: int
-    """Layouts of its frames are a multiple of so many places long."""
+    """The length F of a layout of its frames must be a multiple of this."""
     windows: list[EncoderWindow]
-    """What each encoder layer's frames attend to; empty where that is the whole clip."""
+    """The attention window of each encoder layer; empty where frames attend to the whole clip."""
 
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """float32 clips at 16 kHz -> frames end to end (frames, width), and each clip's number of
-        them (n,) int64.
+        """Turn n float32 clips at 16 kHz into frames end to end (frames, width), and the number of
+        frames of each clip (n,) int64.
         """
 
     def encoder_layers(self, frames: Tensor, layout: RaggedLayout, first: int, last: int) -> Tensor:
-        """Run layers first..last-1 on frames (slots, F, width); the final norm too when `last` is
-        their number.
+        """Run encoder layers first..last-1 on frames (slots, F, width), and the final norm when
+        `last` is the number of layers.
         """
 
     def memory(self, encoded: Tensor, layout: RaggedLayout) -> Tensor:
-        """What cross-attention reads (slots, F, width of the decoder); never changes `encoded`."""
+        """Return what cross-attention reads, (slots, F, width of the decoder), from the encoder's
+        output (slots, F, width), which is not changed.
+        """
 
 
 def family_of(model: PreTrainedModel) -> Family:
-    """The family of a loaded model; raises ModelError for any other class, and for what cannot be
-    run.
+    """Return the family of a loaded model. Raises ModelError for any other class, and for a
+    configuration that cannot be run.
     """
     if isinstance(
         model, (MoonshineStreamingForConditionalGeneration, MoonshineForConditionalGeneration)
@@ -92,17 +93,18 @@ def family_of(model: PreTrainedModel) -> Family:
 
 
 def valid_frames(lengths: Tensor, width: int) -> Tensor:
-    """Boolean (n, width): true at the frames that exist."""
+    """Return a mask (n, width), true at the first `lengths[i]` places of each row."""
     return torch.arange(width, device=lengths.device)[None] < lengths[:, None]
 
 
 def encoder_layer(
     layer: Any, frames: Tensor, attend: Callable[[Tensor, Tensor, Tensor, float], Tensor]
 ) -> Tensor:
-    """A stock encoder layer, alike in both families, on frames (slots, F, width).
+    """Run a stock encoder layer, alike in both families, on frames (slots, F, width) with another
+    attention.
 
-    `attend` takes query, key, value (slots, F, heads, head_dim) and the scaling, and gives such a
-    tensor again.
+    `attend` takes query, key, value (slots, F, heads, head_dim) and the scaling, and returns a
+    tensor of that shape.
     """
     attention, x = layer.self_attn, layer.input_layernorm(frames)
     heads = (*x.shape[:2], -1, attention.head_dim)
@@ -118,8 +120,8 @@ def encoder_layer(
 
 
 class Streaming:
-    """MoonshineStreaming: raw frames, causal convolutions, sliding-window encoder without
-    positions.
+    """MoonshineStreaming: a front end of raw frames and causal convolutions, and an encoder of
+    sliding windows without position embeddings.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class Streaming:
         model: MoonshineStreamingForConditionalGeneration,
         windows: Sequence[EncoderWindow] | None = None,
     ) -> None:
-        """`windows`: others than those of the stock model, to compare with."""
+        """`windows` replace those of the stock model, where the two are to be compared."""
         self.encoder, self.decoder = model.model.encoder, model.model.decoder
         config = model.config.encoder_config
         self.multiple = self.shortest = round(config.sample_rate * config.frame_ms / 1000)
@@ -148,14 +150,17 @@ class Streaming:
         for row, clip in enumerate(clips):
             kept = len(clip) // self.multiple * self.multiple
             audio[row, :kept] = clip[:kept]
+        # (n, samples) -> (n, pieces, multiple) -> (n, width, pieces)
         framed = torch.from_numpy(audio).to(weight).reshape(len(clips), -1, self.multiple)
         x = embedder.comp(embedder.cmvn(framed))
         x = F.silu(embedder.linear(x)) * valid_frames(count, x.shape[1])[..., None]
         x = x.transpose(1, 2)
         for conv, activation in ((embedder.conv1, F.silu), (embedder.conv2, lambda y: y)):
+            # each has stride 2; the stock class's own mask would keep frames beyond a clip's end
             count = (count - 1) // 2 + 1
             x = nn.Conv1d.forward(conv, F.pad(x, (conv.left_pad, 0)))
             x = activation(x * valid_frames(count, x.shape[-1])[:, None])
+        # (n, width, T) -> (frames, width), the clips end to end
         return x.transpose(1, 2)[valid_frames(count, x.shape[-1])], count
 
     def encoder_layers(self, frames: Tensor, layout: RaggedLayout, first: int, last: int) -> Tensor:
@@ -170,8 +175,8 @@ class Streaming:
         return self.encoder.final_norm(frames) if last == len(self.encoder.layers) else frames
 
     def memory(self, encoded: Tensor, layout: RaggedLayout) -> Tensor:
-        # out of place: the stock decoder adds positions to its input, which would spoil a cached
-        # encoder output
+        # out of place: the stock decoder adds positions to its input in place, which would change
+        # cached frames
         projected: Tensor = self.decoder.proj(
             encoded + self.decoder.pos_emb.weight[layout.position]
         )
@@ -179,15 +184,15 @@ class Streaming:
 
 
 class MoonshineV1:
-    """Moonshine v1: strided convolutions with a GroupNorm over time, full attention with rotary
-    positions.
+    """Moonshine v1: a front end of strided convolutions with a GroupNorm over time, and an encoder
+    of full attention with rotary positions.
     """
 
     multiple = 1
     stride = VERSION_1_STRIDE
     shortest = VERSION_1_SHORTEST
     block = 1
-    # `max_position_embeddings` bounds the text; the encoder's positions are rotary
+    # its `max_position_embeddings` limits the text alone; the encoder's positions are rotary
     longest_seconds = math.inf
 
     def __init__(self, model: MoonshineForConditionalGeneration) -> None:
@@ -197,7 +202,7 @@ class MoonshineV1:
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         encoder, weight = self.encoder, self.encoder.conv1.weight
         frames = []
-        for clip in clips:
+        for clip in clips:  # (1, 1, samples) -> (1, width, T) -> (T, width)
             x = torch.tanh(encoder.conv1(torch.tensor(clip).to(weight)[None, None]))
             x = F.gelu(encoder.conv2(encoder.groupnorm(x)))
             frames.append(F.gelu(encoder.conv3(x))[0].T)
@@ -205,6 +210,7 @@ class MoonshineV1:
 
     def encoder_layers(self, frames: Tensor, layout: RaggedLayout, first: int, last: int) -> Tensor:
         table = rotary_table(self.encoder.rotary_emb, layout.longest, frames)
+        # (T, features) -> (slots, F, 1, features), by each frame's position in its own clip
         cos, sin = (angles[layout.position][:, :, None] for angles in table)
 
         def attend_clips(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
@@ -212,6 +218,7 @@ class MoonshineV1:
                 query.shape[2:],
                 (rotate_features(query, cos, sin), rotate_features(key, cos, sin), value),
             )
+            # (slots, F, heads, head_dim) -> (rows, heads, T, head_dim), and back below
             rows = [
                 layout.pad(states.flatten(2)).unflatten(2, heads).transpose(1, 2)
                 for states in turned

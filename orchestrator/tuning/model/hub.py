@@ -1,5 +1,5 @@
-"""Where a model is loaded from: its folder, the hub, or the cache alone where the hub does not
-answer.
+"""Where a model is loaded from: its folder, the hub, or the hub's local cache where the hub does
+not answer.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from orchestrator.sweepfile.sweep import ModelSpec
 
 
 def place_of(model: ModelSpec) -> tuple[str, dict[str, str]]:
-    """The name and further keywords for `from_pretrained`. Raises ModelError for what is neither a
-    whole folder nor a hub id, and where the hub does not answer and the cache has no such model.
+    """Return the name and further keywords for `from_pretrained`. Raises ModelError for what is
+    neither a whole folder nor a hub id, and where the hub does not answer and the cache has no such
+    model.
     """
     if fault := fault_of(model.id):
         raise ModelError(f"model {model.id!r} cannot be loaded: it {fault}.")
@@ -29,6 +30,9 @@ def place_of(model: ModelSpec) -> tuple[str, dict[str, str]]:
 
 
 def _cached_folder(model: ModelSpec, problem: HubProblem) -> str:
+    """Return the folder of a model in the hub's local cache. Raises ModelError, which names the
+    problem with the hub, where it is not there as a whole.
+    """
     cache = Path(constants.HF_HUB_CACHE)
     try:
         folder = snapshot_download(

@@ -1,8 +1,9 @@
-"""`execution.kernel`: which of torch's matrix kernels computes a model's linear layers, timed where
-nobody says.
+"""The choice of `execution.kernel`: which of torch's matrix kernels computes a model's linear
+layers.
 
-Timed on the layers' own shapes, in one thread, as a core computes its part of a step. What counts is
-processor time, so a machine that is busy with other things chooses as an idle one does.
+With `auto` the kernels are timed, on the shapes of the model's own layers and in one thread,
+because each core computes its part of a training step by itself. Processor time is measured and not
+elapsed time, so a machine that is busy with other things chooses as an idle one does.
 """
 
 from __future__ import annotations
@@ -29,27 +30,31 @@ from orchestrator.tuning.model.linear_kernels import (
 )
 
 WORTH = 1.15
-"""Another kernel must be so many times faster than torch's own, or small differences would change
-the choice from run to run."""
+"""How many times faster than torch's own another kernel must be to be chosen; with a smaller margin
+noise would change the choice from run to run."""
 ROWS = 256
-"""Of each product that is timed."""
+"""Rows of the input of each product that is timed."""
 ROUNDS = 8
-"""Of which the fastest counts."""
+"""Rounds of timing at most; for each layer and kernel the fastest counts."""
 SECONDS = 0.2
-"""No further round begins after so long."""
+"""No further round begins after so long, once there were two."""
 LARGEST = 1 << 20
-"""Entries of a weight; the output head of a real model would take longer than all the rest."""
+"""Entries of the largest weight that is timed; the output head of a real model would take longer
+than all other layers together."""
 
 KINDS: tuple[Products, ...] = (ATEN, ONEDNN)
 Shapes = tuple[tuple[tuple[int, int], int], ...]
-"""((out, in), how many such layers)."""
+"""Pairs of a weight's shape (out, in) and the number of layers that have it."""
 
 
 def chosen_products(
     asked: KernelName | Literal["auto"], model: nn.Module, device: torch.device, dtype: torch.dtype
 ) -> tuple[Products, str]:
-    """The products for a model, and why where they were timed; `dtype` is what the sweep computes
-    in. Raises ModelError where the kernel that is asked for is not offered.
+    """Return the products that a model's linear layers use, and a sentence with the timings where
+    they were chosen by time, else the empty string.
+
+    `dtype` is the type that the sweep computes in. Raises ModelError where the kernel that is asked
+    for is not offered.
     """
     if asked != "auto":
         return products_of(asked, device, dtype), ""
@@ -64,13 +69,13 @@ def chosen_products(
 
 
 def fastest(seconds: Mapping[KernelName, float]) -> KernelName:
-    """The fastest kernel that beats torch's own by WORTH, else torch's own."""
+    """Return the fastest kernel if it beats torch's own by the factor WORTH, else torch's own."""
     best = min(seconds, key=lambda name: seconds[name])
     return best if seconds["aten"] > WORTH * seconds[best] else "aten"
 
 
 def shapes_of(model: nn.Module) -> Shapes:
-    """The shapes of a model's linear layers that are timed."""
+    """Return the shapes of a model's linear layers, without those larger than LARGEST."""
     layers: Iterable[nn.Module] = model.modules()
     weights = [layer.weight for layer in layers if isinstance(layer, nn.Linear | FrozenLinear)]
     counted = Counter(
@@ -81,19 +86,20 @@ def shapes_of(model: nn.Module) -> Shapes:
 
 @lru_cache
 def time_kernels(shapes: Shapes) -> dict[KernelName, float]:
-    """Seconds that each kernel takes for all layers once forward and once backward."""
-    # in a thread of its own: how many threads torch uses is set for the thread that sets it
+    """Return the processor seconds of each kernel for all layers, one pass forward and backward."""
+    # torch.set_num_threads is per thread: in a thread of its own it leaves the caller's as it is
     with ThreadPoolExecutor(1) as alone:
         return alone.submit(_time_each_kernel, shapes).result()
 
 
 def _time_each_kernel(shapes: Shapes) -> dict[KernelName, float]:
+    """Time all kernels in the calling thread, see `time_kernels`."""
     torch.set_num_threads(1)
     layers = [_Layer(shape, count) for shape, count in shapes]
     best = {kind.name: [math.inf] * len(layers) for kind in KINDS}
     began = time.perf_counter()
     for turn in range(ROUNDS):
-        # by turns, so that what slows the machine for a moment slows each of them
+        # kernels take turns, so that what slows the machine for a moment slows each of them
         for at, layer in enumerate(layers):
             for kind in KINDS:
                 best[kind.name][at] = min(best[kind.name][at], layer.seconds(kind))
@@ -106,7 +112,7 @@ def _time_each_kernel(shapes: Shapes) -> dict[KernelName, float]:
 
 
 class _Layer:
-    """So many linear layers of one shape (out, in), with something to multiply."""
+    """`count` linear layers of one shape (out, in), with random operands to time one of them."""
 
     def __init__(self, shape: tuple[int, int], count: int) -> None:
         self.count, (out, width) = count, shape
@@ -117,7 +123,7 @@ class _Layer:
         )
 
     def seconds(self, kind: Products) -> float:
-        """Processor seconds of this thread for one of them, forward and backward."""
+        """Return the processor seconds of this thread for one layer, forward and backward."""
         began = time.thread_time()
         kind.linear(self.x, self.weight)
         kind.linear(self.dy, self.weight.mT)

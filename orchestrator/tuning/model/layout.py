@@ -1,8 +1,8 @@
-"""Clips of different lengths without padding between them: laid end to end, slot after slot.
+"""Clips (or texts) of different lengths laid end to end, without padding between them.
 
-Everything in an encoder but attention treats each frame alone, so a third of its work on random
-batches would be padding. Frames are kept as (slots, F, width), the clips of a slot one after the
-other; only where a kernel needs rectangles are they padded to (rows, T, width).
+Everything in an encoder but attention treats each frame alone, and a third of its work on random
+batches would be padding. So frames are kept as (slots, F, width), the clips of a slot one after the
+other. Only where a kernel needs rectangles are they padded to (rows, T, width), one row per clip.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from torch import Tensor
 
 
 class RaggedLayout:
-    """Where each clip's frames stand; all index tensors are int64.
+    """Where each clip's frames stand in (slots, F) and in (rows, T); all index tensors are int64.
 
-    `lengths` (rows,): frames of every clip, slot-major, equally many clips a slot. F is the most
-    frames of any slot, rounded up to a multiple of `block`. `known`: the same lengths where the
-    host has them, which spares it waiting for the device.
+    `lengths` (rows,) are the frames of every clip, slot-major, with equally many clips in each
+    slot. F (`places`) is the most frames of any slot, rounded up to a multiple of `block`; T
+    (`longest`) is the longest clip. `known` are the same lengths as Python numbers, where the
+    caller has them: they spare the host waiting for the device.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class RaggedLayout:
         known: Sequence[int] | None = None,
     ) -> None:
         self.lengths, self.slots, self.block = lengths, slots, block
+        # (rows,) -> (slots, clips of a slot); where each clip begins and ends in its slot
         clip_lengths = lengths.view(slots, -1)
         ends = clip_lengths.cumsum(1)
         self._first = ends - clip_lengths
@@ -45,34 +47,35 @@ class RaggedLayout:
         self.places = most + -most % block
         self.longest = longest
         place = torch.arange(self.places, device=lengths.device)
+        # (slots, F): the first clip that ends behind a place; beyond the last clip, their number
         own = torch.searchsorted(ends, place.repeat(slots, 1), right=True)
         self.valid = own < clip_lengths.shape[1]
-        """(slots, F): true where a frame stands."""
+        """(slots, F) boolean: true at the places that hold a frame of a clip."""
         self.clip = own.clamp_max(clip_lengths.shape[1] - 1)
-        """(slots, F): which clip of its slot a frame belongs to."""
-        # behind the last clip of a slot it would count on, as far as the longest slot goes, past
-        # every table
+        """(slots, F): the clip that a frame belongs to, counted within its slot."""
+        # 0 beyond a slot's last clip: the difference would go on rising there, as far as the
+        # longest slot reaches, and would index past the end of position tables
         self.position = (place - self._first.gather(1, self.clip)).where(self.valid, 0)
-        """(slots, F): which frame of its clip; 0 where none stands."""
+        """(slots, F): the index of a frame in its clip; 0 at places without a frame."""
 
     @property
     def row(self) -> Tensor:
-        """(slots, F): which of all rows a frame belongs to."""
+        """(slots, F): the clip that a frame belongs to, counted over all slots."""
         return self.clip + self._per_slot(len(self.lengths) // self.slots)
 
     @cached_property
     def mask(self) -> Tensor:
-        """(rows, 1, 1, T) boolean: the frames that exist once padded."""
+        """(rows, 1, 1, T) boolean: true at the frames of padded rows that exist."""
         span = torch.arange(self.longest, device=self.lengths.device)
         return (span < self.lengths[:, None])[:, None, None]
 
     def repeated(self, slots: int) -> RaggedLayout:
-        """The same clips once more for each of `slots` slots."""
+        """Return the layout in which each of `slots` slots holds all of these clips."""
         return RaggedLayout(self.lengths.repeat(slots), slots, self.block)
 
     def pad(self, values: Tensor) -> Tensor:
-        """(slots, F, width) -> (rows, T, width); what lies beyond a clip's end is finite but
-        meaningless.
+        """(slots, F, width) -> (rows, T, width). Beyond a clip's end stand copies of its last
+        frame: finite, but meaningless.
         """
         valid = self.valid.flatten()[:, None]
         moved: Tensor = GatherRows.apply(
@@ -81,8 +84,8 @@ class RaggedLayout:
         return moved.view(len(self.lengths), self.longest, -1)
 
     def flatten(self, padded: Tensor) -> Tensor:
-        """(rows, T, width) -> (slots, F, width), the inverse of `pad`; what stands in no clip is
-        meaningless.
+        """(rows, T, width) -> (slots, F, width), the inverse of `pad`. Places without a frame hold
+        meaningless values.
         """
         mask = self.mask.flatten()[:, None]
         moved: Tensor = GatherRows.apply(
@@ -92,7 +95,7 @@ class RaggedLayout:
 
     @cached_property
     def _padded_index(self) -> Tensor:
-        """For each place of (rows, T), the place of (slots, F) it is read from."""
+        """(rows * T,): for each place of the padded form, the place in (slots * F) to copy."""
         first = (self._first + self._per_slot(self.places)).flatten()
         span = torch.arange(self.longest, device=self.lengths.device)
         last = (self.lengths - 1).clamp_min(0)[:, None]
@@ -100,24 +103,29 @@ class RaggedLayout:
 
     @cached_property
     def _flat_index(self) -> Tensor:
-        """For each place of (slots, F), the place of (rows, T) it is read from."""
+        """(slots * F,): for each place of the flat form, the place in (rows * T) to copy."""
         return (self.row * self.longest + self.position).flatten()
 
     def _per_slot(self, size: int) -> Tensor:
+        """(slots, 1): where each slot begins if every slot takes `size` entries."""
         return torch.arange(self.slots, device=self.lengths.device)[:, None] * size
 
 
 def laid_out(flat: Tensor, lengths: Tensor, block: int) -> tuple[Tensor, RaggedLayout]:
-    """Frames end to end (frames, width) of clips of `lengths`, as one slot (1, F, width), and their
-    layout.
+    """Return the frames (frames, width) of clips of these `lengths`, end to end, as one slot
+    (1, F, width), and their layout.
     """
     layout = RaggedLayout(lengths, 1, block)
     return F.pad(flat, (0, 0, 0, layout.places - len(flat)))[None], layout
 
 
 class GatherRows(torch.autograd.Function):
-    """Rows picked by an index whose real entries are picked back by `inverse`: both ways are plain
-    copies, where the gradient of indexing would scatter and add."""
+    """values (n, width), index (m,) -> values[index] (m, width), where `inverse` (n,) is the index
+    that leads back, and `real` (n, 1) is true where a row of `values` is used.
+
+    The backward pass is then a plain copy like the forward pass, where the gradient of ordinary
+    indexing would scatter and add.
+    """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, index: Tensor, inverse: Tensor, real: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Products of rows with the weights of linear layers: the one place where they are computed.
+"""The matrix products of all linear layers of a model, by one of two kernels.
 
 On a CPU torch ships two libraries for them in float32. `aten` is what `torch.nn.functional.linear`
 calls, MKL on x86, which leaves the AVX-512 of AMD's processors unused. `onednn` is the operator that
@@ -21,7 +21,7 @@ from orchestrator.sweepfile.sweep import KernelName
 
 
 class Products:
-    """What torch calls by itself, `aten`: any device and type, under autocast too."""
+    """Products by torch's own kernel, `aten`: for any device and dtype, and under autocast."""
 
     name: KernelName = "aten"
 
@@ -37,20 +37,25 @@ class Products:
 
 
 class OneDnnProducts(Products):
-    """oneDNN for float32 on a CPU; for anything else, and under autocast, what torch calls."""
+    """Products by oneDNN for float32 on a CPU; for anything else, and under autocast, by `aten`."""
 
     name: KernelName = "onednn"
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """The same; differentiable in x alone."""
+        """x (..., in), a frozen weight (out, in) and bias (out,) -> (..., out), differentiable in x
+        alone.
+        """
         if not _takes_operands(x, weight):
             return super().linear(x, weight, bias)
         product: Tensor = _FrozenProduct.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return product
 
     def linears(self, x: Tensor, weights: Tensor, bias: Tensor | None = None) -> Tensor:
-        """The same, slot after slot, for oneDNN has no float32 product of batches of matrices in
-        torch. Not differentiable."""
+        """x (K, L, in), weights (K, out, in) and one bias (out,) for all -> (K, L, out), not
+        differentiable.
+
+        It is computed slot after slot: torch offers no batched float32 product by oneDNN.
+        """
         if not _takes_operands(x, weights):
             return super().linears(x, weights, bias)
         if len(x) == 1:
@@ -64,8 +69,8 @@ ATEN, ONEDNN = Products(), OneDnnProducts()
 
 
 def products_of(kernel: KernelName, device: torch.device, dtype: torch.dtype) -> Products:
-    """The products that a kernel computes; `dtype` is what the sweep computes in. Raises ModelError
-    where they are not offered."""
+    """Return the products of a kernel for a sweep that computes in `dtype`. Raises ModelError where
+    this device or machine does not offer them."""
     if kernel == "aten":
         return ATEN
     if lacking := lacks_onednn(device, dtype):
@@ -77,7 +82,7 @@ def products_of(kernel: KernelName, device: torch.device, dtype: torch.dtype) ->
 
 
 def lacks_onednn(device: torch.device, dtype: torch.dtype) -> str:
-    """Why oneDNN cannot compute a sweep's products; empty where it can."""
+    """Return why oneDNN cannot compute a sweep's products; the empty string where it can."""
     if device.type != "cpu" or dtype != torch.float32:
         kind = str(dtype).removeprefix("torch.")
         return f"it is for float32 on a CPU, and this sweep computes {kind} on {device.type}"
@@ -86,7 +91,7 @@ def lacks_onednn(device: torch.device, dtype: torch.dtype) -> str:
 
 @lru_cache
 def _operator_runs() -> bool:
-    """Whether the operator is there and multiplies; builds of torch differ in what they contain."""
+    """Return whether this build of torch has the oneDNN operator and it works."""
     one = torch.ones(1, 1)
     try:
         return bool(_onednn_product(one, one, None) == one)
@@ -95,8 +100,11 @@ def _operator_runs() -> bool:
 
 
 class _FrozenProduct(torch.autograd.Function):
-    """x (..., in), weight (out, in), bias (out,) or None -> (..., out): the operator has no gradient
-    of its own, and a frozen weight needs none."""
+    """x (..., in), weight (out, in), bias (out,) or None -> (..., out), by oneDNN.
+
+    The operator has no backward pass of its own. This one gives the gradient of x alone, for the
+    weight is frozen.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -110,7 +118,7 @@ class _FrozenProduct(torch.autograd.Function):
 
 
 def _takes_operands(x: Tensor, weight: Tensor) -> bool:
-    """Whether the operator takes these: it refuses other types and knows nothing of autocast."""
+    """Return whether the operator takes these: no other types, and nothing under autocast."""
     return (
         x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
@@ -124,8 +132,9 @@ def _onednn_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class FrozenLinear(nn.Module):
-    """Stands in the place of a frozen `nn.Linear`, with the very same parameters, and computes it by
-    a kernel."""
+    """Replaces a frozen `nn.Linear`, with the same parameter tensors; `products` says by which
+    kernel it is computed.
+    """
 
     def __init__(self, linear: nn.Linear, products: Products = ATEN) -> None:
         super().__init__()

@@ -5,8 +5,8 @@ attention within them.
 last frame of either side belongs to the window is decided in transformers' code, and it has been
 reported as off by one (huggingface/transformers #46305, #47162). So the widths are read off the
 masks that the installed stock encoder hands to its own layers. The runtime of the model's authors
-reads both numbers as inclusive; a sweep that asks for that form has the stock model's configuration
-changed until its masks are so.
+reads both numbers as inclusive. For a sweep that asks for that reading, the configuration of the
+stock model is changed until its masks are those windows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from orchestrator.tuning.model.layout import RaggedLayout
 
 
 class EncoderWindow(NamedTuple):
-    """The frames that a frame attends to beside itself."""
+    """How many frames before itself and how many ahead of itself a frame attends to."""
 
     before: int
     ahead: int
@@ -33,11 +33,11 @@ class EncoderWindow(NamedTuple):
 def stock_windows(
     encoder: Any, configured: Sequence[Sequence[int]], samples_per_frame: int
 ) -> list[EncoderWindow]:
-    """The window of each layer of a stock streaming encoder, from the masks that its layers
-    receive.
+    """Return the window of each layer of a stock streaming encoder, from the masks that its layers
+    receive when it encodes a silent clip.
 
-    The probe is a silent clip with more frames on either side of its middle frame than any window
-    is wide. Raises ModelError where a layer's mask is no window.
+    The clip has more frames on either side of its middle frame than any window is wide. Raises
+    ModelError where a layer's mask is no window.
     """
     beyond = max(width for window in configured for width in window) + 2
     masks: list[Tensor | None] = []
@@ -60,8 +60,11 @@ def stock_windows(
 
 
 def _window_of_mask(mask: Tensor | None, layer: int) -> EncoderWindow:
-    """The window in a layer's mask (1, 1, T, T): boolean, true where a key is seen, or 0 there and
-    -inf elsewhere.
+    """Return the window that a layer's mask (1, 1, T, T) gives the middle frame. The mask is
+    boolean, true where a key is seen, or additive, 0 there and -inf elsewhere.
+
+    Raises ModelError where the keys seen are not one run around the middle frame that ends within
+    the clip.
     """
     if mask is not None:
         seen = (mask if mask.dtype == torch.bool else mask == 0)[0, 0]
@@ -80,22 +83,22 @@ def _window_of_mask(mask: Tensor | None, layer: int) -> EncoderWindow:
 
 
 def inclusive_windows(configured: Sequence[Sequence[int]]) -> list[EncoderWindow]:
-    """The windows as the authors' runtime reads them: `left` frames before and `right` frames
-    ahead, both inside.
+    """Return the windows as the authors' runtime reads the configuration: the `left` frames before
+    a frame and the `right` frames ahead of it.
     """
     return [EncoderWindow(left, right) for left, right in configured]
 
 
 def set_windows(model: Any, wanted: Sequence[EncoderWindow]) -> None:
-    """Change the configuration of a stock streaming model so that the masks it makes are those
-    windows.
+    """Change the configuration of a stock streaming model so that the masks it makes are the
+    windows `wanted`.
 
-    Then everything that compares with the stock model, or is made of it, sees the same windows.
+    Then everything that compares with the stock model, or is made of it, has the same windows.
     Raises ModelError where the installed transformers cannot be brought to them.
     """
     encoder, config = model.model.encoder, model.config.encoder_config
     samples = samples_per_frame(config)
-    # one frame is what the two readings of a number can differ by
+    # the inclusive and the exclusive reading of a width differ by one frame
     for more in (0, 1):
         config.sliding_windows = [[window.before + more, window.ahead + more] for window in wanted]
         if stock_windows(encoder, config.sliding_windows, samples) == list(wanted):
@@ -107,38 +110,41 @@ def set_windows(model: Any, wanted: Sequence[EncoderWindow]) -> None:
 
 
 def samples_per_frame(config: Any) -> int:
-    """Samples of one encoder frame, from the configuration of a streaming encoder."""
+    """Return the samples of one encoder frame, from the configuration of a streaming encoder."""
     frame = round(config.sample_rate * config.frame_ms / 1000)
-    return 4 * int(frame)
+    return 4 * int(frame)  # two convolutions of stride 2
 
 
 def windows_text(windows: Sequence[EncoderWindow]) -> str:
-    """Frames before and ahead, layer by layer: 15+3,15+0. Of a model without windows: whole
-    clip.
+    """Return the frames before and ahead of each layer as text, such as "15+3,15+0"; "whole clip"
+    for a model without windows.
     """
     return ",".join(f"{window.before}+{window.ahead}" for window in windows) or "whole clip"
 
 
 class SlidingWindowAttention:
-    """Attention within a window around each frame, of one's own clip.
+    """Attention of each frame to the frames of its own clip within a window around it.
 
-    Computed in blocks of queries against the span of keys that any of them may see, so its cost
-    grows with the window and not with the square of the clip: the same sums as a masked attention
-    over all frames.
+    The frames of a slot are divided into blocks, and each block of queries is computed against the
+    span of keys that any of them may see. So the cost grows with the window and not with the square
+    of the clip's length. The result is that of a masked attention over all frames.
     """
 
     def __init__(self, layout: RaggedLayout, window: EncoderWindow) -> None:
         self.block, self.before, self.ahead = layout.block, window.before, window.ahead
         device = layout.lengths.device
+        # a key's place relative to the first query of its block, then to each query: (block, span)
         offset = torch.arange(self.block + self.before + self.ahead, device=device) - self.before
         distance = offset - torch.arange(self.block, device=device)[:, None]
         inside = (distance >= -self.before) & (distance <= self.ahead)  # (block queries, span keys)
+        # (slots, F) -> (slots, n blocks, block, 1, 1): each frame's clip, -1 where there is
+        # no frame
         clips = layout.clip.where(layout.valid, -1).view(layout.slots, -1, self.block, 1, 1)
-        # beyond either end stand zeros, that is clip -1
+        # (slots, n, span): the clip of each key. Joining pads with zeros, which + 1 and - 1 make -1
         near = self._join_neighbours(clips + 1)[..., 0, 0] - 1
         same = clips[..., 0] == near[:, :, None]
-        # what stands in no clip sees everything: a row without any key gives NaN in some attention
-        # kernels
+        # Places without a frame see every key, because a query without any key gives NaN in some
+        # attention kernels. (slots, n, block, span) -> (slots * n, 1, block, span)
         self.mask = (same & inside | (clips[..., 0] < 0)).flatten(0, 1)[:, None]
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
@@ -155,7 +161,11 @@ class SlidingWindowAttention:
 
     def _join_neighbours(self, blocks: Tensor) -> Tensor:
         """(slots, n, block, heads, head_dim) -> (slots, n, before + block + ahead, heads,
-        head_dim).
+        head_dim): put the end of the block before and the beginning of the block after to each
+        block.
+
+        A layout's block is at least as long as any window is wide, so one neighbour on either side
+        is enough; beyond the first and the last block stand zeros.
         """
         one_more = (0, 0, 0, 0, 0, 0)
         earlier = F.pad(blocks[:, :-1, self.block - self.before :], (*one_more, 1, 0))

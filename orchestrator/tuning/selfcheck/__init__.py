@@ -1,1 +1,1 @@
-"""Whether all of that does what it says, on the model and data at hand."""
+"""The start-up checks: whether training and decoding work as they should on this model and data."""

@@ -1,5 +1,5 @@
-"""Start-up check: does the untuned model know the training speech? Its loss on utterances spread
-over the training set.
+"""Start-up check of the untuned model's loss on training utterances: where it is high, texts, audio
+and model do not belong together.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from orchestrator.tuning.selfcheck.probe import stock_input
 from orchestrator.tuning.training.training_set import TrainingSet
 
 HEARD = 16
-"""Utterances."""
+"""The most utterances of which the loss is computed, spread over the training set."""
 
 HIGH_LOSS = 5.0
-"""Nats a token; a model that knows its language and hears its speech stays near 2, a wrong
-alignment gives 9.
+"""The loss, in nats per token, above which it is high. A model that knows its language and hears
+its speech stays near 2, a wrong alignment gives 9.
 """
 
 
 def base_loss(base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray]) -> Iterator[Finding]:
-    """The untuned model's loss on training utterances: high on all of them, or on more than a
-    quarter.
+    """Yield a finding where the untuned model's loss is high on average, or on more than a quarter
+    of the utterances.
     """
     rows = spread_domain_rows(data)
     sums = [stock_loss(base, clips[row], data.labels[row]) for row in rows]
     losses = [total / len(data.labels[row]) for row, total in zip(rows, sums, strict=True)]
     mean = sum(sums) / sum(len(data.labels[row]) for row in rows)
-    high = [loss for loss in losses if not loss <= HIGH_LOSS]
+    high = [loss for loss in losses if not loss <= HIGH_LOSS]  # NaN, too
     if mean <= HIGH_LOSS and len(high) <= len(rows) / 4:
         return
     worst = max(range(len(rows)), key=losses.__getitem__)
@@ -47,12 +47,11 @@ def base_loss(base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray]) -
 
 @torch.no_grad()
 def stock_loss(base: BaseModel, clip: np.ndarray, row: list[int]) -> float:
-    """The stock model's loss, summed over the tokens of one utterance alone, with its attention
-    mask.
-    """
+    """Return the stock model's loss on one utterance, summed over the tokens of its label row."""
     samples, labels = stock_input(base, clip), torch.tensor([row], device=base.device)
     mask = torch.ones_like(samples, dtype=torch.long)
-    # without them the stock model shifts by itself, for which some configurations lack a token
+    # given the inputs, the stock model does not shift the labels itself, for which some
+    # configurations lack a token
     shifted, _ = padded_labels([row], base.decoder.start)
     inputs = dict(
         input_values=samples, attention_mask=mask, decoder_input_ids=shifted.to(base.device)
@@ -62,11 +61,11 @@ def stock_loss(base: BaseModel, clip: np.ndarray, row: list[int]) -> float:
 
 
 def spread_domain_rows(data: TrainingSet) -> list[int]:
-    """Rows of domain utterances, from the first to near the last."""
+    """Return at most HEARD rows of domain utterances, spread from the first to near the last."""
     count = min(HEARD, data.domain)
     return [row * data.domain // count for row in range(count)]
 
 
 def place_of_row(data: TrainingSet, row: int) -> str:
-    """Where the row stands in its manifest, in brackets; empty where that is not known."""
+    """Return manifest and line of a row in brackets, for a message; empty where not known."""
     return f" ({data.places[row]})" if data.places else ""

@@ -1,9 +1,9 @@
-"""Whether training and evaluation do what they say: measured on a few utterances when the model is
-loaded.
+"""The start-up checks: whether training and evaluation are correct, measured on a few utterances
+when the model has been loaded.
 
-Each check compares what the engine computes with the stock model, with itself in another batch, or
-with what must change and what must not. All of them run in the weights' own type; the types of the
-evaluation, and those of training, are checks of their own.
+Each check compares what this package computes with the stock model, with itself in another batch,
+or with what must change and what must not. Most of them run in the weights' own dtype; the dtypes
+that the evaluation and training compute in are checks of their own.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from orchestrator.tuning.selfcheck.trial import check_dtypes, check_evaluation, 
 from orchestrator.tuning.training.training_set import TrainingSet
 
 LEVEL = 0.02
-"""Share by which the level of a set may differ from the one asked for."""
+"""The share by which the level of a set may differ from the one asked for."""
 CLIPS_MEASURED = 32
+"""About how many clips of a set have their level measured."""
 SILENCE = 1e-3
-"""Peak."""
+"""The peak up to which a clip counts as silent."""
 
 
 def check_model(
@@ -48,11 +49,11 @@ def check_model(
     autocast: Callable[[], AbstractContextManager[object]],
     training_autocast: Callable[[], AbstractContextManager[object]] | None = None,
 ) -> list[Finding]:
-    """All findings about the model as this sweep would use it.
+    """Return all findings about the model as this sweep would use it.
 
-    `clips` by set, "train" in the order of `data`; `autocast` makes the context in which the sweep
-    computes, `training_autocast` that in which trials train, None where that is the weights' own
-    type.
+    `clips` are those of every set by its name, "train" in the order of `data`. `autocast` makes the
+    context in which the sweep measures, `training_autocast` the one in which trials train, None
+    where that is the weights' own dtype.
     """
     findings = [*_check_targets(base, spec), *_label_ends(base, data), *_check_gain(spec, clips)]
     probe = make_probe(base, spec, sets, data, clips)
@@ -61,10 +62,10 @@ def check_model(
     with torch.no_grad(), autocast():
         counts = list(frame_counts(probe))
     if counts:
-        return [*findings, *counts]  # frames are kept by their number: none can be, any further
+        return [*findings, *counts]  # the other checks rely on the numbers of frames
     findings += check_dtypes(probe, autocast)
     if any(finding.name == "dtype" for finding in findings):
-        return findings  # what mixes types cannot be computed any further
+        return findings  # with mixed dtypes the other checks could not be computed
     with torch.no_grad():
         findings += chain(
             attention_mask(probe),
@@ -80,11 +81,11 @@ def check_model(
 
 
 def _check_targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
-    """A preset that fits in none of the layers that a trial may have, and layers that fit no
-    preset.
+    """Yield a finding for each target preset that fits the model with none of the `layers` that a
+    trial may have, and for `layers` with which no preset fits.
 
-    What fits only together with some others is no fault of the sweep file: `when` may keep the rest
-    apart.
+    A value that fits together with some of the others is no fault of the sweep file, because `when`
+    may exclude the other combinations.
     """
     faults: dict[tuple[str, str], str] = {}
     choices = possible_targets(spec)
@@ -94,7 +95,7 @@ def _check_targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
         except ModelError as error:
             faults[preset, layers] = f"preset {preset}: {error}"
     said: dict[str, None] = {}
-    for place in range(2):
+    for place in range(2):  # by preset, then by layers
         for value in dict.fromkeys((preset, layers)[place] for preset, _, layers in choices):
             own = [
                 (preset, layers)
@@ -107,6 +108,7 @@ def _check_targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
 
 
 def _label_ends(base: BaseModel, data: TrainingSet) -> Iterator[Finding]:
+    """Yield a finding where labels have start or end tokens in the wrong places."""
     start, ends = base.decoder.start, base.decoder.ends
     faults: dict[str, Callable[[list[int]], bool]] = {
         "do not end with the end token, so an adapter learns never to stop": lambda row: (
@@ -126,8 +128,8 @@ def _label_ends(base: BaseModel, data: TrainingSet) -> Iterator[Finding]:
 
 
 def _check_gain(spec: SweepSpec, clips: dict[str, Sequence[np.ndarray]]) -> Iterator[Finding]:
-    """The median level of clips spread over each set, without silent ones and those that were cut
-    at full scale.
+    """Yield a finding for each set whose level is not the one asked for: by the median of clips
+    spread over it, without silent ones and those that were clipped at full scale.
     """
     rms = spec.evaluation.rms
     if rms is None:

@@ -1,5 +1,5 @@
-"""Start-up checks of the encoder: its masks, its independence of padding, and that its outputs can
-be used again.
+"""Start-up checks of the encoder: that its masks are applied, that it does not depend on padding,
+and that its outputs can be used more than once.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from orchestrator.tuning.selfcheck.probe import (
 )
 
 TOKENS = 8
-"""Heard of a clip that is cut in its middle; more say nothing new."""
+"""The tokens decoded of the clips, which are cut in the middle; more would tell nothing new."""
 
 
 def attention_mask(probe: Probe) -> Iterator[Finding]:
-    """The encoder against the stock one with its mask, and against itself with noise in the place
-    of other clips.
+    """Compare the encoder with the stock one and its attention mask, and with itself where the
+    other clips of a batch are replaced by noise.
     """
     base, clip = probe.base, probe.padded[-1]
     ours, layout = _encode_clips(base, [clip])
@@ -63,7 +63,7 @@ def attention_mask(probe: Probe) -> Iterator[Finding]:
 
 
 def frame_counts(probe: Probe) -> Iterator[Finding]:
-    """How many frames clips have alone and beside a longer one."""
+    """Compare the numbers of frames that clips have alone and in a batch with a longer one."""
     front_end, short = probe.base.family.front_end, probe.padded[:-1]
     together = front_end(probe.padded)[1].tolist()
     for clip, beside in zip(short, together, strict=False):
@@ -78,7 +78,9 @@ def frame_counts(probe: Probe) -> Iterator[Finding]:
 
 
 def check_padding(probe: Probe) -> Iterator[Finding]:
-    """Encoder output and words of clips alone and beside a longer one."""
+    """Compare the encoder's output and the decoded tokens of clips alone and in a batch with a
+    longer one.
+    """
     base, short = probe.base, probe.padded[:-1]
     encoded, together = _encode_clips(base, probe.padded)
     rows = together.pad(encoded)
@@ -106,7 +108,7 @@ def check_padding(probe: Probe) -> Iterator[Finding]:
 
 
 def encoder_reuse(probe: Probe) -> Iterator[Finding]:
-    """The encoder output before and after the decoder has read it twice."""
+    """Compare the encoder's output before and after the decoder has read it twice."""
     base = probe.base
     encoded, layout = _encode_clips(base, probe.padded)
     before = encoded.clone()
@@ -127,6 +129,6 @@ def encoder_reuse(probe: Probe) -> Iterator[Finding]:
 
 
 def _encode_clips(base: BaseModel, clips: Sequence[np.ndarray]) -> tuple[Tensor, RaggedLayout]:
-    """Encoder output (1, F, width) of clips end to end, and their layout."""
+    """Return the encoder's output (1, F, width) of clips end to end, and their layout."""
     frames, layout = laid_out(*base.family.front_end(clips), base.family.block)
     return base.family.encoder_layers(frames, layout, 0, base.encoder_depth), layout

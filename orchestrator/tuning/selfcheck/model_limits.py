@@ -1,5 +1,5 @@
-"""Clips and texts of every set against the model that was loaded, confirm sets too, before any of
-them is transcribed or trained on.
+"""Start-up check of the clips and texts of every set, confirm sets too, against the limits of the
+loaded model, before any of them is transcribed or trained on.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from orchestrator.tuning.model.base_model import BaseModel
 def check_model_limits(
     spec: SweepSpec, base: BaseModel, sets: Mapping[str, Manifest]
 ) -> tuple[Finding, ...]:
-    """What of the sets is left out or ignored. Raises DataError with all clips and texts that do
-    not fit, each with file and line."""
+    """Return findings about what of the sets is left out or ignored. Raises DataError, which names
+    all clips and texts that do not fit, each with file and line."""
     findings = find_limit_violations(spec, sets, limits_of(base))
     stop(findings, spec.checks.ignore, CANNOT_TAKE, DataError)
     return tuple(findings)
 
 
 def limits_of(base: BaseModel) -> ModelLimits:
-    """What a loaded model can take and say."""
+    """Return the limits of what a loaded model can take and give."""
     return ModelLimits(
         longest_seconds=base.family.longest_seconds,
         shortest=base.family.shortest,

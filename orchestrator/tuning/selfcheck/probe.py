@@ -1,5 +1,5 @@
-"""Two training and two evaluation utterances of a sweep, set up as everything that an adapter on
-them goes through.
+"""The probe of the start-up checks: two training and two evaluation utterances of a sweep, with
+everything that an adapter on them would go through.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.training_set import TrainingSet
 
 ALIKE = 1e-4
-"""Of the largest logit: what differs by less is the same, computed in another order. In float32
-sound models differ by 2e-7; weights rounded to bfloat16 once, by 8e-4."""
+"""The share of the largest logit up to which two results count as the same, computed in another
+order. In float32 sound models differ by 2e-7; weights rounded to bfloat16 once, by 8e-4."""
 FRAMES_ALIKE = 1e-2
-"""The same for frames and encoder outputs: on CUDA convolutions of different batches round to TF32
-differently.
+"""The same share for frames and encoder outputs: on CUDA convolutions of different batches round to
+TF32 differently.
 """
 DIFFERENT = 1e-3
-"""Of the largest logit, within one batch, where equal weights give equal numbers: a random adapter
-changes them by half, one of the queries of a single encoder layer by a hundredth."""
+"""The share of the largest logit by which an adapter must change a result, within one batch, where
+equal weights give equal numbers. A random adapter changes it by half, one that adapts only the
+queries of a single encoder layer by a hundredth."""
 MEMORY = 2**28
+"""Bytes that the frames of the probe may take."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Two training and two evaluation utterances, and everything that an adapter on them would go
-    through.
-    """
+    """What the start-up checks compute with, see the module."""
 
     base: BaseModel
     plan: TrialPlan
@@ -51,11 +51,13 @@ class Probe:
     data: TrainingSet
     evaluator: Evaluator
     start: Adapter
-    """Before its first step."""
+    """The adapter before its first step."""
     random: Adapter
-    """Its change of each weight is as large as the weight."""
+    """An adapter whose change of each weight has the norm of the weight."""
     padded: tuple[np.ndarray, ...]
-    """Four clips whose lengths differ by one unit each, and one about twice as long."""
+    """Four clips whose lengths differ by one unit of the front end each, and one about twice as
+    long.
+    """
 
     @property
     def depth(self) -> int:
@@ -75,7 +77,7 @@ def make_probe(
     data: TrainingSet,
     clips: dict[str, Sequence[np.ndarray]],
 ) -> Probe | None:
-    """None when no target preset of the sweep fits the model: then there is nothing to check."""
+    """Set up the probe of a sweep; None when no target preset of the sweep fits the model."""
     resolved = _first_resolved(base, spec)
     if resolved is None:
         return None
@@ -106,8 +108,8 @@ def make_probe(
 
 
 def possible_targets(spec: SweepSpec) -> list[tuple[str, tuple[str, ...], str]]:
-    """Preset, its patterns and layers of every choice of targets that a trial may have, the first
-    plan's own first.
+    """Return every choice of targets that a trial may have, as (preset, its patterns, layers), with
+    that of the first plan first.
     """
     first = first_plan(spec).params
     presets = dict.fromkeys(
@@ -132,7 +134,7 @@ def _random_adapter(base: BaseModel, start: Adapter) -> Adapter:
 def _first_resolved(
     base: BaseModel, spec: SweepSpec
 ) -> tuple[tuple[str, ...], str, tuple[str, ...]] | None:
-    """Patterns, layers and modules of the first targets that the model has."""
+    """Return the patterns, layers and modules of the first choice of targets that the model has."""
     for _, patterns, layers in possible_targets(spec):
         with suppress(ModelError):
             return patterns, layers, base.targets(patterns, layers)
@@ -140,7 +142,7 @@ def _first_resolved(
 
 
 def _two_clips(lengths: Sequence[int]) -> list[int]:
-    """The shortest clip and one that is longer than a quarter of all."""
+    """Return the rows of the shortest clip and of one that is longer than a quarter of all."""
     order = sorted(range(len(lengths)), key=lambda row: lengths[row])
     return list(dict.fromkeys([order[0], order[len(order) // 4]]))
 
@@ -148,21 +150,22 @@ def _two_clips(lengths: Sequence[int]) -> list[int]:
 def _clips_of_near_lengths(
     clip: np.ndarray, multiple: int, shortest: int
 ) -> tuple[np.ndarray, ...]:
-    """Strided front ends misplace a padded clip's end by its length modulo the stride: so four
-    lengths in a row.
+    """Return the clip cut to about half its length, in four lengths that differ by one unit, and
+    the whole clip. An error in the mask of a strided front end depends on the length modulo the
+    stride.
     """
     half = max(len(clip) // 2, shortest + 3 * multiple)
     return (*(clip[: half - back * multiple] for back in range(4)), clip)
 
 
 def stock_input(base: BaseModel, clip: np.ndarray) -> Tensor:
-    """A clip as the stock model takes it, (1, samples)."""
+    """Return a clip as the stock model takes it, (1, samples)."""
     kept = len(clip) // base.family.multiple * base.family.multiple
     return torch.from_numpy(np.array(clip[:kept]))[None].to(base.device, base.model.dtype)
 
 
 def relative_difference(a: Tensor, b: Tensor) -> float:
-    """The largest difference as a share of the largest value; NaN when either holds one."""
+    """Return the largest difference as a share of the largest value; NaN when either holds one."""
     return float((a - b).abs().max() / torch.maximum(a.abs().max(), b.abs().max()))
 
 

@@ -1,5 +1,5 @@
-"""Start-up check: does the untuned model write as the training texts are written? By what it hears
-in utterances spread over the training set.
+"""Start-up check of spelling: whether the untuned model's transcripts of training utterances have
+capitals, digits and punctuation as the training texts have.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from orchestrator.tuning.selfcheck.base_loss import place_of_row, spread_domain_
 from orchestrator.tuning.training.training_set import TrainingSet
 
 FEW = 3
-"""Utterances in which a kind of character may be on one side alone: a name, a number that is
-spelled either way.
+"""From this many utterances on, a difference in a kind of character counts; fewer may be names, or
+numbers that are spelled either way.
 """
 
 _IN_WORDS = "'’-"
@@ -27,8 +27,8 @@ _IN_WORDS = "'’-"
 def check_spelling(
     base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray], max_tokens_per_second: float
 ) -> Iterator[Finding]:
-    """Capitals, digits or punctuation that the texts have and the model does not write, or the
-    other way round.
+    """Yield a finding for each of capitals, digits and punctuation that the texts have and the
+    model does not write, or the other way round.
     """
     rows = spread_domain_rows(data)
     written = [base.text(data.labels[row]) for row in rows]
@@ -37,7 +37,7 @@ def check_spelling(
         for tokens in decode_clips(base, [clips[row] for row in rows], max_tokens_per_second).tokens
     ]
     if 2 * sum(len(text.split()) for text in heard) < sum(len(text.split()) for text in written):
-        return  # it says too little to show how it writes
+        return  # the model transcribes too few words to show how it writes
     for kind, holds in _KINDS.items():
         ours, theirs = [list(map(holds, texts)) for texts in (written, heard)]
         counts = sum(ours), sum(theirs)

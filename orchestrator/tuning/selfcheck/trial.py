@@ -1,4 +1,4 @@
-"""Start-up checks of what is done with an adapter: types, evaluation, and one step of training."""
+"""Start-up checks of what is done with an adapter: dtypes, evaluation, and one training step."""
 
 from __future__ import annotations
 
@@ -25,20 +25,23 @@ from orchestrator.tuning.selfcheck.probe import (
 from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
 
 LOSS_ALIKE = 1e-3
-"""Of the loss, or of 1 nat where it is below."""
+"""The largest difference between two equal losses, as a share of the loss, or of 1 nat where the
+loss is below.
+"""
 
 LOSS_NEAR = 0.05
-"""Likewise, where a trial trains in bfloat16, which has eight bits of a number."""
+"""The same where a trial trains in bfloat16, which keeps eight bits of a number."""
 
 Logits = list[Tensor]
+"""The logits of each call of the decoder, (tokens, vocabulary)."""
 
 
 @torch.no_grad()
 def check_dtypes(
     probe: Probe, autocast: Callable[[], AbstractContextManager[object]]
 ) -> Iterator[Finding]:
-    """The types of the weights, and of what the linear layers give for the baseline and for a
-    trial.
+    """Check that the weights have one dtype, and that the linear layers give the same dtypes for
+    the baseline as for a trial.
     """
     base = probe.base
     weights = {parameter.dtype for parameter in base.model.parameters()}
@@ -48,7 +51,7 @@ def check_dtypes(
             f"the model's weights are of several types ({_type_names(weights)}); load it in one.",
         )
         return
-    # in a store of its own: it keeps frames in the type they came in
+    # in a cache of its own, because a cache keeps frames in the dtype in which they were computed
     heard = {"domain": probe.store.clips["domain"]}
     store = EncoderCache(base.family, heard, MEMORY, base.device)
     seen: list[set[torch.dtype]] = []
@@ -73,9 +76,9 @@ def check_dtypes(
 
 
 def check_evaluation(probe: Probe) -> Iterator[Finding]:
-    """The evaluation of a sweep, on two clips: baseline, a random adapter, and the same adapter at
-    scale 0. The last two are drafted by the baseline, so that their first passes are fed the same
-    tokens.
+    """Check the sweep's evaluation on two clips: a random adapter must change the logits, and at
+    scale 0 it must give those of the baseline. Both are drafted by the baseline's words, so that
+    their first rounds are fed the same tokens.
     """
     base, evaluator = probe.base, probe.evaluator
     untuned: Logits = []
@@ -85,6 +88,7 @@ def check_evaluation(probe: Probe) -> Iterator[Finding]:
     with _capture_logits(base, adapted, set()):
         _, (_, again) = evaluator.measure([(probe.random, 1.0), (probe.random, 0.0)])
     clips = len(probe.max_new_tokens)
+    # logits of the first token of every clip, by the baseline and by the adapter at scale 0
     before, zero = untuned[0][:clips], adapted[0][clips : 2 * clips]
     if not relative_difference(*_of_each(adapted[0], clips)) > DIFFERENT:
         yield finding(
@@ -112,8 +116,11 @@ def check_evaluation(probe: Probe) -> Iterator[Finding]:
 
 
 def _of_each(logits: Tensor, clips: int) -> list[Tensor]:
-    """Those of two adapters: at the first token of every clip, and then at the others. At the first
-    one alone, queries and keys of the decoder's self-attention would change nothing.
+    """Split the logits of one round, of which the first 2 * clips are those of each row's first
+    token, between two adapters.
+
+    All tokens are needed: at the first one alone, the queries and keys of the decoder's
+    self-attention would change nothing.
     """
     firsts, others = logits[: 2 * clips].chunk(2), logits[2 * clips :].chunk(2)
     return [torch.cat(parts) for parts in zip(firsts, others, strict=True)]
@@ -122,9 +129,11 @@ def _of_each(logits: Tensor, clips: int) -> list[Tensor]:
 def check_training(
     probe: Probe, training_autocast: Callable[[], AbstractContextManager[object]] | None
 ) -> Iterator[Finding]:
-    """One step from the adapter's start, where it changes nothing yet: its loss is the untuned
-    model's. `training_autocast` makes the context in which trials train, where that is not the
-    weights' own type.
+    """Check one training step of a new adapter. It changes nothing yet, so its loss must be that of
+    the stock model; the step must move the adapter and leave the cached frames as they are.
+
+    `training_autocast` makes the context in which trials train; None where that is the weights' own
+    dtype.
     """
     base, start = probe.base, probe.start
     rows = torch.arange(len(probe.data.labels), device=base.device)
@@ -159,7 +168,7 @@ def check_training(
 def _check_training_types(
     probe: Probe, autocast: Callable[[], AbstractContextManager[object]], exact: float
 ) -> Iterator[Finding]:
-    """The same step in the types that trials train in; `exact` is its loss in the weights' own."""
+    """Check the same step in bfloat16; `exact` is its loss in the weights' own dtype."""
     group, slot = PackGroup(probe.depth), Slot(probe.plan, probe.targets, probe.start)
     group.join(slot)
     try:
@@ -182,8 +191,8 @@ def _check_training_types(
 
 @contextmanager
 def _capture_logits(base: BaseModel, logits: Logits, types: set[torch.dtype]) -> Iterator[None]:
-    """Within the block, the logits of each decoder call, at the first token of every row and then at
-    the others, and the types of all linear layers' outputs.
+    """A context that adds to `logits` those of each call of the decoder, at the first token of
+    every row and then at the others, and to `types` the dtypes of all linear layers' outputs.
     """
     modules = [*base.linears.values(), base.decoder.head]
     hooks = [

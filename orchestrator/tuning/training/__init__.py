@@ -1,1 +1,1 @@
-"""How it is trained: the step, its data, the optimizer, checkpoints."""
+"""Training: the step, its data, the optimizer, checkpoints."""

@@ -1,11 +1,12 @@
-"""Speed, noise and dropped chunks on training utterances, in the time domain: what a model of raw
-audio can be given.
+"""Augmentation of training utterances: speed, noise and dropped chunks, all in the time domain,
+because the models take raw audio.
 
 What happens to an utterance depends on (trial seed, epoch, utterance) alone, never on the packing,
 so a pack trains each trial on the sound it would have had alone, and a continued run on the sound
-that a straight one has.
+that an uninterrupted one has.
 
-Speed perturbation is Ko et al. 2015 (pitch goes along), dropped chunks are SpeechBrain's DropChunk.
+Speed perturbation is Ko et al. 2015 (the pitch changes with the speed), dropped chunks are
+SpeechBrain's DropChunk.
 """
 
 from __future__ import annotations
@@ -29,29 +30,33 @@ from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.training.noise import at_speed
 
 CLEAN_SNR = 60.0
-"""`noise_snr` of this adds no noise."""
+"""At this `noise_snr`, in decibels, and above no noise is added."""
 SNR_SPAN = 15.0
-"""Decibels above `noise_snr` that the noise of an utterance is drawn from."""
+"""The SNR of an utterance is drawn from `noise_snr` to this many decibels above it."""
 CHUNK = (1000, 2000)
 """Fewest and most samples of a dropped chunk."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One augmented utterance: equal draws are equal sounds, so trials of one pack may share
-    one.
+    """How one utterance is augmented. Equal draws give equal sounds, so trials of one pack that
+    have the same draw share the sound.
     """
 
     clip: int
-    """Of set "train"."""
+    """The clip of set "train"."""
     seed: int
+    """The seed of its random numbers, derived from the trial's seed, the epoch and the clip."""
     speed: float
+    """`speed_perturb`: the largest change of speed, as a share."""
     snr: float
+    """`noise_snr`: the lowest signal-to-noise ratio, in decibels."""
     chunks: int
+    """`drop_chunks`: the most chunks that are silenced."""
 
 
 def augments_audio(params: TrialParams) -> bool:
-    """Whether a trial changes any utterance."""
+    """Return whether a trial augments any utterance."""
     some = (
         round(100 * params.speed_perturb) > 0
         or params.noise_snr < CLEAN_SNR
@@ -61,7 +66,7 @@ def augments_audio(params: TrialParams) -> bool:
 
 
 def draw_for(params: TrialParams, clip: int, epoch: int) -> Draw | None:
-    """How the trial hears a domain clip in an epoch; None: as it is."""
+    """Return how a trial augments a domain clip in an epoch; None leaves the clip as it is."""
     if derived_seed(params.seed, "augment_prob", epoch, clip) >= params.augment_prob * 2**32:
         return None
     seed = derived_seed(params.seed, "augment", epoch, clip)
@@ -69,16 +74,17 @@ def draw_for(params: TrialParams, clip: int, epoch: int) -> Draw | None:
 
 
 def augment_clip(clip: np.ndarray, draw: Draw, rms: float | None, family: Family) -> np.ndarray:
-    """The clip (samples,) float32 at 16 kHz at another speed, under noise, with chunks silenced,
-    brought back to `rms`.
+    """Return a clip (samples,) float32 at 16 kHz at another speed, with noise added, with chunks
+    silenced, and scaled to the level `rms`.
 
-    The speed is a whole number of hundredths, and keeps the clip within what the model takes. Noise
-    is white, its SNR drawn evenly from `snr` to 15 dB more; silence gets none. Of 1 to `chunks`
-    chunks, no more fall than half the clip could hold.
+    The speed is a whole number of hundredths, limited so that the clip is neither too short nor too
+    long for the model. Noise is white, its SNR drawn evenly from `snr` to 15 dB more; silence gets
+    none. From 1 to `chunks` chunks are silenced, but no more than would fit into half of the clip
+    at their largest.
     """
     random = np.random.default_rng(draw.seed)
     wave = torch.from_numpy(np.array(clip))[None]
-    if (reach := round(100 * draw.speed)) > 0:
+    if (reach := round(100 * draw.speed)) > 0:  # in percent, as all speeds here
         slowest = max(1, math.ceil(100 * len(clip) / (family.longest_seconds * SAMPLE_RATE)))
         fastest = 100 * len(clip) // family.shortest
         percent = 100 + int(random.integers(-reach, reach + 1))
@@ -104,8 +110,8 @@ def augmented_frames(
     depth: int,
     slots: int,
 ) -> tuple[Tensor, RaggedLayout]:
-    """What `store` gives for clips (rows,) of set "train", but rows with a draw computed anew from
-    their changed sound."""
+    """Return the frames (slots, F, width) at `depth` of clips (rows,) of set "train", and their
+    layout: those of `store`, but of rows with a draw computed from the augmented sound."""
     order = {
         draw: index
         for index, draw in enumerate(dict.fromkeys(draw for draw in draws if draw is not None))
@@ -117,8 +123,8 @@ def augmented_frames(
         [augment_clip(store.clips["train"][d.clip], d, rms, store.family) for d in order], depth
     )
     rows = [
-        # under autocast the type follows the products, and the kept frames may have been computed
-        # without
+        # under autocast the new frames may have another dtype than the kept ones, which may have
+        # been computed without it
         kept.of_clip(clip) if draw is None else changed.of_clip(order[draw]).to(kept.flat)
         for clip, draw in zip(index.tolist(), draws, strict=True)
     ]

@@ -1,5 +1,5 @@
-"""All slots of one tick in one file: written aside, fsynced, renamed, so a checkpoint is whole or
-absent.
+"""The checkpoint of a worker: all its slots at one tick, in one file. It is written under another
+name, fsynced and renamed, so it is whole or absent.
 """
 
 from __future__ import annotations
@@ -25,13 +25,17 @@ FILE = "slots.safetensors"
 
 
 Shortage = dict[int, tuple[int, int]]
-"""Entry depth -> division and parts of its group: where memory was short, a run that continues adds
-up alike.
+"""Entry depth -> `division` and `parts` of its pack group, which are above 1 where memory was
+short. A run that continues takes them up, so that its sums are made in the same order.
 """
 
 
 def save_slots(slots: Sequence[Slot], folder: Path, shortage: Shortage | None = None) -> None:
-    """Write every slot's adapter, optimizer moments and counters into `folder`; order is kept."""
+    """Write the adapter, optimizer moments and counters of every slot to `folder`, in order.
+
+    Tensors are named number/kind/module/part, where the kind is adapter, exp_avg, exp_avg_sq or
+    summed. Raises StudyError where the disk refuses.
+    """
     tensors: dict[str, Tensor] = {}
     described = []
     for slot in slots:
@@ -55,6 +59,7 @@ def save_slots(slots: Sequence[Slot], folder: Path, shortage: Shortage | None = 
                 "ended": slot.ended,
             }
         )
+    # a placeholder where there is no slot, so that the file always holds a tensor
     kept = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()} or {
         "empty": torch.zeros(1)
     }
@@ -70,7 +75,7 @@ def save_slots(slots: Sequence[Slot], folder: Path, shortage: Shortage | None = 
 def load_slots(
     folder: Path, plans: dict[int, TrialPlan], device: torch.device
 ) -> tuple[list[Slot], Shortage]:
-    """The slots of a checkpoint, in order, and how short memory was. Raises StudyError when it is
+    """Return the slots of a checkpoint, in order, and its `Shortage`. Raises StudyError when it is
     damaged or belongs to other plans."""
     path = folder / FILE
     try:
@@ -100,6 +105,7 @@ def load_slots(
 
 
 def _restore_slot(plan: TrialPlan, row: dict[str, Any], tensors: dict[str, Tensor]) -> Slot:
+    """Make a slot of its description in the file's metadata and of its tensors among `tensors`."""
     groups: dict[str, dict[tuple[str, str], Tensor]] = {
         "adapter": {},
         "exp_avg": {},

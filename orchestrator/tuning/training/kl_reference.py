@@ -1,4 +1,4 @@
-"""What the untuned model says on replay rows, which the KL term holds the tuned ones to."""
+"""The untuned model's predictions on replay rows, and the KL term that uses them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from orchestrator.tuning.training.micro_batches import MicroBatch
 from orchestrator.tuning.training.training_set import TrainingSet
 
 UNTUNED_BYTES = 1 << 28
-"""Of what the untuned decoder gives on replay rows; older rows are computed again."""
+"""The most bytes of the untuned decoder's states that are kept; beyond it the oldest rows are
+dropped, and computed again when they are needed.
+"""
 
 
 @torch.no_grad()
 def know_untuned(base: BaseModel, store: EncoderCache, data: TrainingSet, rows: set[int]) -> None:
-    """Fill `data.untuned` with what the untuned decoder gives on each row's own labels."""
+    """Add to `data.untuned` the last hidden states of the untuned decoder on the labels of `rows`,
+    where they are not there yet.
+
+    It must run while no pack is bound to the model.
+    """
     missing = sorted(rows - data.untuned.keys())
     if not missing:
         return
@@ -34,7 +40,9 @@ def know_untuned(base: BaseModel, store: EncoderCache, data: TrainingSet, rows: 
 
 
 def forget_oldest_untuned(data: TrainingSet, needed: set[int]) -> None:
-    """Keep no more than `UNTUNED_BYTES`, but what is `needed` now."""
+    """Drop the oldest rows of `data.untuned`, but none that is `needed` now, until no more than
+    `UNTUNED_BYTES` are left.
+    """
     untuned = data.untuned
     used = sum(states.numel() * states.element_size() for states in untuned.values())
     for row in [row for row in untuned if row not in needed]:
@@ -47,14 +55,15 @@ def forget_oldest_untuned(data: TrainingSet, needed: set[int]) -> None:
 def kl_to_untuned(
     base: BaseModel, data: TrainingSet, micro_batch: MicroBatch, logits: Tensor, rows: Tensor
 ) -> Tensor:
-    """Sum of weighted KL(untuned || tuned) over the tokens of replay rows (Hinton et al. 2015,
-    temperature 1).
+    """Return the weighted sum of KL(untuned || tuned) over the tokens of replay rows (Hinton et al.
+    2015, temperature 1).
 
-    `logits` (tokens, vocabulary) are the tuned model's, `rows` (tokens,) the micro-batch's row of
-    each token.
+    `logits` (tokens, vocabulary) are those of the tuned models, `rows` (tokens,) is the row of the
+    micro-batch that each token belongs to.
     """
     weights = micro_batch.kl_weights[rows]
     counted = weights > 0
+    # tokens stand row after row, and so do those of `held_to_base`: the two are in the same order
     target = _untuned_log_probabilities(base, data, micro_batch.held_to_base)
     tuned = logits[counted].to(base.model.dtype).log_softmax(-1)
     divergence = F.kl_div(tuned, target, reduction="none", log_target=True).sum(-1)
@@ -65,8 +74,9 @@ def kl_to_untuned(
 def _untuned_log_probabilities(
     base: BaseModel, data: TrainingSet, utterances: Sequence[int]
 ) -> Tensor:
-    """(tokens, vocabulary) of the utterances, one after the other; the head runs once for each
-    distinct one, for slots may hold the same.
+    """Return the untuned model's log probabilities (tokens, vocabulary) on the utterances, one
+    after the other. The output head runs once for each distinct utterance, for several slots may
+    take the same one.
     """
     distinct = sorted(set(utterances))
     states = [data.untuned[row] for row in distinct]
@@ -75,6 +85,7 @@ def _untuned_log_probabilities(
         row: range(end - len(own), end)
         for row, own, end in zip(distinct, states, ends.tolist(), strict=True)
     }
+    # for each token of `utterances`, its place among the tokens of the distinct ones
     of_tokens = [place for row in utterances for place in places[row]]
     logits: Tensor = base.decoder.head(torch.cat(states))
     log_probabilities = logits.to(base.model.dtype).log_softmax(-1)

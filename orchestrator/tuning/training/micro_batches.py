@@ -1,7 +1,7 @@
-"""How the rows that the slots of a pack take in one optimizer step are put into micro-batches.
+"""The micro-batches of a pack: how the rows of all its slots in one optimizer step are divided.
 
-The loss of a trial is the mean over the tokens of its optimizer step, so micro-batches change
-nothing but rounding.
+A row is one utterance of one slot. The loss of a trial is the mean over the tokens of its whole
+optimizer step, not of a micro-batch, so the division changes nothing but rounding.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from orchestrator.tuning.training.training_set import TrainingSet, step_draws, s
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Rows that go through the model together: equally many a slot, trial-major; rows of weight 0
-    are padding.
+    """The rows that go through the model together: b of each of the K slots, slot after slot. A
+    slot with fewer rows is padded with rows of weight 0.
     """
 
     utterances: tuple[int, ...]
-    """Rows of the training set (K * b)."""
+    """(K * b): the row of the training set that each row takes."""
     clips: Tensor
-    """(K * b,) the clips they are spoken in."""
+    """(K * b,) int64: the clip of set "train" of each row."""
     rows: Tensor
-    """(b,) which rows of each trial's step they are."""
+    """(b,) int64: the index of each row in its trial's step, the same in every slot."""
     weights: Tensor
-    """(K * b,) weight of each token of the row in its trial's loss; 0 for a padding row."""
+    """(K * b,): the weight of each token of the row in its trial's loss; 0 for a padding row."""
     kl_weights: Tensor
-    """(K * b,) the same for the KL term; 0 but on replay rows."""
+    """(K * b,): the weight of each token of the row in the KL term; 0 except on replay rows."""
     inputs: Tensor
-    """(K * b, tokens) what the decoder reads."""
+    """(K * b, tokens) int64: the tokens that the decoder is fed."""
     labels: Tensor
-    """(K * b, tokens) what it should say."""
+    """(K * b, tokens) int64: the tokens that it should give, padded with IGNORED."""
     draws: tuple[Draw | None, ...]
-    """Per row, how its clip is augmented."""
+    """(K * b): how each row's clip is augmented; None is not at all."""
 
     @property
     def held_to_base(self) -> list[int]:
-        """The utterances that the KL term counts, in order."""
+        """The utterances that the KL term counts, in the order of the rows."""
         counted = (self.kl_weights > 0).tolist()
         return [row for row, held in zip(self.utterances, counted, strict=True) if held]
 
 
 @dataclass(frozen=True)
 class StepRow:
-    """One row of a slot's step; without arguments the row that pads a slot with fewer."""
+    """One row of a slot's step. Without arguments it is the padding row, which has no weight."""
 
     utterance: int = 0
     weight: float = 0.0
@@ -60,18 +60,18 @@ class StepRow:
 
 @dataclass(frozen=True)
 class SlotStep:
-    """What one slot takes in one optimizer step."""
+    """The rows of one slot in one optimizer step."""
 
     rows: tuple[StepRow, ...]
 
     def at(self, place: int) -> StepRow:
-        """The row at a place of the step; padding beyond the last."""
+        """Return the row at a place of the step; the padding row beyond the last."""
         return self.rows[place] if place < len(self.rows) else StepRow()
 
 
 def slot_step(params: TrialParams, step: int, data: TrainingSet) -> SlotStep:
-    """The rows of optimizer step `step`, each with the weight of its tokens: loss and KL term are
-    means over the tokens of the step that they count.
+    """Return the rows of optimizer step `step` of a trial, each with the weight of its tokens. The
+    loss is the mean over all tokens of the step, the KL term over those of replay rows.
     """
     rows = step_rows(params, step, data)
     tokens = sum(len(data.labels[row]) for row in rows)
@@ -93,14 +93,17 @@ def micro_batches(
     base: BaseModel,
     division: int = 1,
 ) -> list[MicroBatch]:
-    """What one optimizer step of all slots computes: each micro-batch in `base.cores.count *
-    division` parts of like length, and each part with the same rows of every slot.
+    """Return the micro-batches of one optimizer step of all slots.
 
-    A slot with fewer rows than the widest is padded with weight 0.
+    Every `batch_size` rows (the largest of any slot) are divided into `base.cores.count * division`
+    parts of similar length: `count` of them are computed at the same time, and a larger `division`
+    takes less memory. Each part has the same rows of every slot; a slot with fewer rows than the
+    widest is padded with rows of weight 0.
     """
     slots = [slot_step(own, step, data) for own, step in zip(params, steps, strict=True)]
     size = max(own.batch_size for own in params)
-    # tokens at each place of the step, all slots together: parts of like length keep all cores busy
+    # tokens at each place of the step, all slots together: with parts of similar length no core
+    # waits
     lengths = [
         sum(
             len(data.labels[slot.rows[place].utterance]) for slot in slots if place < len(slot.rows)
@@ -118,6 +121,7 @@ def micro_batches(
 def _micro_batch(
     slots: Sequence[SlotStep], places: Sequence[int], data: TrainingSet, base: BaseModel
 ) -> MicroBatch:
+    """Make the micro-batch of the rows at some places of the step, slot after slot."""
     rows = [slot.at(place) for slot in slots for place in places]
     utterances = tuple(row.utterance for row in rows)
     inputs, labels = padded_labels([data.labels[row] for row in utterances], base.decoder.start)
@@ -135,8 +139,8 @@ def _micro_batch(
 
 
 def balance_by_length(places: Sequence[int], length: Sequence[int], parts: int) -> list[list[int]]:
-    """`places` in at most `parts` groups whose total lengths are alike: the longest first, to and
-    fro.
+    """Divide `places` into at most `parts` groups of similar total length: dealt out from the
+    longest to the shortest, forwards and backwards in turn.
     """
     groups: list[list[int]] = [[] for _ in range(min(parts, len(places)))]
     for turn, place in enumerate(sorted(places, key=lambda at: -length[at])):
@@ -146,7 +150,9 @@ def balance_by_length(places: Sequence[int], length: Sequence[int], parts: int) 
 
 
 def most_divided(params: Sequence[TrialParams], base: BaseModel) -> int:
-    """The division at which every micro-batch holds one row a slot, or the next above it."""
+    """Return the first power of two at which, as a division, every micro-batch holds one row of
+    each slot.
+    """
     largest = max(own.batch_size for own in params)
     division = 1
     while base.cores.count * division < largest:

@@ -1,5 +1,5 @@
-"""Noisy copies of manifests: another speed, a narrower band, noise; each utterance with its own
-seeded draw.
+"""Noisy copies of manifests: each utterance at another speed, in a narrower band and with noise
+added, drawn from a seed of its own.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 
 PEAK = 0.99
-"""A louder copy is scaled to this: 16-bit FLAC would cut it."""
+"""A copy with a higher peak is scaled down to this one, because 16-bit FLAC would clip it."""
 
 _OF_THE_SOURCE = ("offset", "audio", "sampling_rate", "sample_rate")
-"""Keys that say something of the recording that was copied, not of the copy, which is mono and may
-be faster: so do times and channels.
+"""Keys of a manifest line that describe the original recording and not the copy, which is mono and
+may be faster. Keys of times and channels are left out, too.
 """
 
 Range = tuple[float, float]
@@ -44,20 +44,21 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Channel:
-    """What a copy goes through; None leaves that out."""
+    """The simulated channel that copies go through; None leaves a part out."""
 
     snr: Range | None
-    """Decibels, drawn evenly."""
+    """Signal-to-noise ratio in decibels, drawn evenly."""
     band: Range | None
-    """Hz: high pass and low pass."""
+    """Cut-off frequencies in Hz of the high pass and of the low pass."""
     speed: Range | None
-    """Factors, drawn evenly and rounded to hundredths; pitch goes along."""
+    """Speed factor, drawn evenly and rounded to hundredths; the pitch changes with it."""
 
 
 def noisy_lines(manifest: Manifest, out: Path, channel: Channel, seed: int) -> list[dict[str, Any]]:
-    """Write the copies beside `out` as 16-bit FLAC of 16 kHz and return its lines, shuffled; ids
-    stay, so that a copy of a training clip is still found to be one. Raises ManifestError with all
-    clips that cannot be copied."""
+    """Write the copies beside `out` as 16-bit FLAC at 16 kHz, and return the lines of their
+    manifest, shuffled. Ids stay as they are, so that a copy of a training clip is still recognised
+    as one. Raises ManifestError, which names all clips that cannot be copied.
+    """
     folder = audio_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     faults: list[Fault] = []
@@ -85,6 +86,9 @@ def noisy_lines(manifest: Manifest, out: Path, channel: Channel, seed: int) -> l
 def _noisy_copy(
     utterance: Utterance, channel: Channel, seed: int
 ) -> tuple[Samples, dict[str, Any]]:
+    """Return the samples of a copy, and what was drawn for it by the keys of its manifest line.
+    Raises UnusableError for a silent clip.
+    """
     samples = load_audio(utterance).samples
     if float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) < SILENCE_RMS:
         raise UnusableError("the clip is silent (rms below 1e-4): noise has no ratio to it")
@@ -107,16 +111,16 @@ def _noisy_copy(
 
 
 def at_speed(wave: Tensor, factor: float) -> Tensor:
-    """(1, n) float32 -> (1, n / factor): played faster or slower, pitch along with it; hundredths
-    only.
+    """(1, n) float32 -> (1, n / factor): the sound played faster or slower, so that its pitch
+    changes with it. The factor is taken as a whole number of hundredths.
     """
     resampled: Tensor = torchaudio.functional.resample(wave, round(100 * factor), 100)
     return resampled
 
 
 def within_band(wave: Tensor, band: Range) -> Tensor:
-    """(1, n) float32 through two second-order filters each way, as a telephone or radio channel
-    would.
+    """Return a sound (1, n) float32 limited to a band in Hz, as a telephone or radio channel limits
+    it: by a high pass and a low pass of second order, each applied twice.
     """
     for _ in range(2):
         wave = torchaudio.functional.highpass_biquad(wave, SAMPLE_RATE, band[0])

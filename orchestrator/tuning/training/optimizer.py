@@ -1,5 +1,5 @@
-"""AdamW, clipping and schedules for K trials at once, on (K, P) buffers; every trial as if it were
-alone.
+"""AdamW, gradient clipping and learning-rate schedules for K trials at once, on buffers (K, P) with
+one row per trial; each trial is updated as if it were alone.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 def learning_rate(params: TrialParams, step: int) -> float:
-    """The rate of optimizer step `step` (0 is the first), as transformers' schedules of the same
-    names give it.
+    """Return the learning rate of optimizer step `step` (0 is the first), equal to that of
+    transformers' schedule of the same name.
     """
     if step < params.warmup_steps:
         return params.learning_rate * step / max(1, params.warmup_steps)
@@ -31,8 +31,8 @@ def learning_rate(params: TrialParams, step: int) -> float:
 
 
 class PackedAdamW:
-    """Decoupled weight decay Adam (Loshchilov & Hutter 2019) with per-trial rate, decay, clip, step
-    and LoRA+ ratio.
+    """AdamW (Loshchilov & Hutter 2019) with a learning rate, weight decay, clipping norm, step
+    number and LoRA+ ratio of its own for each trial.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class PackedAdamW:
     ) -> None:
         self.params, self.steps = tuple(params), list(steps)
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(flat), torch.zeros_like(flat)
-        column = flat.new_tensor
+        column = flat.new_tensor  # of (K,) values, made (K, 1) to broadcast over the P entries
         self.max_norm = column([p.max_grad_norm for p in params])[:, None]
         self.decay = column([p.weight_decay for p in params])[:, None]
         ratio = column([p.loraplus_lr_ratio for p in params])[:, None]
@@ -50,12 +50,14 @@ class PackedAdamW:
 
     @torch.no_grad()
     def step(self, flat: Tensor, grad: Tensor) -> Tensor:
-        """One optimizer step of every row, in place; returns the gradient norms (K,) before
-        clipping.
+        """Make one optimizer step of every row of `flat` (K, P), in place; return the gradient
+        norms (K,) before clipping.
 
-        What needs memory comes first, what changes the state last: a step that fails has not begun.
+        Everything that allocates memory comes before anything that changes the state, so a step
+        that runs out of memory has changed nothing.
         """
         norm = grad.norm(dim=1, keepdim=True)
+        # 1e-6 as in torch.nn.utils.clip_grad_norm_
         grad = grad * (self.max_norm / (norm + 1e-6)).clamp_max(1)
 
         def column(values: Iterable[float]) -> Tensor:

@@ -1,5 +1,5 @@
-"""Trials that train together: slots with one entry depth, packed anew whenever a trial joins or
-leaves.
+"""The trials that train together: slots that have the same entry depth, packed anew whenever a
+trial joins or leaves.
 """
 
 from __future__ import annotations
@@ -21,29 +21,37 @@ from orchestrator.tuning.training.step import pack_step
 from orchestrator.tuning.training.training_set import TrainingSet
 
 Moments = dict[tuple[str, str], Tensor]
-"""(module, part) -> optimizer moment in the trial's own shapes."""
+"""(module, part) -> a tensor for each trained one, such as an optimizer moment, in the trial's own
+shapes."""
 
 
 @dataclass
 class Slot:
-    """One trial in training, while it is in no pack."""
+    """One trial in training. While it is in a pack, its adapter and moments here are those from
+    before the pack was made; `PackGroup.unpack` brings them up to date.
+    """
 
     plan: TrialPlan
     targets: tuple[str, ...]
+    """The modules that the trial adapts."""
     adapter: Adapter
     step: int = 0
+    """The number of optimizer steps made."""
     exp_avg: Moments = field(default_factory=dict)
     exp_avg_sq: Moments = field(default_factory=dict)
     loss_sum: float = 0.0
-    """Of the steps since the last measurement."""
+    """The sum of the losses of `loss_steps` steps, those since the last measurement."""
     loss_steps: int = 0
     ended: bool = False
-    """Measured at its last step, or failed: trains no further and waits for release."""
+    """Whether it was measured at its last step, or failed: it trains no further and waits to be
+    released.
+    """
     summed: Moments = field(default_factory=dict)
-    """Sum of the trained tensors over the steps of `averaged_steps` so far."""
+    """The sum of the trained tensors over the steps of `averaged_steps` so far."""
     said: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Its hypotheses by set when it was last measured; of no weight: they make the next measurement
-    shorter, and are not kept in a checkpoint."""
+    """Its hypotheses by set when it was last measured. They are drafts that make the next
+    measurement faster and change no result, so they are not kept in a checkpoint.
+    """
     initial: Adapter | None = None
     """The adapter before the first step; None in a slot that was restored, until it is made
     again.
@@ -51,16 +59,16 @@ class Slot:
 
     @property
     def is_final(self) -> bool:
-        """Whether it stands at its last step."""
+        """Whether the trial has made its last step."""
         return self.step == self.plan.params.max_steps
 
     @property
     def loss(self) -> float:
-        """Mean loss per token since the last measurement, in nats."""
+        """The mean loss per token since the last measurement, in nats."""
         return self.loss_sum / max(1, self.loss_steps)
 
     def add_to_average(self) -> None:
-        """Take the adapter as it stands into the mean that the trial ends with."""
+        """Add the adapter as it is now to the sum of which `averaged` is the mean."""
         for name, parts in self.adapter.modules.items():
             for part in TRAINED:
                 if part in parts:
@@ -70,8 +78,8 @@ class Slot:
                     )
 
     def averaged(self) -> Adapter:
-        """The mean of what was trained, factor by factor and not of the products B A: any variant
-        keeps its form.
+        """Return the mean of the trial's adapters over `averaged_steps`. It is the mean of each
+        factor and not of the products B A, so that every variant keeps its form.
         """
         count = len(self.plan.params.averaged_steps)
         modules = {
@@ -84,14 +92,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class Packed:
-    """Slots that make a step together."""
+    """Slots that make a step together, and their pack and optimizer."""
 
     slots: tuple[Slot, ...]
     pack: Pack
     optimizer: PackedAdamW
 
     def write_back(self) -> None:
-        """The pack's state into its slots."""
+        """Copy the pack's state back into its slots."""
         for row, slot in enumerate(self.slots):
             slot.adapter = self.pack.adapter(row)
             slot.exp_avg = self.pack.read(self.optimizer.exp_avg, row)
@@ -99,33 +107,33 @@ class Packed:
 
 
 class PackGroup:
-    """The slots of one entry depth and the packs they are in: one, unless memory is short."""
+    """The slots of one entry depth and the packs that they are in: one, unless memory is short."""
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
         self.slots: list[Slot] = []
         self.division = 1
-        """So many times smaller micro-batches."""
+        """How many times smaller micro-batches are, for less memory."""
         self.parts = 1
-        """So many packs, stepped one after the other."""
+        """The number of packs, which are stepped one after the other."""
         self._packs: dict[tuple[int, ...], Packed] = {}
-        """By the identities of their slots."""
+        """The packs by the `id` of each of their slots."""
 
     def join(self, slot: Slot) -> None:
-        """Add a trial; the next step packs it."""
+        """Add a trial, which the next step packs with the others."""
         self.unpack()
         self.slots.append(slot)
 
     def leave(self, slot: Slot) -> None:
-        """Take a trial out, with its state as it stands; without it the others may fit the memory
-        as they are.
+        """Take a trial out, with its state as it is. `division` and `parts` start over at 1,
+        because the others may fit into memory without it.
         """
         self.unpack()
         self.slots.remove(slot)
         self.division = self.parts = 1
 
     def unpack(self) -> None:
-        """Write the packs' state back into their slots; the next step packs them again, bit for bit
+        """Copy the packs' state back into their slots. The next step packs them again, bit for bit
         the same.
         """
         for packed in self._packs.values():
@@ -133,14 +141,14 @@ class PackGroup:
         self._packs = {}
 
     def groups(self) -> list[tuple[Slot, ...]]:
-        """The slots in `parts` groups of like size, in order."""
+        """Return the slots in `parts` groups of similar size, in order."""
         count, total = min(self.parts, len(self.slots)), len(self.slots)
         edges = [total * part // count for part in range(count + 1)] if count else [0]
         return [tuple(self.slots[first:last]) for first, last in pairwise(edges)]
 
     def step(self, base: BaseModel, store: EncoderCache, data: TrainingSet) -> list[str | None]:
-        """One optimizer step of every slot; per slot what went wrong, or None. Raises what the
-        computation raises.
+        """Make one optimizer step of every slot; return for each what went wrong, or None. Raises
+        what the computation raises.
         """
         return [
             fault for group in self.groups() for fault in self.step_group(group, base, store, data)
@@ -149,7 +157,9 @@ class PackGroup:
     def step_group(
         self, group: tuple[Slot, ...], base: BaseModel, store: EncoderCache, data: TrainingSet
     ) -> list[str | None]:
-        """The same of some slots. Where it raises, none of them has made the step."""
+        """Make one optimizer step of some of the slots, as one pack; return for each what went
+        wrong, or None. Where it raises, none of them has made the step.
+        """
         key = tuple(map(id, group))
         if key not in self._packs:
             self._packs[key] = packed_of(group)
@@ -164,7 +174,7 @@ class PackGroup:
 
 
 def packed_of(slots: tuple[Slot, ...]) -> Packed:
-    """Slots in a pack of their own, which holds copies of their state."""
+    """Pack slots. The pack holds copies of their state."""
     pack = Pack(tuple(slot.adapter for slot in slots))
     params = [slot.plan.params for slot in slots]
     optimizer = PackedAdamW(pack.flat, pack.is_B, params, [slot.step for slot in slots])
@@ -175,6 +185,7 @@ def packed_of(slots: tuple[Slot, ...]) -> Packed:
 
 
 def _count_step(slot: Slot, loss: float, norm: float) -> str | None:
+    """Count a step that a slot has made; return what is wrong where its numbers are not finite."""
     slot.step += 1
     slot.loss_sum += loss
     slot.loss_steps += 1
@@ -183,8 +194,9 @@ def _count_step(slot: Slot, loss: float, norm: float) -> str | None:
 
 
 def has_moved(adapter: Adapter, initial: Adapter) -> bool:
-    """Does any trained tensor differ from the start? An adapter that did not move was trained on
-    nothing.
+    """Return whether training has changed the adapter's B or its magnitude. One that did not move
+    has learnt nothing. A alone does not count: where B is still zero, as a plain LoRA begins, it
+    changes no weight.
     """
     for name, parts in adapter.modules.items():
         for part in TRAINED:

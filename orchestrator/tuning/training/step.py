@@ -1,4 +1,4 @@
-"""One optimizer step of a whole pack: forward, loss and one backward pass a micro-batch."""
+"""One optimizer step of a whole pack: the forward and backward pass of each micro-batch."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def pack_step(
     depth: int,
     division: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """One optimizer step of every slot; returns cross-entropies per token (K,) and gradient norms
-    (K,), detached.
+    """Make one optimizer step of every slot; return the cross-entropy per token (K,) in nats and
+    the gradient norm (K,) of each, detached.
 
-    `division`: so many times smaller micro-batches, for less memory. Where it raises, no slot has
-    made the step.
+    `depth` is the pack's entry depth. `division` makes micro-batches so many times smaller, for
+    less memory. Where it raises, no slot has made the step.
     """
     pack.grad.zero_()
     pack.step.view(-1).copy_(torch.tensor(optimizer.steps))
@@ -45,7 +45,8 @@ def pack_step(
     losses = pack.flat.new_zeros(count)
     parts = micro_batches(optimizer.params, optimizer.steps, data, base, division)
     store.keep("train", depth)
-    # all together, or where memory is short those of one micro-batch after the other
+    # the untuned model's states, for the KL term: of all micro-batches at once, or one micro-batch
+    # after the other where memory is short
     for group in [parts] if division == 1 else [[part] for part in parts]:
         know_untuned(base, store, data, _held_to_base(group))
     forget_oldest_untuned(data, _held_to_base(parts))
@@ -56,15 +57,15 @@ def pack_step(
         frames, layout = augmented_frames(
             store, micro_batch.clips, micro_batch.draws, data.rms, depth, count
         )
-        # dropout is drawn by row and frame, so that it is the same in any pack
+        # dropout is drawn by row and frame, so that it is the same in any pack: (K, F) each
         pack.set_positions(micro_batch.rows[layout.clip], layout.position)
         memory = base.family.memory(base.encode(frames, layout, depth), layout)
         cross = base.decoder.cross_keys(memory, layout)
-        # the tokens of a slot stand end to end, too; a row is an utterance, slot after slot
+        # the tokens of a slot stand end to end, too; a row of the text is one utterance of one slot
         text = RaggedLayout((micro_batch.labels != IGNORED).sum(1), count)
         pack.set_positions(micro_batch.rows[text.clip], text.position)
-        # (tokens, vocabulary): the real labels of all rows, one after the other, and the row of
-        # each
+        # (K, F, width) -> (tokens, vocabulary): the tokens of all rows, one after the other without
+        # padding; `rows` (tokens,) is the row of each
         states = base.decoder(micro_batch.inputs, cross, layout.mask, text=text)
         logits, rows = base.decoder.head(states[text.valid]), text.row[text.valid]
         labels = micro_batch.labels[micro_batch.labels != IGNORED]
@@ -88,4 +89,5 @@ def pack_step(
 
 
 def _held_to_base(parts: Sequence[MicroBatch]) -> set[int]:
+    """Return the utterances of all parts that the KL term counts."""
     return {row for part in parts for row in part.held_to_base}

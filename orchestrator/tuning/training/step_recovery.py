@@ -1,10 +1,10 @@
-"""One step of a pack group in which no trial costs another: less memory first, then the one that
-cannot go on is found.
+"""One step of a pack group in which a trial that fails does not end the others.
 
 A step that runs out of memory is made again in micro-batches of half the size, which is the same
-sum in another order, down to one utterance each; then by a pack in two parts, and so on; a trial
-that does not fit alone ends. Any other failure is tried slot by slot on copies: who fails there
-ends, the others make the step together, as if it had never joined.
+sum in another order, down to one utterance of each slot; then the pack is divided in two, and so
+on; a trial that does not fit alone ends. After any other failure each slot makes the step by
+itself, on a copy of its state: those that fail there end, and the others make the step together, as
+if the failed ones had never joined.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from orchestrator.tuning.training.training_set import TrainingSet
 from orchestrator.tuning.trial_faults import Done, Fault, attempt
 
 Faults = list[tuple[Slot, Fault]]
+"""The slots that cannot go on, and why."""
 
 
 class Stepper:
@@ -29,8 +30,8 @@ class Stepper:
         self.base, self.store, self.data = base, store, data
 
     def step(self, pack_group: PackGroup) -> Faults:
-        """One optimizer step of every slot but those that cannot go on, which are returned with
-        why.
+        """Make one optimizer step of every slot, except those that cannot go on, which are returned
+        with the reason.
         """
         return [
             event for group in pack_group.groups() for event in self._step_group(pack_group, group)
@@ -43,6 +44,7 @@ class Stepper:
         if isinstance(outcome, Done):
             said = zip(group, outcome.value, strict=True)
             return [(slot, Fault(reason)) for slot, reason in said if reason]
+        # the failed step has changed nothing: every slot still has its state from before
         pack_group.unpack()
         if not outcome.memory:
             return self._without_culprits(pack_group, group, outcome)
@@ -52,8 +54,10 @@ class Stepper:
         return self._in_halves(pack_group, group, outcome)
 
     def _in_halves(self, pack_group: PackGroup, group: tuple[Slot, ...], fault: Fault) -> Faults:
+        """Step the halves of a group one after the other; `fault` ends a trial that is alone."""
         if len(group) == 1:
             return [(group[0], fault)]
+        # from now on no pack of the group is larger than half of this one (rounded up)
         pack_group.parts = max(pack_group.parts, -(-2 * len(pack_group.slots) // len(group)))
         half = len(group) // 2
         return self._step_group(pack_group, group[:half]) + self._step_group(
@@ -63,6 +67,9 @@ class Stepper:
     def _without_culprits(
         self, pack_group: PackGroup, group: tuple[Slot, ...], fault: Fault
     ) -> Faults:
+        """Try every slot alone, and step those together that do not fail there. Where none fails
+        alone, `fault` came of the whole group, which is halved.
+        """
         if len(group) == 1:
             return [(group[0], fault)]
         alone = {
@@ -76,7 +83,7 @@ class Stepper:
         return found + (self._step_group(pack_group, left) if left else [])
 
     def _step_on_copy(self, pack_group: PackGroup, slot: Slot) -> None:
-        """The step of one slot, on a copy of its state."""
+        """Make the step of one slot on a copy of its state."""
         packed = packed_of((slot,))
         pack_step(
             self.base,

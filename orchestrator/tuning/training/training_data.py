@@ -1,5 +1,5 @@
-"""The training set of a sweep: clips and labels of its domain utterances first, then of its
-replay.
+"""Loading the training set of a sweep: the clips and labels of its domain utterances first, then of
+its replay utterances.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ from orchestrator.tuning.training.training_set import TrainingSet
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What trials are trained on."""
+    """The labels and clips that trials are trained on."""
 
     labels: TrainingSet
     clips: Sounds
-    """float32 at 16 kHz, in the order of the labels."""
+    """The clips of set "train", float32 at 16 kHz: domain, then replay."""
     notes: tuple[str, ...]
-    """What was left out or made here."""
+    """Sentences about what was left out or labelled here."""
     frames: dict[int, Frames | None] = field(default_factory=dict, repr=False)
-    """Of the clips by encoder depth, as far as they were computed; None where they take too much."""
+    """Entry depth -> the frames of the clips there, as far as they were computed; None where they
+    take too much memory. An `EncoderCache` fills it.
+    """
 
 
 def load_training_data(
@@ -48,10 +50,10 @@ def load_training_data(
     cache: Path,
     autocast: AbstractContextManager[object],
 ) -> TrainingData:
-    """Decode and label train and replay, of the sets as they were read.
+    """Decode the audio of the training sets among `sets` and make their labels.
 
-    `autocast` is the context in which the untuned model labels replay rows, where a trial may want
-    that. Raises ManifestError, or DataError where nothing is left of a set.
+    `autocast` is the context in which the untuned model labels the replay utterances, where a trial
+    may want such labels. Raises ManifestError, or DataError where nothing is left of a set.
     """
     texts: list[str] = []
     clips = Sounds((), spec.evaluation.rms)
@@ -62,7 +64,7 @@ def load_training_data(
     training = {name: sets[name] for name in TRAINING_SETS if name in sets}
     for name, read in training.items():
         manifest, ready = decode_set(spec, name, read, cache, base.family.shortest)
-        # what decoding found was said before the model was loaded
+        # the user was told of what decoding found before the model was loaded: here only of more
         if bad_records(manifest.bad) > bad_records((*read.bad, *ready.faults)):
             notes.append(f"data: {skipped_lines(read.path.name, manifest)}")
         limit = min(spec.data.max_seconds, base.family.longest_seconds)
@@ -74,8 +76,7 @@ def load_training_data(
                 "take other sound"
             )
         own = [ready.texts[row] for row in kept]
-        # an adapter must not learn the typography of upper-case references, which the scorer then
-        # removes
+        # an adapter must not spend its training on upper case, which the scorer would remove again
         texts += [text.lower() for text in own] if is_upper_case(own) else own
         clips += ready.sounds.take(kept)
         if name == "train":
@@ -94,8 +95,8 @@ def load_training_data(
 def _labelled_by_the_model(
     spec: SweepSpec, base: BaseModel, data: TrainingSet, clips: Sounds, cache: Path
 ) -> tuple[TrainingSet, str]:
-    """The training set with the replay rows also as the untuned model hears them, and how many
-    those are.
+    """Return the training set with rows added for the replay clips as the untuned model hears them,
+    and a sentence that counts them. Raises DataError where it hears nothing in any of them.
     """
     evaluation = spec.evaluation
     precision = precision_text(evaluation.precision, base.device.type)

@@ -1,7 +1,7 @@
-"""Which utterances there are to train on, and which of them a step takes.
+"""The utterances to train on, and which of them each optimizer step takes.
 
-The order of samples, and how each is augmented, depend on the trial and the data alone, never on
-the packing.
+Their order, and how each is augmented, depend on the trial and the data alone, never on the
+packing.
 """
 
 from __future__ import annotations
@@ -20,29 +20,33 @@ from orchestrator.tuning.training.augmentation import Draw, augments_audio, draw
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Labels of the domain's training utterances, of the replay utterances, and once more of the
-    replay utterances as the untuned model hears them; the frames of the first two are set
-    "train"."""
+    """All rows to train on: first the domain utterances, then the replay utterances by their
+    transcripts, then replay utterances once more by what the untuned model hears in them.
+
+    The clips of the first two kinds are set "train" of the encoder cache, in the same order.
+    """
 
     labels: list[list[int]]
+    """The labels [tokens, EOS] of every row."""
     domain: int
-    """How many of them are domain utterances."""
+    """The number of domain utterances."""
     pseudo_labelled: tuple[int, ...] = ()
-    """The clips of the last rows of `labels`, which hold what the untuned model hears there."""
+    """The clip of each row of the third kind; there are none where no trial may want them."""
     speakers: tuple[str, ...] = ()
-    """Of the domain utterances; empty, or the empty text, where unknown."""
+    """The speakers of the domain utterances; () where none is known, "" for one that is not."""
     places: tuple[str, ...] = ()
-    """Manifest and line of the domain utterances."""
+    """Manifest and line of each domain utterance, for messages."""
     rms: float | None = None
-    """The level of every clip, which an augmented one is brought back to; None leaves it."""
+    """The level that an augmented clip is scaled back to; None leaves it as it is."""
     untuned: dict[int, Tensor] = field(default_factory=dict, compare=False)
-    """Row -> what the untuned decoder gives there (tokens, width), kept once computed: it is the
-    same at every step.
+    """Row -> the last hidden states (tokens, width) of the untuned decoder on it. They are kept,
+    because they are the same at every step.
     """
     _shares: dict[float, tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """`train_share` -> the rows that it leaves."""
 
     def domain_rows(self, params: TrialParams) -> Sequence[int]:
-        """The rows that a trial's domain utterances are drawn from."""
+        """Return the rows that a trial's domain utterances are drawn from."""
         if params.train_share == 1.0:
             return range(self.domain)
         if params.train_share not in self._shares:
@@ -51,24 +55,24 @@ class TrainingSet:
         return self._shares[params.train_share]
 
     def replay(self, params: TrialParams) -> range:
-        """The rows that a trial's replay is drawn from."""
+        """Return the rows that a trial's replay utterances are drawn from."""
         transcribed = len(self.labels) - len(self.pseudo_labelled)
         by_model = params.replay_labels == "model"
         return range(transcribed, len(self.labels)) if by_model else range(self.domain, transcribed)
 
     def clip(self, row: int) -> int:
-        """The clip of set "train" that a row is spoken in."""
+        """Return the clip of set "train" that a row is spoken in."""
         transcribed = len(self.labels) - len(self.pseudo_labelled)
         return row if row < transcribed else self.pseudo_labelled[row - transcribed]
 
 
 def rows_of_share(speakers: Sequence[str], share: float) -> tuple[int, ...]:
-    """Rows of about `share` of the utterances, in order: whole speakers, one after the other in an
-    order of their own.
+    """Return the rows of about `share` of the utterances, in order: those of whole speakers, added
+    one speaker after the other in a pseudo-random order.
 
-    The order does not depend on the share, so a smaller share is part of a larger one; nor on the
-    trial's seed, so trials that differ in it train on the same speech. Utterances without a
-    speaker, and those of a lone one, stand for themselves.
+    That order does not depend on the share, so a smaller share is part of a larger one; nor on the
+    trial's seed, so trials that differ in it train on the same speech. An utterance without a
+    speaker counts as a speaker of its own, and so does each where there is only one speaker.
     """
     named = {speaker for speaker in speakers if speaker}
     groups: dict[str, list[int]] = {}
@@ -85,15 +89,16 @@ def rows_of_share(speakers: Sequence[str], share: float) -> tuple[int, ...]:
     return tuple(sorted(rows))
 
 
-@lru_cache(maxsize=4 * 64)  # two streams of each slot of a large pack, at the turn of an epoch
+# two streams in each of 64 slots, and two epochs of each where a step goes from one to the next
+@lru_cache(maxsize=4 * 64)
 def _epoch_permutation(seed: int, stream: str, epoch: int, size: int) -> np.ndarray:
     order = np.random.default_rng(derived_seed(seed, stream, epoch)).permutation(size)
     return order.astype(np.int32)
 
 
 def _stream_positions(seed: int, stream: str, size: int, first: int, count: int) -> list[int]:
-    """Positions first .. first + count - 1 of an endless sequence of shuffled epochs over `size`
-    utterances.
+    """Return the utterances at positions first .. first + count - 1 of an endless sequence of
+    epochs, each of which has all `size` utterances in its own shuffled order.
     """
     return [
         int(_epoch_permutation(seed, stream, at // size, size)[at % size])
@@ -102,10 +107,11 @@ def _stream_positions(seed: int, stream: str, size: int, first: int, count: int)
 
 
 def step_rows(params: TrialParams, step: int, data: TrainingSet) -> list[int]:
-    """Utterances of optimizer step `step` (0 is the first), domain ones first, then replay.
+    """Return the rows of the training set that a trial takes in optimizer step `step` (0 is the
+    first), domain ones first, then replay.
 
-    A replay share that is no whole number of rows is met on average: step s takes floor((s+1) q) -
-    floor(s q) rows.
+    Where the replay ratio gives no whole number q of rows, it is met on average: step s takes
+    floor((s+1) q) - floor(s q) of them.
     """
     domain, replay = _positions_of_step(params, step)
     general = data.replay(params)
@@ -120,9 +126,10 @@ def step_rows(params: TrialParams, step: int, data: TrainingSet) -> list[int]:
 
 
 def _positions_of_step(params: TrialParams, step: int) -> tuple[range, range]:
-    """Positions in the endless sequences of domain and of replay utterances that step `step`
-    takes.
+    """Return the positions in the endless sequences of domain and of replay utterances that step
+    `step` takes.
     """
+    # the replay rows of a step in millionths, so that their sums over steps are exact
     batch = params.batch_size * params.gradient_accumulation_steps
     share = round(params.replay_ratio * batch * 1_000_000)
     before, after = step * share // 1_000_000, (step + 1) * share // 1_000_000
@@ -130,7 +137,7 @@ def _positions_of_step(params: TrialParams, step: int) -> tuple[range, range]:
 
 
 def step_draws(params: TrialParams, step: int, data: TrainingSet) -> list[Draw | None]:
-    """How each row of `step_rows` is augmented; None is as it is, and replay rows always are."""
+    """Return how each row of `step_rows` is augmented; None, as for all replay rows: not at all."""
     if not augments_audio(params):
         return [None] * (params.batch_size * params.gradient_accumulation_steps)
     domain, replay = _positions_of_step(params, step)
