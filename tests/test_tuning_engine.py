@@ -23,7 +23,7 @@ from orchestrator.scoring.normalizers import normalizer
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import ChecksSpec, EvaluationSpec, SweepSpec
 from orchestrator.tuning import prepared_sweep
-from orchestrator.tuning.adapters.pack import Adapter
+from orchestrator.tuning.adapters.pack import Adapter, Pack
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.evaluation_fingerprint import precision_text
@@ -207,7 +207,23 @@ def test_an_adapter_that_does_not_move_fails(spec: SweepSpec, ready: PreparedSwe
     worker = PackWorker(ready, 4)
     worker.admit(trial(spec, 0, learning_rate=1e-300))
     (failure,) = (event for event in run(worker) if isinstance(event, Failed))
-    assert failure.reason == "the adapter did not move: no gradient reaches its target modules"
+    assert failure.reason == (
+        "the adapter did not move: its learning rate of 1e-300 is too small to change a number"
+    )
+
+
+def test_weight_decay_alone_is_no_training(
+    spec: SweepSpec, ready: PreparedSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pack, "add", lambda *_: None)
+    worker = PackWorker(ready, 4)
+    for number, adapter in enumerate(("dora", "pissa")):
+        worker.admit(trial(spec, number, adapter=adapter, weight_decay=0.1))
+    failures = [event for event in run(worker) if isinstance(event, Failed)]
+    assert [failure.number for failure in failures] == [0, 1]
+    assert {failure.reason for failure in failures} == {
+        "the adapter did not move: no gradient reaches its target modules"
+    }
 
 
 def test_an_adapter_is_initialised_once_for_all_its_rungs(

@@ -28,13 +28,12 @@ from orchestrator.tuning.model.device import hardware
 from orchestrator.tuning.prepared_sweep import PreparedSweep, prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.training.checkpoint import load_slots, save_slots
-from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
+from orchestrator.tuning.training.pack_group import PackGroup, Slot, why_unmoved
 from orchestrator.tuning.training.step_recovery import Stepper
 from orchestrator.tuning.trial_faults import Fault, enough_memory, fault_of
 
 PROGRESS_TICKS = 10
 """The number of ticks between progress events."""
-UNMOVED = Fault("the adapter did not move: no gradient reaches its target modules")
 
 
 def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
@@ -220,10 +219,10 @@ class PackWorker:
             ):
                 if slot.summed and slot.is_final:
                     slot.adapter = slot.averaged()
-                if has_moved(slot.adapter, self._initial_adapter(slot)):
-                    moved.append(slot)
+                if why := why_unmoved(slot, self._initial_adapter(slot)):
+                    events.append(self._fail_slot(slot, Fault(f"the adapter did not move: {why}")))
                 else:
-                    events.append(self._fail_slot(slot, UNMOVED))
+                    moved.append(slot)
             # Apart, because sets of `rungs: last` are measured only for trials at their last step.
             for final in (False, True):
                 events += self._measure_together([slot for slot in moved if slot.is_final is final])

@@ -22,7 +22,7 @@ from orchestrator.tuning.selfcheck.probe import (
     difference_text,
     relative_difference,
 )
-from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
+from orchestrator.tuning.training.pack_group import PackGroup, Slot, why_unmoved
 
 LOSS_ALIKE = 1e-3
 """The largest difference between two equal losses, as a share of the loss, or of 1 nat where the
@@ -156,11 +156,8 @@ def check_training(
             f"{stock:.4f} on the same utterances, so training would learn something else. Labels that are shifted once "
             "too often do that; transformers did it before 5.15.",
         )
-    if not has_moved(slot.adapter, start):
-        yield finding(
-            "zero-delta",
-            "a training step does not move the adapter: no gradient reaches its target modules.",
-        )
+    if why := why_unmoved(slot, start):
+        yield finding("zero-delta", f"a training step does not move the adapter: {why}.")
     if training_autocast is not None:
         yield from _check_training_types(probe, training_autocast, ours)
 
@@ -185,8 +182,9 @@ def _check_training_types(
             f"a training step in bfloat16 has the loss {slot.loss_sum:.4f}, the same step in the weights' own type "
             f"{exact:.4f}: train this model in fp32.",
         )
-    elif not has_moved(slot.adapter, probe.start):
-        yield finding("zero-delta", "a training step in bfloat16 does not move the adapter.")
+    elif why := why_unmoved(slot, probe.start):
+        message = f"a training step in bfloat16 does not move the adapter: {why}."
+        yield finding("zero-delta", message)
 
 
 @contextmanager

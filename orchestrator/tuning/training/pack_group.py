@@ -193,15 +193,19 @@ def _count_step(slot: Slot, loss: float, norm: float) -> str | None:
     return None if finite else f"loss {loss:g}, gradient norm {norm:g}: not finite"
 
 
-def has_moved(adapter: Adapter, initial: Adapter) -> bool:
-    """Return whether training has changed the adapter's B or its magnitude. One that did not move
-    has learnt nothing. A alone does not count: where B is still zero, as a plain LoRA begins, it
-    changes no weight.
+def why_unmoved(slot: Slot, initial: Adapter) -> str:
+    """Say why training has not changed a slot's adapter; empty where it has.
+
+    A alone does not count: where B is still zero, as a plain LoRA begins, it changes no weight.
+    Whether a gradient arrived is read off the second moments of AdamW, because weight decay moves
+    what does not begin at zero, DoRA's magnitude and PiSSA's B, without any gradient.
     """
-    for name, parts in adapter.modules.items():
-        for part in TRAINED:
-            if part == "A" or part not in parts:
-                continue
-            if not torch.equal(parts[part], initial.modules[name][part]):
-                return True
-    return False
+    learnt = [key for key in slot.exp_avg_sq if key[1] != "A"]
+    if not any(bool(slot.exp_avg_sq[key].any()) for key in learnt):
+        return "no gradient reaches its target modules"
+    if all(
+        torch.equal(slot.adapter.modules[name][part], initial.modules[name][part])
+        for name, part in learnt
+    ):
+        return f"its learning rate of {slot.plan.params.learning_rate:g} is too small to change a number"
+    return ""
