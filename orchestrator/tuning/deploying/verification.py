@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.atomic import new_folder
+from orchestrator.corpus.samples import SAMPLE_RATE
 from orchestrator.errors import ModelError
 from orchestrator.records.reading_sets import read_evaluation_set
 from orchestrator.records.shipping import (
@@ -223,11 +224,12 @@ def _load(job: Verification, name: str, source: SetSource, base: BaseModel) -> E
 
 def _clip(sets: Mapping[str, EvaluationSet]) -> np.ndarray:
     """Return the longest clip of up to ten seconds of the first set, long enough that wrong windows
-    and positions show.
+    and positions show; the shortest where all are longer.
     """
     clips = next(iter(sets.values())).clips
     lengths = clips.sounds.lengths
-    return clips[max(range(len(clips)), key=lambda row: lengths[row] * (lengths[row] <= 160_000))]
+    short = [row for row in range(len(clips)) if lengths[row] <= 10 * SAMPLE_RATE]
+    return clips[max(short, key=lengths.__getitem__) if short else int(np.argmin(lengths))]
 
 
 def _heard(

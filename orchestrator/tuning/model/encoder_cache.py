@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.corpus.cache.clips import lengths_of
+from orchestrator.corpus.samples import SAMPLE_RATE
 from orchestrator.progress import Counter
 from orchestrator.tuning.model.core_threads import cores
 from orchestrator.tuning.model.families import Family
@@ -147,7 +148,7 @@ class EncoderCache:
             self.keep(name, lower)  # `_compute_rows` goes on from these frames
         lengths = self.lengths(name)
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
-        batches = batches_by_length(lengths, BATCH_SECONDS * 16000, order)
+        batches = batches_by_length(lengths, BATCH_SECONDS * SAMPLE_RATE, order)
         # an upper bound of all frames, so that their tensor is allocated once
         most = sum(length // self.family.stride + 1 for length in lengths)
         room, flat, filled = self.budget_bytes - self.bytes_used, None, 0

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.checks import Finding, finding
+from orchestrator.corpus.samples import SAMPLE_RATE
 from orchestrator.tuning.decoding.greedy_decoding import transcribe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.layout import RaggedLayout, laid_out
@@ -71,7 +72,7 @@ def frame_counts(probe: Probe) -> Iterator[Finding]:
         if count != beside:
             yield finding(
                 "padding",
-                f"a clip of {len(clip) / 16000:.2f} s has {count} frames alone and {beside} in a "
+                f"a clip of {len(clip) / SAMPLE_RATE:.2f} s has {count} frames alone and {beside} in a "
                 "padded batch: a number would depend on what is decoded beside it.",
             )
             return

@@ -28,8 +28,9 @@ ALIKE = 1e-4
 """The share of the largest logit up to which two results count as the same, computed in another
 order. In float32 sound models differ by 2e-7; weights rounded to bfloat16 once, by 8e-4."""
 FRAMES_ALIKE = 1e-2
-"""The same share for frames and encoder outputs: on CUDA convolutions of different batches round to
-TF32 differently.
+"""The same share for frames and encoder outputs, which a device may compute by another algorithm for
+another batch: convolutions of a GPU do. What the checks look for, sound behind a clip's end or a
+wrong mask, moves them by more.
 """
 DIFFERENT = 1e-3
 """The share of the largest logit by which an adapter must change a result, within one batch, where
