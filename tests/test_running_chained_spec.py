@@ -10,7 +10,7 @@ import pytest
 from orchestrator.errors import SpecError, StudyError
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.chained_parameters import chosen_trial
+from orchestrator.running.chained_parameters import source_trial
 from orchestrator.running.chained_spec import load_chained_spec
 from orchestrator.running.spec_changes import agree_on_spec
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
@@ -179,7 +179,7 @@ def test_where_nothing_was_measured_even_the_fallback_takes_nothing() -> None:
     with pytest.raises(
         StudyError, match="None was measured: read why in the report of phase2, and mend that sweep"
     ):
-        chosen_trial("phase3", take, nothing)
+        source_trial("phase3", take, nothing)
 
 
 def test_the_fallback_takes_the_lowest_domain_wer_and_marks_it_wherever_it_is_shown(

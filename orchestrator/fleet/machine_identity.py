@@ -88,7 +88,7 @@ def check_same(
             )
 
 
-def check_contents(spec: SweepSpec, wanted: Mapping[str, str], cache: Path) -> None:
+def check_same_contents(spec: SweepSpec, wanted: Mapping[str, str], cache: Path) -> None:
     """Decode the sets into `cache` and compare them with those of the study; without anything
     wanted, do nothing. Packs that begin on one machine take turns, so the sets are decoded there
     only once. Raises ManifestError, FingerprintError.

@@ -16,8 +16,8 @@ from typing import Any
 from orchestrator.fleet.child import serve
 from orchestrator.fleet.machine_identity import (
     Identity,
-    check_contents,
     check_same,
+    check_same_contents,
     hardware,
     local_cache,
     versions,
@@ -113,7 +113,7 @@ def checked(spec: SweepSpec, make_worker: MakeWorker, wanted: Identity) -> Worke
     """
     check_same(wanted.versions, versions())
     folder = local_cache(spec.name)
-    check_contents(spec, wanted.contents, folder.project_cache)
+    check_same_contents(spec, wanted.contents, folder.project_cache)
     worker = make_worker(spec, folder)
     check_same(wanted.evaluation, worker.evaluation)
     check_same(wanted.hardware, hardware(worker))

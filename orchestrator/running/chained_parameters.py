@@ -47,7 +47,7 @@ def chained_overrides(name: str, take: TakeSpec, studies: Path, project: Path) -
             f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, which is not finished\n"
             f"  Let sweep {take.study} end first: its best trial may still change."
         )
-    result = chosen_trial(name, take, conclude(source, folder))
+    result = source_trial(name, take, conclude(source, folder))
     plan = folder.read_plan(result.number)
     if plan is None:
         raise StudyError(
@@ -65,7 +65,7 @@ def chained_overrides(name: str, take: TakeSpec, studies: Path, project: Path) -
     return [*values, *(f"take.{key}={value}" for key, value in origin.items())]
 
 
-def chosen_trial(name: str, take: TakeSpec, conclusion: Conclusion) -> TrialResult:
+def source_trial(name: str, take: TakeSpec, conclusion: Conclusion) -> TrialResult:
     """The trial that sweep `name` takes its parameters from. Raises StudyError when there is
     none.
     """

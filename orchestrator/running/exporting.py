@@ -57,7 +57,7 @@ def export(
     check_installed(form.form, f"--format {form.form}")
     conclusion = conclude(spec, folder)
     wanted = numbers or (None,)
-    results = [chosen_trial(conclusion, number, folder) for number in wanted]
+    results = [requested_trial(conclusion, number, folder) for number in wanted]
     adapters = tuple(
         final_adapter(spec, folder, result) if final else best_adapter(folder, result)
         for result in results
@@ -194,7 +194,7 @@ def _name_base(adapter: Path, spec: SweepSpec) -> None:
     place.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
-def chosen_trial(conclusion: Conclusion, number: int | None, folder: StudyFolder) -> TrialResult:
+def requested_trial(conclusion: Conclusion, number: int | None, folder: StudyFolder) -> TrialResult:
     """Return the trial to export: the one asked for, else the best feasible. Raises StudyError when
     there is none.
     """

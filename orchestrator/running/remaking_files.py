@@ -26,7 +26,7 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, rank_feasible
 from orchestrator.verdicts.judging import scores
 
-Made = tuple[Path, bytes, str]
+RemadeFile = tuple[Path, bytes, str]
 """(path of a file, bytes that it may have had, what they were made from in words)"""
 _Trial = tuple[int, TrialPlan | None, TrialResult | None]
 """(number, plan, result); None for a plan or result that is not there."""
@@ -102,7 +102,7 @@ def _searched_params(
     return params
 
 
-def remake_plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+def remake_plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
     """Yield candidates for lost plans: of trials, from their results or the database; of
     confirmation runs, from their finalists.
     """
@@ -154,7 +154,7 @@ def _open_if_whole(spec: SweepSpec, folder: StudyFolder) -> Iterator[Study | Non
             study.close()
 
 
-def remake_results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+def remake_results(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
     """Yield candidates for lost results of trials, from the database."""
     faults = folder.faults()
     lost = [n for n in folder.planned() if _name_in_study(folder, folder.result_file(n)) in faults]
@@ -173,7 +173,7 @@ def remake_results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
             yield folder.result_file(result.number), data, "the database"
 
 
-def remake_confirmations(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+def remake_confirmations(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
     """Yield candidates for results of confirmation runs, from their measurements."""
     for run in _possible_runs(spec, folder):
         for row in folder.read_measurements(run.number):

@@ -24,10 +24,8 @@ from orchestrator.sweepfile.loading import resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
 
 if TYPE_CHECKING:
+    from orchestrator.running.remaking_files import RemadeFile
     from orchestrator.search.storage import Database
-
-Made = tuple[Path, bytes, str]
-"""(path of a file, bytes that it may have had, what they were made from in words)"""
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def _advice_on(left: Mapping[str, Fault]) -> str:
     return "These cannot be made again from the rest; restore them from a copy of the study."
 
 
-def _remake_settings(sweep: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+def _remake_settings(sweep: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
     yield folder.format_file, model_line(FormatFile(format=FORMAT)), "the format of this version"
     yield folder.spec, resolved_yaml(sweep).encode(), "the sweep file"
 
@@ -126,7 +124,7 @@ def _remake_all(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
     _put_each(folder, made, lambda: remake_confirmations(spec, folder))
 
 
-def _remake_sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+def _remake_sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
     if folder.sets_file.name in folder.faults():
         records = set_records(spec, decode_sets(spec, folder.project_cache))
         yield folder.sets_file, model_line(SetsFile(records)), "the manifests and their audio"
@@ -142,7 +140,9 @@ def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
         made.append(f"checkpoint/{name} was damaged and is removed")
 
 
-def _put_each(folder: StudyFolder, made: list[str], remade: Callable[[], Iterator[Made]]) -> None:
+def _put_each(
+    folder: StudyFolder, made: list[str], remade: Callable[[], Iterator[RemadeFile]]
+) -> None:
     def put_all() -> None:
         for path, data, source in remade():
             _put_back(folder, path, data, source, made)

@@ -13,7 +13,7 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import GRAPH_FORMS, Model, Quantized, Shipped, read_manifest
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Hypotheses
-from orchestrator.running.exporting import chosen_trial, source_of
+from orchestrator.running.exporting import requested_trial, source_of
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import chosen_measurement, conclude
@@ -40,7 +40,7 @@ def verify_study(
     export = None if runtime in GRAPH_FORMS else Path(runtime)
     form: str = runtime if export is None else read_manifest(export).form
     check_installed(form, f"verify --runtime {runtime}")
-    result = chosen_trial(conclude(spec, folder), number, folder)
+    result = requested_trial(conclude(spec, folder), number, folder)
     kept = best_adapter(folder, result)
     folder.shipped()  # raises if damaged: better now than after a long transcription
     from orchestrator.tuning.deploying.verification import Verification, verify
