@@ -1,5 +1,5 @@
-"""The table of all checks of a sweep, by name: how bad a finding is, when the check is made, what it
-means, and whether it may be ignored.
+"""The table of all checks of a sweep, by name: how bad a finding is, when the check is made, what
+it means, and whether it may be ignored.
 
 Code that finds a problem returns a `Finding` with a name of this table; a test holds
 `docs/diagnose.md` to it. `checks.ignore` in the sweep file overrides refusals by name: an ignored

@@ -48,7 +48,8 @@ _ALONE = ("-h", "--help", "--version", "--install-completion", "--show-completio
 _PRINTING = tuple(
     "validate plan diagnose status watch report export transcribe manifest compare table stop".split()
 )
-"""Commands that only print and hold no study open, so a closed pipe (as of `| head`) may end them."""
+"""Commands that only print and hold no study open, so a closed pipe (as of `| head`) may end them.
+"""
 
 _SAFE = (
     "  What was written before is safe. End other programs or raise the limit of this one, then run the same command "
@@ -178,8 +179,8 @@ def _exit_stopped(error: Interrupted, full: bool) -> None:
 
 
 def _answer_where_no_run_does() -> None:
-    """Handle SIGTERM and SIGHUP with a message and exit code 75 while no run handles them: before it
-    installs its own handlers and after it removes them. SIGINT has Python's own handler there.
+    """Handle SIGTERM and SIGHUP with a message and exit code 75 while no run handles them: before
+    it installs its own handlers and after it removes them. SIGINT has Python's own handler there.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:

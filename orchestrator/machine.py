@@ -19,7 +19,7 @@ Jetson's.
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine: its cores, its memory in bytes, and whether it may have a GPU that torch can use."""
+    """A machine: its cores, its memory in bytes, whether it may have a GPU that torch can use."""
 
     cores: int
     memory: int
@@ -42,8 +42,8 @@ def may_have_gpu(devices: Path = Path("/dev"), patterns: Sequence[str] = GPU_FIL
 
 
 def usable_cores() -> int:
-    """Count the logical cores that the system lets this process use: of its CPU affinity, and of its
-    control groups, as a container often has fewer than its host.
+    """Count the logical cores that the system lets this process use: of its CPU affinity, and of
+    its control groups, as a container often has fewer than its host.
     """
     there = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
@@ -52,7 +52,7 @@ def usable_cores() -> int:
 
 
 def machine_cores() -> int:
-    """Count the physical cores that this process may use; at most OMP_NUM_THREADS where it is set."""
+    """Count the physical cores that this process may use; OMP_NUM_THREADS may limit them."""
     usable = usable_cores()
     physical = psutil.cpu_count(logical=False) or usable
     told = os.environ.get("OMP_NUM_THREADS", "")

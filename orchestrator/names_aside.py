@@ -15,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 
 OLD = ".tmp-old"
-"""Suffix of the old version of a folder while it is being replaced: for a moment neither version has
-the final name.
+"""Suffix of the old version of a folder while it is being replaced: for a moment neither version
+has the final name.
 """
 _ASIDE = re.compile(
     r".+\.tmp-(?:old|(?P<process>[0-9]+)(?:-(?P<where>[0-9a-f]{8}))?)(?:-wal|-shm|-journal)?"
@@ -53,8 +53,8 @@ def published(path: Path) -> Path:
 
 
 def clear_leftovers(root: Path) -> None:
-    """Remove what killed writers left below `root`. Where a writer was killed between the two renames
-    of a folder, the old version gets its name back.
+    """Remove what killed writers left below `root`. Where a writer was killed between the two
+    renames of a folder, the old version gets its name back.
 
     Only the holder of the lock of `root` may call it. Temporary files of living processes that do
     not need the lock, such as those that write to a cache, stay.
@@ -68,7 +68,7 @@ def clear_leftovers(root: Path) -> None:
 
 
 def clear_dead(folder: Path, name: str = "*") -> None:
-    """Remove the temporary files that killed writers of `name`, or of any file, left in `folder`."""
+    """Remove the temporary files that killed writers of `name` (`*`: any) left in `folder`."""
     start = "" if name == "*" else f"{name}.tmp-"
     for leftover in os.listdir(folder) if folder.is_dir() else ():
         aside = leftover.startswith(start) and ".tmp-" in leftover
@@ -93,7 +93,7 @@ def is_abandoned(path: Path) -> bool:
 
 
 def _is_forgotten(path: Path) -> bool:
-    """Whether a file has not changed for a day. The file system's clock may differ from this one."""
+    """Whether a file has not changed for a day, by the file system's clock, which may differ."""
     try:
         return time.time() - path.lstat().st_mtime > _FORGOTTEN_SECONDS
     except OSError:

@@ -23,8 +23,8 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     elif parent is not None:
         threading.Thread(target=_end_after, args=(parent,), name="parent", daemon=True).start()
-    # The parent may have ended before the call above. Comparing with its process id, and not with 1,
-    # is needed because in a container the orchestrator itself may be process 1.
+    # The parent may have ended before the call above. Comparing with its process id, and not with
+    # 1, is needed because in a container the orchestrator itself may be process 1.
     if parent is not None and os.getppid() != parent.pid:
         os._exit(1)
 

@@ -22,8 +22,8 @@ def stop(
     heading: str,
     error: type[OrchestrateError],
 ) -> None:
-    """Raise `error` with all findings that stop the sweep, under `heading`, and with the setting that
-    ignores those that can be ignored. Return where there are none.
+    """Raise `error` with all findings that stop the sweep, under `heading`, and with the setting
+    that ignores those that can be ignored. Return where there are none.
     """
     found = refused(findings, ignore)
     if not found:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def path_word(path: Path | str) -> str:
-    """Return a path as a command's argument: with `./` where it begins with `-`, as it would be read
-    as an option.
+    """Return a path as a command's argument: with `./` where it begins with `-`, as it would be
+    read as an option.
     """
     word = str(path)
     return f"./{word}" if word.startswith("-") else word

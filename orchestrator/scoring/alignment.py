@@ -1,5 +1,5 @@
-"""Word alignment of reference and hypothesis, and how errors changed between two models: by word, by
-confusion, by speaker and by length.
+"""Word alignment of reference and hypothesis, and how errors changed between two models: by word,
+by confusion, by speaker and by length.
 """
 
 from __future__ import annotations

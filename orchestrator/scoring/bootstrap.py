@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 ENOUGH_SPEAKERS = 20
-"""With fewer speakers utterances are resampled: so few blocks estimate their own spread too badly."""
+"""With fewer speakers, utterances are resampled: few blocks estimate their own spread too badly."""
 
 FLOOR_WORDS = 2.0
 """Least standard error, in words. When nothing changed in n utterances the sample has no spread,
@@ -34,7 +34,7 @@ but up to 3 changes in n remain likely at 95 % (the rule of three, Hanley & Lipp
 words / 1.645, rounded up."""
 
 _CHUNK = 2_000_000
-"""Block indices that are drawn at once: bounds the memory at about 50 MB whatever the set's size."""
+"""Block indices drawn at once: bounds the memory at about 50 MB whatever the size of the set."""
 
 _KEPT_BYTES = 12_000_000
 """Largest draw that is cached: 10,000 resamples of 600 blocks, as 16-bit counts."""
@@ -56,7 +56,7 @@ class DeltaEstimate:
     why: str
     """Why this unit was resampled, for the report."""
     blocks: int
-    """How many units (speakers or utterances) are resampled."""
+    """Number of units that are resampled."""
     utterances: int
     probability_of_improvement: float
     """Share of resamples in which the tuned model is strictly better (Bisani & Ney 2004)."""
@@ -100,8 +100,8 @@ class DeltaEstimate:
             raise ValueError(f"confidence must lie between 0.5 and 1, not {confidence}")
         if not np.isfinite(self.standard_error):
             return float("inf")
-        # The upper bound comes from the lower tail of t*, and the other way round. The rank is
-        # rounded towards the tail; 1e-6 is for products just below a whole number in floating point.
+        # The upper bound comes from the lower tail of t*, and the other way round. Rounded towards
+        # the tail; 1e-6 is for products that floating point puts just below a whole number.
         rank = max(0, int((1 - confidence) * len(self.pivots) + 1e-6) - 1)
         pivot = -self.pivots[rank] if upper else self.pivots[len(self.pivots) - 1 - rank]
         return float(self.standard_error * max(pivot, stdtrit(self.blocks - 1, confidence)))
@@ -121,8 +121,8 @@ def paired_delta(
     """Estimate the difference of two corpus WERs on the same utterances.
 
     All sequences have one entry per utterance; `blocks` names the speaker, empty or None where
-    unknown. `decodings` is how many decodings of each utterance (seeds of a confirmation) the counts
-    sum up: they add no utterances. `units_a_word` is how many units (characters of a CER) a word has.
+    unknown. `decodings` is how many decodings of each utterance (seeds of a confirmation) the
+    counts sum up: they add no utterances. `units_a_word`: units (characters of a CER) a word has.
 
     Resampled sums are sums of integers, exact in float64 in any order, and PCG64 is specified: the
     same seed gives the same bits on every machine. 10,000 resamples of 500 utterances take about
@@ -176,25 +176,24 @@ def paired_rates(
     `tuned` are the errors and the units of each utterance.
 
     For precision, whose units are the words heard, which differ between the models. As
-    `paired_delta`, with the linearised influence of each block in the place of its difference (Efron
-    & Tibshirani 1993, section 10.5). Raises ValueError when the lengths differ or either has no units.
+    `paired_delta`, with the linearised influence of each block in the place of its difference
+    (Efron & Tibshirani 1993, section 10.5). Raises ValueError for other lengths or no units.
     """
     columns = (*baseline, *tuned)
     if len({len(column) for column in (*columns, *([blocks] if blocks is not None else []))}) != 1:
         raise ValueError("errors, units and blocks must cover the same utterances")
-    # (utterances, 4): errors and units of the baseline, then of the tuned model
+    # (utterances, 4): errors, units of the baseline, then of the tuned model
     counts = np.stack([np.asarray(column, float) for column in columns], axis=1)
     if not np.all(counts[:, [1, 3]].sum(axis=0) > 0):
         raise ValueError("a set without units has no rate")
     unit, why = resampling_unit(blocks)
-    if unit == "speaker":
+    if unit == "speaker":  # (utterances, 4) -> (speakers, 4), by sums
         names, of_block = np.unique(np.asarray(blocks), return_inverse=True)
-        # (utterances, 4) -> (speakers, 4), by sums
         counts = np.stack(
             [np.bincount(of_block, column, len(names)) for column in counts.T], axis=1
         )
     n = len(counts)
-    # one memory order, cached or new: these sums are not of integers, so their last bits depend on it
+    # one memory order, cached or new: the last bits of these sums, not of integers, depend on it
     drawn = [
         _rate_change(np.ascontiguousarray(rows), counts)
         for rows in _drawn_counts(seed, resamples, n, _CHUNK // n + 1)
@@ -215,7 +214,7 @@ def paired_rates(
 
 
 def _rate_change(drawn: Floats, counts: Floats) -> tuple[Floats, Floats]:
-    """Return the change of the rate in each resample and its standard error, both (rows,), in points.
+    """Return the rate's change in each resample and its standard error, both (rows,), in points.
 
     `drawn` is (rows, blocks), `counts` (blocks, 4) as in `paired_rates`. A draw in which one model
     has no units counts as no change.
@@ -278,7 +277,7 @@ def resample_ratio(
 
 
 def _resampled_sums(moments: Floats, resamples: int, seed: int) -> Floats:
-    """Sum each row of `moments` (rows, blocks) over the blocks of each resample: (rows, resamples)."""
+    """Sum `moments` (rows, blocks) over the blocks of each resample: (rows, resamples)."""
     blocks = moments.shape[1]
     drawn = _drawn_counts(seed, resamples, blocks, max(1, _CHUNK // blocks))
     return np.concatenate([moments @ counts.T for counts in drawn], axis=1)
@@ -286,8 +285,9 @@ def _resampled_sums(moments: Floats, resamples: int, seed: int) -> Floats:
 
 @lru_cache(maxsize=_KEPT_SETS)
 def _resampled_words(words: bytes, resamples: int, seed: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the sums of words and squared words in each resample, (2, resamples), and which of them
-    have no word; those get the sample's sums. `words`: bytes of a float64 array, as a cache key."""
+    """Return the sums of words and squared words in each resample, (2, resamples), and which have
+    no word; those get the sample's sums. `words`: bytes of a float64 array, as a cache key.
+    """
     of_blocks = np.frombuffer(words)
     moments = np.stack([of_blocks, of_blocks**2])
     sums = _resampled_sums(moments, resamples, seed)
@@ -323,8 +323,9 @@ def _drawn_counts(seed: int, resamples: int, n: int, step: int) -> Iterator[Floa
 
 
 def _kept_type(resamples: int, n: int) -> np.dtype[Any] | None:
-    """The type to cache counts in: float64, as they are used, where `_KEPT_BYTES` allow it; else the
-    smallest integer that holds n, the most that a block is drawn; None where neither fits."""
+    """The type to cache counts in: float64, as they are used, where `_KEPT_BYTES` allow it; else
+    the smallest integer that holds n, the most that a block is drawn; None where neither fits.
+    """
     kinds = (np.dtype(float), np.min_scalar_type(n))
     return next((kind for kind in kinds if resamples * n * kind.itemsize <= _KEPT_BYTES), None)
 

@@ -93,8 +93,8 @@ class Verdict:
 
     @property
     def violated(self) -> tuple[str, ...]:
-        """The metrics of the guardrails that are broken under their rule: those that prune a running
-        trial.
+        """The metrics of the guardrails that are broken under their rule: those that prune a
+        running trial.
         """
         return tuple(limit.criterion.metric for limit in self.guardrails if limit.violated)
 
@@ -169,8 +169,8 @@ class _Comparison:
     resamples: int
     seed: int
     estimates: dict[tuple[str, bool, bool], DeltaEstimate | None] = field(default_factory=dict)
-    """Cache of estimates, as limits often compare the same numbers. The key: the rate, whether it is
-    relative to the baseline's, whether it is the rate itself (`max_rate`) and not its change.
+    """Cache of estimates, as limits often compare the same numbers. The key: the rate, whether it
+    is relative to the baseline's, whether it is the rate itself (`max_rate`) and not its change.
     """
 
     def answer(self, criterion: Criterion, looks: int) -> LimitVerdict:
@@ -265,7 +265,7 @@ Rank = tuple[float, float, int, int, float]
 def rank(
     objective: float | None, heldout_delta: float | None, step: int, number: int, scale: float
 ) -> Rank:
-    """Return the sort key of a feasible adapter: smaller is better, what was not measured is last."""
+    """Return the sort key of a feasible adapter: smaller is better, unmeasured comes last."""
     wer, heldout = (math.inf if value is None else value for value in (objective, heldout_delta))
     return wer, heldout, step, number, scale
 

@@ -26,8 +26,9 @@ def rate_text(rate: str) -> str:
 
 
 def is_share_found(name: str) -> bool:
-    """Whether a metric or rate is recall or precision of terms. Those are counted as shares that are
-    missed, like errors, but shown as shares that are found, so signs and directions are reversed.
+    """Whether a metric or rate is recall or precision of terms. Those are counted as shares that
+    are missed, like errors, but shown as shares that are found, so signs and directions are
+    reversed.
     """
     return name.endswith(("terms_recall", "terms_precision"))
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from orchestrator.scoring.bootstrap import DeltaEstimate
 
 AT_LIMIT = 1e-9
-"""The constraint where a value equals a strict limit: Optuna takes 0 for feasible, but "less than" is
-not "at most".
+"""The constraint where a value equals a strict limit: Optuna takes 0 for feasible, but "less than"
+is not "at most".
 """
 
 UNMEASURED = 100.0
@@ -66,7 +66,8 @@ class Criterion:
     """One limit of the sweep file, on one rate or on at least one of several."""
 
     metric: str
-    """As the sweep file names it: domain_wer, heldout_cer, terms_recall, any_also_wer, train_loss."""
+    """As the sweep file names it: domain_wer, heldout_cer, terms_recall, any_also_wer, train_loss.
+    """
     kind: Kind
     """max_regression: the change is less than the limit, strictly. min_gain: the fall is at least
     the limit. not_worse: the change is at most 0. max_rate: the rate itself is at most the limit.
@@ -76,15 +77,18 @@ class Criterion:
     """A guardrail prunes when it is broken literally (point) or provably (proven). An acceptance
     limit is met when it holds literally (point), or only when it is proven too (proven)."""
     unit: Unit = "points"
-    """The unit of `limit`. points: percentage points of the rate. percent: percent of the baseline's
-    rate. times: multiples of the baseline's rate.
+    """The unit of `limit`. points: percentage points of the rate. percent: percent of the
+    baseline's rate. times: multiples of the baseline's rate.
     """
     among: tuple[str, ...] = ()
-    """The metrics of which at least one must keep the limit; empty where it is on `metric` itself."""
+    """The metrics of which at least one must keep the limit; empty where it is on `metric` itself.
+    """
 
     @property
     def question(self) -> tuple[str, str, float, str]:
-        """What is asked of the numbers: all but the rule. Equal for limits that differ in rule only."""
+        """What is asked of the numbers: all but the rule. Equal for limits that differ in rule
+        only.
+        """
         return self.metric, self.kind, self.limit, self.unit
 
     @property
@@ -136,7 +140,7 @@ class LimitVerdict:
 
     @property
     def satisfied(self) -> bool:
-        """Whether an acceptance limit is kept under its rule; a gain must also be proven above 0."""
+        """Whether an acceptance limit is kept under its rule; any gain must be proven above 0."""
         sure = self.criterion.rule == "point" or self.evidence is Evidence.PROVEN
         return self.holds is True and self.gain_significant and sure
 
@@ -238,8 +242,8 @@ def judge_limit(
 
 
 def one_of(criterion: Criterion, verdicts: Sequence[LimitVerdict]) -> LimitVerdict:
-    """Combine the verdicts on several sets, at least one of which must keep the limit, into one; its
-    numbers are those of the set chosen by `_by_what_is_shown`.
+    """Combine the verdicts on several sets, at least one of which must keep the limit, into one;
+    its numbers are those of the set chosen by `_by_what_is_shown`.
 
     Proven where it is proven on one of them (`judge` divides the error among them); violated where
     it is on all.
@@ -311,8 +315,8 @@ def _from_value_scale(criterion: Criterion, value: float) -> float:
 
 
 def _excess_over_limit(verdict: LimitVerdict) -> float:
-    """Return how far the value is beyond the limit, as a finite number that is <= 0 exactly when the
-    limit holds.
+    """Return how far the value is beyond the limit, as a finite number that is <= 0 exactly when
+    the limit holds.
 
     The difference of two unequal floats is never 0, so only a value at a strict limit needs care.
     """
@@ -337,8 +341,8 @@ def _deviations(level: float) -> float:
 
 
 def _utterances_needed(paired: DeltaEstimate, gap: float, deviations: float) -> int | None:
-    """Return n * (deviations * SE / gap)^2, as the standard error shrinks with the square root of the
-    number of utterances; None where that is no number.
+    """Return n * (deviations * SE / gap)^2, as the standard error shrinks with the square root of
+    the number of utterances; None where that is no number.
     """
     if gap == 0 or not math.isfinite(paired.standard_error) or not math.isfinite(gap):
         return None

@@ -32,8 +32,8 @@ _WORD_REPEATS, _PHRASE_REPEATS = 4, 3
 
 @cache
 def normalizer(name: str) -> Normalizer:
-    """Return the normaliser of that name: text in, words separated by single spaces out. Its results
-    are cached.
+    """Return the normaliser of that name: text in, words separated by single spaces out. Its
+    results are cached.
 
     - `whisper-en`: OpenAI's English rules with their spelling map (Radford et al. 2022, appendix C), as packaged in
       `whisper-normalizer`. Numbers become digits, contractions are spelled out, fillers and bracketed notes vanish.
@@ -58,8 +58,8 @@ def normalizer(name: str) -> Normalizer:
 
 @cache
 def normalizer_version(name: str) -> str:
-    """Return the name, package version and digest of everything that the normaliser's output depends
-    on; part of the evaluation fingerprint.
+    """Return the name, package version and digest of everything that the normaliser's output
+    depends on; part of the evaluation fingerprint.
 
     The digest covers the rules and spelling map of the installed package and the interpreter's
     Unicode tables.
@@ -113,8 +113,8 @@ def _collapse_spaces(text: str) -> str:
 
 
 def _cache_results(normalize: Normalizer) -> Normalizer:
-    # References are normalised again at every rung of every trial; half a millisecond each would add
-    # up to minutes in a sweep.
+    # References are normalised again at every rung of every trial; half a millisecond each would
+    # add up to minutes in a sweep.
     return lru_cache(maxsize=65_536)(normalize)
 
 

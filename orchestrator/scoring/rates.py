@@ -72,8 +72,8 @@ class SetScore:
 
 
 def pool(scores: Sequence[SetScore]) -> SetScore:
-    """Combine the scores of one recipe trained with several seeds, on one set, by summing the counts
-    of each utterance.
+    """Combine the scores of one recipe trained with several seeds, on one set, by summing the
+    counts of each utterance.
 
     The utterance (or its speaker) stays the sampled unit: three seeds are not three times the data.
     In comparisons the baseline's counts are multiplied to match, see `decodings_beside`. Raises
@@ -130,8 +130,8 @@ def relative_delta(baseline: SetScore | None, tuned: SetScore | None) -> float |
 
 
 def relative_rate(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
-    """Return the tuned rate as a multiple of the baseline's; None where `relative_delta` is. It, too,
-    is one division of exact integers.
+    """Return the tuned rate as a multiple of the baseline's; None where `relative_delta` is. It,
+    too, is one division of exact integers.
     """
     if baseline is None or tuned is None or relative_delta(baseline, tuned) is None:
         return None

@@ -18,8 +18,8 @@ class Terms:
         """Count the occurrences in the reference (said), in the hypothesis (heard), and in both
         (found), of all phrases together.
 
-        Of each phrase the smaller of said and heard counts as found, wherever it stands in the text:
-        order is measured by the WER. Phrases may overlap, and each is counted.
+        Of each phrase the smaller of said and heard counts as found, wherever it stands in the
+        text: order is measured by the WER. Phrases may overlap, and each is counted.
         """
         said, heard = (
             self._count_phrases(reference.split()),
