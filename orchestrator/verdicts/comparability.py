@@ -62,7 +62,7 @@ class Difference:
     """Both rates are in percent."""
     estimate: DeltaEstimate
     confidence: float
-    """Of the two-sided bounds, with the error divided among all comparisons shown together."""
+    """Of the two-sided bounds, with the error divided among the pairs that are shown together."""
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -134,8 +134,8 @@ def _stage_of(folder: StudyFolder, rows: Sequence[Measurement]) -> Stage:
 
 
 def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLES) -> Pair:
-    """Compare two sides. The error of the bounds is divided among `pairs`, the number of such
-    comparisons that are shown together.
+    """Compare two sides. The error of the bounds is divided among `pairs`, the number of pairs that
+    are shown together.
 
     Raises FingerprintError, naming the fields, where no set was evaluated alike on both sides.
     """
