@@ -1,5 +1,5 @@
-"""What the commands of `orchestrate manifest` have in common: options, their checks, and what is
-said of a manifest.
+"""Options that the commands of `orchestrate manifest` share, their checks, and the line that is
+printed about a manifest.
 """
 
 from __future__ import annotations
