@@ -124,8 +124,9 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
     message, without a traceback.
 
     A first word that is no command is a sweep file: `orchestrate SPEC` is `orchestrate run SPEC`.
-    `arguments` and `make_worker` are given by tests alone: signals, pipes and the terminal are then
-    left as they are.
+    `arguments` are given by programs that call this, such as tests and benchmarks: signals, pipes
+    and the terminal are then left as they are. `make_worker` makes another worker than the real
+    one.
     """
     options, words = _split_common_options(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] not in (*COMMANDS, *_ALONE):

@@ -162,8 +162,8 @@ def names_study(spec: Path, studies: Path | None) -> bool:
 
 
 def _named_study(spec: Path, studies: Path | None) -> StudyFolder | None:
-    """Return the study that a word names; None where the word is a file or has a suffix like one.
-    Raises SpecError for a word that is neither.
+    """Return the study that a word names; None where the word is taken for the path of a sweep
+    file. Raises SpecError for a word that is neither.
     """
     folder = _folder_of_name(spec, studies)
     if folder is None or folder.exists:

@@ -104,6 +104,9 @@ def _agrees_with(cell: Point, start: Point) -> bool:
 
 
 def _walk_grid(space: SearchSpace, index: int, point: Point) -> Iterator[Point]:
+    """Yield all cells that extend `point`, which has the values of the dimensions before
+    `index`.
+    """
     if index == len(space.searched):
         yield point
         return

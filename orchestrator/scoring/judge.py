@@ -278,6 +278,7 @@ def verdict_rank(verdict: Verdict) -> tuple[int, Rank]:
 
 
 def _same_evaluation(tuned: Scores, baseline: Scores) -> None:
+    """Raise FingerprintError where the two were evaluated differently, or on other utterances."""
     if tuned.fingerprint != baseline.fingerprint:
         raise FingerprintError(
             f"Trial {tuned.number} at step {tuned.step} was evaluated as {tuned.fingerprint[:12]}, the baseline as "
@@ -289,6 +290,7 @@ def _same_evaluation(tuned: Scores, baseline: Scores) -> None:
         before, after = baseline.sets[name], tuned.sets[name]
         if before.wer is None or after.wer is None:
             continue
+        # equal reference words stand for equal utterances; those of pooled seeds are multiples
         ratio, rest = divmod(after.decodings, before.decodings)
         words = before.reference_words
         if ratio != 1:

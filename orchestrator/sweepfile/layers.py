@@ -40,6 +40,9 @@ def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> 
 
 
 def _read_file(path: Path, asked: Mark, above: tuple[str, ...], problems: Problems) -> Mapping:
+    """Read a file, merged over those that it extends. `asked` is where its name was written,
+    `above` the real paths of the files that extend it, to refuse a circle.
+    """
     text = _file_text(path, asked, problems)
     tree = read_text(text, Mark(str(path), 1, 1), problems)
     if not isinstance(tree, Mapping):
@@ -145,6 +148,7 @@ def _is_null(node: Node) -> bool:
 
 
 def _apply_override(tree: Mapping, text: str, problems: Problems) -> Mapping:
+    """Return the tree with an override `key.path=value` applied; the value is read as YAML."""
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
     # the address of a database does not belong here, and may hold a password that must not be shown

@@ -48,6 +48,9 @@ _WANTED = {
 
 
 def explain_refusals(error: ValidationError, tree: Mapping, problems: Problems) -> None:
+    """Record a problem for each of pydantic's errors; those about the same value, such as the
+    members of a union, become one.
+    """
     wanted: dict[tuple[str, ...], list[ErrorDetails]] = {}
     found: dict[tuple[str, ...], tuple[Mark, Node]] = {}
     for item in error.errors(include_url=False):

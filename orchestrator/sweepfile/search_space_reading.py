@@ -300,6 +300,7 @@ class SpaceReader:
         return ()
 
     def _read_alpha(self, node: Mapping) -> None:
+        """Refuse alpha and alpha_ratio together."""
         if {"alpha", "alpha_ratio"} <= set(node.entries):
             self.problems.add(
                 node.entries["alpha_ratio"].mark,
@@ -307,6 +308,7 @@ class SpaceReader:
             )
 
     def _add_defaults(self) -> None:
+        """Fix every parameter that the file does not name at its default."""
         said = {*self.fixed, *self.searched, *self.broken}
         for name, row in TABLE.items():
             if (

@@ -55,6 +55,7 @@ def _without_space(spec: SweepSpec) -> dict[str, Any]:
 
 
 def _leaf_values(value: Any, path: str) -> dict[str, Any]:
+    """Flatten nested mappings to {"section.key": value}; an empty mapping counts as None."""
     if not isinstance(value, dict) or (not value and path):
         return {path: value or None} if isinstance(value, dict) else {path: value}
     leaves: dict[str, Any] = {}
@@ -64,6 +65,9 @@ def _leaf_values(value: Any, path: str) -> dict[str, Any]:
 
 
 def _space_changes(stored: SearchSpace, new: SearchSpace, widening: bool) -> list[FieldChange]:
+    """Return the parameters that differ; a wider range is allowed where `widening`. The order of
+    the searched parameters counts, too.
+    """
     before, after = _parameter_values(stored), _parameter_values(new)
     old_dimensions = {dimension.name: dimension for dimension in stored.searched}
     new_dimensions = {dimension.name: dimension for dimension in new.searched}

@@ -231,6 +231,9 @@ def _changed_utterances(before: Side, after: Side, sets: set[str]) -> tuple[Chan
 
 
 def _changed_of(before: Side, after: Side, name: str) -> list[Changed]:
+    """Return the utterances of one set that the two transcribed differently; none where a side has
+    no measurement or no transcripts of it.
+    """
     rows = [chosen_measurement(side.folder, side.result) for side in (before, after)]
     if any(row is None or name not in row.sets for row in rows):
         return []

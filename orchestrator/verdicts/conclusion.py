@@ -159,6 +159,9 @@ def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -
 
 
 def _decide_study(spec: SweepSpec, conclusion: Conclusion) -> Decision | None:
+    """Return the decision by the deciding verdict, and with `confirm.agree: all` also by whether
+    all seeds lower the objective; None where there is no decision, or not yet.
+    """
     if conclusion.verdict is None or conclusion.verdict.decision is None or conclusion.unconfirmed:
         return None
     if conclusion.deciding is None:  # every seed of the finalist failed
@@ -209,6 +212,7 @@ def chosen_measurement(folder: StudyFolder, result: TrialResult) -> Measurement 
 
 
 def _search_baseline(folder: StudyFolder, results: Sequence[TrialResult]) -> Measurement | None:
+    """Return the baseline of the evaluation of the first result that was measured."""
     for result in results:
         measurement = chosen_measurement(folder, result)
         if measurement is not None:
@@ -240,6 +244,7 @@ def _verdict_of_best(
 def _confirmed_finalists(
     spec: SweepSpec, folder: StudyFolder, results: Sequence[TrialResult], resamples: int
 ) -> tuple[Confirmed, ...]:
+    """Judge every finalist on the counts pooled over its seeds, best finalist first."""
     by_number = {result.number: result for result in results}
     found = []
     all_runs = confirmation_runs(spec, folder, results)
