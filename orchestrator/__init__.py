@@ -13,11 +13,11 @@ __all__ = ["open_study"]
 
 
 def open_study(path: str | os.PathLike[str]) -> StudyTables:
-    """The study whose folder is `path`, read only, its tables as pandas frames.
+    """Open the study whose folder is `path`, read only; its tables are pandas data frames.
 
-    Nothing heavy is imported before this is called; pandas only where a frame is asked for, and it
-    comes with `pip install 'orchestrator[tables]'`. Raises StudyError where there is no study, or
-    its files are not as they were written; SpecError where pandas is missing.
+    Importing `orchestrator` imports nothing heavy. pandas is imported only when a frame is asked
+    for; it comes with `pip install 'orchestrator[tables]'`. Raises StudyError where there is no
+    study, or its files are not as they were written; SpecError where pandas is missing.
     """
     from orchestrator.reporting.dataframes import StudyTables
 

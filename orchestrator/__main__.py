@@ -1,5 +1,6 @@
-"""`python -m orchestrator` is `orchestrate`. Nothing but this is imported before Ctrl+C has an
-answer.
+"""The entry point of `orchestrate` and of `python -m orchestrator`.
+
+It handles Ctrl+C before it imports anything of the project, because those imports take a while.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """The command, with one line and exit code 130 where Ctrl+C comes before it has begun."""
+    """Run the command line. Ctrl+C before it has begun prints one line and exits with code 130."""
     if (
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ):  # a shell's background job ignores it
@@ -28,10 +29,12 @@ def main() -> None:
 
 
 def _imported_main() -> Callable[[], None]:
-    """The command line. What its import makes stays for good, so the garbage collector neither
-    searches it while it grows nor ever after: that took a fifth of the start.
+    """Import the command line and return its `main`.
+
+    Objects made by these imports live until the process ends, so the garbage collector is off
+    during the import and never searches them afterwards: that took a fifth of the start-up time.
     """
-    # pydantic would read the metadata of every installed package, in search of plugins
+    # without this, pydantic searches the metadata of every installed package for plugins
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.disable()
     try:

@@ -1,8 +1,8 @@
-"""Files and folders that are either the old or the new version, whatever happens in between.
+"""Atomic, durable writing of files and folders.
 
-What is written stands aside under `<name>.tmp-<pid>-<where>` until it is whole and on the disk,
-then takes the name. A reader, or the next run after kill -9 or a power cut, finds the old bytes or
-the new ones, never a part.
+A new version is written under a temporary name, `<name>.tmp-<pid>-<where>`, brought to the disk
+with fsync, and then renamed to `<name>`. A reader, or the next run after kill -9 or a power cut,
+finds the old bytes or the new ones, never a part.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from orchestrator.names_aside import OLD, aside_of, clear_dead, published, remov
 
 _FULL = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT}
 FULL = frozenset(_FULL.values())
-"""Error numbers of a disk without room."""
+"""Error numbers that mean that the disk, or a quota on it, is full."""
 _LIMITS = "End other programs or raise the limit of this one, then run the same command again."
 _ACCESS = "Fix its permissions, or those of a folder above it, then run the same command again."
 ADVICE = {
@@ -36,15 +36,15 @@ ADVICE = {
     errno.EMFILE: _LIMITS,
     errno.ENFILE: _LIMITS,
 }
-"""What helps, by error numbers."""
+"""What a person can do about an error of the system, by its error number."""
 _NUMBER = re.compile(r"(?:\[Errno |\(os error )(\d+)[\])]")
 _REFUSED = FULL | {errno.EIO, errno.EFBIG}
 _SYNCING = 8
-"""Files that are brought to the disk at once."""
+"""Number of threads that fsync files at the same time."""
 
 
 def system_error(error: OSError) -> OrchestrateError:
-    """What a person reads of an error of the system that nothing else has words for."""
+    """Turn an OSError that no other code explains into an error with a message and advice."""
     if error.errno == errno.ENOENT and not error.filename and _folder_is_gone():
         return OrchestrateError(
             "the current folder was removed or renamed while this shell is in it\n"
@@ -73,10 +73,11 @@ def _folder_is_gone() -> bool:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Yield where to write the new `path`, whose folder is made; on leaving it is published.
+    """Yield a temporary path to write to, in the folder of `path`, which is made; on leaving, the
+    file is synced and renamed to `path`.
 
-    Where the body raises, nothing is left and the old file stays. Raises OSError, with `path` as
-    its file, when the disk refuses, whatever library met it.
+    Where the body raises, the temporary file is removed and the old file stays. A failure of the
+    disk is raised as OSError with `path` as its file, whatever library met it.
     """
     with as_refusals_of(path), new_files(path) as (aside,):
         yield aside
@@ -86,12 +87,12 @@ def new_file(path: Path) -> Iterator[Path]:
 def new_files(
     *paths: Path, meanwhile: Callable[[], None] | None = None
 ) -> Iterator[tuple[Path, ...]]:
-    """Yield where to write each of the new `paths`, whose folders are made; on leaving all of them
-    are brought to the disk together, and then published.
+    """Yield a temporary path to write to for each of `paths`, whose folders are made; on leaving,
+    all files are synced together, and then each is renamed.
 
-    `meanwhile` is called while they are on their way: none of them is published before it ends,
-    and none where it raises. Where the body raises, nothing is left and the old files stay. Raises
-    OSError, with its path as the file, when the disk refuses one of them.
+    `meanwhile` is called while they are being synced: none of them is renamed before it returns,
+    and none where it raises. Where the body raises, the temporary files are removed and the old
+    files stay. Where the disk fails for one of them, OSError is raised with its path as the file.
     """
     asides = tuple(_make_way(path) for path in paths)
     try:
@@ -109,8 +110,8 @@ def new_files(
 
 
 def _give_usual_mode(place: Path) -> None:
-    """That of a file that is simply written here: safetensors makes private ones, and a copy has
-    the mode of what it was made of, which may be read-only.
+    """Give a file the mode of one that `open` creates here: safetensors makes files that only
+    their owner can read, and a copy has the mode of its source, which may be read-only.
     """
     if place.is_file() and not place.is_symlink():
         place.chmod(0o666 & ~_umask())
@@ -118,30 +119,30 @@ def _give_usual_mode(place: Path) -> None:
 
 @lru_cache
 def _umask() -> int:
-    """Of this process. It can only be read by setting it, so it is set back at once."""
+    """The umask of this process. It can only be read by setting it, so it is set back at once."""
     found = os.umask(0o077)
     os.umask(found)
     return found
 
 
 def _make_way(path: Path) -> Path:
-    """Where the new `path` is written: a name that nothing has, in a folder that is there."""
+    """Return the temporary name for `path`, after making its folder and removing leftovers."""
     with as_refusals_of(path):
         make_folder(path.parent)
     aside = aside_of(path)
     clear_dead(path.parent, path.name)
-    remove(aside)  # a link of this name would be written through
+    remove(aside)  # writing to a link of this name would write to its target
     return aside
 
 
 @contextmanager
 def new_folder(path: Path, meanwhile: Callable[[Path], None] | None = None) -> Iterator[Path]:
-    """Yield an empty folder; on leaving it is published as `path`, in the place of the folder that
-    has the name.
+    """Yield an empty temporary folder; on leaving, it is synced and renamed to `path`, replacing
+    the folder of that name.
 
-    `meanwhile` is called with what was written while that is on its way to the disk: it is
-    published after that, and not where it raises. Where the body raises, nothing is left and the
-    old folder stays. Raises OSError, with `path` as its file, when the disk refuses, whatever
+    `meanwhile` is called with the temporary folder while it is being synced: the folder is renamed
+    after that, and not where it raises. Where the body raises, the temporary folder is removed and
+    the old one stays. A failure of the disk is raised as OSError with `path` as its file, whatever
     library met it.
     """
     aside = _make_way(path)
@@ -162,12 +163,13 @@ def new_folder(path: Path, meanwhile: Callable[[Path], None] | None = None) -> I
 
 @contextmanager
 def as_refusals_of(path: Path) -> Iterator[None]:
-    """Give what the disk refuses as an OSError of `path`: safetensors, for one, has an error of its
-    own for it.
+    """Re-raise every failure of the disk within the context as an OSError with `path` as its file.
+
+    Libraries such as safetensors have error types of their own for it. Other errors pass unchanged.
     """
     try:
         yield
-    except OrchestrateError:  # said already
+    except OrchestrateError:  # it has a message for a person already
         raise
     except Exception as error:
         given = error.errno if isinstance(error, OSError) else None
@@ -178,8 +180,10 @@ def as_refusals_of(path: Path) -> Iterator[None]:
 
 
 def _os_error_number(message: str) -> int | None:
-    """What the disk refused, by the message of an error that holds no number: that of safetensors,
-    or of a copy of many files, which lists several.
+    """Return the error number of a disk failure that `message` names, or None.
+
+    For errors that hold no number of their own: those of safetensors, or of a copy of many files
+    (shutil.Error), whose message may list several.
     """
     said = (int(number) for number in _NUMBER.findall(message))
     by_words = (number for words, number in _FULL.items() if words in message)
@@ -202,7 +206,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """fsync of a folder: without it a rename may be lost at a power cut."""
+    """Call fsync on a folder: without it a rename inside it may be lost at a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -211,7 +215,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def _exchange_names(aside: Path, path: Path) -> None:
-    """`aside` takes the name `path`. A folder cannot be renamed over another that holds files."""
+    """Rename the folder `aside` to `path`, and remove the one that had the name.
+
+    A folder cannot be renamed over another that holds files, so that one is renamed out of the way
+    first. `names_aside.clear_leftovers` puts it back after a kill between the two renames.
+    """
     if not path.exists() and not path.is_symlink():
         os.replace(aside, path)
         return
@@ -230,10 +238,10 @@ def _sync_file(path: Path) -> None:
 def _sync_together(
     written: Sequence[tuple[Path, Path]], meanwhile: Callable[[], None] | None = None
 ) -> None:
-    """Bring to the disk what was written of each (name, place), and call `meanwhile` beside.
+    """Sync the place of each (name, place) in threads, and call `meanwhile` at the same time.
 
-    The syncs of a file system share the writes of its journal; one after the other, each waits for
-    a write of its own. Raises OSError with the name as its file.
+    Syncs that run together share the writes of the file system's journal; one after the other, each
+    waits for a write of its own. A failure is raised as OSError with the name as its file.
     """
     if meanwhile is None and len(written) == 1:
         ((path, place),) = written
@@ -245,7 +253,8 @@ def _sync_together(
         if meanwhile is not None:
             meanwhile()
     finally:
-        # what no thread has taken by now is done here: where memory is short, none may ever take it
+        # Syncs that no thread has begun are cancelled here and done below by this thread: where
+        # memory is short, the pool may have no thread that ever takes them.
         taken = {place: sync for place, sync in started.items() if sync and not sync.cancel()}
         wait(taken.values())
     for path, place in written:
@@ -257,7 +266,7 @@ def _sync_together(
 
 
 def _started_sync(place: Path) -> Future[None] | None:
-    """A sync by another thread; None where there can be none."""
+    """Start a sync in another thread; None where no thread can be started."""
     try:
         return _syncing_threads(os.getpid()).submit(_sync, place)
     except (RuntimeError, MemoryError):
@@ -273,5 +282,7 @@ def _sync(place: Path) -> None:
 
 @lru_cache
 def _syncing_threads(process: int) -> ThreadPoolExecutor:
-    """Of this process: a fork of it has none of them."""
+    """The thread pool of this process. Keyed by process id, because a forked child inherits the
+    object but not its threads.
+    """
     return ThreadPoolExecutor(_SYNCING, f"syncing-{process}")

@@ -1,9 +1,9 @@
-"""Every check of a sweep by name: how bad it is, when it is made, what it means, and whether it may
-be ignored.
+"""The table of all checks of a sweep, by name: how bad a finding is, when the check is made, what
+it means, and whether it may be ignored.
 
-The one table; whoever finds something makes it a `Finding` of a name that stands here, and
-`docs/diagnose.md` is held to it. `checks.ignore` of the sweep file overrides by name: a refusal
-that is ignored stops nothing, but stands in the study's notes and among the doubts of its report.
+Code that finds a problem returns a `Finding` with a name of this table; a test holds
+`docs/diagnose.md` to it. `checks.ignore` in the sweep file overrides refusals by name: an ignored
+refusal stops nothing, but is written to the study's notes and listed as a caveat in its report.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Ignorable = Literal[
     "low-headroom",
     "high-wer",
 ]
-"""Names that `checks.ignore` takes."""
+"""The names that `checks.ignore` in a sweep file accepts."""
 
 STAGES: dict[Stage, str] = {
     "data": "before the model is loaded",
@@ -64,22 +64,22 @@ STAGES: dict[Stage, str] = {
 
 @dataclass(frozen=True)
 class Check:
-    """One row of the table."""
+    """One row of the table: a check that a sweep makes."""
 
     name: str
     level: Level
     stage: Stage
     meaning: str
     fixed: str = ""
-    """Why it cannot be ignored; empty where it can."""
+    """The reason why it cannot be ignored; empty where it can."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know before the numbers are believed."""
+    """The result of a check that found something."""
 
     name: str
-    """Of a check in the table, or of what is said of all of them."""
+    """The name of a check in the table, or of a remark about all findings together."""
     level: Level
     message: str
 
@@ -303,17 +303,17 @@ _ROWS = (
 )
 
 CHECKS = {row.name: row for row in _ROWS}
-"""By name, in the order in which they are made."""
+"""All checks by name, in the order in which they are made."""
 
 
 def finding(name: str, message: str) -> Finding:
-    """A finding with the level that the table gives it."""
+    """Make a finding with the level that the table gives this check."""
     return Finding(name, CHECKS[name].level, message)
 
 
 def may_be_ignored(name: object) -> object:
-    """`name` itself. Raises ValueError, with the reason, for a check that exists and cannot be
-    ignored.
+    """Return `name` unchanged; raise ValueError, with the reason, where it is a check that cannot
+    be ignored. A pydantic validator, so unknown names are left to the type.
     """
     check = CHECKS.get(name) if isinstance(name, str) else None
     if check is not None and check.fixed:

@@ -1,9 +1,9 @@
 """The command line. Exit codes: 0 accepted or finished, 2 bad input, 3 study and sweep file
 disagree, 4 rejected or not reproduced, 5 inconclusive or no feasible trial, 75 interrupted.
 
-Each command has a file of its own under `commands/`, which is imported when that command was
+Each command has a file of its own under `commands/`, which is imported only when that command was
 typed. Nothing heavy is imported until a command needs it: `validate`, `plan`, `status` and
-`report` know neither torch nor optuna, and help knows no sweep file.
+`report` import neither torch nor optuna, and `--help` imports no code that reads sweep files.
 """
 
 from __future__ import annotations
@@ -41,14 +41,15 @@ _COMMAND_FILES = {
         *("compare", "table", "stop", "clean", "listen", "manifest"),
     )
 }
-"""Of every command, which file of `commands/` holds it."""
+"""The module of `commands/` that defines each command."""
 COMMANDS = tuple(_COMMAND_FILES)
 _ALONE = ("-h", "--help", "--version", "--install-completion", "--show-completion")
-"""Options without a command."""
+"""Options that may be the first word, in the place of a command."""
 _PRINTING = tuple(
     "validate plan diagnose status watch report export transcribe manifest compare table stop".split()
 )
-"""Commands that hold no study open: a reader that has seen enough may end them."""
+"""Commands that only print and hold no study open, so a closed pipe (as of `| head`) may end them.
+"""
 
 _SAFE = (
     "  What was written before is safe. End other programs or raise the limit of this one, then run the same command "
@@ -60,9 +61,10 @@ _LACKING = {
     "error return without exception set": "out of memory",  # CPython's own, in an import
     "can't start new thread": "this machine allows no further thread, for want of memory or by a limit",
 }
-"""Of messages: what they mean."""
+"""What a lower-case part of an error's message means for a person: which resource is short."""
 
 _OBJECTS_BETWEEN_SEARCHES = 100_000
+"""The garbage collector's threshold in commands that only print."""
 
 VERBOSE, TRACEBACK = "--verbose", "--traceback"
 
@@ -89,14 +91,16 @@ def _accept_common_options(
         ),
     ] = False,
 ) -> None:
-    """`main` has read both by now: they hold for what goes wrong before and after the command,
-    too.
+    """Accept the options of every command, so that they appear in `--help`; do nothing.
+
+    `main` has read `--verbose` and `--traceback` by now, because they also apply to errors before
+    and after the command itself.
     """
 
 
 def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The command line of the commands `names`. What they alone import is imported here, so one
-    command does not wait for the others.
+    """Build the command line for the commands `names`, importing the modules of those only, so that
+    one command does not wait for the imports of the others.
     """
     app = typer.Typer(
         name="orchestrate",
@@ -116,10 +120,13 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None = None) -> None:
-    """Run a command and exit with its code; every error a person can act on is one message, without
-    a traceback.
+    """Run a command and exit with its code; an error that a person can act on is printed as one
+    message, without a traceback.
 
     A first word that is no command is a sweep file: `orchestrate SPEC` is `orchestrate run SPEC`.
+    `arguments` are given by programs that call this, such as tests and benchmarks: signals, pipes
+    and the terminal are then left as they are. `make_worker` makes another worker than the real
+    one.
     """
     options, words = _split_common_options(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] not in (*COMMANDS, *_ALONE):
@@ -136,7 +143,7 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
                 signal.SIG_IGN,
                 signal.SIG_DFL,
             ):
-                # from here on a command answers
+                # from here on the command itself handles KeyboardInterrupt, no longer __main__
                 signal.signal(signal.SIGINT, signal.default_int_handler)
             if arguments is None and words and words[0] == "run":
                 _answer_where_no_run_does()
@@ -159,21 +166,22 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
 
 
 def _exit_stopped(error: Interrupted, full: bool) -> None:
-    """Tell the stop and exit with its code, whatever signals come now: Ctrl+C is often typed once
-    more than it takes.
+    """Print why the run was stopped and exit with its code, whatever signals come meanwhile: people
+    often type Ctrl+C once more than it takes.
     """
     _answer_signals(signal.SIG_IGN)
     _tell(str(error), full)
-    # what Python still does at its end may be cut short
+    # during Python's own shutdown a signal may end the process at once, with the same exit code
     _answer_signals(lambda number, frame: os._exit(error.exit_code))
-    # at last it forgets its own answers, and a signal would end the process with a code of its own
+    # at the very end Python restores the default handlers, under which a signal would end the
+    # process with another exit code; ignored signals stay ignored
     atexit.register(_answer_signals, signal.SIG_IGN)
     sys.exit(error.exit_code)
 
 
 def _answer_where_no_run_does() -> None:
-    """SIGTERM and SIGHUP before a run answers them, and once it does no more, are not silent either;
-    SIGINT has Python's own answer there.
+    """Handle SIGTERM and SIGHUP with a message and exit code 75 while no run handles them: before
+    it installs its own handlers and after it removes them. SIGINT has Python's own handler there.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -193,25 +201,29 @@ def _answer_signals(answer: Callable[[int, FrameType | None], None] | signal.Han
 
 
 def _escape_what_cannot_be_printed() -> None:
-    """A name or a text beyond the terminal's encoding, as in the locale C, must end no sweep."""
+    """Print characters that the terminal's encoding lacks, as in the locale C, as escapes: without
+    this the UnicodeEncodeError would end a sweep.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None where it is closed
             stream.reconfigure(errors="backslashreplace")
 
 
 def _prepare_to_print() -> None:
-    """For the process of a command that reads, prints and ends."""
+    """Set up the process of a command that reads, prints and ends: pipes and garbage collection."""
     if hasattr(signal, "SIGPIPE"):
         # end as the writers of other pipes do: quietly, 141 in a shell
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    # modules and utterances stay to the end: to search them for garbage at every 700 new ones, and
-    # once more while Python ends, took a tenth of the time
+    # modules and utterances live to the end: searching them for garbage at every 700 new objects,
+    # the default, and once more at exit took a tenth of the time
     gc.set_threshold(_OBJECTS_BETWEEN_SEARCHES)
     atexit.register(gc.freeze)
 
 
 def _lacking_resource(error: Exception) -> str | None:
-    """What the machine has no more of, outside of any trial; None for another error."""
+    """Name the resource that the machine has run out of, for an error outside of any trial; None
+    for any other error.
+    """
     if isinstance(error, MemoryError):
         return "out of memory"
     said = str(error).lower()
@@ -219,7 +231,7 @@ def _lacking_resource(error: Exception) -> str | None:
 
 
 _LONG = re.compile(r"[^\s/]{200,}")
-"""What was typed or read in; a path is of shorter parts."""
+"""A run of text too long for a message. Parts of a path are shorter, so paths are kept whole."""
 
 
 def _shortened_path(found: re.Match[str]) -> str:
@@ -227,7 +239,9 @@ def _shortened_path(found: re.Match[str]) -> str:
 
 
 def _split_common_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The options of every command, wherever they stand before a `--`, and the other words."""
+    """Split the arguments into the options of every command, wherever they stand before a `--`, and
+    all other words.
+    """
     end = list(arguments).index("--") if "--" in arguments else len(arguments)
     options = [word for word in arguments[:end] if word in (VERBOSE, TRACEBACK)]
     return options, [word for word in arguments[:end] if word not in options] + list(
@@ -241,7 +255,7 @@ def _exit_with_message(message: str, code: int, full: bool) -> None:
 
 
 def _tell(message: str, full: bool) -> None:
-    """Print the message, below the traceback of the error in hand where that is asked for."""
+    """Print the message on stderr, below the traceback of the current error where `full`."""
     from rich.console import Console
     from rich.text import Text
 

@@ -1,5 +1,5 @@
-"""Everything a person can act on. What nobody can act on, a bug of ours, propagates as it is, with
-its traceback.
+"""The errors that a person can act on. Any other exception is a bug of this project and propagates
+as it is, with its traceback.
 
     OrchestrateError            exit code 2 unless the leaf says otherwise
     ├── SpecError               the sweep file: all problems at once, each with file, line, column
@@ -27,8 +27,8 @@ class OrchestrateError(Exception):
 
     @property
     def summary(self) -> str:
-        """Its first line, for a table of many; of one that announces a list, the first of that as
-        well.
+        """The first line of the message, for a table; where it ends with a colon and so announces a
+        list, the first item of the list follows it.
         """
         first, *rest = str(self).splitlines() or [""]
         return f"{first} {rest[0].strip()}" if first.endswith(":") and rest else first

@@ -1,5 +1,5 @@
-"""What lies under a file's name. A folder, a pipe or a device there is never opened: to read one
-fails, or waits for ever.
+"""Tell regular files from folders, pipes and devices. Those are never opened, because reading one
+fails or blocks for ever.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSO
 
 
 def kind_text(mode: int) -> str:
-    """What has the mode `mode` (`st_mode`) and is no regular file, in words."""
+    """Name, in words, the kind of something that is no regular file, by its `st_mode`."""
     return _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
 def other_kind(path: Path) -> str:
-    """What lies at `path` in the place of a regular file, in words; empty for a file, for a link to
-    one, and where there is nothing.
+    """Name, in words, what lies at `path` in the place of a regular file; empty for a regular file,
+    for a link to one, and where there is nothing.
     """
     try:
         mode = path.stat().st_mode

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 _SECONDS = 10.0
-"""For the one answer; a proxy may be slow."""
+"""Time limit of the one request; a proxy may be slow."""
 _LOG_IN = "log in (hf auth login, or set HF_TOKEN)"
 _NETWORK = "check the network"
 
 
 @dataclass(frozen=True)
 class HubProblem:
-    """Why the hub gives nothing, and what to do, in words without an end."""
+    """Why the hub cannot be used, and what to do, as phrases without a full stop."""
 
     what: str
     cure: str
@@ -28,8 +28,8 @@ class HubProblem:
 def hub_problem(
     name: str, revision: str = "main", *, is_dataset: bool = False
 ) -> HubProblem | None:
-    """Why the hub does not give the model or data set `name`; None where it does, or where only
-    whoever loads it can tell.
+    """Ask the hub for one file of the model or data set `name` and return why it cannot be had;
+    None where it can, or where only loading it will tell.
     """
     from huggingface_hub import constants, get_session, get_token
 
@@ -42,7 +42,7 @@ def hub_problem(
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         answer = get_session().head(url, headers=headers, timeout=_SECONDS)
-    except Exception as error:  # of whichever HTTP library the client was given
+    except Exception as error:  # its type depends on the HTTP library that the client uses
         return _no_answer(place, error)
     return _refusal(page, revision, answer.status_code, answer.headers)
 
@@ -62,7 +62,10 @@ def _no_answer(place: str, error: Exception) -> HubProblem:
 def _refusal(
     page: str, revision: str, status: int, headers: Mapping[str, str]
 ) -> HubProblem | None:
-    """What an answer for a file of the repository at `page` means; None where it is there."""
+    """Explain the hub's answer for a file of the repository at `page`; None where all is well.
+
+    A missing file (EntryNotFound) is well: the repository is there and readable.
+    """
     code = headers.get("X-Error-Code", "")
     if code == "GatedRepo":
         return HubProblem(
@@ -100,7 +103,9 @@ def _refusal(
 
 @contextmanager
 def cache_alone() -> Iterator[None]:
-    """Within it the hub's client, whoever calls it, asks nobody."""
+    """Within the context the hub's client makes no request and reads its cache only, whoever calls
+    it.
+    """
     from huggingface_hub import constants
 
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True

@@ -1,6 +1,7 @@
-"""A web server for the person at this machine: loopback only, read only.
+"""A web server for the person at this machine: it listens on the loopback address and only reads.
 
-A page of any other site could reach it by DNS rebinding, so the Host header must be this machine's.
+By DNS rebinding a page of any other site could reach it through the person's browser, so requests
+whose Host header is not this machine's are refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Application = Callable[[dict[str, Any], Respond], Iterable[bytes]]
 
 
 def serve_until_interrupted(server: WSGIServer, started: Callable[[str], None]) -> None:
-    """Answer until interrupted; `started` is told the address, which can be opened by then."""
+    """Serve until Ctrl+C. `started` is called with the address, which can be opened by then."""
     with server:
         started(f"http://{LOOPBACK}:{server.server_port}/")
         try:
@@ -29,10 +30,10 @@ def serve_until_interrupted(server: WSGIServer, started: Callable[[str], None]) 
 
 
 def guarded_server(application: Application, port: int, name: str) -> WSGIServer:
-    """The server, listening, its application guarded; port 0 takes a free one. `name` is what
-    refusals call it.
+    """Return a server that listens already and serves `application` behind `guarded`; port 0 takes
+    a free port. `name` is what the refusals call the server.
 
-    Raises StudyError where the port is taken.
+    Raises StudyError where the port cannot be used.
     """
     server = _listening(port)
     server.set_app(guarded(application, server.server_port, name))
@@ -40,9 +41,9 @@ def guarded_server(application: Application, port: int, name: str) -> WSGIServer
 
 
 def require_free(port: int) -> None:
-    """For whoever has to load much before there is something to serve.
+    """Check that a port is free, for callers that load much before they have something to serve.
 
-    Raises StudyError where the port is taken.
+    Raises StudyError where the port cannot be used.
     """
     _listening(port).server_close()
 
@@ -57,8 +58,8 @@ def _listening(port: int) -> WSGIServer:
 
 
 def guarded(application: Application, port: int, name: str) -> Application:
-    """`application` for readers at this machine: any other Host, and any method but GET and HEAD,
-    gets a 403.
+    """Wrap `application` so that a request with a Host header other than this machine's, or with a
+    method other than GET and HEAD, gets a 403.
     """
     hosts = {f"{host}:{port}" for host in (LOOPBACK, "localhost")}
 
@@ -82,8 +83,8 @@ def _refuse(respond: Respond, message: str) -> Iterable[bytes]:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """Browsers open connections ahead and leave them silent: one thread each, none of them holds up
-    the exit.
+    """A server with a daemon thread for each connection: browsers open connections ahead and leave
+    them silent, and those must delay neither other requests nor the exit.
     """
 
     daemon_threads = True
@@ -91,4 +92,4 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """No line per request on the terminal."""
+        """Do nothing: the base class prints a line for each request."""

@@ -1,4 +1,4 @@
-"""What this machine has for us, as far as it is known without a library that computes."""
+"""The cores, memory and GPU that this process may use, found without importing torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from pathlib import Path, PurePosixPath
 import psutil
 
 GPU_FILES = ("nvidia[0-9]*", "kfd", "dxg", "nvmap")
-"""Below /dev where the driver of a GPU is loaded: NVIDIA's, AMD's, that of Windows in WSL, Jetson's."""
+"""Device files below /dev that the driver of a GPU makes: NVIDIA's, AMD's, that of Windows in WSL,
+Jetson's.
+"""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Its cores, memory in bytes, and whether it may have a GPU that torch can use."""
+    """A machine: its cores, its memory in bytes, whether it may have a GPU that torch can use."""
 
     cores: int
     memory: int
@@ -25,13 +27,13 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The one that this process runs on."""
+    """Describe the machine, or the part of it, that this process may use."""
     return Machine(machine_cores(), machine_memory(), may_have_gpu())
 
 
 def may_have_gpu(devices: Path = Path("/dev"), patterns: Sequence[str] = GPU_FILES) -> bool:
-    """Whether the driver of one is loaded, and torch is not one for CPUs alone. torch itself would
-    know for certain, and takes seconds to import.
+    """Whether the driver of a GPU is loaded and the installed torch is not a build for CPUs only.
+    torch itself would know for certain, but takes seconds to import.
     """
     with suppress(PackageNotFoundError):
         if version("torch").endswith("+cpu"):
@@ -40,8 +42,8 @@ def may_have_gpu(devices: Path = Path("/dev"), patterns: Sequence[str] = GPU_FIL
 
 
 def usable_cores() -> int:
-    """Those that the system lets this process use; a container's share is often less than the host
-    has.
+    """Count the logical cores that the system lets this process use: of its CPU affinity, and of
+    its control groups, as a container often has fewer than its host.
     """
     there = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
@@ -50,7 +52,7 @@ def usable_cores() -> int:
 
 
 def machine_cores() -> int:
-    """Whole ones that this process may use; OMP_NUM_THREADS says fewer where somebody set it."""
+    """Count the physical cores that this process may use; OMP_NUM_THREADS may limit them."""
     usable = usable_cores()
     physical = psutil.cpu_count(logical=False) or usable
     told = os.environ.get("OMP_NUM_THREADS", "")
@@ -58,8 +60,10 @@ def machine_cores() -> int:
 
 
 def shares_of(cores: int, most: int) -> int:
-    """Into how many equal shares `cores` are divided: `most` at the most, fewer where that leaves
-    over more than an eighth of them, but no fewer than half of `most`.
+    """Into how many equal shares to divide `cores`.
+
+    The largest count up to `most`, and above half of it, that leaves at most an eighth of the cores
+    unused; where there is none, the count among these that leaves the fewest unused.
     """
     most = max(1, min(most, cores))
     counts = range(most, most // 2, -1)
@@ -68,36 +72,40 @@ def shares_of(cores: int, most: int) -> int:
 
 
 def machine_memory() -> int:
-    """Bytes that this process may use: the machine's, or what its container has of them."""
+    """Bytes of memory that this process may use: the machine's, or its control groups' limit where
+    that is less.
+    """
     total = int(psutil.virtual_memory().total)
     return min([total, *_numbers_of("memory", "memory.max", "memory.limit_in_bytes")])
 
 
 def used_memory() -> int:
-    """Bytes of memory that this process has now."""
+    """Bytes of memory that this process occupies now (its resident set size)."""
     return int(psutil.Process().memory_info().rss)
 
 
 def own_memory() -> int:
-    """Those of them that are no pages of files, which the system takes back when it needs them."""
+    """Bytes of `used_memory` that are not pages of files; those the system can take back when it
+    needs memory. All of `used_memory` where the system does not say.
+    """
     return 1024 * _status_kb("RssAnon") or used_memory()
 
 
 def forget_peak_memory() -> None:
-    """What `peak_memory` tells from now on is later than this, where the system can do that."""
+    """Reset the peak that `peak_memory` reports, where the system can do that (Linux)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory() -> int:
-    """The most bytes of memory that this process had; where the system does not tell that, those of
-    now.
+    """The most bytes of memory that this process occupied since `forget_peak_memory`; what it
+    occupies now where the system does not say.
     """
     return 1024 * _status_kb("VmHWM") or used_memory()
 
 
 def _status_kb(name: str) -> int:
-    """A number of /proc/self/status; 0 where there is none."""
+    """Return a number of /proc/self/status, in kB; 0 where it is missing."""
     for line in _text_of(Path("/proc/self/status")).splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1])
@@ -105,8 +113,8 @@ def _status_kb(name: str) -> int:
 
 
 def processor_share() -> float | None:
-    """Processors, not always whole ones, that the control groups of this process may use together;
-    None where nothing limits them.
+    """How many processors, not always a whole number, the control groups let this process use; None
+    where nothing limits it.
     """
     shares = []
     for folder in control_groups("cpu"):
@@ -124,8 +132,11 @@ def control_groups(
     of_process: Path = Path("/proc/self/cgroup"),
     mounted: Path = Path("/sys/fs/cgroup"),
 ) -> Iterator[Path]:
-    """Folders of this process's groups under Linux and of those above them, in version 2 and 1 of
-    control groups. In a container its own group is the topmost, whatever its name is outside.
+    """Yield the folders of this process's control groups (Linux, version 1 and 2) and of the groups
+    above them.
+
+    They may not exist: in a container the own group is mounted as the topmost folder, whatever its
+    path is outside.
     """
     for line in _text_of(of_process).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -140,7 +151,7 @@ def control_groups(
 
 
 def _numbers_of(controller: str, *names: str) -> list[int]:
-    """What files of the control groups limit, where they hold a number."""
+    """Read the limits in files of these names, in all control groups, where they hold a number."""
     lines = [_line_of(group / name) for group in control_groups(controller) for name in names]
     return [int(line) for line in lines if line.isdigit()]
 

@@ -1,8 +1,7 @@
-"""Names under which files stand aside while they are written, and what killed writers left under
-them.
+"""Temporary names under which files are written, and the removal of what killed writers left.
 
-A name is `<name>.tmp-<pid>-<where>`; `<where>` is the machine or container whose process it is: on
-storage that several share, the number alone says nothing.
+A temporary name is `<name>.tmp-<pid>-<where>`. `<where>` identifies the machine or container of the
+process: on storage that several machines share, the process id alone says nothing.
 """
 
 from __future__ import annotations
@@ -16,22 +15,28 @@ from functools import lru_cache
 from pathlib import Path
 
 OLD = ".tmp-old"
-"""Ends the name of a folder that is being replaced, while neither version has the name."""
+"""Suffix of the old version of a folder while it is being replaced: for a moment neither version
+has the final name.
+"""
 _ASIDE = re.compile(
     r".+\.tmp-(?:old|(?P<process>[0-9]+)(?:-(?P<where>[0-9a-f]{8}))?)(?:-wal|-shm|-journal)?"
 )
 _FORGOTTEN_SECONDS = 86_400
-"""What a process of another machine left aside is taken for dead after a day without a change."""
+"""Age at which a temporary file of another machine, whose processes cannot be asked, counts as
+abandoned: a day without a change.
+"""
 
 
 def aside_of(path: Path) -> Path:
-    """The name of this process under which `path` is written."""
+    """Return the temporary name under which this process writes `path`."""
     return path.with_name(f"{path.name}.tmp-{os.getpid()}-{_where()}")
 
 
 @lru_cache
 def _where() -> str:
-    """This machine, or the container in it that numbers its own processes."""
+    """Return eight hex digits for this machine, or for the container in it that has its own process
+    ids (a PID namespace).
+    """
     try:
         numbering = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -40,19 +45,19 @@ def _where() -> str:
 
 
 def published(path: Path) -> Path:
-    """The name that what is written at `path` is to have: its own, or of what stands aside the one
-    that it will take.
+    """Return the final name of what is written at `path`: without the temporary suffix, if it has
+    one.
     """
     aside = _ASIDE.fullmatch(path.name)
     return path.with_name(path.name[: path.name.rindex(".tmp-")]) if aside else path
 
 
 def clear_leftovers(root: Path) -> None:
-    """Remove what killed writers left below `root`; a folder killed between its two versions is the
-    old one again.
+    """Remove what killed writers left below `root`. Where a writer was killed between the two
+    renames of a folder, the old version gets its name back.
 
-    Only for who holds the lock of `root`. What a process without the lock is just writing, into a
-    cache, stays.
+    Only the holder of the lock of `root` may call it. Temporary files of living processes that do
+    not need the lock, such as those that write to a cache, stay.
     """
     for leftover in sorted(root.rglob("*.tmp-*")):
         published = leftover.with_name(leftover.name.removesuffix(OLD))
@@ -63,9 +68,7 @@ def clear_leftovers(root: Path) -> None:
 
 
 def clear_dead(folder: Path, name: str = "*") -> None:
-    """Remove what writers of `name`, or of any file of `folder`, left aside there when they were
-    killed.
-    """
+    """Remove the temporary files that killed writers of `name` (`*`: any) left in `folder`."""
     start = "" if name == "*" else f"{name}.tmp-"
     for leftover in os.listdir(folder) if folder.is_dir() else ():
         aside = leftover.startswith(start) and ".tmp-" in leftover
@@ -74,7 +77,10 @@ def clear_dead(folder: Path, name: str = "*") -> None:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether a file is one of ours that stands aside and whose writer is gone."""
+    """Whether `path` has a temporary name of this module and its writer is gone.
+
+    Files of this process count as abandoned too.
+    """
     found = _ASIDE.fullmatch(path.name)
     if found is None:
         return False
@@ -87,7 +93,7 @@ def is_abandoned(path: Path) -> bool:
 
 
 def _is_forgotten(path: Path) -> bool:
-    """Of a process that cannot be asked: by the clock of the file system, whose hosts may differ."""
+    """Whether a file has not changed for a day, by the file system's clock, which may differ."""
     try:
         return time.time() - path.lstat().st_mtime > _FORGOTTEN_SECONDS
     except OSError:
@@ -105,14 +111,14 @@ def _process_runs(process: int) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a folder or a link, never what a link points to; nothing where there is
-    none.
+    """Remove a file, a folder with its content, or a link, never what a link points to; do nothing
+    where there is none.
     """
     try:
         os.unlink(path)
     except FileNotFoundError:
         return
-    except (IsADirectoryError, PermissionError):  # the latter by macOS
+    except (IsADirectoryError, PermissionError):  # macOS raises the latter for a folder
         if not path.is_dir() or path.is_symlink():
             raise
         shutil.rmtree(path)

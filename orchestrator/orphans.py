@@ -1,4 +1,4 @@
-"""A process that was started for another one ends with it, however that ends."""
+"""Make a child process end when its parent ends, however that ends."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """Called in a process of `multiprocessing`: from here on it is killed when its parent ends.
+    """From here on, kill this process, one of `multiprocessing`, when its parent ends.
 
-    Under Linux by the system. Elsewhere a thread waits for the parent: it needs a process that was
-    spawned, not forked, and the interpreter's lock.
+    Under Linux the system does it (PR_SET_PDEATHSIG). Elsewhere a thread waits for the parent; that
+    works only in a process that was spawned, not forked, and while other threads release the GIL.
     """
     parent = multiprocessing.parent_process()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     elif parent is not None:
         threading.Thread(target=_end_after, args=(parent,), name="parent", daemon=True).start()
-    # it ended before that; in a container the orchestrator itself may be process 1
+    # The parent may have ended before the call above. Comparing with its process id, and not with
+    # 1, is needed because in a container the orchestrator itself may be process 1.
     if parent is not None and os.getppid() != parent.pid:
         os._exit(1)
 

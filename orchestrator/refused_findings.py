@@ -1,4 +1,4 @@
-"""Which findings stop a sweep, and the error that says so."""
+"""Selection of the findings that stop a sweep, and the error that lists them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orchestrator.errors import OrchestrateError
 
 
 def refused(findings: Iterable[Finding], ignore: Collection[str]) -> list[Finding]:
-    """Those that stop the sweep."""
+    """Return the findings that stop the sweep: refusals whose name is not in `ignore`."""
     return [
         finding for finding in findings if finding.level == "refuse" and finding.name not in ignore
     ]
@@ -22,8 +22,8 @@ def stop(
     heading: str,
     error: type[OrchestrateError],
 ) -> None:
-    """Raise `error` with everything that is refused, all at once, and with how to go on in spite of
-    it.
+    """Raise `error` with all findings that stop the sweep, under `heading`, and with the setting
+    that ignores those that can be ignored. Return where there are none.
     """
     found = refused(findings, ignore)
     if not found:

@@ -1,5 +1,7 @@
-"""The names of evaluation sets in measurements: a confirm set has the name of the search's set that
-it stands for, marked. Rates are named after their sets (`domain_cer`), so they are marked alike.
+"""Names of evaluation sets in measurements.
+
+A confirm set has the name of the search's set that it replaces, with the prefix `confirm_`. Rates
+are named after their sets (`domain_cer`), so they get the same prefix.
 """
 
 from __future__ import annotations
@@ -8,15 +10,17 @@ MARK = "confirm_"
 
 
 def confirm_name(name: str, confirmed: bool = True) -> str:
-    """The name of the confirm set, or of its rate; `name` itself where `confirmed` is false."""
+    """Return the name of the confirm set, or rate, for the search's `name`; `name` itself where
+    `confirmed` is false.
+    """
     return MARK + name if confirmed else name
 
 
 def is_confirm(name: str) -> bool:
-    """Whether a set, or a rate, is one of the confirmation."""
+    """Whether this is the name of a confirm set or of a rate measured on one."""
     return name.startswith(MARK)
 
 
 def search_name(name: str) -> str:
-    """The search's name of a set or rate, whichever of the two it is of."""
+    """Return the name without the confirm prefix, if it has one."""
     return name.removeprefix(MARK)

@@ -1,4 +1,4 @@
-"""Words of a command that a message advises, so that it does what is meant when it is copied."""
+"""Paths in commands that messages advise, written so that the command works when it is copied."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 
 
 def path_word(path: Path | str) -> str:
-    """A path as a command takes it: one that begins with `-` would be read as an option."""
+    """Return a path as a command's argument: with `./` where it begins with `-`, as it would be
+    read as an option.
+    """
     word = str(path)
     return f"./{word}" if word.startswith("-") else word
 
 
 def quoted_path(path: Path | str) -> str:
-    """The same as it is typed into a shell."""
+    """Return `path_word(path)`, quoted for a shell."""
     return shlex.quote(path_word(path))

@@ -59,7 +59,9 @@ def compare(
 
 
 def _open_side(word: str, studies: Path | None) -> Side:
-    """`phone` is the best trial of that study, `phone:7` its trial 7; a file may hold a colon."""
+    """Open a side: `phone` is the best trial of that study, `phone:7` its trial 7. The name of an
+    existing file may contain a colon.
+    """
     from orchestrator.verdicts.comparability import side_of
     from orchestrator.verdicts.conclusion import conclude
 

@@ -14,7 +14,7 @@ from orchestrator.errors import SpecError
 
 _SWEEPS = (".yaml", ".yml")
 _HEARD = 100
-"""Utterances of each set that --train hears unless told."""
+"""Default number of utterances of each set that --train decodes."""
 
 
 def diagnose(
@@ -80,8 +80,8 @@ def diagnose(
 
 
 def _refuse_mixed_options(spec: Path, is_sweep: bool, train: bool, model: str | None) -> None:
-    """Raises SpecError where an option of sweeps goes with a manifest, or one of manifests with a
-    sweep.
+    """Raise SpecError where an option of sweeps is given with a manifest, or one of manifests with
+    a sweep.
     """
     if train and not is_sweep:
         raise SpecError(

@@ -77,7 +77,7 @@ def export(
 
 
 def trial_numbers(words: list[str]) -> list[int]:
-    """The numbers that the words begin with, taken from them."""
+    """Remove the leading numbers from `words`, in place, and return them."""
     numbers = []
     while words and words[0].isascii() and words[0].isdigit():
         numbers.append(int(words.pop(0)))
@@ -87,7 +87,7 @@ def trial_numbers(words: list[str]) -> list[int]:
 def _asked_form(
     form: str, merged: bool, quantize: str, windows: str | None, changed_only: bool
 ) -> ExportForm:
-    """The form that the options ask for. Raises SpecError for a value that is not known, and for
+    """Return the form that the options ask for. Raises SpecError for an unknown value, and for
     options that do not go together.
     """
     from orchestrator.records.shipping import FORMS, QUANTIZED, ExportForm
@@ -109,7 +109,7 @@ def _asked_form(
 
 
 def _check_of_graphs(asked: ExportForm) -> None:
-    """Raise SpecError for what is of graphs alone and was asked of another form."""
+    """Raise SpecError where an option for exported graphs is given with another form."""
     from orchestrator.records.shipping import GRAPH_FORMS
 
     given = {
@@ -128,7 +128,9 @@ def _check_of_graphs(asked: ExportForm) -> None:
 
 
 def one_of(option: str, value: str, allowed: Sequence[Word]) -> Word:
-    """The value of an option, as one of those that it may have. Raises SpecError."""
+    """Return the value of an option, typed as one of those allowed. Raises SpecError for
+    another.
+    """
     for word in allowed:
         if value == word:
             return word

@@ -202,7 +202,7 @@ def _write_shuffled(
     command: str,
     arguments: dict[str, Any],
 ) -> None:
-    """A new manifest, shuffled, with what was left out of it."""
+    """Write a new manifest with shuffled lines, and print its totals and what was left out."""
     from orchestrator.corpus.importing.selecting import left_out, require_any
     from orchestrator.corpus.manifests.manifest_writing import shuffled, write_manifest
 

@@ -1,5 +1,5 @@
-"""What the commands of `orchestrate manifest` have in common: options, their checks, and what is
-said of a manifest.
+"""Options that the commands of `orchestrate manifest` share, their checks, and the line that is
+printed about a manifest.
 """
 
 from __future__ import annotations
@@ -49,17 +49,20 @@ Bracketed = Annotated[
 
 
 def require_choice(option: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise SpecError where the option's value is none of those allowed."""
     if value not in allowed:
         raise SpecError(f"{option} {value} is not known\n  Allowed: {', '.join(allowed)}.")
 
 
 def require_brackets(value: str) -> None:
+    """Raise SpecError for an unknown value of --brackets."""
     from orchestrator.corpus.importing.selecting import BRACKETS
 
     require_choice("--brackets", value, BRACKETS)
 
 
 def require_regex(**patterns: str | None) -> None:
+    """Raise SpecError for a pattern, by its option's name, that is no regular expression."""
     for name, pattern in patterns.items():
         try:
             re.compile(pattern or "")
@@ -71,6 +74,7 @@ def require_regex(**patterns: str | None) -> None:
 
 
 def print_totals(manifest: Manifest, left: str = "") -> None:
+    """Print the utterances, hours and speakers of a manifest, and what was left out of it."""
     hours = sum(utterance.seconds for utterance in manifest.utterances) / 3600
     speakers = len({utterance.speaker for utterance in manifest.utterances} - {""})
     people = f", {speakers} speakers" if speakers else ""

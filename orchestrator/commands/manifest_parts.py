@@ -1,5 +1,5 @@
-"""`orchestrate manifest filter` and `split`: a part of a manifest, and parts that have nothing in
-common.
+"""`orchestrate manifest filter` and `split`: a part of a manifest, and parts that have no speaker,
+sentence or recording in common.
 """
 
 from __future__ import annotations
@@ -132,7 +132,9 @@ def split(
 
 
 def _require_new(paths: list[Path]) -> None:
-    """Raises SpecError where two parts are one file, ManifestError where one is there already."""
+    """Raise SpecError where two parts name the same file, ManifestError where one exists
+    already.
+    """
     from orchestrator.corpus.manifests.manifest_writing import refuse_existing
 
     places = [path.absolute() for path in paths]
@@ -143,7 +145,9 @@ def _require_new(paths: list[Path]) -> None:
 
 
 def _parse_shares(text: str, parts: int) -> list[float]:
-    """The shares of all parts but the last; of three, by default, B and C are equal."""
+    """Parse --share: the shares of all parts but the last. For three parts one share is enough; the
+    other two are then equal.
+    """
     try:
         shares = [float(share) for share in text.split(":")]
     except ValueError:

@@ -1,5 +1,5 @@
-"""From what was typed to a sweep and the folder of its study: a sweep file, or the name of a
-study; which overrides judge a study anew, and which are refused.
+"""Opening of the sweep and the study that were named on the command line, by a sweep file or by the
+name of a study; and which overrides are allowed for a study that was begun.
 """
 
 from __future__ import annotations
@@ -20,33 +20,38 @@ if TYPE_CHECKING:
     from orchestrator.sweepfile.sweep import SweepSpec
 
 FORKED = "begun with --fork beside study {}."
-"""Noted in a study that was; so whoever opens the other one by the sweep file can be told."""
+"""Note that is written to a forked study, so that people who open the original one by the sweep
+file can be told of the fork.
+"""
 
 JUDGED_ANEW = "acceptance"
-"""The section of the sweep file that another verdict on the same numbers can be had by."""
+"""The section of the sweep file that may be overridden to judge the same numbers by other
+limits.
+"""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A study as it was begun, and what was asked of it."""
+    """A study as it was begun, with the overrides that are allowed."""
 
     sweep: SweepSpec
     folder: StudyFolder
     root: Path
     """The project's folder."""
     other_limits: bool
-    """`sweep` has other acceptance criteria than the study."""
+    """Whether `sweep` has other acceptance criteria than the study."""
     beside: tuple[str, ...]
-    """Studies that were forked from the same sweep file: perhaps one of them was meant."""
+    """Names of studies that were forked from this one; perhaps one of them was meant."""
 
 
 def open_sweep(
     spec: Path, overrides: Sequence[str], studies: Path | None
 ) -> tuple[SweepSpec, StudyFolder]:
-    """The sweep file as it is now, and the folder of its study, which may not exist yet; or by the
-    name of a study in `studies`, by default ./studies, the sweep as it was begun.
+    """Return the sweep and the folder of its study, for commands that run or check a sweep.
 
-    Raises SpecError, and StudyError where the study does not hold its sweep.
+    For a sweep file it is the sweep as the file is now, and the study may not exist yet. For the
+    name of a study in `studies`, by default ./studies, it is the sweep as the study was begun.
+    Raises SpecError, and StudyError where the study's spec.yaml is lost or altered.
     """
     from orchestrator.records.store import StudyFolder
     from orchestrator.running.chained_spec import load_chained_spec
@@ -67,12 +72,12 @@ def open_sweep(
 def open_study(
     spec: Path, overrides: Sequence[str], studies: Path | None, *, judging: bool = False
 ) -> Opened:
-    """The study as it was begun: what is reported is what was run, whatever the sweep file says by
-    now.
+    """Open an existing study as it was begun, for commands that report: they show what was run,
+    whatever the sweep file says by now.
 
     `spec` is a sweep file, or where there is no such file the name of a study in `studies`, by
-    default ./studies. An override that would make another study is refused; `judging`: one of the
-    acceptance criteria is not. Raises SpecError, StudyError.
+    default ./studies. Overrides that would make it another study are refused; with `judging`, those
+    of acceptance criteria are allowed. Raises SpecError, StudyError.
     """
     from orchestrator.records.content_digests import stored_spec
     from orchestrator.sweepfile.loading import changed_fields, load_spec
@@ -94,8 +99,8 @@ def open_study(
 
 
 def all_studies(studies: Path | None) -> list[tuple[StudyFolder, Path]]:
-    """Every study in `studies`, by default ./studies, with its project's folder. Raises StudyError
-    where none is.
+    """Return every study in `studies`, by default ./studies, with its project's folder. Raises
+    StudyError where there is none.
     """
     from orchestrator.records.store import StudyFolder, study_names
     from orchestrator.sweepfile.loading import project_root
@@ -111,8 +116,8 @@ def all_studies(studies: Path | None) -> list[tuple[StudyFolder, Path]]:
 
 
 def own_name(spec: Path) -> str:
-    """The study that a sweep file, or the name of a study, means without overrides; empty where the
-    file needs them to be one.
+    """Return the name of the study that a sweep file, or the name of a study, means without
+    overrides; empty where the file is not valid without them.
     """
     from orchestrator.sweepfile.loading import load_spec
 
@@ -141,7 +146,7 @@ def _folder_of_study(
 def no_study(
     folder: StudyFolder, spec: Path, overrides: Sequence[str], studies: Path | None
 ) -> StudyError:
-    """The error of a study that was not begun, with the command that begins it."""
+    """Make the error for a study that does not exist, with the command that begins it."""
     place = ("--studies", str(studies)) if studies else ()
     begins = shlex.join(["orchestrate", path_word(spec), *overrides, *place])
     return StudyError(
@@ -151,14 +156,14 @@ def no_study(
 
 
 def names_study(spec: Path, studies: Path | None) -> bool:
-    """The word is no file, and a study has that name."""
+    """Whether the word is no existing file, and a study has that name."""
     folder = _folder_of_name(spec, studies)
     return folder is not None and folder.exists
 
 
 def _named_study(spec: Path, studies: Path | None) -> StudyFolder | None:
-    """The study that a word names; None for one that is, or ends as, a sweep file. Raises SpecError
-    for a word that is neither.
+    """Return the study that a word names; None where the word is taken for the path of a sweep
+    file. Raises SpecError for a word that is neither.
     """
     folder = _folder_of_name(spec, studies)
     if folder is None or folder.exists:
@@ -169,7 +174,9 @@ def _named_study(spec: Path, studies: Path | None) -> StudyFolder | None:
 
 
 def _folder_of_name(spec: Path, studies: Path | None) -> StudyFolder | None:
-    """Of the study that a word would name, which need not exist; None where there is such a file."""
+    """Return the folder of the study that a word would name, which need not exist; None where the
+    word is an existing file or cannot be a study's name.
+    """
     from orchestrator.records.store import StudyFolder
     from orchestrator.sweepfile.sweep import NAME
 
@@ -179,8 +186,8 @@ def _folder_of_name(spec: Path, studies: Path | None) -> StudyFolder | None:
 
 
 def _check_sweep_of(folder: StudyFolder) -> None:
-    """Raise StudyError where a study does not hold its sweep as it was written: then the sweep file
-    alone says what the study is.
+    """Raise StudyError where the study's spec.yaml is not as it was written: then only the original
+    sweep file can say what the study is.
     """
     folder.check_format()
     fault = folder.journal.chain().fault(folder.spec.name, folder.journal.found(folder.spec))
@@ -192,12 +199,12 @@ def _check_sweep_of(folder: StudyFolder) -> None:
 
 
 def _name_overrides(overrides: Sequence[str]) -> list[str]:
-    """Those of the study's name: the others are compared with the study, not with the file."""
+    """Return the overrides of the study's name, which are needed to find its folder."""
     return [override for override in overrides if override.partition("=")[0] == "name"]
 
 
 def _nothing_named(folder: StudyFolder) -> str:
-    """That a word is neither a study nor a sweep file, and what may have been meant."""
+    """Say that a word is neither a study nor a sweep file, and what may have been meant."""
     name = folder.name
     sweep = Path("sweeps", f"{name}.yaml")
     step = f"`orchestrate {sweep}` begins it" if sweep.is_file() else "Name a sweep file or a study"

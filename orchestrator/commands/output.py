@@ -1,4 +1,4 @@
-"""What several commands print, and the worker of those that train."""
+"""Output that several commands share, and the worker of those that train."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def told(opened: Opened) -> tuple[SweepSpec, StudyFolder]:
-    """The study; on stderr, that studies were forked from it, where one of them may have been
-    meant.
+    """Return the study. Where studies were forked from it, and one of them may have been meant, say
+    so on stderr.
     """
     if opened.beside:
         names = ", ".join(opened.beside)
@@ -35,8 +35,8 @@ def told(opened: Opened) -> tuple[SweepSpec, StudyFolder]:
 
 
 def naming_words(spec: Path, name: str, studies: Path | None) -> tuple[str, ...]:
-    """What names a study on the command line: its name where it was opened by one, else the sweep
-    file, and what else it takes where that means another one.
+    """Return the words that name a study on the command line: the sweep file where there is one,
+    with `name=NAME` where the file alone means another study, else the study's name.
     """
     other = spec.is_file() and own_name(spec) != name
     return (
@@ -49,8 +49,8 @@ def naming_words(spec: Path, name: str, studies: Path | None) -> tuple[str, ...]
 def observer_of(
     sweep: SweepSpec, folder: StudyFolder, silent: NullObserver | None, *, json: bool = False
 ) -> AbstractContextManager[LiveReporter | JsonReporter | NullObserver]:
-    """What a run says as it goes: a live table or lines, events for programs, or nothing where
-    there is a `silent` one.
+    """Return the observer of a run as a context manager: `silent` if there is one, else JSON lines
+    for programs, or a live table or lines for people.
     """
     from orchestrator.reporting import terminal
     from orchestrator.reporting.json_lines import JsonReporter
@@ -66,9 +66,9 @@ def observer_of(
 
 
 def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
-    """The worker of every command that trains."""
-    # what torch and transformers bring stays: to search it for garbage, again and again, only slows
-    # their import
+    """Make the worker of commands that train."""
+    # objects made by importing torch and transformers live to the end: searching them for garbage
+    # again and again would only slow the import
     gc.disable()
     try:
         from orchestrator.tuning.worker import start_worker
@@ -86,7 +86,7 @@ def show(document: Document) -> None:
 
 
 def say(text: str) -> None:
-    """Print one line, whatever characters came into it."""
+    """Print one line on stdout; characters that a terminal could interpret are replaced."""
     from rich.text import Text
 
     from orchestrator.reporting import terminal
@@ -95,5 +95,5 @@ def say(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """On stderr, whatever characters came into it."""
+    """Print lines on stderr; characters that a terminal could interpret are replaced."""
     typer.echo("\n".join(map(plain, text.split("\n"))), err=True)

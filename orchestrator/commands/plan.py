@@ -81,7 +81,7 @@ def plan(
 def _measured_cost(
     sweep: SweepSpec, folder: StudyFolder, planned: SweepPlan, say: Callable[[str], None]
 ) -> Cost:
-    """What a probe on this machine says that the sweep takes; loads the model."""
+    """Load the model, measure its pace on this machine, and estimate the time of the sweep."""
     from orchestrator.machine import machine_cores
     from orchestrator.planning.kinds_of_trials import kinds_of_trials
     from orchestrator.planning.probed_cost import probed_cost

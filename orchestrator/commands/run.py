@@ -99,7 +99,7 @@ def _check_options(spec: Path, fork: str | None, both_outputs: bool) -> None:
 def _with_options(
     overrides: Sequence[str] | None, options: Mapping[str, str | float | None]
 ) -> list[str]:
-    """Options that stand for a field override it as `key.path=value` does."""
+    """Append options that set a field of the sweep file, such as --fork, as overrides."""
     given = [f"{field}={value}" for field, value in options.items() if value is not None]
     return [*(overrides or ()), *given]
 
@@ -113,7 +113,7 @@ def _keep_row(
     record: Path | None,
     in_project: bool,
 ) -> None:
-    """Enter the finished study in the record of runs, and say what is wrong with that file."""
+    """Write the finished study to the project's record of runs, and warn where that fails."""
     from orchestrator.reporting.experiment_plan import keep_record
     from orchestrator.sweepfile.loading import project_root
 
@@ -129,7 +129,7 @@ def _write_report(
     words: tuple[str, ...],
     done: bool,
 ) -> Document:
-    """The report in all its files, where they can be written, and as it is printed."""
+    """Write report.md and report.html, unless the study is read-only, and return the report."""
     from orchestrator.reporting import report, report_files
     from orchestrator.reporting.page import report_page
 
@@ -141,7 +141,7 @@ def _write_report(
 
 
 def _ending_of(conclusion: Conclusion, headline: str) -> Ending:
-    """What trackers are told of the end."""
+    """Return what trackers are told at the end of a run."""
     from orchestrator.tracking.runs import Ending
 
     best = conclusion.best.number if conclusion.best else None
@@ -149,6 +149,6 @@ def _ending_of(conclusion: Conclusion, headline: str) -> Ending:
 
 
 def _typed_command(spec: Path, overrides: Sequence[str], places: Mapping[str, Path | None]) -> str:
-    """The command that was given, for whoever reads it in a record."""
+    """Return the command that was given, for the record of runs."""
     named = [word for option, value in places.items() if value for word in (option, str(value))]
     return shlex.join(["orchestrate", path_word(spec), *overrides, *named])

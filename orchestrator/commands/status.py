@@ -67,7 +67,9 @@ def watch(
 
 
 def _standing_row(folder: StudyFolder, project: Path, faults: list[str]) -> StudyRow:
-    """One study of the table; one that cannot be read adds why to `faults`, and hides no other."""
+    """Return the table's row of one study. Where it cannot be read, the reason is appended to
+    `faults`, so that the other studies are still shown.
+    """
     from orchestrator.records.content_digests import stored_spec
     from orchestrator.reporting.studies import study_row, unreadable_row
     from orchestrator.running.session import is_finished

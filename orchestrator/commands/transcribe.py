@@ -82,13 +82,13 @@ def transcribe(
 
 
 def _check_device(device: str) -> None:
-    """Raises SpecError for a name that is none of a device."""
+    """Raise SpecError for an unknown device."""
     if device not in ("auto", "cpu", "cuda", "mps"):
         raise SpecError(f"--device {device} is not known\n  Allowed: auto, cpu, cuda, mps.")
 
 
 def _load_model(model: str, device: str, base: str | None) -> BaseModel:
-    """The model, on its device; what is to be known of it is said."""
+    """Load the model on its device, and print notes about it on stderr."""
     from orchestrator.tuning.decoding.audio_files import open_model
     from orchestrator.tuning.model.device import choose_device
 
@@ -99,7 +99,9 @@ def _load_model(model: str, device: str, base: str | None) -> BaseModel:
 
 
 def _print_all(transcripts: Iterable[Transcript], rate: float) -> int:
-    """A line for each; how many could not be heard. `rate`: tokens a second, where a text ends."""
+    """Print a line for each transcript, and return how many files could not be transcribed. `rate`
+    is the cap in tokens per second, for the warning about a text that was cut off.
+    """
     unheard = 0
     for heard in transcripts:
         if heard.fault:
@@ -116,8 +118,8 @@ def _print_all(transcripts: Iterable[Transcript], rate: float) -> int:
 
 
 def _audio_files(named: Sequence[str]) -> Iterator[str]:
-    """Files as they are named; of a folder, all audio in it and below, by name, and of sound that is
-    not read it is said how much there is. Raises SpecError for a folder without audio.
+    """Yield files as they are named, and for a folder all audio files in it and below, sorted.
+    Warns of audio files whose format is not read. Raises SpecError for a folder without audio.
     """
     from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, UNREAD_SUFFIXES
 
@@ -144,9 +146,7 @@ def _audio_files(named: Sequence[str]) -> Iterator[str]:
 
 
 def _unread(paths: Sequence[str]) -> str:
-    """How many files with sound are left out, the first of them, and what makes it one that is
-    read.
-    """
+    """Say how many audio files of other formats are left out, and how to convert the first one."""
     count = "1 file is" if len(paths) == 1 else f"{len(paths)} files are"
     first = quoted_path(paths[0])
     return (

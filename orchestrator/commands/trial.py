@@ -34,7 +34,7 @@ def trial(
     trial_plan = stored_plan(folder, number)
     check_rerun(sweep, folder)
     execution = with_recorded_pack(sweep, folder).execution
-    # alone, on the cores of the one pack that had it
+    # in a single pack, on the cores that its pack had in the study
     alone = execution.model_copy(update={"packs": 1})
     sweep = sweep.model_copy(update={"execution": alone})
     with observer_of(sweep, folder, NullObserver() if quiet else None) as observer:

@@ -1,1 +1,1 @@
-"""What will run: plain values, JSON both ways."""
+"""Plans of trials and sweeps, and what they cost, as plain values that convert to and from JSON."""

@@ -1,9 +1,10 @@
-"""What a sweep takes in time: its work, times a pace that somebody measured. Pure; nothing is timed
-here.
+"""Estimate of the time that a sweep takes: its work, times a pace that was measured elsewhere.
+Nothing is timed here.
 
 Work is counted with every trial trained to its end. Pruned and repeated trials make a sweep
-shorter, so an estimate's upper end takes all the work and the slowest pace, and its lower end the
-fastest pace and, where an earlier study shows it, the share of the steps that were not cut.
+shorter. So the upper end of an estimate takes all the work and the slowest pace; the lower end
+takes the fastest pace and, where an earlier study shows it, only the share of the steps that
+remained after pruning.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from orchestrator.planning.trial_plan import TrialPlan
 
 
 class Work(BaseModel):
-    """What a sweep does at most."""
+    """The most work that a sweep can have to do."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     search_steps: int
     """Optimizer steps of all trials together."""
     confirm_steps: int
-    """Of all confirmation runs together."""
+    """Optimizer steps of all confirmation runs together."""
     confirm_utterances: int
     """Utterances decoded for all confirmation runs together."""
     baseline_utterances: int
-    """Decoded with the untuned model, in search and confirmation."""
+    """Utterances decoded with the untuned model, in search and confirmation."""
 
 
 class Spent(BaseModel):
-    """What the search of a study has taken so far."""
+    """The time and the steps that the search of a study has taken so far."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -40,7 +41,7 @@ class Spent(BaseModel):
     steps: int
     """Optimizer steps that its trials trained."""
     steps_to_end: int
-    """What the same trials would have trained without being cut."""
+    """Optimizer steps that the same trials would have trained without pruning."""
 
     @property
     def pace(self) -> float:
@@ -49,19 +50,20 @@ class Spent(BaseModel):
 
 
 class Cost(BaseModel):
-    """Seconds from start to verdict, and what the estimate rests on, in words."""
+    """An estimate of the seconds from start to verdict."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     low: float
     high: float
     basis: str
+    """What the estimate is based on, in words."""
 
 
 def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) -> Cost | None:
-    """From what searches took; None where no trial was trained in any of them.
+    """Estimate from what earlier searches took; None where no trial was trained in any of them.
 
-    Their pace includes their evaluations, so it fits as far as model, data and evaluations are
+    Their pace includes their evaluations, so it fits only as far as model, data and evaluations are
     alike.
     """
     trained = [cost for cost in spent if cost.steps and cost.seconds]
@@ -82,20 +84,18 @@ def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) 
 
 
 def within_budget(seconds: float, wall_clock: float | None) -> float:
-    """What a search that would take so long takes where `wall_clock` is its most."""
+    """Return the seconds that a search takes when `wall_clock` ends it."""
     return seconds if wall_clock is None else min(seconds, wall_clock)
 
 
 ENCODER_ROW, DECODER_ROW = 4, 1
-"""What a row of a batch costs in a step: a trial that adapts the encoder runs it forward and
-backward, one that adapts the decoder alone finds its frames computed. Rough is enough: the order of
-a fleet's events follows them, no result."""
+"""Relative cost of a row of a batch in a training step. A trial that adapts the encoder runs it
+forward and backward; one that adapts the decoder alone reads cached encoder frames. Rough numbers
+are enough: the order of a fleet's events depends on them, no result does."""
 
 
 def step_cost(plan: TrialPlan) -> int:
-    """What one optimizer step of a trial costs, in rows that adapt the decoder alone; from its plan
-    alone.
-    """
+    """Return the relative cost of one optimizer step of a trial, in the unit `DECODER_ROW`."""
     params = plan.params
     decoder_alone = all(pattern.startswith("decoder.") for pattern in params.target_patterns)
     rows = params.batch_size * params.gradient_accumulation_steps
@@ -106,8 +106,8 @@ _UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"))
 
 
 def coarse_span(low: float, high: float) -> str:
-    """A span of time as coarse as such an estimate is: `about 25 to 40 min`, `about 3 h`; seconds
-    in, words out.
+    """Put a span of seconds in words, as coarse as such an estimate is: `about 25 to 40 min`,
+    `about 3 h`.
     """
     first, last = _coarse_time(low), _coarse_time(high)
     if first == last:
@@ -117,7 +117,9 @@ def coarse_span(low: float, high: float) -> str:
 
 
 def _coarse_time(seconds: float) -> str:
-    """Whole units, fives from ten on; halves below ten hours or days."""
+    """Round to a readable number: minutes to whole ones, from ten on to fives; hours and days to
+    halves, from ten on to whole ones; seconds to tens.
+    """
     for size, unit in _UNITS:
         # what would round to one unit of the next size is said in that
         if seconds >= 1.5 * size:
@@ -132,14 +134,14 @@ def _coarse_time(seconds: float) -> str:
 
 
 def short_time(seconds: float) -> str:
-    """A measured time with two digits: `0.12 s`, `35 ms`."""
+    """Put seconds in words with two digits: `0.12 s`, `35 ms`."""
     if seconds < 0.0995:  # what would round to 100 ms is 0.1 s
         return f"{1000 * seconds:.2g} ms"
     return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
 
 
 def time_range(low: float, high: float) -> str:
-    """Two such times, or one where they read the same."""
+    """Put a range of seconds in words, by `short_time`; one number where both read the same."""
     return (
         short_time(high)
         if short_time(low) == short_time(high)

@@ -1,10 +1,9 @@
-"""The kinds of trials that a sweep trains, and the work of each, as an estimate of its time counts
-them.
+"""The kinds of trials that a sweep trains, and the work of each, for the estimate of its time.
 
-Trials that adapt other modules or take larger batches cost another time a step, and one that
-adapts the encoder is heard at another pace than one that adapts the decoder alone. Points that are
-known count as they are; those that the search has yet to draw count as a balanced sample of the
-space, which is what it draws before it has learnt anything.
+Trials that adapt different modules or have different batch sizes take different times per step, and
+decoding is slower where the encoder is adapted. Points that are known count as they are. For those
+that the search has yet to draw, a balanced sample of the space stands in, which is what the search
+draws before it has learnt anything.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.sweep import SweepSpec
 
 SAMPLE = 64
-"""Points that stand for those yet to be drawn."""
+"""Number of sampled points that stand in for those yet to be drawn."""
 MOST_KINDS = 6
-"""A rarer kind counts as the one whose step is most like its own: each that is told apart has to be
-measured."""
+"""Most kinds that are told apart, as each has to be measured. A rarer kind is merged into the one
+whose step costs most nearly the same."""
 
 
 class KindOfTrial(BaseModel):
@@ -35,21 +34,22 @@ class KindOfTrial(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: str
-    """What tells it from the other kinds of the sweep, in words."""
+    """What distinguishes it from the other kinds of the sweep, in words."""
     plan: TrialPlan
-    """One of them."""
+    """The plan of one trial of this kind, as an example."""
     trials: float
-    """How many; not whole where points are yet to be drawn."""
+    """How many trials; not a whole number where points are yet to be drawn."""
     steps: float
-    """Optimizer steps of all of them, each trained to its end."""
+    """Optimizer steps of all its trials, each trained to its end."""
     utterances: float
-    """Decoded for all of them, once per adapter scale."""
+    """Utterances decoded for all its trials, counted once for each adapter scale."""
 
 
 def kinds_of_trials(
     spec: SweepSpec, sets: Mapping[str, SetSize], trained: int
 ) -> tuple[KindOfTrial, ...]:
-    """The kinds among the `trained` trials of a sweep, the most frequent first; at most MOST_KINDS.
+    """Group the trials of a sweep, `trained` in number, into at most MOST_KINDS kinds, the most
+    frequent first.
 
     `sets` are the sizes of its evaluation sets by name. Raises StudyError for a point of
     `start_with` outside the space.
@@ -66,7 +66,7 @@ def kinds_of_trials(
 
 
 def _typical_trials(spec: SweepSpec, trained: int) -> Iterator[tuple[TrialPlan, float]]:
-    """Plans and how many trials each stands for."""
+    """Yield plans, each with the number of trials that it stands for."""
     known = list(itertools.islice(known_points(spec), trained))
     for number, (_, point) in enumerate(known):
         yield trial_plan(spec, number, _completed(spec, point, number)), 1.0
@@ -76,21 +76,23 @@ def _typical_trials(spec: SweepSpec, trained: int) -> Iterator[tuple[TrialPlan, 
 
 
 def _completed(spec: SweepSpec, point: Point, index: int) -> Point:
-    """A point with values of the balanced sample for all that it leaves open."""
+    """Complete a point with the values of Sobol point `index` for the parameters that it lacks."""
     if not spec.parameters.searched:
         return {}
     return active_part(spec, {**sobol_point(spec, index), **point})
 
 
 def _key(plan: TrialPlan) -> tuple[str, str, int]:
-    """What the cost of a step depends on most: target modules, layers, utterances of a step."""
+    """Return what the cost of a step depends on most: target modules, layers, utterances a step."""
     params = plan.params
     rows = params.batch_size * params.gradient_accumulation_steps
     return params.target_modules, params.layers, rows
 
 
 def _name(key: tuple[str, str, int], among: Sequence[tuple[str, str, int]]) -> str:
-    """The target modules, and what else differs among the kinds."""
+    """Name a kind by its target modules, and by layers and batch where those differ
+    `among` kinds.
+    """
     name, layers, rows = key
     if len({other[1] for other in among}) > 1:
         name += f", layers {layers}"
@@ -115,7 +117,9 @@ def _kind(
 
 
 def _utterances_heard(plan: TrialPlan, data: DataSpec, sets: Mapping[str, SetSize]) -> int:
-    """Of one trial: at every rung but the last at one scale, at the last at all of them."""
+    """Count the utterances decoded for one trial: at the last rung with every adapter scale, at the
+    others with one.
+    """
     scales = len(plan.params.adapter_scales)
     heard = {
         name: scales + (len(plan.rungs) - 1 if name in data.at_every_rung else 0)

@@ -1,8 +1,8 @@
-"""Points that are known before anything is measured: where to start, the cells of a grid, a Sobol
-sequence.
+"""The points of the search space that are known before anything is measured: those of `start_with`,
+the cells of a grid, a Sobol sequence.
 
-The one enumerator: `plan` shows these and the search asks them, in this order. Neither optuna nor
-torch.
+`orchestrate plan` shows these and the search tries them, in the same order, because both call this
+module. It imports neither optuna nor torch.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ Point = dict[str, Any]
 
 
 def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
-    """Whether a dimension takes part, given the parameters decided so far; a missing one makes its
-    conditions false.
+    """Whether a dimension is active, given the values decided so far. A condition on a parameter
+    without a value is false.
     """
     return all(c.parameter in values and c.holds(values[c.parameter]) for c in dimension.when)
 
 
 def start_points(spec: SweepSpec) -> tuple[Point, ...]:
-    """`start_with` without repetitions, only what is searched; trial n tries point n.
+    """Return the points of `start_with` without repetitions, reduced to the searched parameters;
+    trial n tries point n.
 
-    Raises StudyError for a value outside the space: Optuna cannot hold it.
+    Raises StudyError for a value outside the space, because Optuna cannot store it.
     """
     searched = {dimension.name: dimension for dimension in spec.parameters.searched}
     points: list[Point] = []
@@ -53,8 +54,8 @@ def start_points(spec: SweepSpec) -> tuple[Point, ...]:
 
 
 def _taking_part(spec: SweepSpec, point: Point) -> Point:
-    """A partial point without what cannot take part in it; what hangs on a value still to be drawn
-    stays.
+    """Remove from a partial point the parameters that are inactive in it. Those whose conditions
+    depend on a value that is still to be drawn stay.
     """
     known, inactive = {**spec.parameters.fixed, **point}, set[str]()
     for dimension in spec.parameters.searched:
@@ -75,11 +76,10 @@ def _allowed_values(dimension: Dimension) -> str:
 
 
 def grid_cells(space: SearchSpace, starts: tuple[Point, ...]) -> tuple[Point, ...]:
-    """Every cell of the grid once: first those that `starts` name, then in file order, the last
-    parameter fastest.
+    """Return every cell of the grid once: first those that agree with `starts`, then the others in
+    file order, the last parameter varying fastest.
 
-    A parameter that is inactive in a cell does not multiply it. Raises StudyError for a range
-    without steps.
+    Inactive parameters do not multiply cells. Raises StudyError for a range without steps.
     """
     first, others = _started_and_other_cells(space, starts)
     return (*first, *others)
@@ -88,7 +88,7 @@ def grid_cells(space: SearchSpace, starts: tuple[Point, ...]) -> tuple[Point, ..
 def _started_and_other_cells(
     space: SearchSpace, starts: tuple[Point, ...]
 ) -> tuple[list[Point], list[Point]]:
-    """The first cell that agrees with each of `starts`, and all the others."""
+    """Return the first cell that agrees with each of `starts`, and all other cells."""
     cells = list(_walk_grid(space, 0, {}))
     first: list[Point] = []
     for start in starts:
@@ -99,11 +99,14 @@ def _started_and_other_cells(
 
 
 def _agrees_with(cell: Point, start: Point) -> bool:
-    """What both of them say is the same."""
+    """Whether the parameters that both points have are equal."""
     return all(cell.get(name, value) == value for name, value in start.items())
 
 
 def _walk_grid(space: SearchSpace, index: int, point: Point) -> Iterator[Point]:
+    """Yield all cells that extend `point`, which has the values of the dimensions before
+    `index`.
+    """
     if index == len(space.searched):
         yield point
         return
@@ -121,11 +124,12 @@ def _walk_grid(space: SearchSpace, index: int, point: Point) -> Iterator[Point]:
 
 
 def sobol_point(spec: SweepSpec, index: int) -> Point:
-    """Point `index` of the scrambled Sobol sequence of the sweep's seed, with a value for every
-    searched parameter.
+    """Return point `index` of the scrambled Sobol sequence of the sweep's seed, with a value for
+    every searched parameter, active or not.
 
-    Depends on (seed, index) alone. Conditional parameters have their own axis, used or not. Powers
-    of two are balanced (Sobol 1967; scrambling by Owen, as scipy does it).
+    For a given space it depends on (seed, index) alone: conditional parameters have an axis of
+    their own, used or not. The first 2^k points are balanced (Sobol 1967; scrambling by Owen, as
+    scipy does it).
     """
     from scipy.stats import qmc  # half a second, which the other methods need not wait for
 
@@ -141,8 +145,8 @@ def sobol_point(spec: SweepSpec, index: int) -> Point:
 
 
 def _value_at(dimension: Dimension, share: float) -> Any:
-    """The value at `share` in [0, 1) of the axis; each choice, step or whole number has a part of
-    it.
+    """Return the value at position `share`, in [0, 1), of a dimension's axis; each choice, step or
+    whole number owns a part of the axis.
     """
     values = None if dimension.log else dimension.values
     if values is not None:
@@ -163,8 +167,8 @@ def _value_at(dimension: Dimension, share: float) -> Any:
 
 
 def known_points(spec: SweepSpec) -> Iterator[tuple[str, Point]]:
-    """The points that the search will ask, in its order, as far as they are known; each with where
-    it comes from.
+    """Yield the points that the search will try, in its order, as far as they are known, each with
+    its origin: `start_with`, `grid` or `qmc`. For qmc they never end.
 
     A partial point of `start_with` is completed by the method: by a cell of the grid here, by the
     sampler elsewhere.
@@ -182,7 +186,7 @@ def known_points(spec: SweepSpec) -> Iterator[tuple[str, Point]]:
 
 
 def active_part(spec: SweepSpec, point: Point) -> Point:
-    """Of a value for every searched parameter, those of the parameters that take part."""
+    """Reduce a point that has a value for every searched parameter to its active parameters."""
     kept: Point = {}
     for dimension in spec.parameters.searched:
         if is_active(dimension, {**spec.parameters.fixed, **kept}):
@@ -191,17 +195,21 @@ def active_part(spec: SweepSpec, point: Point) -> Point:
 
 
 def count_points(space: SearchSpace) -> int | None:
-    """How many distinct points a space has, conditions regarded; None for a continuous range."""
+    """Count the distinct points of a space, respecting conditions; None for a continuous range, or
+    where they are too many to count.
+    """
     return _count_points(space.searched, dict(space.fixed))
 
 
 _COUNTABLE = 100_000
-"""A parameter that others depend on is gone through value by value up to this many."""
+"""Most values of a parameter that others depend on; with more the points are not counted."""
 
 
 def _count_points(dimensions: tuple[Dimension, ...], decided: Point) -> int | None:
-    """Values that later conditions cannot tell apart are counted together: one of them stands for
-    all.
+    """Count the points of `dimensions`, given the values `decided` for earlier ones.
+
+    Values that later conditions cannot tell apart have equally many points below them, so one is
+    counted for all.
     """
     if not dimensions:
         return 1

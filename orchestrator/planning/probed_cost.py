@@ -1,5 +1,5 @@
-"""What a sweep takes in time by the pace that a probe measured, kind by kind of its trials. Pure;
-nothing is timed here.
+"""Estimate of the time that a sweep takes, from paces that a probe measured for each kind of trial.
+Nothing is timed here.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from orchestrator.planning.kinds_of_trials import KindOfTrial
 
 
 class KindPace(BaseModel):
-    """What a probe measured of trials of one kind, in seconds: the fastest and the slowest."""
+    """The paces that a probe measured for one kind of trial, in seconds: fastest and slowest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     step: tuple[float, float]
-    """Of one optimizer step of one trial."""
+    """Seconds of one optimizer step of one trial."""
     decode: tuple[float, float]
-    """Of one utterance decoded with one adapter."""
+    """Seconds to decode one utterance with one adapter."""
 
 
 class Pace(BaseModel):
-    """What a probe measured, in seconds."""
+    """All paces that a probe measured, in seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     device: str
     slots: int
-    """Adapters of a pack; the seconds of its step are shared out among them."""
+    """Adapters in the probed pack; the time of a step of the pack is divided by them."""
     cores: int | None = None
-    """Of the CPU, on which the pack was measured; None: all of them."""
+    """CPU cores on which the pack was measured; None: all of them."""
     load: float
-    """From the start of the process to the first step, decoding with the untuned model apart."""
+    """Seconds from the start of the process to the first step, without decoding the baseline."""
     baseline: float
-    """Of one utterance decoded with the untuned model."""
+    """Seconds to decode one utterance with the untuned model."""
     kinds: tuple[KindPace, ...]
-    """In the order of the kinds of trials that were probed."""
+    """The paces of the kinds of trials, in the order in which they were probed."""
 
 
 def probed_cost(
@@ -48,11 +48,11 @@ def probed_cost(
     wall_clock: float | None,
     packs: int = 1,
 ) -> Cost:
-    """From a probe of one pack of each kind of trial, of which so many packs compute at the same
-    time, each taken to be as fast as that one alone; `wall_clock` is the most that the search may
-    take, in seconds.
+    """Estimate from a probe of one pack of each kind of trial; `wall_clock` is the most that the
+    search may take, in seconds.
 
-    The confirmation's trials are taken to be of the same kinds as those of the search.
+    `packs` packs compute at the same time, each assumed as fast as the probed one alone. The
+    trials of the confirmation are assumed to be of the same kinds as those of the search.
     """
     low, high = (_seconds(work, kinds, pace, end, wall_clock, packs) for end in (0, 1))
     return Cost(low=low, high=high, basis=_probed(kinds, pace, packs))
@@ -66,8 +66,8 @@ def _seconds(
     wall_clock: float | None,
     packs: int,
 ) -> float:
-    """From start to verdict, by the fastest paces where `end` is 0 and by the slowest where it is
-    1.
+    """Estimate the seconds from start to verdict, by the fastest paces where `end` is 0 and by the
+    slowest where it is 1.
     """
     paced = list(zip(kinds, pace.kinds, strict=True))
     training = sum(kind.steps * of.step[end] for kind, of in paced)
@@ -80,12 +80,12 @@ def _seconds(
         within_budget((training + hearing) / packs, wall_clock)
         + confirming / packs
         + work.baseline_utterances * pace.baseline
-        + pace.load  # once: the confirmation takes the model of the search
+        + pace.load  # once: the confirmation uses the model that the search has loaded
     )
 
 
 def _probed(kinds: Sequence[KindOfTrial], pace: Pace, packs: int) -> str:
-    """What an estimate rests on, in words."""
+    """Say in words what the estimate is based on."""
     cores = "" if pace.cores is None else f" (cores: {pace.cores})"
     several = "" if packs == 1 else f"; {packs} packs side by side, each as fast as that one"
     first, *others = (

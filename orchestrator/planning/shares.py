@@ -1,6 +1,7 @@
-"""How many trials a machine trains at once, and what each of several packs has of it: where it
-computes, beside how many others, and what part of the memory for frames. Pure; no machine is asked
-here.
+"""How many trials a machine trains at once, and how several packs share the machine: where each
+computes, how many at the same time, and how they divide the memory for encoder frames.
+
+Pure functions: the facts about the machine are arguments.
 """
 
 from __future__ import annotations
@@ -14,39 +15,41 @@ from orchestrator.planning.points import count_points
 from orchestrator.sweepfile.sweep import MOST_PACKS, Execution, SweepSpec
 
 AT_ONCE = 4
-"""Trials that one pack on a CPU trains at once: more gain next to nothing."""
+"""Most trials that one pack on a CPU trains at once by default; more gain next to nothing."""
 MEMORY_A_PACK = 4_000_000_000
-"""Bytes of the machine for each pack that `auto` makes on a CPU; what a pack really takes is seen
-when the model is loaded.
+"""Bytes of the machine's memory that `auto` reckons for each pack on a CPU; what a pack really
+takes is known when the model is loaded.
 """
 GENERATIONS = 3
-"""A search that fills all slots less often than this has learnt little when it asks its last."""
+"""How often a search that learns from results should fill all slots; one with fewer rounds has
+learnt little when it asks for its last points.
+"""
 
 Where = Literal["inline", "fork", "spawn", "ray"]
 
 
 @dataclass(frozen=True)
 class Share:
-    """Of one pack; the same of all packs of a study."""
+    """What one pack has of the machine; equal for all packs of a study."""
 
     where: Where
-    """In this process, in one forked from it, in one that loads the model itself, or in an
-    actor.
+    """Where a pack computes: in this process (inline), in one forked from it, in a new process that
+    loads the model itself (spawn), or in an actor of a Ray cluster.
     """
     at_once: int
-    """Packs that compute at the same time; the others wait for them."""
+    """Number of packs that compute at the same time; the others wait for them."""
     holders: int
-    """Processes of one machine that keep frames of their own: the memory for frames is divided
-    among them. Packs inline and forked ones have them in common; with packs that load the model
-    themselves, the process that they are started from is one more.
+    """Number of processes on one machine that keep encoder frames of their own; the memory for
+    frames is divided among them. Inline and forked packs share one cache. Spawned packs have one
+    each, and so has the process that starts them.
     """
     holders_a_device: int
-    """Those of them that have one device in common, at the most."""
+    """The largest number of these processes that share one device."""
 
 
 def share_of(execution: Execution, device: str, cores: int) -> Share:
-    """`device` is the kind that was chosen, `cores` are those of the machine. With `packs` to be
-    decided yet it is the share of one.
+    """Return the share of each pack. `device` is the kind that was chosen, `cores` are those of the
+    machine. While `packs` is still `auto`, it is the share of a single pack.
     """
     packs = 1 if execution.packs == "auto" else execution.packs
     each = cores if execution.cores == "auto" else execution.cores
@@ -61,16 +64,18 @@ def share_of(execution: Execution, device: str, cores: int) -> Share:
 
 
 def learns(spec: SweepSpec) -> bool:
-    """Whether what the search asks depends on results."""
+    """Whether the points that the search asks for depend on earlier results."""
     return spec.method in ("tpe", "gp")
 
 
 def decided(spec: SweepSpec, machine: Machine) -> Execution:
-    """With `packs` a number, and `cores` too where there are several packs.
+    """Return the execution of a sweep with `packs` decided, and `cores` too where there are several
+    packs. What the sweep file says is kept.
 
-    One pack a device. Where packs are forked, on a CPU without a GPU beside it, one a core: they
-    do not wait for each other, and one interpreter starts the operations of one pack alone. A pack
-    whose slots or cores are written is the only one. One pack is left as it is.
+    `auto` is one pack for each of `devices`. Without those, on a CPU where packs can be forked (no
+    GPU), it is up to one pack for each core: packs do not wait for each other, and each has an
+    interpreter of its own to start its operations. It is a single pack where the sweep file sets
+    `pack` or `cores`. A single pack keeps `cores: auto`.
     """
     execution = spec.execution
     packs, each = execution.packs, execution.cores
@@ -93,8 +98,8 @@ def _packs_of_cpu(spec: SweepSpec, machine: Machine) -> int:
 
 
 def slots_of_each(spec: SweepSpec, cores: int) -> int:
-    """Trials that each pack of a CPU trains at once, where the sweep file leaves that open and the
-    packs are decided; `cores` are the machine's.
+    """Return how many trials each pack on a CPU trains at once, where the sweep file leaves that
+    open and the number of packs is decided; `cores` are the machine's.
     """
     execution = spec.execution
     packs = 1 if execution.packs == "auto" else execution.packs
@@ -103,8 +108,9 @@ def slots_of_each(spec: SweepSpec, cores: int) -> int:
 
 
 def _at_once(spec: SweepSpec, cores: int) -> int:
-    """Trials that so many cores train at once: no more than there are, and of a search that learns
-    from them no more than a third, but for the few that a single pack has.
+    """Return how many trials that many cores train at once: at most one a core, at most all trials
+    there are, and in a search that learns at most a third of them; but always `AT_ONCE`, what a
+    single pack has, where there are as many trials.
     """
     points = count_points(spec.parameters)
     trials = spec.budget.trials if points is None else min(points, spec.budget.trials)
@@ -113,8 +119,8 @@ def _at_once(spec: SweepSpec, cores: int) -> int:
 
 
 def foreseen(spec: SweepSpec, machine: Machine) -> Execution:
-    """As `decided`, and `pack` a number too where it is not a GPU that is measured for it; the run
-    takes fewer where the memory does not hold them.
+    """Return `decided`, with `pack` a number too where the sweep computes on a CPU; on a GPU it is
+    measured at the start. The run takes fewer slots where the memory does not hold them.
     """
     execution = decided(spec, machine)
     if execution.pack != "auto" or not _computes_on_cpu(execution, machine):
@@ -124,15 +130,17 @@ def foreseen(spec: SweepSpec, machine: Machine) -> Execution:
 
 
 def _computes_on_cpu(execution: Execution, machine: Machine) -> bool:
-    """For certain, without asking torch. A GPU beside the CPU may be the one that `auto` takes, and
-    processes that torch computes in cannot be forked where there is one.
+    """Whether it is certain, without asking torch, that a sweep computes on the CPU and can fork.
+
+    Not where there is a GPU: `auto` may choose it, and processes that use torch cannot be forked
+    then. Only Linux forks here.
     """
     return execution.first_device in ("auto", "cpu") and not machine.gpu and sys.platform == "linux"
 
 
 def cores_of_all(execution: Execution, cores: int) -> int:
-    """Of the machine's `cores`, those of all packs that are made of one process on its CPU; of packs
-    that load the model themselves, of one.
+    """Return how many of the machine's `cores` this process and the packs forked from it use
+    together; where packs load the model themselves, the cores of one pack.
     """
     each = cores if execution.cores == "auto" else execution.cores
     if execution.packs == "auto" or _where(execution, "cpu", cores) not in ("fork", "inline"):
@@ -146,7 +154,7 @@ def _where(execution: Execution, device: str, cores: int) -> Where:
     if execution.processes is False:
         return "inline"
     asked = execution.processes is True
-    # several processes on one GPU only wait for each other
+    # several processes on a single GPU only wait for each other
     if device == "cuda" and (asked or _devices(execution) > 1):
         return "spawn"
     if device == "cpu" and sys.platform == "linux" and (asked or cores > 1):

@@ -1,4 +1,4 @@
-"""What a sweep would run: the plan of the whole, before torch or optuna are imported."""
+"""The plan of a sweep: all that it would run, computed without torch or optuna."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Point = dict[str, ParameterValue]
 
 
 class Plain(BaseModel):
-    """Base of the plan's values: frozen, JSON both ways."""
+    """Base of the plan's values: immutable, convertible to and from JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class SetSize(Plain):
-    """How much a manifest holds."""
+    """The size of a manifest."""
 
     utterances: int
     words: int
@@ -43,19 +43,19 @@ class SetSize(Plain):
 
 
 class PlannedParameter(Plain):
-    """One row of the table of parameters."""
+    """One row of the plan's table of parameters."""
 
     name: str
     role: str
-    """fixed, taken (fixed by another study; `taken, infeasible` where its trial is), searched, or
-    after training.
+    """fixed, searched, after training, or taken: fixed by the best trial of another study (`taken,
+    infeasible` where that trial broke a guardrail).
     """
     values: str
     when: str = ""
 
 
 class PlannedPoint(Plain):
-    """A point that is known before the first trial; what it does not name, the sampler chooses."""
+    """A point that is known before the first trial; the sampler chooses the parameters it lacks."""
 
     origin: str
     """start_with, grid, or qmc."""
@@ -63,26 +63,28 @@ class PlannedPoint(Plain):
 
 
 class Resolution(Plain):
-    """What one evaluation set can tell apart, by `power`."""
+    """The statistical power of one evaluation set, by the model of `planning.power`."""
 
     set: str
     utterances: int
     words: int
     churn: float
     standard_error: float
-    """Of the paired WER difference, in WER points."""
+    """Standard error of the paired WER difference, in WER points."""
     smallest_detectable: float
-    """WER points, one-sided 5 %, 80 % power."""
+    """Smallest true difference that a one-sided 5 % test finds with 80 % power, in WER points."""
     limit: float | None
-    """The strictest limit or gain asked of this set, in WER points."""
+    """The smallest regression or gain that a limit on this set asks about, in WER points."""
     utterances_needed: int | None
-    """To tell the limit from 0; None without a limit above 0."""
+    """Utterances needed to tell `limit` from 0; None without a limit above 0."""
     resolved: bool | None
     """Whether the set is large enough for the limit."""
     gain_asked: float | None
     """The gain that an ACCEPT must prove on this set, in WER points; None where there is none."""
     provable_gain: float | None
-    """The true gain that proves it with 80 % power; None likewise."""
+    """The true gain, in WER points, with which `gain_asked` is proven with 80 % power; None where
+    that is None.
+    """
 
 
 class SweepPlan(Plain):
@@ -94,47 +96,47 @@ class SweepPlan(Plain):
     points: int | None
     """Distinct points of the space; None when it is continuous or too large to count."""
     trials: int
-    """The budget, and for a grid no more than it has points."""
+    """The budget of trials; for a grid at most its points."""
     trained: int
-    """Of them, at most: a point that comes again is not trained again."""
+    """Most trials that are trained: a point that is drawn again is not trained again."""
     first: tuple[PlannedPoint, ...]
     rungs: tuple[int, ...]
-    """Of the longest trial: the optimizer steps at which it is evaluated."""
+    """The optimizer steps at which the longest trial is evaluated."""
     evaluations: int
-    """At most: every trial to its end, at its last rung at each adapter scale, before it at one;
-    every baseline and confirmation run included."""
+    """Most evaluations there can be, with every trial trained to its end: at its last rung one for
+    each adapter scale, at earlier ones one. Baselines and confirmation runs are included."""
     optimizer_steps: int
-    """At most: every trial to its end, the confirmation included."""
+    """Most optimizer steps there can be: every trial to its end, the confirmation included."""
     confirmation_trials: int
     work: Work
-    """The same as an estimate of time counts it; utterances of sets that are not there count as
-    none.
+    """The most work there can be, for an estimate of time. Utterances of manifests that do not
+    exist count as none.
     """
     sets: dict[str, SetSize]
     resolution: tuple[Resolution, ...]
     conditions: tuple[str, ...] = ()
-    """What else decides the numbers, in words: the file's own presets, limits of length, early
-    stops.
+    """What else influences the numbers, in words: the file's own presets, limits of length, early
+    stopping.
     """
     taken: str = ""
-    """What another study decided, in words."""
+    """The parameters taken from another study, in words."""
     split: str = ""
     """How the confirm sets are split off, in words."""
     warm_up: str = ""
-    """What `warm_up_text` says."""
+    """The warning of `warm_up_text`; empty without one."""
     in_flight: str = ""
-    """What `in_flight_text` says."""
+    """The sentence of `in_flight_text`; empty without one."""
 
 
 def sweep_plan(
     spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show: int = 8
 ) -> SweepPlan:
-    """The plan of a sweep.
+    """Make the plan of a sweep.
 
     Args:
-        sets: sizes of the manifests that are there, under train, replay, domain, heldout, the names of `data.also`,
-            and confirm_domain and so on.
-        show: how many first points at most.
+        sets: sizes of the manifests that exist, under train, replay, domain, heldout, the names of
+            `data.also`, and confirm_domain and so on.
+        show: the most points that are listed in `first`.
     """
     sets = dict(sets or {})
     points = count_points(spec.parameters)
@@ -207,12 +209,12 @@ def _first_points(spec: SweepSpec) -> Iterator[PlannedPoint]:
 
 
 def _most_steps(spec: SweepSpec) -> int:
-    """max_steps of the longest trial the space allows."""
+    """Return the max_steps of the longest trial that the space allows."""
     return int(max(map(float, spec.parameters.possible("max_steps"))))
 
 
 def warm_up_text(spec: SweepSpec) -> str:
-    """That trials may end before their warm-up does, in words; empty where none can."""
+    """Warn, in words, that trials may end before their warm-up does; empty where none can."""
     longest = int(max(map(float, spec.parameters.possible("warmup_steps")), default=0))
     fewest = int(min(map(float, spec.parameters.possible("max_steps"))))
     if longest < fewest:
@@ -224,10 +226,10 @@ def warm_up_text(spec: SweepSpec) -> str:
 
 
 def in_flight_text(spec: SweepSpec, trials: int) -> str:
-    """What trials under way at once cost the search, in words; empty where it is one pack, or not
-    known yet.
+    """Say in words how many trials are drawn before the first result, because they train at the
+    same time, and warn where the search then learns from few. `trials` is the budget.
 
-    `trials` is the budget.
+    Empty where there is one pack, or where the number of packs is not known yet.
     """
     at_once = spec.execution.in_flight
     if spec.execution.packs == 1 or at_once is None:
@@ -301,8 +303,8 @@ def _set_resolutions(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[R
 
 
 def _gain_to_prove(spec: SweepSpec, name: str) -> float | None:
-    """The gain in points that the sweep's verdict must prove on a set; confirm sets decide where
-    there are some.
+    """Return the gain in points that the verdict must prove on this set; None where there is none.
+    With a confirmation the confirm sets decide, and not the search's.
     """
     limit = spec.acceptance.get(f"{search_name(name)}_wer")
     if limit is None or limit.rule != "proven" or is_confirm(name) != (spec.confirm is not None):
@@ -311,13 +313,13 @@ def _gain_to_prove(spec: SweepSpec, name: str) -> float | None:
 
 
 def _competing(spec: SweepSpec) -> int:
-    """Trials of which the best is taken on the sets that decide."""
+    """Return how many trials compete on the sets that decide."""
     return spec.budget.trials if spec.confirm is None else spec.confirm.top
 
 
 def _strictest_limit(spec: SweepSpec, metric: str) -> float | None:
-    """The smallest change in points that a limit on this metric asks about; a share of the baseline
-    has none yet.
+    """Return the smallest change in points that a limit on this metric asks about. Limits in
+    percent of the baseline are left out, as the baseline is not known yet.
     """
     limits = [
         section[metric] for section in (spec.guardrails, spec.acceptance) if metric in section

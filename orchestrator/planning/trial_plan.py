@@ -1,4 +1,6 @@
-"""One trial, complete and serialisable: another process or machine can run it without the sweep."""
+"""The plan of one trial, complete and serialisable, so that another process or machine can run it
+without the sweep file.
+"""
 
 from __future__ import annotations
 
@@ -16,25 +18,28 @@ from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec, SweepSpec
 
 
 def rungs_of(steps: int, every: int) -> tuple[int, ...]:
-    """The optimizer steps at which a trial of so many is evaluated."""
+    """Return the rungs of a trial: the optimizer steps at which it is evaluated, the last
+    always.
+    """
     return (*range(every, steps, every), steps)
 
 
 class TrialParams(Hyperparameters):
-    """The hyperparameters of one trial, with what follows from them and from the sweep file."""
+    """The hyperparameters of one trial, with what is derived from them and from the sweep file."""
 
     target_patterns: tuple[str, ...]
-    """What the preset `target_modules` stands for."""
+    """The module patterns of the preset `target_modules`."""
     averaged_steps: tuple[int, ...] = ()
-    """Optimizer steps whose adapters' mean is the adapter of the last step, which is one of them;
-    none: no mean. Steps and not rungs, because a confirmation is evaluated at other rungs and must
-    train the same adapter."""
+    """The optimizer steps whose adapters are averaged into that of the last step, which is one of
+    them; empty for no averaging. Given as steps and not as a number of rungs, because a
+    confirmation is evaluated at other rungs and must train the same adapter.
+    """
     adapter_scales: tuple[float, ...] = (1.0,)
-    """Evaluated as W + scale * delta W; one training gives a result per scale."""
+    """Scales at which the adapter is evaluated after training: W + scale * delta W."""
 
 
 class TrialPlan(BaseModel):
-    """Everything one trial depends on."""
+    """Everything that one trial depends on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -43,12 +48,12 @@ class TrialPlan(BaseModel):
     """Optuna's trial number, or a negative number outside the study (confirmation runs)."""
     model: ModelSpec
     data: ConfirmPartSpec | DataSpec
-    """Paths, like a model folder's, start at the project's folder where they lie below it."""
+    """Paths below the project's folder, also that of a model folder, are relative to it."""
     evaluation: EvaluationSpec
     params: TrialParams
     contents: dict[str, str] = {}
-    """Digests of what was trained and measured with, by train, replay, domain, heldout and model
-    (its weights): all that were known when the plan was made."""
+    """Digests of the content of the sets and of the model's weights, keyed train, replay, domain,
+    heldout and so on, and model: all that were known when the plan was made."""
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -57,11 +62,11 @@ class TrialPlan(BaseModel):
 
     @property
     def recipe(self) -> str:
-        """Digest of all that decides the result: equal recipes are exact duplicates, whatever their
-        number.
+        """Digest of all that decides the result: trials with equal recipes are exact duplicates,
+        whatever their number.
 
-        Data and model count by their contents, wherever they lie; by their names only while no
-        content is known.
+        Data and model enter by the digest of their content, wherever they are stored, or by their
+        name while that is not known.
         """
         data = self.data
         paths = {"train": data.train, "replay": data.replay}
@@ -81,12 +86,12 @@ class TrialPlan(BaseModel):
 
     @property
     def _evaluation_part(self) -> dict[str, Any]:
-        """The evaluation as a part of the recipe."""
-        # what the terms are is in the evaluation's fingerprint, and where their list lies in no
-        # identity
+        """The evaluation as a part of the recipe, as JSON values."""
+        # The terms themselves are in the evaluation's fingerprint; the path of their list is no
+        # part of what a trial is.
         evaluation = self.evaluation.model_dump(mode="json", exclude={"terms"})
-        # a recipe from before there was a choice of windows is the recipe of the stock ones, and one
-        # from before training could have a precision of its own that of a training without
+        # These fields were added later: at their defaults they are left out, so that recipes of
+        # older studies keep their digest.
         before = {"encoder_windows": "stock", "training_precision": None}
         return {
             name: value
@@ -101,13 +106,12 @@ def trial_plan(
     searched: Mapping[str, ParameterValue],
     contents: Mapping[str, str] | None = None,
 ) -> TrialPlan:
-    """The complete plan of one trial: fixed and searched values, defaults for what is inactive,
-    presets spelled out.
+    """Make the complete plan of one trial: fixed and searched values, defaults for inactive
+    parameters, presets replaced by their patterns.
 
     `contents` are the digests of its data and model, where they are known: see
-    `TrialPlan.contents`.
-
-    Values searched for an inactive parameter are ignored, so that equal trials have equal recipes.
+    `TrialPlan.contents`. Values searched for an inactive parameter are ignored, so that equal
+    trials have equal recipes.
 
     Raises:
         ValueError: a searched value is missing, unknown or outside the space.
@@ -139,8 +143,8 @@ def trial_plan(
 
 
 def first_plan(spec: SweepSpec) -> TrialPlan:
-    """A plan like the sweep's first trial: the first starting point, and where it is silent the
-    space's first value.
+    """Make a plan like the sweep's first trial: the first point of `start_with`, and for parameters
+    that it lacks the first value of the space.
     """
     start = spec.start_with[0] if spec.start_with else {}
     first = {d.name: d.low if d.choices is None else d.choices[0] for d in spec.parameters.searched}

@@ -1,1 +1,1 @@
-"""Results to terminal, Markdown and HTML."""
+"""Presentation of plans, runs and results: terminal, Markdown, HTML, JSON and tables."""

@@ -1,5 +1,5 @@
-"""What an adapter gains and forgets as it is scaled after training: the winner's table, every
-trial's points.
+"""How gain and regression of an adapter depend on its scale after training: a table for the best
+trial, verdicts for every trial.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from orchestrator.verdicts.judging import judge_scores, scores
 from orchestrator.verdicts.training_losses import trial_losses
 
 FEW = 10
-"""Resamples: only measured numbers are shown here, and they need none."""
+"""Number of bootstrap resamples. Few are enough, as no bounds are shown here."""
 
 
 def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
-    """The winner's table; nothing where it was not evaluated at several scales."""
+    """Yield the best trial's table; nothing where it was not evaluated at several scales."""
     best, rates = conclusion.best, rates_of(spec)
     verdicts = _verdicts_by_scale(spec, folder, conclusion, best) if best is not None else []
     if best is not None and verdicts:
@@ -40,7 +40,7 @@ def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
 def by_trial(
     spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
 ) -> dict[int, list[Verdict]]:
-    """Trial -> its measurements along the scales, of those that were evaluated at several."""
+    """Map each trial that was evaluated at several scales to its verdicts, one for each scale."""
     return {
         result.number: verdicts
         for result in conclusion.results
@@ -52,8 +52,8 @@ def by_trial(
 def _verdicts_by_scale(
     spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, result: TrialResult
 ) -> list[Verdict]:
-    """The trial's measurements at its last step that has several scales, by scale; empty when there
-    is none.
+    """Judge the trial at every scale, at its last step that was measured at several; empty when
+    there is no such step.
     """
     if conclusion.baseline is None:
         return []

@@ -1,5 +1,5 @@
-"""README.md above several exported adapters of one study: which there are, and how one base serves
-them all.
+"""The README.md of a folder with several exported adapters of one study: a list of them, and how to
+use them all with one base model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from orchestrator.verdicts.saved_adapters import SavedAdapter
 
 
 def adapter_name(kept: SavedAdapter) -> str:
-    """An adapter's folder, and its name in PEFT: trial-3."""
+    """Return the name of an adapter's folder, which is also its name in PEFT: trial-3."""
     return f"trial-{kept.result.number}"
 
 
@@ -37,8 +37,8 @@ def adapters_card(
     script: str,
     root: Path,
 ) -> str:
-    """Markdown with the metadata the Hugging Face hub reads; `script` is load.py beside it. Paths
-    below `root`, the project's folder, start there.
+    """Return Markdown with the metadata that the Hugging Face hub reads. `script` is the content of
+    load.py in the same folder. Paths are relative to `root`, the project's folder.
     """
     model = relative_to(spec.model.id, root)
     names = ", ".join(adapter_name(kept) for kept in adapters)
@@ -90,7 +90,7 @@ def _row(spec: SweepSpec, conclusion: Conclusion, kept: SavedAdapter) -> tuple[s
 
 
 def _standing(conclusion: Conclusion, kept: SavedAdapter) -> str:
-    """How the trial ended; of the best one also the decision, which is on no other."""
+    """Say how the trial ended, and for the best one the decision, which concerns it alone."""
     state = str(kept.result.state)
     best = conclusion.best is not None and conclusion.best.number == kept.result.number
     if not best or not kept.gave_the_result:

@@ -1,4 +1,4 @@
-"""What the numbers of a study cannot say, in sentences."""
+"""The caveats of a study: sentences about what its numbers do not show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from orchestrator.verdicts.headroom import high_wer
 def caveats(
     spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool
 ) -> Iterator[str]:
-    """What the numbers of a study cannot say, as sentences."""
+    """Yield the caveats of a study as sentences; `done`: nothing is left to train."""
     if not done:
         yield "The sweep is not finished: every number here may still be replaced."
     measured = n_competing(conclusion.results)
@@ -59,7 +59,9 @@ def caveats(
 
 
 def _repeated_seeds(spec: SweepSpec, conclusion: Conclusion) -> str:
-    """Seeds of the confirmation that a finalist was found with."""
+    """List the seeds of the confirmation with which a finalist was already trained in the
+    search.
+    """
     if spec.confirm is None:
         return ""
     finalists = {finalist.trial for finalist in conclusion.confirmed}
@@ -95,7 +97,7 @@ def _evidence_sentences(verdict: Verdict) -> Iterator[str]:
 
 
 def _risk_sentence(limit: LimitVerdict, open_risk: Risk) -> str:
-    """With what chance a limit that holds as measured is broken in truth."""
+    """Say how likely a limit that holds as measured is broken by the true value."""
     name = metric_text(limit.criterion.metric)
     said = f"By these data the true {name} is beyond its limit with a chance of {100 * open_risk.chance:.0f} %"
     if open_risk.chance < 0.05 or open_risk.utterances is None:

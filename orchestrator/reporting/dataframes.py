@@ -1,4 +1,6 @@
-"""The tables of a study for Python and for Parquet. pandas and pyarrow are asked for only here."""
+"""The tables of a study as pandas data frames and as Parquet. Only this module needs pandas and
+pyarrow, and imports them when they are used.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,13 @@ if TYPE_CHECKING:
     import pandas
 
 _PANDAS = {bool: "boolean", int: "Int64", float: "Float64", str: "string"}
-"""Types that can lack a value without becoming another type."""
+"""pandas' nullable types: a missing value does not turn the column into another type."""
 _ROWS = 50_000
-"""Rows of one group of a Parquet file: what is held in memory at once."""
+"""Rows in a row group of a Parquet file; so many are held in memory at once."""
 
 
 class StudyTables:
-    """A study that was opened for analysis. Reading changes nothing, and a sweep may be running."""
+    """A study that is opened for analysis. Nothing is written, and its sweep may be running."""
 
     def __init__(self, path: Path) -> None:
         """`path` is the study's folder. Raises StudyError where there is no study there."""
@@ -44,20 +46,22 @@ class StudyTables:
         return self._folder.name
 
     def conclude(self) -> Conclusion:
-        """The best trial, its verdict and confirmation, judged anew from the files."""
+        """Return the best trial, its verdict and its confirmation, judged anew from the files."""
         return conclude(self._spec, self._folder)
 
     def trials(self) -> pandas.DataFrame:
-        """Every trial and confirmation run: state, reason, parameters, rates."""
+        """Return a row for every trial and confirmation run: state, reason, parameters, rates."""
         return self._frame("trials")
 
     def measurements(self) -> pandas.DataFrame:
-        """Every set of every measurement, the baseline's too: counts, WER in percent, points."""
+        """Return a row for every set of every measurement, baselines included: counts, WER in
+        percent, change in points.
+        """
         return self._frame("measurements")
 
     def utterances(self, every_measurement: bool = False) -> pandas.DataFrame:
-        """Every utterance of the measurements that gave the results, or of all: texts and
-        counts.
+        """Return a row for every utterance of the measurements that gave the trials their results,
+        or of all measurements: texts and counts.
         """
         return self._frame("utterances", every_measurement)
 
@@ -69,7 +73,7 @@ class StudyTables:
 
 
 def write_parquet(found: DataTable, path: Path) -> None:
-    """Write the table, group by group. Raises SpecError where pyarrow is not installed."""
+    """Write a table as Parquet, by row groups. Raises SpecError where pyarrow is not installed."""
     arrow = _import_library("pyarrow", "--format parquet")
     parquet = import_module("pyarrow.parquet")
     types = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64(), str: arrow.string()}

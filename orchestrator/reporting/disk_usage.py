@@ -1,4 +1,4 @@
-"""`orchestrate clean`: what studies take on the disk."""
+"""The output of `orchestrate clean`: how much disk space studies take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from orchestrator.reporting.report_blocks import Block, Document, Paragraph, Tab
 
 
 def build(found: Sequence[Usage], removed: bool) -> Document:
-    """A row a study, and one of what all share; `removed`: what was not needed is gone."""
+    """Build a table with a row for each study and one for what they share. `removed`: what was not
+    needed has been removed.
+    """
     total, word = sum(usage.free for usage in found), "removed" if removed else "not needed"
     rows = tuple(
         (
@@ -32,5 +34,5 @@ def build(found: Sequence[Usage], removed: bool) -> Document:
 
 
 def size(count: int) -> str:
-    """Bytes as people say them."""
+    """Put a number of bytes in words, in MB."""
     return f"{count / 1e6:,.1f} MB"

@@ -1,7 +1,7 @@
-"""Text from manifests and sweep files, made harmless for the place it is printed in.
+"""Escaping of text from manifests and sweep files for the place where it is printed.
 
-A name such as `[/foo]` breaks rich, an escape byte drives the terminal, `|` ends a Markdown cell,
-`<` opens a tag.
+Without it, a name such as `[/foo]` is an error in rich, an escape byte controls the terminal, `|`
+ends a Markdown cell, and `<` opens a tag.
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ _TAG = re.compile(r"(\\*)(\[[a-z#/@][^\[]*?\])", re.IGNORECASE)
 
 
 def plain(text: object) -> str:
-    """One line without control characters, line separators, direction overrides and bytes of a path
-    that are no text: each becomes a space.
+    """Make one printable line: control characters, line separators, direction overrides and
+    surrogates (bytes of a path that are no text) become spaces.
     """
     return _CONTROL.sub(" ", str(text))
 
 
 def markup(text: object) -> str:
-    """For a string that rich will parse: as `rich.markup.escape`, without importing rich."""
+    """Escape for a string that rich parses, as `rich.markup.escape` does, without
+    importing rich.
+    """
     escaped = _TAG.sub(lambda match: match[1] * 2 + "\\" + match[2], plain(text))
     return escaped + "\\" if escaped.endswith("\\") and not escaped.endswith("\\\\") else escaped
 
 
 def markdown(text: object) -> str:
-    """For running text and table cells of Markdown, HTML included."""
+    """Escape for running text and table cells of Markdown, including its HTML."""
     return _MARKDOWN.sub(r"\\\1", plain(text)).replace("\\<", "&lt;").replace("\\>", "&gt;")
 
 
 def html_text(text: object) -> str:
-    """For HTML and SVG, in text and in quoted attributes."""
+    """Escape for text and quoted attributes of HTML and SVG."""
     return html.escape(plain(text), quote=True)

@@ -1,5 +1,5 @@
-"""The events of a run as they are written for programs: one JSON object a line, under names that
-stay.
+"""The events of a run as they are written for programs: one JSON object per line. Their names and
+fields are a stable interface.
 
 `docs/terminal.md` describes them; `docs/events.schema.json` is their JSON schema.
 """
@@ -158,4 +158,4 @@ Event = Annotated[
 ]
 
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
-"""Reads one line, and gives the schema."""
+"""Parses one line of output, and gives the JSON schema."""

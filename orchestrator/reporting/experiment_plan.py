@@ -1,8 +1,9 @@
-"""The project's record: a row per finished run in `docs/experiment_plan.md`, between two markers.
+"""The project's record of runs: a table in `docs/experiment_plan.md`, between two markers, with a
+row for each finished study.
 
-What stands outside the markers is a person's and stays as it is, byte for byte. A study has one
-row: run again with a larger budget its row is replaced, and a run that changed nothing leaves the
-file alone.
+Text outside the markers belongs to people and is kept byte for byte. A study that is run again,
+with a larger budget for example, has its row replaced; a run that changed nothing leaves the file
+as it is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
 PLACE = Path("docs/experiment_plan.md")
-"""Below the project; kept only where the file is there already, or asked for by --record."""
+"""Path of the record below the project's folder. Without --record it is only written to where the
+file exists already.
+"""
 
 BEGIN, END = "<!-- runs:begin -->", "<!-- runs:end -->"
 
@@ -39,11 +42,11 @@ def keep_record(
     record: Path | None,
     own_studies: bool,
 ) -> str | None:
-    """Enter a finished study where its record is kept; what is wrong with that file, if anything.
+    """Write the row of a finished study to the record, and return what went wrong, or None.
 
-    That is `record`, which is made if missing; without it `docs/experiment_plan.md` of a project
-    that has one, for the project's own studies, unless the sweep file says `record: false`. A
-    verdict does not fail because its record could not be kept, so nothing is raised.
+    The record is `record`, which is made if missing; without it, it is `docs/experiment_plan.md` of
+    a project that has one, for the project's own studies, unless the sweep file says `record:
+    false`. Nothing is raised, because a verdict must not fail for want of its record.
     """
     kept = spec.record and own_studies and (root / PLACE).is_file()
     place = record or (root / PLACE if kept else None)
@@ -64,8 +67,8 @@ def keep_record(
 
 
 def check_record(record: Path, studies: Path) -> None:
-    """That `record` may be written to. Raises SpecError for what is no Markdown file, and for the
-    files of studies: a row would be appended to whatever has the name.
+    """Raise SpecError where `record` is no Markdown file, or is a file of a study, because a row is
+    appended to whatever file is named.
     """
     real = Path(os.path.realpath(record))
     if real.suffix.lower() not in (".md", ".markdown"):
@@ -80,7 +83,7 @@ def check_record(record: Path, studies: Path) -> None:
 
 
 def enter_row(path: Path, new: Row) -> bool:
-    """Put the row into the file, which is made if missing; whether that changed anything.
+    """Put the row into the file, which is made if missing; return whether that changed anything.
 
     Raises StudyError when the file is not UTF-8 text, or its markers are not one pair in order.
     """
@@ -106,11 +109,11 @@ def enter_row(path: Path, new: Row) -> bool:
 
 
 def text_with_row(text: str, new: Row) -> str:
-    """`text` with the row between its markers, which are appended where there are none.
+    """Return `text` with the row between its markers, which are appended where there are none.
 
     Raises ValueError when the markers are not one pair in order.
     """
-    # one that ends in CR LF keeps its CR, so that mixed files stay as they are
+    # split at LF alone: lines that end in CR LF keep their CR, so that mixed files stay as they are
     lines = text.split("\n")
     begins = [index for index, line in enumerate(lines) if line.strip() == BEGIN]
     ends = [index for index, line in enumerate(lines) if line.strip() == END]
@@ -126,8 +129,8 @@ def text_with_row(text: str, new: Row) -> str:
 
 
 def _with_row(lines: list[str], new: Row, ending: str) -> list[str]:
-    """The lines between the markers with the row replaced or added behind the last one; what else
-    is there stays.
+    """Return the lines between the markers with the study's row replaced, or added after the last
+    row; other lines stay.
     """
     for index, line in enumerate(lines):
         old = Row(tuple(cell.strip() for cell in _CELL.split(line.strip().strip("|"))))

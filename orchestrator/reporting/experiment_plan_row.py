@@ -1,4 +1,4 @@
-"""The row of a study in the record of runs: what each cell says."""
+"""The row of a study in the record of runs, cell by cell."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One run, each cell as it stands in the table."""
+    """One row, with each cell as it is written in the table."""
 
     cells: tuple[str, ...]
 
     @property
     def key(self) -> tuple[str, str]:
-        """What makes it the row of one study: its name and its folder."""
+        """What identifies the study of a row: its name and its folder."""
         return self.cells[0], self.cells[-1]
 
     @property
     def facts(self) -> tuple[str, ...]:
-        """All but when and how it was asked for."""
+        """All cells but the date and the command: a row is replaced only where these differ."""
         return (self.cells[0], *self.cells[3:])
 
     @property
     def line(self) -> str:
-        """As Markdown."""
+        """The row as a line of Markdown."""
         return f"| {' | '.join(self.cells)} |"
 
 
@@ -64,9 +64,10 @@ def study_row(
     root: Path,
     date: str,
 ) -> Row:
-    """The row of a finished study: the best feasible trial, else the one of lowest domain WER.
+    """Make the row of a finished study. It shows the best feasible trial, or without one the trial
+    with the lowest domain WER.
 
-    `command` is what was typed, `root` the project's folder, `date` a day.
+    `command` is what was typed, `root` the project's folder, `date` in the form 2026-11-28.
     """
     shown = conclusion.best or conclusion.lowest_domain
     plan = folder.read_plan(shown.number) if shown else None
@@ -103,8 +104,8 @@ def _targets_cell(plan: TrialPlan) -> str:
 
 
 def _manifests_cell(spec: SweepSpec, baseline: Measurement | None, root: Path) -> str:
-    """Evaluation manifests with the utterances they had, the start of their SHA-256, and the part
-    that was searched.
+    """List the evaluation manifests, each with its utterances, the first digits of its SHA-256, and
+    the part that the search used.
     """
     texts = []
     for name, source in spec.data.evaluated.items():
@@ -120,7 +121,7 @@ def _manifests_cell(spec: SweepSpec, baseline: Measurement | None, root: Path) -
 def _baseline_and_tuned(
     conclusion: Conclusion, shown: TrialResult | None, name: str
 ) -> tuple[str, str]:
-    """Baseline and tuned WER in percent; of the confirm sets where the decision rests on them."""
+    """Return baseline and tuned WER in percent, on the confirm sets where those decide."""
     verdict = conclusion.deciding if conclusion.best else None
     if verdict is not None:
         name = confirm_name(name, verdict.confirmed)

@@ -1,4 +1,4 @@
-"""The answer of a study in one line, and why it may not be believed."""
+"""The result of a study in one line, with a warning where it should not be believed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestrator.verdicts.shipping import asks_for_shipped, judge_again, shippe
 
 
 def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> str:
-    """The answer in one line."""
+    """Return the result of a study in one line; `done`: nothing is left to train."""
     ended = f"{len(conclusion.results)} of {spec.budget.trials} trials ended"
     if not done:
         left = (
@@ -35,8 +35,8 @@ def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done:
 
 
 def doubt(conclusion: Conclusion) -> str:
-    """Why nobody should believe a verdict as it stands, to follow it; empty where nothing speaks
-    against it.
+    """Return a warning to append to a verdict that should not be believed, because a WER is very
+    high; empty where there is none.
     """
     sets = _measured_sets((conclusion.baseline, conclusion.confirm_baseline))
     rates = [score.wer for score in sets.values()]
@@ -57,7 +57,7 @@ def _measured_sets(measurements: Sequence[Measurement | None]) -> dict[str, SetM
 
 
 def _open_questions(conclusion: Conclusion) -> str:
-    """What an INCONCLUSIVE verdict waits for."""
+    """Name the acceptance criteria that leave an INCONCLUSIVE verdict open."""
     verdict = conclusion.deciding
     if conclusion.decision is not Decision.INCONCLUSIVE or verdict is None:
         return ""
@@ -66,7 +66,7 @@ def _open_questions(conclusion: Conclusion) -> str:
 
 
 def _shipped_clause(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> str:
-    """What the form that ships makes of the verdict, where the sweep asks."""
+    """Say how the exported form did, where the sweep asks for it."""
     if not asks_for_shipped(spec) or conclusion.best is None:
         return ""
     found = shipped_of(folder, conclusion.best)

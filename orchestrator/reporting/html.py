@@ -1,4 +1,4 @@
-"""A document as one HTML file that loads nothing."""
+"""Rendering of a document as one self-contained HTML file, which loads no other file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from orchestrator.reporting.report_blocks import Document
 
 
 def render(document: Document) -> str:
-    """A complete page; every text is escaped, and its policy allows its own scripts alone."""
+    """Return a complete page. All text is escaped, and the page's content security policy allows
+    only its own scripts.
+    """
     title, headline = html_text(document.title), html_text(document.headline)
     blocks = "\n".join(map(block_html, document.blocks))
     body = f'<main><h1>{title}</h1><p class="headline">{headline}</p>{blocks}</main>'

@@ -1,5 +1,5 @@
-"""A sweep while it runs, for programs: every event as one JSON object a line, and nothing else on
-stdout.
+"""Output of a running sweep for programs: one JSON object per line for every event, and nothing
+else on stdout.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from orchestrator.scoring.judge import Verdict
 from orchestrator.verdicts.conclusion import Conclusion
 
 WORK_SECONDS = 1.0
-"""Between two events of one piece of work; what ends sooner is not said."""
+"""Least seconds between two events about one piece of work; shorter work is not reported."""
 
 
 class JsonReporter:
-    """An observer for programs. Enter it around the sweep: meanwhile whatever else is printed goes
-    to stderr.
+    """The observer of a sweep that writes its events as JSON lines. Use it as a context manager
+    around the sweep: within it, everything else that is printed goes to stderr.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class JsonReporter:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`study`: its folder; `clock` in seconds."""
+        """`study` is its folder; `clock` counts seconds, `now` is the time of day."""
         self._path, self._budget, self._clock, self._now = study, budget, clock, now
         self._out: TextIO = sys.stdout
         self._said_at: dict[str, float] = {}
@@ -68,7 +68,7 @@ class JsonReporter:
         self._open.close()
 
     def resumed(self, results: Sequence[TrialResult], seconds: float) -> None:
-        """The study, then what ended in earlier runs."""
+        """Write the study, then the trials and confirmation runs that ended in earlier runs."""
         budget = self._budget
         self._write_event(
             events.StudyEvent,
@@ -84,15 +84,15 @@ class JsonReporter:
             self._write_ended(result, earlier=True)
 
     def searched(self, seconds: float, goes_on: bool) -> None:
-        """Nothing: every event has its time."""
+        """Write nothing: every event has its time."""
 
     def baseline(self, measurement: Measurement) -> None:
-        """WER of the untuned model."""
+        """Write the WER of the untuned model."""
         wer = {name: score.wer for name, score in measurement.sets.items()}
         self._write_event(events.BaselineEvent, wer=wer)
 
     def admitted(self, plan: TrialPlan, step: int) -> None:
-        """A trial begins, or continues."""
+        """Write that a trial begins, or continues."""
         self._write_event(
             events.TrialStartedEvent,
             **_number_fields(plan.number),
@@ -102,7 +102,7 @@ class JsonReporter:
         )
 
     def progress(self, event: Progress) -> None:
-        """Step and loss."""
+        """Write a trial's step and loss."""
         self._write_event(
             events.ProgressEvent,
             **_number_fields(event.number),
@@ -112,7 +112,7 @@ class JsonReporter:
         )
 
     def measured(self, verdict: Verdict) -> None:
-        """An evaluation."""
+        """Write the result of an evaluation."""
         self._write_event(
             events.MeasuredEvent,
             **_number_fields(verdict.number),
@@ -124,15 +124,15 @@ class JsonReporter:
         )
 
     def ended(self, result: TrialResult) -> None:
-        """The end of a trial."""
+        """Write the end of a trial."""
         self._write_ended(result, earlier=False)
 
     def say(self, text: str) -> None:
-        """A sentence."""
+        """Write a sentence for a person."""
         self._write_event(events.NoteEvent, text=plain(text))
 
     def working(self, what: str, done: int, total: int) -> None:
-        """How far a long piece of work has come."""
+        """Write how far a long piece of work has come, at most every WORK_SECONDS."""
         now = self._clock()
         if done == 0:
             self._said_at[what] = now
@@ -141,7 +141,7 @@ class JsonReporter:
             self._write_event(events.WorkEvent, what=what, done=done, total=total)
 
     def finished(self, conclusion: Conclusion, headline: str, report: Path) -> None:
-        """The run came to its end; `report` is that for a browser."""
+        """Write that the run came to its end; `report` is the path of report.html."""
         self._write_event(
             events.FinishedEvent,
             decision=conclusion.decision and str(conclusion.decision),
@@ -170,8 +170,10 @@ class JsonReporter:
         )
 
     def _write_event(self, kind: type[Any], /, **values: Any) -> None:
-        """One line. A signal says something in the middle of another line: its own waits for the
-        end of that.
+        """Write one event as a line.
+
+        A signal handler may call this while a line is being written: its event waits in a queue
+        until that line is complete.
         """
         time_of_day = f"{self._now().astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         event = kind(time=time_of_day, study=self._path.name, **values)
@@ -184,14 +186,16 @@ class JsonReporter:
                 self._out.write(self._waiting.pop(0) + "\n")
             self._out.flush()
         except BrokenPipeError:
-            # whoever read has gone: the sweep goes on, and what is said goes nowhere
+            # the reader has gone: the sweep goes on, and further output is discarded
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
         finally:
             self._writing = False
 
 
 def _number_fields(number: int) -> dict[str, Any]:
-    """Confirmation runs have negative numbers among ourselves, and folders from 0001 on."""
+    """Return kind and number as programs see them: confirmation runs, which have negative numbers
+    internally, are counted from 1, like their folders.
+    """
     if number < 0:
         return {"kind": "confirmation", "number": -number}
     return {"kind": "trial", "number": number}

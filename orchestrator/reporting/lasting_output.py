@@ -1,7 +1,6 @@
-"""Standard output and standard error that outlive their terminal.
+"""Standard output and standard error that survive the closing of their terminal.
 
-Where a terminal was closed, what is written to it is refused (EIO). A sweep must not end for want
-of a reader: what counts is in files.
+Writing to a closed terminal fails with EIO. That must not end a sweep, whose results are in files.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class _OfTerminal(io.FileIO):
-    """A terminal; once that is gone, nowhere."""
+    """A stream to a terminal, which goes to /dev/null once the terminal is closed."""
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """As a file writes."""
+        """Write `data`; after the terminal was closed, discard it."""
         try:
             return super().write(data)
         except OSError as error:
@@ -33,12 +32,12 @@ class _OfTerminal(io.FileIO):
 
 
 def outlive_terminal() -> None:
-    """Have this process go on where the terminal is closed that it writes to."""
+    """Replace stdout and stderr so that this process goes on when its terminal is closed."""
     sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
 
 
 def _lasting(stream: object) -> io.TextIOWrapper:
-    """The stream itself where it is no terminal."""
+    """Return a stream that survives its terminal; the stream itself where it is no terminal."""
     if not isinstance(stream, io.TextIOWrapper) or not stream.isatty():
         return stream  # type: ignore[return-value]
     raw = _OfTerminal(stream.fileno(), "wb", closefd=False)

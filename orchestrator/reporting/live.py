@@ -1,5 +1,5 @@
-"""A sweep while it runs: a table that redraws itself on a terminal, lines without escape codes in a
-pipe.
+"""Output of a running sweep for people: a table that is redrawn in place on a terminal, plain lines
+in a pipe.
 """
 
 from __future__ import annotations
@@ -53,18 +53,19 @@ from orchestrator.scoring.judge import Verdict
 from orchestrator.set_names import confirm_name
 
 REDRAW_SECONDS = 0.1
-"""Between two redraws at least, where nothing but a counter moved."""
+"""Least seconds between two redraws when only counters changed."""
 LINE_SECONDS = 30.0
-"""Between two lines on the same long piece of work, in a pipe."""
+"""Least seconds between two lines about the same long piece of work, in a pipe."""
 BESIDE_THE_TABLE = 12
-"""Lines of the terminal that are no rows: heading, summary, bars, and a few lines that were said."""
+"""Lines of the terminal that are kept for the heading, the summary, bars and a few messages."""
 
 
 class LiveReporter:
-    """An observer for people. Enter it around the sweep.
+    """The observer of a sweep that shows it to people. Use it as a context manager around the
+    sweep.
 
-    On a terminal it keeps a table of trials, bars of long work and a summary in place; otherwise it
-    prints one line for each thing worth one.
+    On a terminal it keeps a table of trials, progress bars and a summary in place; otherwise it
+    prints a line for each important event.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class LiveReporter:
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], datetime] = datetime.now,
     ) -> None:
-        """`varied`: the parameters to show; `clock` in seconds, `today` the time of day."""
+        """`varied` are the parameters to show; `clock` counts seconds, `today` is the
+        time of day.
+        """
         self._console, self._varied, self._budget = console, varied, budget
         self._clock, self._today = clock, today
         self._rows: dict[int, Row] = {}
@@ -83,7 +86,9 @@ class LiveReporter:
         self._steps, self._seconds, self._began = 0, 0.0, clock()
         self._searched = 0.0
         self._searching_from: float | None = self._began
-        """When the search had taken `_searched` seconds; None once it has ended."""
+        """The clock's time when the search had taken `_searched` seconds; None once it
+        has ended.
+        """
         self._learnt = ""
         self._drawn = -REDRAW_SECONDS
         self._work = Work(console)
@@ -109,7 +114,7 @@ class LiveReporter:
             self._live.stop()
 
     def resumed(self, results: Sequence[TrialResult], seconds: float) -> None:
-        """Rows of what earlier runs left."""
+        """Show the trials that ended in earlier runs; `seconds` is what their search took."""
         self._steps, self._seconds, self._began = earlier_steps(results), seconds, self._clock()
         self.searched(seconds, goes_on=True)
         for result in results:
@@ -118,25 +123,26 @@ class LiveReporter:
             self._print_line(one_line(self._standing_now, self._today()))
 
     def searched(self, seconds: float, goes_on: bool) -> None:
-        """The time that is shown goes on from there, or stands."""
+        """Set the time of the search that is shown; it runs on from there where `goes_on`."""
         self._searched = seconds
         self._searching_from = self._clock() if goes_on else None
 
     def baseline(self, measurement: Measurement) -> None:
-        """WER of the untuned model."""
+        """Show the WER of the untuned model."""
         wers = ", ".join(
             f"{name} {percent(score.wer)} %" for name, score in measurement.sets.items()
         )
         self.say(f"baseline: {wers}")
 
     def admitted(self, plan: TrialPlan, step: int) -> None:
-        """A new row."""
+        """Show a trial that begins or continues in a new row."""
         values = plan.params.model_dump()
         params = params_text({name: values[name] for name in self._varied if name in values})
         row = Row(plan.number, params, plan.params.max_steps, step, self._clock(), step)
         row.rates = ("-",) * len(self._budget.rates)
         self._rows[plan.number] = row
-        # one that ended after the last checkpoint is trained again, to the same end
+        # A trial that ended after the last checkpoint is trained again, with the same result, so
+        # its steps must not count twice.
         again = self._ended.pop(plan.number, None)
         self._steps += step - (again.steps_trained if again else 0)
         self._print_line(
@@ -145,14 +151,14 @@ class LiveReporter:
         )
 
     def progress(self, event: Trained) -> None:
-        """Step and loss; no line of its own in a pipe."""
+        """Show a trial's step and loss in its row; nothing in a pipe."""
         if row := self._rows.get(event.number):
             self._steps += max(0, event.step - row.step)
             row.step, row.loss, row.pack = event.step, f"{event.loss:.3f}", event.pack
         self._redraw_soon()
 
     def measured(self, verdict: Verdict) -> None:
-        """WER and change at a rung."""
+        """Show the rates and their changes at a rung."""
         rates = self._budget.rates
         names = {rate: confirm_name(rate, verdict.confirmed) for rate in rates}
         cells = tuple(
@@ -167,21 +173,21 @@ class LiveReporter:
         self._say_learnt(f"{_trial_name(verdict.number)}: step {verdict.step}, {', '.join(said)}")
 
     def ended(self, result: TrialResult) -> None:
-        """Its state and reason; in a pipe also where the sweep stands now."""
+        """Show a trial's state and reason; in a pipe also the standing of the sweep."""
         self._end_row(result)
         self._say_learnt(f"{_trial_name(result.number)}: {result.state}, {result.reason}")
         if not self._live:
             self.say(one_line(self._standing_now, self._today()))
 
     def say(self, text: str) -> None:
-        """A line above the table, or in the pipe."""
+        """Print a line above the table, or in the pipe."""
         self._console.print(Text(plain(text)), soft_wrap=True)
 
     def working(self, what: str, done: int, total: int) -> None:
-        """A bar that moves, or from time to time a line."""
+        """Show how far a long piece of work has come: by a bar, or a line from time to time."""
         said = self._work.moved(what, done, total, self._clock())
         if done >= total:
-            self._redraw()  # its bar goes
+            self._redraw()  # removes its bar
         elif self._live:
             self._redraw_soon()
         elif said:
@@ -219,7 +225,9 @@ class LiveReporter:
             self.say(text)
 
     def _redraw_soon(self) -> None:
-        """A redraw costs as much as a step of a small model: not at every one."""
+        """Redraw if the last time is long enough ago: it costs as much as a step of a
+        small model.
+        """
         if self._live and self._clock() - self._drawn >= REDRAW_SECONDS:
             self._redraw()
 
@@ -229,7 +237,7 @@ class LiveReporter:
             self._live.update(Group(*self.visible_parts()), refresh=True)
 
     def visible_parts(self) -> list[RenderableType]:
-        """The table, the summary below it and the bars, as they stand now."""
+        """Return what the terminal shows now: the table, the summary below it and the bars."""
         standing, now = self._standing_now, self._clock()
         best = standing.best.number if standing.best else None
         room = max(3, min(SHOWN, self._console.height - BESIDE_THE_TABLE))
@@ -255,7 +263,7 @@ class LiveReporter:
 
 
 class Work:
-    """Long pieces of work that are under way: their bars, and the lines that stand for those."""
+    """The long pieces of work in progress, with their bars for a terminal or lines for a pipe."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
@@ -269,7 +277,9 @@ class Work:
         self._tasks: dict[str, _Task] = {}
 
     def moved(self, what: str, done: int, total: int, now: float) -> str:
-        """`done` of `total` parts are done at `now`; a line where one is due."""
+        """Record that `done` of `total` parts are done at time `now`; return a line to print in a
+        pipe, or an empty string.
+        """
         if done == 0:
             self._close(what)
             self._tasks[what] = _Task(self._bars.add_task(plain(what), total=total), now, now)
@@ -285,7 +295,7 @@ class Work:
         return f"{what}: {done} of {total}, about {duration_text(left)} left"
 
     def bars(self) -> list[RenderableType]:
-        """What is not done yet."""
+        """Return the bars of the work that is not done yet."""
         return [self._bars.get_renderable()] if self._tasks else []
 
     def _close(self, what: str) -> None:

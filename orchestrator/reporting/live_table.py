@@ -1,4 +1,4 @@
-"""The table of trials on a terminal: one line each, as many rows and columns as there is room for."""
+"""The table of trials on a terminal: a line for each, with as many rows and columns as fit."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from orchestrator.reporting.escape import plain
 from orchestrator.reporting.wording import duration_text, rate_heading
 
 SHOWN = 30
-"""Rows of the table at most; all trials are in the report."""
+"""Most rows of the table; all trials are in the report."""
 
 GAP = 3
-"""Columns of the terminal between two cells, as the table is drawn."""
+"""Width of the gap between two cells in characters, as rich draws this table."""
 
 PARAMETERS = "parameters"
 LEAST_PARAMETERS = 12
-"""Columns of the terminal below which the parameters are not worth showing."""
+"""Least width of the column of parameters in characters; with less it is left out."""
 
 
 @dataclass
 class Row:
-    """One trial as it is shown."""
+    """The row of one trial."""
 
     number: int
     params: str
@@ -41,12 +41,12 @@ class Row:
 
     @property
     def training(self) -> bool:
-        """It holds a slot."""
+        """Whether the trial is still training."""
         return self.state == "RUNNING"
 
     def left(self, now: float) -> str:
-        """Time to the last step at the trial's own pace; empty before its first step and after its
-        end.
+        """Return the time to the trial's last step, at its own pace so far, in words; empty before
+        its first step and after its end.
         """
         done = self.step - self.first_step
         if not self.training or done <= 0:
@@ -54,7 +54,7 @@ class Row:
         return duration_text((now - self.started) / done * (self.max_steps - self.step))
 
     def cells(self, now: float) -> tuple[str, ...]:
-        """Under `columns_of`."""
+        """Return the cells, in the order of `columns_of`."""
         name = str(self.number) if self.number >= 0 else f"confirm {-self.number}"
         name += "" if self.pack is None else f" (pack {self.pack})"
         step = f"{self.step}/{self.max_steps}" if self.max_steps else str(self.step)
@@ -62,13 +62,13 @@ class Row:
 
 
 def columns_of(rates: Sequence[str]) -> tuple[str, ...]:
-    """The headings of the table, some of them two lines."""
+    """Return the headings of the table; some have two lines."""
     headings = (f"{rate_heading(rate)} %\n(change)" for rate in rates)
     return ("trial", PARAMETERS, "step", "loss", *headings, "state", "left")
 
 
 def live_table(rows: Sequence[Row], rates: Sequence[str], best: int | None, now: float) -> _Fitting:
-    """The rows as a table that fits the terminal it is shown on; `best` is marked."""
+    """Make a table of the rows that fits the terminal it is shown on; trial `best` is marked."""
     cells = [row.cells(now) for row in rows]
     marked = [
         (f"{own[0]} *" if row.number == best else own[0], *own[1:])
@@ -78,7 +78,9 @@ def live_table(rows: Sequence[Row], rates: Sequence[str], best: int | None, now:
 
 
 def chosen_rows(rows: Sequence[Row], best: int | None, count: int) -> list[Row]:
-    """At most `count` rows in their order: those in training, then the best, then what ended last."""
+    """Choose at most `count` rows, kept in their order: those in training first, then the best one,
+    then those that came last.
+    """
 
     def rank(place: int) -> tuple[bool, bool, int]:
         row = rows[place]
@@ -90,13 +92,13 @@ def chosen_rows(rows: Sequence[Row], best: int | None, count: int) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Fitting:
-    """Cells under their headings; which columns are shown is known when the width is."""
+    """A table that chooses its columns when rich draws it and the width is known."""
 
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
 
     def __rich_console__(self, console: object, options: object) -> list[Table]:
-        """What rich draws."""
+        """Return the table for rich to draw."""
         widths = widths_that_fit(self.columns, self.rows, getattr(options, "max_width", 80))
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for place, width in widths.items():
@@ -110,10 +112,10 @@ class _Fitting:
 def widths_that_fit(
     columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
 ) -> dict[int, int]:
-    """The columns that stand side by side in `width`, by their place, and how wide each is: loss,
-    time left, then parameters are left out first, then rates from the last on.
+    """Choose the columns that fit in `width` characters; return their index and their width.
 
-    Parameters may be cut off, nothing else is.
+    Left out first are the loss, then the time left, then the parameters, then rates from the last
+    to the second. Only the parameters may be cut off.
     """
     needed = [
         max(cell_len(line) for text in (*heading.split("\n"), *cells) for line in (plain(text),))
@@ -122,7 +124,7 @@ def widths_that_fit(
     parameters = columns.index(PARAMETERS)
     whole, needed[parameters] = needed[parameters], min(needed[parameters], LEAST_PARAMETERS)
     shown, last = list(range(len(columns))), len(columns) - 1
-    rates = range(last - 2, 4, -1)  # all but the first
+    rates = range(last - 2, 4, -1)  # from the last to the second; the first rate, at 4, stays
     for place in (3, last, parameters, *rates):
         if width_taken(needed[at] for at in shown) <= width:
             break
@@ -133,8 +135,8 @@ def widths_that_fit(
 
 
 def width_taken(widths: Iterable[int]) -> int:
-    """Columns of the terminal that cells of these widths take, a gap between two and a margin on
-    either side.
+    """Return the width of a table with cells of these widths, with a gap between two and a margin
+    of one character on either side.
     """
     found = list(widths)
     return sum(found) + GAP * (len(found) - 1) + 2

@@ -1,4 +1,6 @@
-"""load.py of exported adapters: the recorded words with stock PEFT and transformers alone."""
+"""The script load.py of exported adapters, which gives the recorded transcripts with stock PEFT and
+transformers alone.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,10 @@ for name in names:
 
 
 def load_script(model: ModelSpec, evaluation: EvaluationSpec, names: Sequence[str] = ()) -> str:
-    """Python that prints what the adapter in its own folder hears in a file of 16 kHz and one
-    channel; with `names`, what the adapters in the folders of those names below it hear, a line
-    each, on one base that is loaded once.
+    """Return a Python script that prints the transcript of a 16 kHz mono file.
+
+    Without `names` it uses the adapter in the folder that it is given; with them, all adapters in
+    the subfolders of these names, on one base model, with a line for each.
     """
     arguments = "folder, file = sys.argv[1:3]  # python load.py FOLDER FILE\n"
     if names:
@@ -58,7 +61,7 @@ def load_script(model: ModelSpec, evaluation: EvaluationSpec, names: Sequence[st
 
 
 def _base(model: ModelSpec, evaluation: EvaluationSpec) -> str:
-    """Lines that load the base model, in the windows that were measured."""
+    """Return the lines that load the base model, with the encoder windows of the evaluation."""
     revision = "" if model.is_folder else f", revision={_literal(model.revision)}"
     place = f"{_literal(model.id)}{revision}"
     loaded = f"transformers.AutoModelForSpeechSeq2Seq.from_pretrained({place})"
@@ -66,13 +69,15 @@ def _base(model: ModelSpec, evaluation: EvaluationSpec) -> str:
 
 
 def _literal(text: str) -> str:
-    """As Python reads it back, whatever characters it holds: JSON's strings are Python's, too."""
+    """Return a Python literal of `text`: JSON strings are valid Python strings, too."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def _audio(evaluation: EvaluationSpec) -> str:
-    """Lines that read the file as the evaluation hears it: its level, its cap, its whole frames."""
-    # the mean is taken as the evaluation takes it, over the whole clip
+    """Return the lines that prepare the sound as the evaluation does: its level, the cap on tokens,
+    and for streaming models a whole number of frames (80 samples each).
+    """
+    # the level is that of the whole clip, before it is cut to whole frames, as in the evaluation
     level = (
         f"sound * ({evaluation.rms:g} / (sound**2).mean() ** 0.5)" if evaluation.rms else "sound"
     )

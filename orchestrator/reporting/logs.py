@@ -1,6 +1,4 @@
-"""`--verbose`: what the loggers of this package say, on stderr. Without it nothing of the kind is
-printed.
-"""
+"""`--verbose`: the log records of this package on stderr. Without it none are printed."""
 
 from __future__ import annotations
 
@@ -15,20 +13,18 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class _Stderr(logging.Handler):
-    """Writes to the stderr of the moment, which a live table puts its own in the place of."""
+    """Writes to `sys.stderr` as it is at the moment: a live table replaces it while it is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One record, a line for each of its own: a name from a manifest never drives the
-        terminal.
+        """Print one record, line by line and escaped, so that text from a manifest cannot control
+        the terminal.
         """
         print(*map(plain, self.format(record).split("\n")), sep="\n", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def debug_logging(verbose: bool) -> Iterator[None]:
-    """Show debug records of `orchestrator` and below while the context lasts, where that is asked
-    for.
-    """
+    """Within the context, print debug records of `orchestrator` and below, where `verbose`."""
     if not verbose:
         yield
         return

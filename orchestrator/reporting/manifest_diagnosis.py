@@ -1,5 +1,5 @@
-"""`orchestrate diagnose MANIFEST...`: lengths and parts of manifests, and how well a model hears
-them.
+"""The output of `orchestrate diagnose MANIFEST...`: lengths and parts of manifests, and the WER of
+a model on them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ def build(
     model: str,
     normalizer: str,
 ) -> Document:
-    """`baselines` by the manifest's path, of `model`; none where none was asked for."""
+    """Build the document. `baselines` are the measurements of `model` by the manifest's path; empty
+    where none were asked for.
+    """
     flags = list(_flag_sentences(found, max_seconds, baselines))
     for each in found:
         name = str(each.manifest.path)

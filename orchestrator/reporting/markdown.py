@@ -1,4 +1,4 @@
-"""A report as Markdown: report.md."""
+"""Rendering of a document as Markdown, such as report.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orchestrator.reporting.report_blocks import (
 
 
 def render(document: Document) -> str:
-    """GitHub-flavoured Markdown; every text is escaped."""
+    """Return GitHub-flavoured Markdown; all text is escaped."""
     parts = [f"# {markdown(document.title)}", f"**{markdown(document.headline)}**"]
     parts += [text for block in document.blocks if (text := _block_text(block))]
     return "\n\n".join(parts) + "\n"
@@ -34,7 +34,7 @@ def _block_text(block: Block) -> str:
             head = [_row_text(columns), "|" + " --- |" * len(columns)]
             return "\n".join([*head, *map(_row_text, rows)])
         case Code(lines):
-            # Indented, because a fence could be closed by a line of its own content.
+            # indented, because a line of the content could close a fence
             return "\n".join(f"    {plain(line)}" for line in lines)
         case Picture(file, text):
             return f"![{markdown(text)}]({file})"

@@ -1,5 +1,5 @@
-"""README.md of an exported adapter: what it is, where it comes from, what was measured of it, what
-that leaves open.
+"""The README.md (model card) of an exported model: what it is, where it comes from, what was
+measured of it, and what that leaves open.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.saved_adapters import SavedAdapter
 
 PLOT = "gain-against-regression.svg"
-"""Beside the card."""
+"""The file of the plot, in the folder of the card."""
 _ABOUT_PLOT = "Gain on the domain against regression on held-out speech, of every trial of the search, with the limits"
 TASK = "automatic-speech-recognition"
 LIBRARY: dict[Form, str] = {
@@ -69,14 +69,13 @@ def model_card(
     done: bool,
     form: Form,
 ) -> str:
-    """Markdown with the metadata the Hugging Face hub reads. Paths below `root`, the project's
-    folder, start there.
+    """Return Markdown with the metadata that the Hugging Face hub reads. Paths are relative to
+    `root`, the project's folder.
 
-    `done`: nothing is left to train; `form`: what the folder holds.
+    `done`: nothing is left to train; `form`: the form of the model in the folder.
     """
     model = relative_to(plan.model.id, root)
-    # the verdict is on the adapter that gave the trial its result, never on another one of that
-    # trial
+    # the verdict is about the adapter that gave the trial its result, and no other of the trial
     judged = (
         conclusion.best is not None
         and conclusion.best.number == kept.result.number
@@ -113,8 +112,8 @@ def model_card(
 
 
 def card_plot(spec: SweepSpec, kept: SavedAdapter, conclusion: Conclusion) -> str:
-    """Gain against regression of all trials of the search as SVG, this one marked; empty where none
-    has both.
+    """Plot gain against regression of all trials of the search as SVG, with this one marked; empty
+    where no trial has both.
     """
     measured = [
         result for result in conclusion.results if {"domain", "heldout"} <= result.delta.keys()
@@ -135,8 +134,9 @@ def _operating_point(result: TrialResult, kept: SavedAdapter) -> Point:
 def _eval_results(
     plan: TrialPlan, kept: SavedAdapter, verdict: Verdict | None, conclusion: Conclusion, root: Path
 ) -> Iterator[EvalResult]:
-    """The WERs and CERs for the hub's `model-index`: of this adapter where it was chosen, of its
-    retrainings where confirmed. A recall of terms has no metric there."""
+    """Yield the WERs and CERs for the hub's `model-index`: those of this adapter on the search's
+    sets, and those of its retrainings on the confirm sets. The hub has no metric for term recall.
+    """
     rows = [(rate, value, "on a set that also chose the trial") for rate, value in kept.wer.items()]
     if verdict and verdict.confirmed:
         said = "trained again with fresh seeds, pooled"
@@ -175,7 +175,7 @@ def _identity_sentence(kept: SavedAdapter, model: str, revision: str, form: Form
 
 
 def _usage_blocks(plan: TrialPlan, form: Form) -> Iterator[Block]:
-    """The command that gives the words of the evaluation, and the stock libraries."""
+    """Say how to get the transcripts of the evaluation: by a command, and by stock libraries."""
     yield Heading("Use")
     settings = plan.evaluation
     if form in GRAPH_FORMS:
@@ -241,7 +241,7 @@ def _data_blocks(plan: TrialPlan, conclusion: Conclusion, root: Path) -> Iterato
 
 
 def _manifests_used(plan: TrialPlan, conclusion: Conclusion) -> dict[str, SetSource]:
-    """What the sweep trained and measured on, by set."""
+    """Return the manifests that the sweep trained and measured on, by the set's name."""
     data, confirming = plan.data, plan.data.confirming
     manifests = {"train": SetSource(data.train), **data.evaluated}
     if data.replay:

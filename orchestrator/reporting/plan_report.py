@@ -1,5 +1,5 @@
-"""`orchestrate plan`: what would run, what its data can resolve, what it takes. Nothing here is a
-result.
+"""The output of `orchestrate plan`: what would run, what its data can resolve, how long it takes.
+Nothing in it is a result.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from orchestrator.sweepfile.sweep import Execution
 def set_sizes(
     sets: Mapping[str, Manifest], normalizer_name: str, cache: Path | None = None
 ) -> dict[str, SetSize]:
-    """Utterances and reference words of each set, counted as corpus WER counts them; `cache` is the
-    project's, which knows texts that were counted before.
+    """Count the utterances and the reference words of each set, as the corpus WER counts them. The
+    project's `cache` remembers the counts of texts that were counted before.
     """
     how = normalizer_version(normalizer_name)
 
@@ -41,8 +41,8 @@ def set_sizes(
 
 
 def pack_text(execution: Execution, kept: PackRecord | None) -> str:
-    """How many adapters train at once: what the study has `kept` since it began, else what its file
-    says.
+    """Say how many adapters train at once: by what the study has `kept` since it began, else by the
+    sweep file.
     """
     one = _one_pack_text(execution.pack, kept)
     packs = execution.packs if kept is None else kept.packs
@@ -54,7 +54,7 @@ def pack_text(execution: Execution, kept: PackRecord | None) -> str:
 
 
 def place_text(execution: Execution) -> str:
-    """Where several packs would run, in words."""
+    """Say where several packs would run."""
     if execution.launcher == "ray":
         gpu = " and a GPU" if execution.device == "cuda" else ""
         return f"an actor each on the Ray cluster, which asks for its cores{gpu}"
@@ -74,7 +74,9 @@ def _one_pack_text(pack: int | str, kept: PackRecord | None) -> str:
 
 
 def kernel_text(execution: Execution, kept: PackRecord | None) -> str:
-    """What computes the linear layers, as `pack_text` says it."""
+    """Say which library computes the linear layers: by what the study has `kept`, else by
+    the file.
+    """
     if kept is not None:
         return f"matrix kernel {kept.kernel}, kept since the study began"
     if execution.kernel != "auto":
@@ -83,8 +85,8 @@ def kernel_text(execution: Execution, kept: PackRecord | None) -> str:
 
 
 def cost_texts(costs: Sequence[Cost], clock_lost: bool) -> tuple[str, ...]:
-    """A line per estimate of the time, or how to get one. `clock_lost`: of what the study's trials
-    took nothing is known.
+    """Return a line for each estimate of the time, or how to get one. `clock_lost`: the record of
+    the time that the study's trials took is lost.
     """
     if not costs:
         why = ": clock.json of the study is lost or damaged, and its next run makes it again"
@@ -107,9 +109,9 @@ def build(
     checks: Sequence[Block] = (),
     clock_lost: bool = False,
 ) -> Document:
-    """`missing` says why the sets could not be read, or nothing; `execution` and `kept` as
-    `pack_text` and `kernel_text` take them; `checks` is what was found in the sets; `clock_lost` as
-    `cost_texts` takes it.
+    """Build the document. `missing` says why the sets could not be read, and is empty where they
+    were; `checks` are the findings in the sets. For `execution` and `kept` see `pack_text`, for
+    `clock_lost` see `cost_texts`.
     """
     blocks: list[Block] = [
         Table(
@@ -139,7 +141,7 @@ def build(
 
 
 def _trials_text(plan: SweepPlan) -> str:
-    """How many trials of how many points."""
+    """Say how many trials there are, and of how many points."""
     points = "no countable number of" if plan.points is None else str(plan.points)
     text = f"{plan.method} over {points} distinct points; {plan.trials} trials"
     if plan.trained < plan.trials:
@@ -160,7 +162,7 @@ def _first_points(plan: SweepPlan) -> Iterator[Block]:
 
 
 def _resolution_blocks(plan: SweepPlan) -> Iterator[Block]:
-    """What changes the sets can tell from none."""
+    """Yield the table of the changes that the sets can tell from none, and warnings."""
     if not plan.resolution:
         return
     columns = (
@@ -197,7 +199,9 @@ def _resolution_row(resolution: Resolution) -> tuple[str, ...]:
 
 
 def _gain_text(resolution: Resolution) -> str:
-    """What a verdict asks of the truth, which is more than it asks of the numbers."""
+    """Say which true gain an ACCEPT needs: to be proven, it must exceed the gain asked for; empty
+    where no gain is to be proven.
+    """
     if resolution.gain_asked is None or resolution.provable_gain is None:
         return ""
     return (

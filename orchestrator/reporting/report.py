@@ -1,4 +1,4 @@
-"""The report of a study: only what was computed, and what the numbers cannot say."""
+"""The report of a study: its results, and what the numbers cannot say."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, Confirmed
 
 CANNOT_SAY, TRIALS = "What the numbers cannot say", "All trials"
-"""Headings that other formats look for."""
+"""Headings that the HTML page and the dashboard look for."""
 OTHER_LIMITS = "; judged by other limits than the study's"
 
 
@@ -51,8 +51,9 @@ def build(
     done: bool,
     other_limits: bool = False,
 ) -> Document:
-    """The report in blocks; `words` name the study on the command line, `done`: nothing is left to
-    train, `other_limits`: those of `spec` are not the study's."""
+    """Build the report. `words` name the study on the command line; `done`: nothing is left to
+    train; `other_limits`: the acceptance criteria of `spec` are not the study's own.
+    """
     blocks: list[Block] = []
     blocks += _taken_blocks(spec)
     blocks += _best_trial_blocks(conclusion)

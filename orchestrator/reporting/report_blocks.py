@@ -1,4 +1,4 @@
-"""A report as values: blocks that every format renders in its own way."""
+"""The blocks of which documents are made, independent of the format that they are rendered in."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Heading:
-    """Begins a section."""
+    """The heading of a section."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Running text."""
+    """A paragraph of running text."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Bullets:
-    """Sentences, one a line."""
+    """A list of sentences."""
 
     items: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are plain text; no cell is markup in any format."""
+    """A table. Cells are plain text, which every format escapes."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -36,16 +36,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Code:
-    """Commands and paths, to be copied."""
+    """Lines of code or commands, to be copied."""
 
     lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A file beside the document, by its name there; `text` says what it shows where it is not
-    shown.
-    """
+    """An image file in the document's folder; `text` describes it where it is not shown."""
 
     file: str
     text: str
@@ -56,7 +54,7 @@ Block = Heading | Paragraph | Bullets | Table | Code | Picture
 
 @dataclass(frozen=True)
 class Document:
-    """Title, the one-line answer, and the rest."""
+    """A document: its title, the one-line answer, and its blocks."""
 
     title: str
     headline: str

@@ -9,7 +9,7 @@ from orchestrator.reporting.report_blocks import Document
 
 
 def write(folder: StudyFolder, document: Document, page: str) -> None:
-    """Write both, each at once or not at all; `page` is report.html."""
+    """Write both files, each atomically; `page` is the content of report.html."""
     write_aside(
         folder.report_markdown, markdown.render(document).encode("utf-8", errors="backslashreplace")
     )

@@ -1,4 +1,4 @@
-"""A report for programs: JSON."""
+"""The report of a study as JSON, for programs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from orchestrator.verdicts.conclusion import Conclusion
 
 
 def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bool) -> str:
-    """One JSON object; WER in percent, deltas in WER points, infinite bounds as null.
-    `other_limits`: those of `spec` are not the study's."""
+    """Return the report as one JSON object: WER in percent, deltas in WER points, infinite bounds
+    as null. `other_limits`: the acceptance criteria of `spec` are not the study's own.
+    """
     best = conclusion.best
     value = {
         "sweep": spec.name,

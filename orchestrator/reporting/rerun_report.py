@@ -1,4 +1,4 @@
-"""`orchestrate trial`: what a trial gave again, beside what was recorded."""
+"""The output of `orchestrate trial`: the numbers of a rerun compared with the recorded ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from orchestrator.verdicts.reproduction import Reproduction, Rerun
 
 
 def build(plan: TrialPlan, rerun: Rerun) -> Document:
-    """One row per set; equal only where every utterance has the same edit counts."""
+    """Build the document, with a row for each set. It says that the trial was reproduced only where
+    every utterance has the same edit counts.
+    """
     recorded, again = rerun.recorded, rerun.again
     blocks: list[Block] = []
     if rerun.reproduction is Reproduction.NOT_COMPARABLE:

@@ -1,5 +1,5 @@
-"""`orchestrate diagnose --train`: what the checks of the model say, and what a short training run
-changes.
+"""The output of `orchestrate diagnose --train`: the checks of the model, and what a short training
+run changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def build(spec: SweepSpec, run: ShortRun) -> Document:
-    """Checks, headroom, efficacy."""
+    """Build the document: checks of the model, what training changes, encoder windows, transcripts
+    and findings.
+    """
     blocks = [
         *_checks_blocks(spec, run),
         *_efficacy_blocks(run),
@@ -67,7 +69,9 @@ def _efficacy_blocks(run: ShortRun) -> Iterator[Block]:
 
 
 def _windows_blocks(found: WindowComparison | None) -> Iterator[Block]:
-    """What the authors' runtime, or stock transformers, would hear otherwise than the sweep."""
+    """Say how transcripts differ between the sweep's encoder windows and the other way to read
+    them: that of the authors' runtime, or of stock transformers.
+    """
     if found is None:
         return
     yield Heading("Encoder windows")
@@ -104,7 +108,7 @@ def _text_or_dash(heard: str | None) -> str:
 
 
 def _first_names(names: tuple[str, ...]) -> str:
-    """How many, and the first of them."""
+    """Say how many names there are, and the first of them."""
     return f"{len(names)} (the first is {names[0]})" if names else "0"
 
 

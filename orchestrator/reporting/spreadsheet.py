@@ -1,10 +1,10 @@
-"""CSV that a spreadsheet shows and never runs.
+"""CSV output that is safe to open in a spreadsheet.
 
 Spreadsheets take a cell that begins with = + - or @ for a formula, and a formula can run programs
-and send data away (OWASP, "CSV Injection"). A transcript, a speaker or a reason may begin so. Such
-a text gets an apostrophe in front, by which spreadsheets know a text. A text that already has
-apostrophes before such a sign gets one more, so that to take one away gives back what was recorded
-(`unguard_cell`). Numbers are never changed: -3.5 is a number and not a text.
+and send data away (OWASP, "CSV Injection"). A transcript, a speaker or a reason may begin like
+that. Such a text gets a leading apostrophe, which marks text in spreadsheets. A text that already
+has apostrophes before such a sign gets one more, so that removing one always gives back what was
+recorded (`unguard_cell`). Numbers are never changed: -3.5 is a number and not a text.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from orchestrator.reporting.escape import plain
 from orchestrator.reporting.tables import Cell, DataTable
 
 _FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")
-"""The full-width forms count: some versions read them as their ASCII forms."""
+"""Start of a text that may be read as a formula. The full-width signs are included, because some
+versions read them as their ASCII forms.
+"""
 
 
 def write_csv(table: DataTable, file: TextIO) -> None:
-    """A header and a line a row, as RFC 4180 has it; nothing between the commas for what is
-    absent.
+    """Write a header and a line for each row, by RFC 4180 but with LF line ends; missing values are
+    empty.
     """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(table.columns)
@@ -30,13 +32,13 @@ def write_csv(table: DataTable, file: TextIO) -> None:
 
 
 def guard_cell(text: str) -> str:
-    """A text as a cell that no spreadsheet runs; control characters become spaces."""
+    """Return a text as a cell that no spreadsheet runs; control characters become spaces."""
     harmless = plain(text)
     return f"'{harmless}" if _FORMULA.match(harmless) else harmless
 
 
 def unguard_cell(cell: str) -> str:
-    """What `guard_cell` was given, but for control characters."""
+    """Return the text that `guard_cell` was given, except for control characters."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 

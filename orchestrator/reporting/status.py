@@ -1,4 +1,4 @@
-"""Where a sweep stands, from its folder alone."""
+"""The output of `orchestrate status` for one study, from its files alone."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def build(
     done: bool,
     fleet: FleetFile | None = None,
 ) -> Document:
-    """Ended trials, those in training, and the time spent; `fleet` is that of the last
-    checkpoint.
+    """Build the document: ended trials, those in training, and the time spent. `fleet` is that of
+    the last checkpoint.
     """
     spent = search_time_text(folder.seconds_spent(), spec.budget.wall_clock)
     blocks: list[Block] = [Paragraph(f"Time: {spent}")]
@@ -78,7 +78,7 @@ def _pack_row(index: int, pack: PackInFile) -> tuple[str, ...]:
 
 
 def running_plans(folder: StudyFolder) -> list[TrialPlan]:
-    """Plans of the trials that were started and have not ended."""
+    """Return the plans of the trials that were started and have not ended."""
     plans = takewhile(
         lambda plan: plan is not None, (folder.read_plan(number) for number in count())
     )

@@ -1,4 +1,4 @@
-"""All studies of a project in one table."""
+"""The output of `orchestrate status` without a study: all studies of a project in one table."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _COLUMNS = (
 )
 
 StudyRow = tuple[str, ...]
-"""Under `_COLUMNS`."""
+"""The cells of a study's row, in the order of `_COLUMNS`."""
 
 
 def study_row(
     spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool, running: str
 ) -> StudyRow:
-    """`running`: who holds the study, in words; empty where nobody does."""
+    """Make the row of a study. `running` says in words which process holds it; empty where none."""
     state = "finished" if done else "stopped, continues"
     if running:
         state = f"running: {running}"
@@ -55,15 +55,15 @@ def study_row(
 
 
 def unreadable_row(name: str, refused: bool) -> StudyRow:
-    """A study that the system refuses to have read, or that is damaged."""
+    """Make the row of a study that may not be read (`refused`), or is damaged."""
     state = "cannot be read" if refused else "damaged"
     return (name, state, *("-",) * (len(_COLUMNS) - 2))
 
 
 def build(rows: Sequence[StudyRow], faults: Sequence[str] = (), shared_bytes: int = 0) -> Document:
-    """Every study, by name, and below them why some cannot be read: a reason holds a path, which
-    in a cell would leave the other columns no room. `shared_bytes`: what the cache that they share
-    takes.
+    """Build the document: a table of all studies, and below it the reasons why some cannot be read,
+    which contain paths and would be too wide for a cell. `shared_bytes` is the size of the cache
+    that the studies share.
     """
     running = sum(row[1].startswith("running") for row in rows)
     count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"

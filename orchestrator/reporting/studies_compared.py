@@ -1,4 +1,6 @@
-"""`orchestrate compare`: studies or trials side by side, in words and for programs."""
+"""The output of `orchestrate compare`: studies or trials side by side, as a document and
+as JSON.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ _LONGEST = 60
 
 
 def build(sides: Sequence[Side], pairs: Sequence[Pair], shown: int) -> Document:
-    """`pairs` hold the first side against each other one; `shown` utterances of a kind are
-    listed.
+    """Build the document. `pairs` compare the first side with each other one; at most `shown`
+    utterances that became worse, and as many that became better, are listed for each.
     """
     blocks: list[Block] = [Heading("Side by side"), _overview_table(sides)]
     blocks += _file_blocks(sides)
@@ -44,8 +46,8 @@ def _pair_headline(pair: Pair) -> str:
 
 
 def _deciding_difference(pair: Pair) -> Difference:
-    """Of the objective, on the confirm sets where both were confirmed; of what there is
-    otherwise.
+    """Return the difference for the headline: that of the objective, on the confirm sets where both
+    sides have it there; where the objective cannot be compared, the last one there is.
     """
     objective = pair.before.spec.objective
     own = [d for d in pair.differences if search_name(d.rate) == objective]
@@ -95,7 +97,7 @@ def _sides_table(corner: str, sides: Sequence[Side], rows: dict[str, list[str]])
 
 
 def _file_blocks(sides: Sequence[Side]) -> Iterator[Block]:
-    """Fields of the sweep files that are not the same on every side."""
+    """Yield a table of the fields of the sweep files that are not equal on every side."""
     first, rows = sides[0], dict[str, list[str]]()
     for index, side in enumerate(sides[1:], start=1):
         for change in changed_fields(first.spec, side.spec):
@@ -107,7 +109,7 @@ def _file_blocks(sides: Sequence[Side]) -> Iterator[Block]:
 
 
 def _parameter_blocks(sides: Sequence[Side]) -> Iterator[Block]:
-    """Parameters of the compared trials that are not the same on every side."""
+    """Yield a table of the parameters of the compared trials that are not equal on every side."""
     plans = [side.folder.read_plan(side.result.number) for side in sides]
     params = [plan.params.model_dump(mode="json") if plan else {} for plan in plans]
     rows = {
@@ -187,8 +189,8 @@ def _utterance_row(utterance: Changed) -> tuple[str, ...]:
 
 
 def render_json(sides: Sequence[Side], pairs: Sequence[Pair]) -> str:
-    """The same as one JSON object; rates in percent, differences in points, `after` less
-    `before`.
+    """Return the comparison as one JSON object: rates in percent, differences (`after` less
+    `before`) in points.
     """
     value = {
         "sides": [_side_fields(side) for side in sides],

@@ -1,5 +1,5 @@
-"""Two plots as SVG: gain against regression with the limits, for a model card, and WER over steps.
-No script.
+"""Plots as SVG without scripts: gain against regression with the limits, for a model card, and WER
+over optimizer steps.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from orchestrator.reporting.escape import html_text
 
 WIDTH, HEIGHT, MARGIN = 640, 360, 56
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
-"""Paul Tol's bright scheme, told apart by colour-blind readers."""
+"""Paul Tol's bright scheme, which colour-blind readers can tell apart."""
 
 
 Kind = Literal["this", "good", "broken"]
@@ -22,12 +22,12 @@ _MARKS: dict[Kind, tuple[str, str, str]] = {
     "good": ("●", COLOURS[2], "keeps the guardrails"),
     "broken": ("×", COLOURS[1], "breaks one"),
 }
-"""Sign, colour and what it means."""
+"""Sign, colour and meaning of each kind of point."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One mark; `label` is its tooltip."""
+    """One point of a scatter plot; `label` is its tooltip."""
 
     x: float
     y: float
@@ -37,7 +37,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """One polyline."""
+    """One line of a plot; `name` is its tooltip."""
 
     name: str
     points: tuple[tuple[float, float], ...]
@@ -53,14 +53,14 @@ class Axis:
     end: float
 
     def at(self, value: float) -> float:
-        """Pixel of a value."""
+        """Return the pixel of a value."""
         return round(
             self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1
         )
 
     @property
     def ticks(self) -> tuple[float, ...]:
-        """About five round values."""
+        """About five round values within the axis."""
         rough = (self.high - self.low) / 5
         power = 10.0 ** floor(log10(rough))
         step = next(s * power for s in (1, 2, 5, 10) if s * power >= rough)
@@ -71,10 +71,8 @@ class Axis:
 def scatter_plot(
     points: Sequence[Point], min_gain: float | None, max_regression: float | None
 ) -> str:
-    """A file: held-out regression (x) against domain gain (y), both in WER points; limits as dashed
-    lines.
-
-    Empty without points.
+    """Plot held-out regression (x) against domain gain (y), both in WER points, with the limits as
+    dashed lines. Return the content of an SVG file; empty without points.
     """
     if not points:
         return ""
@@ -96,7 +94,7 @@ def scatter_plot(
     if min_gain is not None:
         marks.append(_line(x.start, y.at(min_gain), x.end, y.at(min_gain)))
         marks.append(_text_element(x.end, y.at(min_gain) - 4, f"asked for: {min_gain:g}", "end"))
-    # the model itself comes last, so that no other mark hides it
+    # the model of the card is drawn last, so that no other mark hides it
     marks += [
         _point_mark(x.at(p.x), y.at(p.y), p) for p in sorted(points, key=lambda p: p.kind == "this")
     ]
@@ -121,7 +119,9 @@ def _legend_marks(kinds: Collection[Kind]) -> str:
 
 
 def curves_plot(lines: Sequence[Curve], baseline: float | None, label: str) -> str:
-    """WER in percent over optimizer steps, a polyline per trial; the baseline dashed."""
+    """Plot a rate in percent over optimizer steps, with a line for each trial, and the baseline
+    dashed. Return an SVG element; empty without points.
+    """
     lines = [line for line in lines if line.points]
     if not lines:
         return ""
@@ -183,7 +183,7 @@ def _svg(title: str, marks: Sequence[str]) -> str:
 
 
 def _file(svg: str) -> str:
-    """A picture by itself, on white whatever colours the page around it has."""
+    """Make a stand-alone SVG file of an SVG element, on a white background."""
     head, rest = svg.split(">", 1)
     head = head.replace(
         "<svg", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" color="#222"', 1

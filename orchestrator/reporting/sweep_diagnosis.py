@@ -1,5 +1,5 @@
-"""`orchestrate diagnose`: lengths, splits and leakage of the sets; headroom and efficacy once there
-is a study.
+"""The output of `orchestrate diagnose SPEC`: lengths, splits and leakage of the sets; headroom and
+efficacy of training once there is a study.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def build(
     conclusion: Conclusion | None,
     folder: StudyFolder | None = None,
 ) -> Document:
-    """Facts and findings; `conclusion` and `folder` where a study exists."""
+    """Build the document; `conclusion` and `folder` are given where a study exists."""
     if conclusion is not None and conclusion.baseline is not None:
         baseline = conclusion.baseline
         findings = [
@@ -65,7 +65,9 @@ def build(
 
 
 def checks_blocks(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[Block, ...]:
-    """What is known of the sets before they are decoded, and who says the rest."""
+    """Return the findings in the sets before their sound is decoded, and a note about the checks
+    that need it.
+    """
     stopping = len(refused(findings, spec.checks.ignore))
     count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
     said = count if findings else "Nothing was found"
@@ -79,7 +81,7 @@ def checks_blocks(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[Block, 
 
 
 def findings_text(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[str, ...]:
-    """One line a finding: its level, or that it is ignored, its name, and what was found."""
+    """Return a line for each finding: its level, or that it is ignored, its name and message."""
     ignore = spec.checks.ignore
     return tuple(
         f"{'ignored' if f.name in ignore else f.level} ({f.name}): {f.message}" for f in findings

@@ -1,5 +1,5 @@
-"""Where a sweep stands while it runs: the best trial so far, what is done of the budget, and when it
-should end. Pure.
+"""The standing of a running sweep: the best trial so far, how much of the budget is done, and when
+it should end. Pure functions.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from orchestrator.verdicts.confirming import rank_feasible
 
 @dataclass(frozen=True)
 class Budgeted:
-    """What a sweep is to do, as far as its file says."""
+    """What a sweep has to do, by its file."""
 
     trials: int
     trained: int
-    """Of them, at most: a point that comes again is not trained again."""
+    """Most trials that are trained: a point that is drawn again is not trained again."""
     confirmations: int
+    """Most confirmation runs."""
     longest: int
     """Optimizer steps of the longest trial that the space allows."""
     wall_clock: float | None
@@ -36,7 +37,7 @@ class Budgeted:
 
     @classmethod
     def of(cls, spec: SweepSpec) -> Budgeted:
-        """That of a sweep file."""
+        """Compute it for a sweep file."""
         plan = sweep_plan(spec, show=0)
         return cls(
             trials=plan.trials,
@@ -60,18 +61,18 @@ class InTraining:
 
 @dataclass(frozen=True)
 class Standing:
-    """What is known of a sweep at one moment."""
+    """The state of a sweep at one moment."""
 
     budget: Budgeted
     ended: tuple[TrialResult, ...]
-    """Of all runs of the study; negative numbers are confirmation runs."""
+    """The results of all runs of the study; negative numbers are confirmation runs."""
     training: tuple[InTraining, ...]
     steps: int
-    """Optimizer steps that `seconds` were spent on, all trials and confirmation runs together."""
+    """Optimizer steps of all trials and confirmation runs together, in the time `seconds`."""
     seconds: float
+    """Time that `steps` took: of the search in earlier runs, and of this run so far."""
     searched: float
-    """Seconds of the search alone, in all runs: what `budget.wall_clock` counts and `status`
-    shows.
+    """Seconds of the search alone, in all runs: what `budget.wall_clock` limits and `status` shows.
     """
 
     @property
@@ -82,11 +83,10 @@ class Standing:
 
     @property
     def left(self) -> tuple[float, float] | None:
-        """Seconds to the end of the sweep, at the least and at the most; None before the first
-        step.
+        """Estimated least and most seconds to the end of the sweep; None before the first step.
 
-        The most is that no further trial is cut short; the least, that as large a share of the
-        steps is cut as was so far.
+        The most assumes that no further trial is pruned; the least, that pruning saves the same
+        share of the steps as it did so far.
         """
         if not self.steps or not self.seconds:
             return None
@@ -103,7 +103,7 @@ class Standing:
     def _search_steps_left(self) -> float:
         searching = [trial for trial in self.training if trial.number >= 0]
         if len(searching) < len(self.training):
-            return 0.0  # the confirmation has begun, however the search ended
+            return 0.0  # the confirmation has begun, so the search is over
         ended = [result for result in self.ended if result.number >= 0]
         trained = [result for result in ended if result.duplicate_of is None]
         lengths = [*map(self._max_steps, trained), *(trial.max_steps for trial in searching)]
@@ -117,7 +117,9 @@ class Standing:
 
     @property
     def _confirm_steps_left(self) -> float:
-        """A confirmation run ends at the step that was the finalist's best."""
+        """Estimated optimizer steps of the confirmation that are left. A run ends at the finalist's
+        best step; that of the best trial stands in for all finalists.
+        """
         confirming = [trial for trial in self.training if trial.number < 0]
         done = sum(result.number < 0 for result in self.ended) + len(confirming)
         length = (self.best and self.best.step) or self.budget.longest
@@ -135,7 +137,7 @@ class Standing:
 
 
 def best_text(standing: Standing) -> str:
-    """The best trial so far with its rates, or that there is none."""
+    """Name the best trial so far with its rates, or say that there is none."""
     best = standing.best
     if not standing.ended:
         return "none yet: no trial has ended"
@@ -148,7 +150,7 @@ def best_text(standing: Standing) -> str:
 
 
 def trials_text(standing: Standing) -> str:
-    """How many trials and confirmation runs have ended, and how."""
+    """Say how many trials and confirmation runs have ended, and in which states."""
     budget = standing.budget
     states = Counter(str(result.state) for result in standing.ended if result.number >= 0)
     how = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
@@ -167,7 +169,7 @@ def trials_text(standing: Standing) -> str:
 
 
 def time_text(standing: Standing, now: datetime) -> str:
-    """What the search has taken, and when the sweep should end; `now` is the time of day there."""
+    """Say how long the search has taken and when the sweep should end; `now` is the time of day."""
     text = search_time_text(standing.searched, standing.budget.wall_clock)
     if standing.left is None or not standing.training:
         return text
@@ -185,7 +187,7 @@ def _time_of_day(now: datetime, then: datetime) -> str:
 
 
 def one_line(standing: Standing, now: datetime) -> str:
-    """All of it, for a log file."""
+    """Return trials, best trial and time in one line, for a pipe or log file."""
     return (
         f"trials: {trials_text(standing)}; best so far: {best_text(standing)}; "
         f"time: {time_text(standing, now)}"
@@ -193,5 +195,5 @@ def one_line(standing: Standing, now: datetime) -> str:
 
 
 def earlier_steps(results: Sequence[TrialResult]) -> int:
-    """Optimizer steps of the search that earlier runs have on file."""
+    """Count the optimizer steps of the search in earlier runs, without confirmation runs."""
     return sum(result.steps_trained for result in results if result.number >= 0)

@@ -1,5 +1,5 @@
-"""A study as tables for analysis: trials, measurements and utterances, one row each, with typed
-columns.
+"""A study as tables for analysis, with typed columns: a row for each trial, for each set of a
+measurement, or for each utterance.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from orchestrator.verdicts.confirming import confirmation_runs
 Cell = bool | int | float | str | None
 Row = tuple[Cell, ...]
 Columns = dict[str, type]
-"""Name -> bool, int, float or str, in the order of the cells of a row."""
+"""Name of each column -> bool, int, float or str, in the order of a row's cells."""
 
 _PLACE: Columns = {"study": str, "run": str, "number": int}
 _RUNG: Columns = {"step": int, "adapter_scale": float, "set": str}
@@ -43,12 +43,16 @@ _UTTERANCE: Columns = {
     "reference": str, "baseline_hypothesis": str, "hypothesis": str,
 }  # fmt: skip
 _GROUPS = ("params", "wer", "delta", "constraint")
-"""Of further columns of a table of trials, one a parameter, rate or limit."""
+"""Prefixes of the further columns of the table of trials, in their order: a column for each
+parameter, rate, change and guardrail.
+"""
 
 
 @dataclass(frozen=True)
 class DataTable:
-    """Rows that are made as they are read: a table of utterances may be larger than memory."""
+    """A table whose rows are made while they are read, as one of utterances may exceed
+    the memory.
+    """
 
     columns: Columns
     rows: Iterator[Row]
@@ -56,7 +60,7 @@ class DataTable:
 
 @dataclass(frozen=True)
 class _Measured:
-    """One measurement and where it belongs."""
+    """One measurement, and the run that it belongs to."""
 
     run: str
     """search, confirm or baseline."""
@@ -68,7 +72,7 @@ class _Measured:
 def table(
     spec: SweepSpec, folder: StudyFolder, kind: str, every_measurement: bool = False
 ) -> DataTable:
-    """The table `kind`: one of the keys of `KINDS`.
+    """Return a table of a study; `kind` is one of the keys of `KINDS`.
 
     Utterances are those of the measurements that gave the trials their results, or, with
     `every_measurement`, of all. Raises StudyError where files are lost or were altered.
@@ -77,7 +81,7 @@ def table(
 
 
 def _trials(spec: SweepSpec, folder: StudyFolder, every_measurement: bool) -> DataTable:
-    """Every trial that was planned and every confirmation run, whatever became of them."""
+    """Return a row for every planned trial and confirmation run, also those that have not ended."""
     numbers = (*folder.planned(), *folder.planned(confirm=True))
     plans = {number: plan for number in numbers if (plan := folder.read_plan(number))}
     results = {result.number: result for result in (*folder.results(), *folder.confirmations())}
@@ -121,7 +125,9 @@ def _cell(value: Any) -> Cell:
 
 
 def _type_of(values: Sequence[Cell]) -> type:
-    """The narrowest type that holds all values."""
+    """Return the narrowest type that holds all values; str for a mixture, or where there
+    are none.
+    """
     types = {type(value) for value in values if value is not None}
     if types == {int, float}:
         return float
@@ -129,7 +135,7 @@ def _type_of(values: Sequence[Cell]) -> type:
 
 
 def _measured(folder: StudyFolder) -> Iterator[_Measured]:
-    """The baselines, then every measurement of every trial and confirmation run."""
+    """Yield the baselines, then every measurement of every trial and confirmation run."""
     for fingerprint in folder.evaluations():
         if (baseline := folder.read_baseline(fingerprint)) is not None:
             yield _Measured("baseline", None, baseline, True)
@@ -189,7 +195,7 @@ def _edits(measured: SetMeasurement) -> tuple[tuple[int, ...], ...]:
 
 
 def _characters(measured: SetMeasurement) -> Row:
-    """Characters, errors in them, CER in percent; nothing where they were not counted."""
+    """Return characters, character errors and CER in percent; None where they were not counted."""
     if not sum(measured.characters):
         return None, None, None
     errors, characters = measured.character_errors, measured.characters
@@ -237,7 +243,7 @@ def _utterance_rows(folder: StudyFolder, measured_at: _Measured) -> Iterator[Row
 
 
 def _texts(texts: Sequence[str] | None, total: int) -> Sequence[str | None]:
-    """One text an utterance; nothing where none were kept for these utterances."""
+    """Return one text for each utterance; None for all where the texts are not those of the set."""
     return texts if texts and len(texts) == total else (None,) * total
 
 

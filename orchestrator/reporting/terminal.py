@@ -1,4 +1,4 @@
-"""A report on a terminal, or as plain text without escape codes when the output is a pipe."""
+"""Rendering of a document on a terminal, or as text without escape codes in a pipe."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ from orchestrator.reporting.report_blocks import (
 
 
 class _Output(Console):
-    """Goes on in silence where whoever read it has gone: what counts is in files, and a sweep must
-    not end for want of a reader.
+    """A console that goes on silently when the reader of its pipe has gone. That must not end a
+    sweep, whose results are in files.
     """
 
     def on_broken_pipe(self) -> None:
-        """As rich does, but for the exit."""
+        """Do what rich does, without the exit."""
         with suppress(SystemExit):
             super().on_broken_pipe()
 
 
 def console() -> Console:
-    """Standard output; wide where it is no terminal, because tables in a file need not fit one."""
+    """Return a console for standard output. Where that is no terminal it is 200 columns wide,
+    because tables in a file need not fit a screen.
+    """
     found = _Output(highlight=False)
     if not found.is_terminal:
         found.width = 200
@@ -42,7 +44,7 @@ def console() -> Console:
 
 
 def show(document: Document, console: Console) -> None:
-    """Print everything. Texts go in as `Text`, so nothing in them is read as markup."""
+    """Print a document. All text is passed as `Text`, so that nothing in it is read as markup."""
     console.print(Text(plain(document.title), style="dim"))
     console.print(Text(plain(document.headline), style="bold"))
     for block in document.blocks:
@@ -69,7 +71,7 @@ def _show_block(block: Block, console: Console) -> None:
 
 
 def table_of(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> RichTable:
-    """A rich table of plain cells."""
+    """Make a rich table; cells are plain text."""
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(Text(plain(column)), overflow="fold")

@@ -1,5 +1,5 @@
-"""Would more recordings help? What trials on parts of the training set gained, by the share they
-were trained on.
+"""The section of the report on whether more recordings would help: the results of trials by the
+share of the training set that they were trained on.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
 FLAT = 0.1
-"""Points: a smaller difference between the two largest shares is called none."""
+"""Points of the objective; a smaller gain from the second largest share to the largest counts as
+none.
+"""
 
 
 def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
-    """The best trial of each share as a table; nothing where the share was not searched."""
+    """Yield a table of the best trial of each share; nothing where the share was not searched."""
     best = best_by_share(spec, conclusion)
     if len(best) < 2:
         return
@@ -42,8 +44,8 @@ def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
 
 
 def best_by_share(spec: SweepSpec, conclusion: Conclusion) -> dict[float, TrialResult]:
-    """Share -> the best feasible trial that was trained on it, or the best one where none of them
-    is, by share; empty where it was not searched.
+    """Map each share, in ascending order, to the best feasible trial that was trained on it, or to
+    the best one where none is feasible; empty where the share was not searched.
     """
     best: dict[float, TrialResult] = {}
     rate = spec.objective
@@ -60,8 +62,8 @@ def best_by_share(spec: SweepSpec, conclusion: Conclusion) -> dict[float, TrialR
 
 
 def _share_answer(spec: SweepSpec, best: dict[float, TrialResult]) -> str:
-    """What the step from the second largest share to the largest one brought. What broke a limit
-    says nothing of how much speech it was trained on.
+    """Say what the largest share gained over the second largest. Only shares with a feasible trial
+    count, because an infeasible one says nothing about the amount of speech.
     """
     unfit = [f"{100 * share:.3g} %" for share, trial in best.items() if not trial.feasible]
     kept = {share: trial for share, trial in best.items() if trial.feasible}

@@ -1,4 +1,4 @@
-"""Ten utterances as they were said and heard, so that a person sees what no rate shows."""
+"""The section of a report with the transcripts of ten utterances, which show what no rate shows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ TEN_UTTERANCES = "Ten utterances of the domain"
 
 
 def blocks(folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
-    """Ten utterances of the domain set, spread over it: reference, baseline, and the best trial
-    where there is one.
+    """Yield a table of ten utterances, spread over the domain set: the reference, and the
+    transcripts of the untuned model and of the best trial where there is one.
     """
     if conclusion.baseline is None or "domain" not in conclusion.baseline.sets:
         return
@@ -40,7 +40,9 @@ def blocks(folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
 
 
 def transcripts_table(measured: SetMeasurement, columns: Mapping[str, Sequence[str]]) -> Table:
-    """A row an utterance; a column whose texts are not those of the set is left out."""
+    """Make a table with a row for each shown utterance. Columns without a text for every utterance
+    of the set are left out.
+    """
     total = len(measured.utterance_ids)
     rows = spread_rows(total, SHOWN)
     kept = {name: texts for name, texts in columns.items() if len(texts) == total}

@@ -1,4 +1,6 @@
-"""What ships: an exported form of the winner beside the form that was measured."""
+"""The output of `orchestrate verify`: an exported form of the winner compared with the form that
+was measured.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,14 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.shipping import JudgedAgain, judge_again
 
 SHOWN = 20
-"""Utterances with other words that a report lists; all are in shipped.json."""
+"""Most utterances with other words that a report lists; all are in shipped.json."""
 
 NEAR = 1e-3
-"""Two best logits no further apart may change places by rounding alone."""
+"""If the two best logits differ by less than this, rounding alone may change which is the best."""
 
 
 def blocks(spec: SweepSpec, folder: StudyFolder, result: TrialResult | None) -> Iterator[Block]:
-    """What every exported form of a trial was heard to say; nothing where none was heard."""
+    """Yield the section on every exported form of a trial that was run; nothing where none was."""
     mine = [
         shipped
         for shipped in folder.shipped().values()
@@ -36,14 +38,14 @@ def blocks(spec: SweepSpec, folder: StudyFolder, result: TrialResult | None) -> 
 
 
 def build(spec: SweepSpec, folder: StudyFolder, result: TrialResult, found: Shipped) -> Document:
-    """One form alone, for `verify`."""
+    """Build the document of one form, for `orchestrate verify`."""
     again = tuple(judge_again(spec, folder, result, found))
     title = f"What ships of trial {found.trial} of {folder.name}: {found.key}"
     return Document(title, headline(found, again), tuple(_form(spec, folder, result, found, again)))
 
 
 def headline(found: Shipped, again: Sequence[JudgedAgain]) -> str:
-    """The answer in one line."""
+    """Return the result in one line."""
     if found.differences:
         return f"NOT what was measured: {'; '.join(found.differences)}"
     lost = [asked_text(limit.criterion) for judged in again for limit in judged.lost]
@@ -54,7 +56,7 @@ def headline(found: Shipped, again: Sequence[JudgedAgain]) -> str:
 
 
 def _heard(found: Shipped) -> int:
-    """Hypotheses of both models over all sets."""
+    """Count the hypotheses of both models over all sets."""
     return 2 * sum(len(of_set.tuned_shipped.errors) for of_set in found.sets.values())
 
 

@@ -1,5 +1,5 @@
-"""Limits, numbers and their bounds in words: what was asked, what was measured, what the data
-prove.
+"""Wording of limits, numbers and bounds in reports: what was asked, what was measured, what the
+data prove.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from orchestrator.verdicts.judging import acceptance_of, guardrails_of
 
 
 def literal(limit: LimitVerdict) -> str:
-    """The literal answer."""
+    """Say whether a limit holds literally."""
     return {True: "yes", False: "no", None: "not measured"}[limit.holds]
 
 
 def proof(limit: LimitVerdict) -> str:
-    """What the data say beyond the point estimate."""
+    """Say what the data prove about a limit, beyond the measured value."""
     if limit.holds is None:
         return "nothing was measured"
     if limit.evidence is Evidence.PROVEN:
@@ -47,8 +47,8 @@ def proof(limit: LimitVerdict) -> str:
 
 
 def bounds(limit: LimitVerdict) -> str:
-    """The one-sided 95 % bounds of what the limit is compared with; of recall and precision, of
-    their change.
+    """Return the one-sided bounds of the number that the limit is compared with. Those of term
+    recall and precision are reversed, as they are shown as shares that are found.
     """
     if not (isfinite(limit.lower) and isfinite(limit.upper)):
         return "-"
@@ -63,7 +63,9 @@ def bounds(limit: LimitVerdict) -> str:
 
 
 def change(limit: LimitVerdict) -> str:
-    """What became of the rate: in points, in percent of the baseline where the limit asks so."""
+    """Return the change of the rate: in points, or in percent of the baseline where the limit is in
+    percent, or in nats for the training loss.
+    """
     if limit.criterion.unit == "percent" and limit.value is not None:
         return f"{limit.value:+.1f} %"
     if (
@@ -76,22 +78,26 @@ def change(limit: LimitVerdict) -> str:
 
 
 def shown_percent(rate: str, value: float | None) -> str:
-    """A rate in percent as people say it: what is missed of terms, as what is found of them."""
+    """Return a rate in percent as it is shown. Term recall and precision are measured as shares
+    that are missed, and shown as shares that are found.
+    """
     if value is not None and is_share_found(rate):
         value = 100 - value
     return percent(value)
 
 
 def shown_points(rate: str, value: float | None) -> str:
-    """A change of a rate in points, turned round with `shown_percent`."""
+    """Return a change of a rate in points, with the sign reversed where `shown_percent` shows the
+    complement.
+    """
     if value is not None and is_share_found(rate):
         value = -value
     return points(value)
 
 
 def rates_of(spec: SweepSpec) -> tuple[str, ...]:
-    """The rates that tables show, as measurements name them: WER of every set, then what else a
-    limit names.
+    """Return the rates that tables show, by the names that measurements use: the WER of every set,
+    the objective, and the rates that limits name.
     """
     names = [*spec.data.evaluated, spec.objective]
     for criterion in (*guardrails_of(spec), *acceptance_of(spec)):
@@ -101,40 +107,40 @@ def rates_of(spec: SweepSpec) -> tuple[str, ...]:
 
 
 def rate_heading(rate: str) -> str:
-    """A rate as the heading of a column: the WER of a set is named by the set."""
+    """Return the heading of a rate's column; a WER is named by its set alone."""
     return rate_text(rate).removesuffix(" WER").replace("heldout", "held-out")
 
 
 def points(value: float | None) -> str:
-    """WER points with their sign."""
+    """Format points with their sign; a dash for None."""
     return "-" if value is None else f"{value:+.2f}"
 
 
 def percent(value: float | None) -> str:
-    """WER in percent."""
+    """Format a rate in percent; a dash for None."""
     return "-" if value is None else f"{value:.2f}"
 
 
 def params_text(params: Mapping[str, Any]) -> str:
-    """Searched values on one line."""
+    """Format the values of parameters in one line."""
     return ", ".join(f"{name}={value_text(value)}" for name, value in params.items()) or "-"
 
 
 def value_text(value: Any) -> str:
-    """Numbers short, words as they are."""
+    """Format a value: floats with six digits, everything else as it is."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def search_time_text(seconds: float | None, limit: float | None) -> str:
-    """The time of the search in all runs, without the confirmation, and the limit that the sweep
-    file sets it.
+    """Say how long the search has taken in all runs, without the confirmation, and the limit that
+    the sweep file sets.
     """
     allowed = f" (it may take {duration_text(limit)})" if limit is not None else ""
     return f"{duration_text(seconds)} of search spent{allowed}"
 
 
 def duration_text(seconds: float | None) -> str:
-    """Hours, minutes and seconds; a dash for what is not known."""
+    """Format seconds as hours and minutes, or minutes and seconds; a dash for None."""
     if seconds is None:
         return "-"
     minutes, rest = divmod(round(seconds), 60)
@@ -143,12 +149,12 @@ def duration_text(seconds: float | None) -> str:
 
 
 def relative_to(path: str, root: Path) -> str:
-    """A path below `root` from there on; any other one, and what is no path, as it is."""
+    """Return a path below `root` relative to it; any other text, such as a hub id, as it is."""
     return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else path
 
 
 def limit_row(limit: LimitVerdict) -> tuple[str, ...]:
-    """One row of a table of limits, under `LIMIT_COLUMNS`."""
+    """Return the row of a limit, in the order of `LIMIT_COLUMNS`."""
     return (
         asked_text(limit.criterion),
         _rate_cell(limit, limit.baseline),
@@ -178,7 +184,7 @@ LIMIT_COLUMNS = (
 
 
 def limits_of(verdict: Verdict) -> tuple[LimitVerdict, ...]:
-    """Acceptance criteria, then guardrails that none of them asks about."""
+    """Return the acceptance criteria, then the guardrails that ask something else than those."""
     asked = {limit.criterion.question for limit in verdict.acceptance}
     return (
         *verdict.acceptance,
@@ -187,7 +193,7 @@ def limits_of(verdict: Verdict) -> tuple[LimitVerdict, ...]:
 
 
 def delta_text(result: TrialResult, rate: str) -> str:
-    """A rate and its change, of a result."""
+    """Format a rate of a result with its change; a dash where it was not measured."""
     name = confirm_name(rate, result.number < 0)
     if name not in result.wer:
         return "-"
@@ -195,8 +201,8 @@ def delta_text(result: TrialResult, rate: str) -> str:
 
 
 def plotted_limits(spec: SweepSpec) -> tuple[float | None, float | None]:
-    """The gain asked of the domain and the rise allowed on held-out speech in points, where the
-    file says both so.
+    """Return the gain asked of the domain WER and the regression allowed of the held-out WER, in
+    points; None for one that the file does not set, or sets in percent.
     """
     gain, rise = spec.acceptance.get("domain_wer"), spec.guardrails.get("heldout_wer")
     asked = (gain.min_gain if gain else None), (rise.max_regression if rise else None)

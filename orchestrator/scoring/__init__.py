@@ -1,1 +1,1 @@
-"""What a number means: pure numpy."""
+"""Error rates, their confidence bounds, and the judgement of limits. No file, no torch."""

@@ -1,5 +1,5 @@
-"""Which word stands for which: the alignment behind the edit counts, and what it says of words and
-speakers.
+"""Word alignment of reference and hypothesis, and how errors changed between two models: by word,
+by confusion, by speaker and by length.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from rapidfuzz.distance import Levenshtein
 
 EQUAL, SUBSTITUTION, DELETION, INSERTION = "=SDI"
 LENGTHS = (5, 10, 20)
-"""Last word of each group of lengths but the longest."""
+"""Upper bounds, in reference words and inclusive, of the groups of utterances by length; the last
+group has none.
+"""
 
 _EDITS = {"replace": SUBSTITUTION, "delete": DELETION, "insert": INSERTION}
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
-    """A letter for each column of the alignment that `edit_counts` counts: = S D I.
+    """Return one letter for each column of a minimal alignment: `=` equal, S substitution, D
+    deletion, I insertion.
 
-    All but I take the next word of the reference, all but D the next one of the hypothesis.
+    All but I consume the next word of the reference, all but D the next one of the hypothesis.
     """
     columns = []
     for edit in Levenshtein.opcodes(reference, hypothesis):
@@ -31,7 +34,7 @@ def align(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Utterance:
-    """One utterance as it was said and as two models heard it, normalised and in words."""
+    """One utterance: its normalised reference and two models' hypotheses, each as words."""
 
     speaker: str
     reference: tuple[str, ...]
@@ -41,8 +44,8 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Changed:
-    """A group of words or utterances: how many reference words it has, and the errors of both
-    models.
+    """A word, a confusion, or a group of utterances: its reference words, and the errors of both
+    models on it.
     """
 
     name: str
@@ -52,21 +55,23 @@ class Changed:
 
     @property
     def change(self) -> int:
-        """Below zero where errors went away."""
+        """Errors after less errors before; negative where the second model is better."""
         return self.after - self.before
 
 
 @dataclass(frozen=True)
 class WordChanges:
-    """What became of the words of a set; every part is sorted, the largest change first."""
+    """How the errors on a set changed between two models. Each part but `lengths` is sorted, the
+    largest change in either direction first.
+    """
 
     words: tuple[Changed, ...]
-    """Reference words by how often they were not heard as they are."""
+    """Reference words, with how often each was substituted or deleted."""
     confusions: tuple[Changed, ...]
-    """Pairs `said -> heard`; an empty side is a word that was left out or put in."""
+    """Pairs `said -> heard`; an empty right side is a deletion, an empty left side an insertion."""
     speakers: tuple[Changed, ...]
     lengths: tuple[Changed, ...]
-    """By reference words, shortest first."""
+    """Groups of utterances by their number of reference words, shortest first."""
 
 
 def word_changes(utterances: Iterable[Utterance]) -> WordChanges:
@@ -104,8 +109,8 @@ def word_changes(utterances: Iterable[Utterance]) -> WordChanges:
 
 
 def _word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """What was said and what was heard in its place; one of both is empty for a deletion or an
-    insertion.
+    """Yield each error as the word that was said and the word that was heard in its place; the
+    second is empty for a deletion, the first for an insertion.
     """
     said, heard = iter(reference), iter(hypothesis)
     for letter in align(reference, hypothesis):
@@ -127,7 +132,7 @@ def _length_class(words: int) -> str:
 def _sorted_changes(
     words: Iterable[str], before: Counter[str], after: Counter[str]
 ) -> tuple[Changed, ...]:
-    """Those that were heard wrongly at least once."""
+    """Return the words that either model got wrong at least once, the largest change first."""
     totals = words if isinstance(words, dict) else dict.fromkeys(words, 0)
     found = (Changed(word, total, before[word], after[word]) for word, total in totals.items())
     return tuple(

@@ -16,7 +16,7 @@ _LIKE_APOSTROPHES = "\u00b4`\u2032\u02b9\u02bb\u02c8\u201b\uff40"
 _LATIN = "".join(
     bytes([code]).decode("cp1252", "ignore") or chr(code) for code in range(0x80, 0x100)
 )
-"""What single bytes beyond ASCII are read as."""
+"""The characters that the bytes 0x80 to 0xFF become when they are read as Windows-1252."""
 _BYTES = {character: code for code, character in enumerate(_LATIN, start=0x80)}
 _TRACE = re.compile(
     r"(?P<entity>&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z]{2,8});)"
@@ -28,15 +28,16 @@ _TRACE = re.compile(
 
 @dataclass(frozen=True)
 class Artifacts:
-    """The texts, by their place, that a normaliser makes other words of than of what is meant."""
+    """The texts whose normalised words differ because of traces of programs in them."""
 
     rows: tuple[int, ...]
+    """The positions of these texts in the list that was searched."""
     traces: tuple[tuple[str, int], ...]
-    """What stands there and how often, the most frequent first."""
+    """Each trace in these texts and how often it occurs, the most frequent first."""
 
 
 def find_artifacts(texts: Iterable[str], normalize: Normalizer) -> Artifacts:
-    """Of texts that count as other words than they would without their traces."""
+    """Find the texts that normalise to other words than they would without their traces."""
     rows: list[int] = []
     traces = Counter[str]()
     for row, text in enumerate(texts):
@@ -48,8 +49,8 @@ def find_artifacts(texts: Iterable[str], normalize: Normalizer) -> Artifacts:
 
 
 def without_artifacts(text: str) -> str:
-    """What is meant: an apostrophe, the character of an entity, the UTF-8 that bytes are, or
-    nothing.
+    """Replace each trace by what is meant: an apostrophe, the character of an HTML entity, the text
+    whose UTF-8 bytes were read as Windows-1252, or nothing for characters without a width.
     """
     return _TRACE.sub(_meant, text)
 

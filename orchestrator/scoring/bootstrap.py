@@ -1,4 +1,4 @@
-"""The paired difference of two corpus WERs, and how sure the data make us of it.
+"""The paired difference of two corpus WERs, with bootstrap confidence bounds.
 
 Baseline and tuned model decode the same utterances, so the difference is taken per utterance before
 anything is averaged (Bisani & Ney, ICASSP 2004). Utterances of one speaker go wrong together, so
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 ENOUGH_SPEAKERS = 20
-"""Fewer blocks than this estimate their own spread too badly to be resampled."""
+"""With fewer speakers, utterances are resampled: few blocks estimate their own spread too badly."""
 
 FLOOR_WORDS = 2.0
 """Least standard error, in words. When nothing changed in n utterances the sample has no spread,
@@ -34,13 +34,13 @@ but up to 3 changes in n remain likely at 95 % (the rule of three, Hanley & Lipp
 words / 1.645, rounded up."""
 
 _CHUNK = 2_000_000
-"""Indices drawn at once: bounds the memory at about 50 MB whatever the size of the set."""
+"""Block indices drawn at once: bounds the memory at about 50 MB whatever the size of the set."""
 
 _KEPT_BYTES = 12_000_000
-"""Draws that take more than this are not kept: 10,000 resamples of 600 blocks take as much."""
+"""Largest draw that is cached: 10,000 resamples of 600 blocks, as 16-bit counts."""
 
 _KEPT_SETS = 4
-"""Draws that are kept: one for each number of blocks, so at most 48 MB."""
+"""How many draws are cached: one for each number of blocks, so at most 48 MB."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class DeltaEstimate:
 
     point: float
     standard_error: float
-    """Delete-one-block jackknife, at least `FLOOR_WORDS`; infinite where one block holds
-    everything.
+    """In points: the delete-one-block jackknife's (of `paired_rates` the linearised one), but never
+    less than `FLOOR_WORDS` words; infinite where one block holds all words.
     """
     unit: Literal["speaker", "utterance"]
     why: str
     """Why this unit was resampled, for the report."""
     blocks: int
-    """Resampled units."""
+    """Number of units that are resampled."""
     utterances: int
     probability_of_improvement: float
     """Share of resamples in which the tuned model is strictly better (Bisani & Ney 2004)."""
@@ -64,11 +64,11 @@ class DeltaEstimate:
     """t* of every resample, sorted."""
 
     def lower(self, confidence: float = 0.95) -> float:
-        """One-sided bound: the true delta is above it with this confidence."""
+        """One-sided lower bound in points: the true delta is above it with this confidence."""
         return self.point - self._reach(confidence)
 
     def upper(self, confidence: float = 0.95) -> float:
-        """One-sided bound: the true delta is below it with this confidence."""
+        """One-sided upper bound in points: the true delta is below it with this confidence."""
         return self.point + self._reach(confidence, upper=True)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
@@ -80,27 +80,28 @@ class DeltaEstimate:
         """How likely the true value is above `limit`, by the confidence distribution that the
         bounds come from.
 
-        The confidence at which the upper bound would stand at the limit, turned round: of the two
-        that the bounds are the wider of, the larger chance.
+        One less the confidence at which the upper bound equals `limit`: the larger chance of the
+        two distributions, t* and Student's t. 0.5 where the standard error is infinite.
         """
         from scipy.special import stdtr  # a tenth of a second to import: only who judges spends it
 
         if not np.isfinite(self.standard_error):
             return 0.5
         distance = (limit - self.point) / self.standard_error
+        # upper = point - pivot * SE exceeds the limit where pivot < -distance
         of_pivots = float(np.mean(self.pivots < -distance))
         return max(of_pivots, 1 - float(stdtr(self.blocks - 1, distance)))
 
     def _reach(self, confidence: float, upper: bool = False) -> float:
-        """Distance from the point to a bound, in points."""
+        """Distance from the point estimate to a one-sided bound, in WER points."""
         from scipy.special import stdtrit
 
         if not 0.5 < confidence < 1:
             raise ValueError(f"confidence must lie between 0.5 and 1, not {confidence}")
         if not np.isfinite(self.standard_error):
             return float("inf")
-        # The upper bound comes from the lower tail of t*, and the other way round. Rounded
-        # outwards; the small number undoes (1 - 0.95) * 10000 = 500.0000000000005 and its like.
+        # The upper bound comes from the lower tail of t*, and the other way round. Rounded towards
+        # the tail; 1e-6 is for products that floating point puts just below a whole number.
         rank = max(0, int((1 - confidence) * len(self.pivots) + 1e-6) - 1)
         pivot = -self.pivots[rank] if upper else self.pivots[len(self.pivots) - 1 - rank]
         return float(self.standard_error * max(pivot, stdtrit(self.blocks - 1, confidence)))
@@ -120,9 +121,8 @@ def paired_delta(
     """Estimate the difference of two corpus WERs on the same utterances.
 
     All sequences have one entry per utterance; `blocks` names the speaker, empty or None where
-    unknown. `decodings` is how many decodings of each utterance the counts sum up (seeds of a
-    confirmation): it adds no utterances. `units_a_word`: of a rate that counts in others than words
-    (characters), how many stand for one.
+    unknown. `decodings` is how many decodings of each utterance (seeds of a confirmation) the
+    counts sum up: they add no utterances. `units_a_word`: units (characters of a CER) a word has.
 
     Resampled sums are sums of integers, exact in float64 in any order, and PCG64 is specified: the
     same seed gives the same bits on every machine. 10,000 resamples of 500 utterances take about
@@ -130,7 +130,7 @@ def paired_delta(
 
     Raises ValueError when the lengths differ or there are no reference words.
     """
-    # Compared before numpy sees them: it would stretch one count over all utterances.
+    # Lengths are compared here because numpy would broadcast a single count over all utterances.
     lengths = {
         len(column)
         for column in (baseline_errors, tuned_errors, reference_words, blocks)
@@ -144,7 +144,7 @@ def paired_delta(
         raise ValueError("a set without reference words has no WER")
     unit, why = resampling_unit(blocks)
     block_difference, block_words = difference, words
-    if unit == "speaker":
+    if unit == "speaker":  # (utterances,) -> (speakers,), by sums
         _, of_block = np.unique(np.asarray(blocks), return_inverse=True)
         block_difference = np.bincount(of_block, difference).astype(float)
         block_words = np.bincount(of_block, words).astype(float)
@@ -172,27 +172,28 @@ def paired_rates(
     seed: int,
     decodings: int = 1,
 ) -> DeltaEstimate:
-    """The difference of two corpus rates whose units differ: errors and units per utterance of
-    either model.
+    """Estimate the difference of two corpus rates that have different denominators; `baseline` and
+    `tuned` are the errors and the units of each utterance.
 
-    As `paired_delta`, with the linearised influence of each block in the place of its difference
-    (Efron & Tibshirani 1993, section 10.5): precision counts in what was heard, and the two models
-    hear different words. Raises ValueError when the lengths differ or either has no units.
+    For precision, whose units are the words heard, which differ between the models. As
+    `paired_delta`, with the linearised influence of each block in the place of its difference
+    (Efron & Tibshirani 1993, section 10.5). Raises ValueError for other lengths or no units.
     """
     columns = (*baseline, *tuned)
     if len({len(column) for column in (*columns, *([blocks] if blocks is not None else []))}) != 1:
         raise ValueError("errors, units and blocks must cover the same utterances")
+    # (utterances, 4): errors, units of the baseline, then of the tuned model
     counts = np.stack([np.asarray(column, float) for column in columns], axis=1)
     if not np.all(counts[:, [1, 3]].sum(axis=0) > 0):
         raise ValueError("a set without units has no rate")
     unit, why = resampling_unit(blocks)
-    if unit == "speaker":
+    if unit == "speaker":  # (utterances, 4) -> (speakers, 4), by sums
         names, of_block = np.unique(np.asarray(blocks), return_inverse=True)
         counts = np.stack(
             [np.bincount(of_block, column, len(names)) for column in counts.T], axis=1
         )
     n = len(counts)
-    # in one order in memory, kept or drawn anew: these sums are not of whole numbers
+    # one memory order, cached or new: the last bits of these sums, not of integers, depend on it
     drawn = [
         _rate_change(np.ascontiguousarray(rows), counts)
         for rows in _drawn_counts(seed, resamples, n, _CHUNK // n + 1)
@@ -213,15 +214,16 @@ def paired_rates(
 
 
 def _rate_change(drawn: Floats, counts: Floats) -> tuple[Floats, Floats]:
-    """Of resamples (rows, blocks) of counts (blocks, 4): the changes of the rate and their standard
-    errors, in points.
+    """Return the rate's change in each resample and its standard error, both (rows,), in points.
 
-    A draw in which one model has no units counts as no change.
+    `drawn` is (rows, blocks), `counts` (blocks, 4) as in `paired_rates`. A draw in which one model
+    has no units counts as no change.
     """
     before, units_before, after, units_after = (drawn @ counts).T
     kept = (units_before > 0) & (units_after > 0)
     denominators = np.where(kept, units_before, 1), np.where(kept, units_after, 1)
     rates = before / denominators[0], after / denominators[1]
+    # (rows, blocks): what each block adds to the change, by the derivative of either ratio
     influence = (counts[:, 2] - rates[1][:, None] * counts[:, 3]) / denominators[1][:, None] - (
         counts[:, 0] - rates[0][:, None] * counts[:, 1]
     ) / denominators[0][:, None]
@@ -231,7 +233,7 @@ def _rate_change(drawn: Floats, counts: Floats) -> tuple[Floats, Floats]:
 
 
 def resampling_unit(blocks: Sequence[str] | None) -> tuple[Literal["speaker", "utterance"], str]:
-    """Which unit is resampled, and the sentence that says why."""
+    """Choose the unit to resample, and return it with the words that say why."""
     named = [block for block in blocks or () if block]
     if not named:
         return (
@@ -263,6 +265,7 @@ def resample_ratio(
     references) count as the sample's own delta.
     """
     n = len(words)
+    # for the variance of a ratio r: sum((d - r w)^2) = sum(d^2) - 2 r sum(d w) + r^2 sum(w^2)
     moments = np.stack([difference, difference**2, difference * words])
     sums = _resampled_sums(moments, resamples, seed)
     (w, ww), without = _resampled_words(words.tobytes(), resamples, seed)
@@ -274,7 +277,7 @@ def resample_ratio(
 
 
 def _resampled_sums(moments: Floats, resamples: int, seed: int) -> Floats:
-    """Sums of the rows of `moments` (rows, blocks) in each resample: (rows, resamples)."""
+    """Sum `moments` (rows, blocks) over the blocks of each resample: (rows, resamples)."""
     blocks = moments.shape[1]
     drawn = _drawn_counts(seed, resamples, blocks, max(1, _CHUNK // blocks))
     return np.concatenate([moments @ counts.T for counts in drawn], axis=1)
@@ -282,9 +285,8 @@ def _resampled_sums(moments: Floats, resamples: int, seed: int) -> Floats:
 
 @lru_cache(maxsize=_KEPT_SETS)
 def _resampled_words(words: bytes, resamples: int, seed: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Sums of the words of the blocks and of their squares in each resample, and which resamples
-    have no word: their sums are those of the sample. `words` are the bytes of a float64 array; they
-    are the same for all trials.
+    """Return the sums of words and squared words in each resample, (2, resamples), and which have
+    no word; those get the sample's sums. `words`: bytes of a float64 array, as a cache key.
     """
     of_blocks = np.frombuffer(words)
     moments = np.stack([of_blocks, of_blocks**2])
@@ -308,10 +310,10 @@ def jackknife_error(difference: Floats, words: Floats) -> float:
 
 
 def _drawn_counts(seed: int, resamples: int, n: int, step: int) -> Iterator[Floats]:
-    """The counts of all resamples, `step` of them at a time; shape (at most step, n).
+    """Yield how often each of n blocks is in each resample, in chunks of shape (at most step, n).
 
-    All trials of a study are judged on the same draws. Those of a set that takes little room are
-    kept between calls: the same bits as drawn anew.
+    All trials of a study are judged on the same draws, so small draws are cached between calls; a
+    cached draw has the same bits as a new one.
     """
     if _kept_type(resamples, n) is None:
         yield from _draw_counts(seed, resamples, n, step)
@@ -321,8 +323,8 @@ def _drawn_counts(seed: int, resamples: int, n: int, step: int) -> Iterator[Floa
 
 
 def _kept_type(resamples: int, n: int) -> np.dtype[Any] | None:
-    """As what counts are kept: as they are used where that takes little room, else the smallest
-    integers that hold n, for a block is drawn at most n times; None where those take too much.
+    """The type to cache counts in: float64, as they are used, where `_KEPT_BYTES` allow it; else
+    the smallest integer that holds n, the most that a block is drawn; None where neither fits.
     """
     kinds = (np.dtype(float), np.min_scalar_type(n))
     return next((kind for kind in kinds if resamples * n * kind.itemsize <= _KEPT_BYTES), None)
@@ -330,7 +332,7 @@ def _kept_type(resamples: int, n: int) -> np.dtype[Any] | None:
 
 @lru_cache(maxsize=_KEPT_SETS)
 def _kept_counts(seed: int, resamples: int, n: int, step: int) -> tuple[NDArray[Any], ...]:
-    # block after block in memory, as a library multiplies few rows with them fastest
+    # column-major: BLAS multiplies the few rows of the moments with that fastest
     kind = _kept_type(resamples, n)
     return tuple(rows.astype(kind, order="F") for rows in _draw_counts(seed, resamples, n, step))
 
@@ -343,5 +345,6 @@ def _draw_counts(seed: int, resamples: int, n: int, step: int) -> Iterator[Float
 
 def _multinomial_counts(generator: np.random.Generator, rows: int, n: int) -> Floats:
     """How often each of n blocks is drawn in each of `rows` resamples of n; shape (rows, n)."""
+    # row i gets the numbers i*n to i*n + n-1, so that one bincount counts all rows
     drawn = generator.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
     return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(float)

@@ -1,4 +1,4 @@
-"""Word errors as integers per utterance; every rate is made from them.
+"""Word and character errors as integers per utterance; every rate is computed from them.
 
 The corpus WER is all errors over all reference words (jiwer's, NIST's). The mean of utterance WERs
 is another quantity, in which short clips dominate; it is not computed here.
@@ -16,7 +16,9 @@ from orchestrator.errors import DataError
 
 @dataclass(frozen=True)
 class EditCounts:
-    """Edits of a minimal alignment of each hypothesis to its reference, in the order given."""
+    """The edits of a minimal alignment of each hypothesis to its reference, one entry per
+    utterance.
+    """
 
     substitutions: tuple[int, ...]
     deletions: tuple[int, ...]
@@ -37,17 +39,17 @@ class EditCounts:
 
 
 def error_rate(errors: Sequence[int], units: Sequence[int]) -> float:
-    """All errors over all units of the references (words or characters), in percent."""
+    """Return all errors over all units (words, characters or terms), in percent."""
     return 100 * sum(errors) / sum(units)
 
 
 def check_with_jiwer(
     references: Sequence[str], hypotheses: Sequence[str], counts: EditCounts
 ) -> None:
-    """That jiwer, which people trust, finds as many errors and words. Raises RuntimeError where it
-    does not.
+    """Check that jiwer, which people trust, counts as many errors and words; raise RuntimeError
+    where it does not.
 
-    Over the utterances that have a word: jiwer refuses empty references.
+    Only utterances whose reference has a word are checked: jiwer refuses empty references.
     """
     import jiwer  # a twentieth of a second that only who measures spends
 
@@ -110,8 +112,8 @@ def _edit_distance_counts(reference: list[str], hypothesis: list[str]) -> tuple[
 def character_counts(
     references: Sequence[str], hypotheses: Sequence[str]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Character errors and characters of each reference, spaces included (jiwer's CER is their
-    totals' quotient).
+    """Count the character errors and the characters of each reference, spaces included. jiwer's CER
+    is the sum of the former over the sum of the latter.
     """
     errors = tuple(Levenshtein.distance(*pair) for pair in zip(references, hypotheses, strict=True))
     return errors, tuple(map(len, references))

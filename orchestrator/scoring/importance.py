@@ -1,4 +1,4 @@
-"""How much of what trials differ by goes with each parameter."""
+"""How much of the differences between trials each parameter explains."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 
 FEWEST = 4
-"""Trials: of fewer nothing can be said."""
+"""Least number of trials of a parameter; fewer say nothing about it."""
 _GROUPS = 3
 
 
 def importances(params: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
-    """Share of the spread of the values' ranks that each parameter explains alone, 0 to 1, largest
-    first.
+    """Return the share of the variance of the values' ranks that each parameter explains alone, 0
+    to 1, largest first. `params` and `values` have one entry per trial.
 
-    The eta squared of Kruskal and Wallis' H, (H - k + 1) / (n - k) for k groups of n values
-    (Tomczak and Tomczak 2014), which takes off what as many groups explain by chance; not below 0.
-    Numbers of more than three values form three groups of equal size; trials without the parameter
-    do not count. Parameters that have one value, or fewer than `FEWEST` trials, are left out.
+    It is the eta squared of Kruskal and Wallis' H, (H - k + 1) / (n - k) for k groups of n values
+    (Tomczak and Tomczak 2014), which subtracts what as many groups explain by chance; not below 0.
+    A numeric parameter with more than three distinct values forms three groups of equal size.
+    Trials without the parameter do not count. Parameters with a single group, with a group for
+    every trial, or with fewer than `FEWEST` trials, are left out.
     """
     shares = {}
     for name in dict.fromkeys(name for trial_params in params for name in trial_params):
@@ -35,7 +36,9 @@ def importances(params: Sequence[Mapping[str, Any]], values: Sequence[float]) ->
 
 
 def _group_settings(settings: Sequence[Any]) -> list[Hashable]:
-    """The group of each setting: itself, or of many different numbers its third."""
+    """Return the group of each setting: the setting itself, or, where there are more than three
+    different numbers, which third of them it lies in.
+    """
     numbers = all(
         isinstance(value, int | float) and not isinstance(value, bool) for value in settings
     )
@@ -55,11 +58,12 @@ def _explained_share(groups: Sequence[Hashable], values: Sequence[float]) -> flo
     }
     within = sum(float(np.sum((ranks[own] - ranks[own].mean()) ** 2)) for own in rows.values())
     spare = len(values) - len(rows)
+    # 1 - MS_within / MS_total of the ranks, which equals (H - k + 1) / (n - k)
     return max(0.0, 1 - (within / spare) / (total / (len(values) - 1)))
 
 
 def _mean_ranks(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Ranks from 1; equal values share the mean of theirs."""
+    """Return ranks from 1; equal values share the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[inverse])

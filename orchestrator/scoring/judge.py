@@ -1,8 +1,9 @@
-"""What the numbers of a trial mean beside the baseline's: is it feasible, is it accepted, which
-trial is best.
+"""Judge a trial's numbers against the baseline's: is it feasible, is it accepted, which trial is
+best.
 
-A trial is feasible by the literal rule alone, so that the answer is what the sweep file asks; the
-evidence stands beside it. Pure functions of values; whoever calls acts.
+Whether a trial is feasible depends only on the measured values against the limits as they are
+written, so that the answer is to what the sweep file asks; what the data prove is reported beside
+it. These are pure functions; pruning and stopping are up to the caller.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Decision(StrEnum):
-    """The verdict on a trial."""
+    """The decision on a trial."""
 
     ACCEPT = "ACCEPT"
     REJECT = "REJECT"
@@ -40,44 +41,49 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Scores:
-    """One measurement: an adapter, or the untuned base, on the sets of a sweep."""
+    """One measurement of an adapter, or of the untuned model, on the sets of a sweep."""
 
     fingerprint: str
     sets: Mapping[str, SetScore]
-    """By the name of the rate, see `set_name`; in confirmation confirm_domain and so on."""
+    """Counts by the name of the rate, see `set_name`; in confirmation confirm_domain and so on."""
     number: int = -1
+    """The trial's number; -1 for the untuned model."""
     step: int = 0
     adapter_scale: float = 1.0
     losses: tuple[float, ...] = ()
-    """Mean training loss a token at each rung of the trial up to this one."""
+    """Mean training loss in nats per token at each rung of the trial up to this one."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be said of one measurement of one trial."""
+    """The judgement of one measurement of one trial."""
 
     number: int
     step: int
     adapter_scale: float
     confirmed: bool
-    """False: measured on the data that chose the trial, therefore optimistic."""
+    """Whether it was measured on the confirm sets. If not, it was measured on the data that chose
+    the trial, and is therefore optimistic.
+    """
     guardrails: tuple[LimitVerdict, ...]
     acceptance: tuple[LimitVerdict, ...]
     feasible: bool
     """Every guardrail was measured, is finite, and holds literally."""
     constraints: dict[str, float]
-    """Per guardrail metric, Optuna's convention: <= 0 is feasible. Always finite."""
+    """How far each guardrail metric is beyond its limit, by Optuna's convention: <= 0 is feasible.
+    Always finite.
+    """
     wer: dict[str, float]
-    """Percent, by the name of the rate (domain, heldout_cer, domain_terms_recall)."""
+    """Every measured rate in percent, by its name (domain, heldout_cer, domain_terms_recall)."""
     delta: dict[str, float]
-    """Points, of the rates measured on both sides."""
+    """Tuned minus baseline in points, of the rates that both have."""
     decision: Decision | None
     """None when the sweep declares no acceptance criteria."""
     metric: str = "domain_wer"
-    """What the search minimises."""
+    """The metric that the search minimises."""
     unanswered: int = 0
-    """Rates that this measurement lacks and that another one of the same trial has, where acceptance
-    asks for them and no confirmation follows.
+    """How many rates that acceptance asks for this measurement lacks, because they are measured at
+    the trial's last step only and no confirmation follows (`verdicts.judging.late_rates`).
     """
 
     @property
@@ -87,15 +93,17 @@ class Verdict:
 
     @property
     def violated(self) -> tuple[str, ...]:
-        """Metrics of the guardrails that are broken under their rule: what prunes a running
-        trial.
+        """The metrics of the guardrails that are broken under their rule: those that prune a
+        running trial.
         """
         return tuple(limit.criterion.metric for limit in self.guardrails if limit.violated)
 
 
 def set_name(metric: str, confirmed: bool) -> str:
-    """The rate that a metric means: heldout_wer is `heldout`, in confirmation `confirm_heldout`;
-    heldout_cer and domain_terms_recall keep their names, and terms_recall is that of the domain."""
+    """Return the name of the rate that a metric of the sweep file means: `heldout` for heldout_wer,
+    `domain_terms_recall` for terms_recall; others, such as heldout_cer, keep their name. In
+    confirmation it has the prefix `confirm_`.
+    """
     rate = f"domain_{metric}" if metric.startswith("terms_") else metric.removesuffix("_wer")
     return confirm_name(rate, confirmed)
 
@@ -117,10 +125,10 @@ def judge(
     """Judge one measurement against the baseline's.
 
     `confirmed` reads the confirm sets instead of the search's. `looks` is how often this trial will
-    be judged in all (its rungs): the error of calling a guardrail violated is shared out among
-    them. `n_comparisons` is how many trials are judged on these data so that the best may win: the
-    error of calling a limit proven, and that of the bounds shown, is shared out among them. Missing
-    sets and impossible counts are not errors but limits that do not hold.
+    be judged in all (its rungs): the error of calling a guardrail violated is divided among them.
+    `n_comparisons` is how many trials compete on these data: the error of calling a limit proven,
+    and that of the bounds shown, is divided among them. Missing sets and impossible counts raise
+    nothing; limits on them do not hold.
 
     Raises FingerprintError when the two were not evaluated alike, or the sets hold different
     utterances.
@@ -151,7 +159,7 @@ def judge(
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Two measurements side by side, and what of the error each answer about them may spend."""
+    """Two measurements to compare, and the confidence that answers about them have."""
 
     tuned: Scores
     baseline: Scores
@@ -161,18 +169,18 @@ class _Comparison:
     resamples: int
     seed: int
     estimates: dict[tuple[str, bool, bool], DeltaEstimate | None] = field(default_factory=dict)
-    """Resampled once for all limits that compare the same: rate, whether beside the baseline's,
-    whether by itself.
+    """Cache of estimates, as limits often compare the same numbers. The key: the rate, whether it
+    is relative to the baseline's, whether it is the rate itself (`max_rate`) and not its change.
     """
 
     def answer(self, criterion: Criterion, looks: int) -> LimitVerdict:
-        """The verdict on one limit, judged `looks` times in all."""
+        """Judge one limit, on a trial that is judged `looks` times in all."""
         if criterion.metric == "train_loss":
             return judge_trend(
                 criterion, self.tuned.losses, error_budget(self.confidence, self.n_comparisons)
             )
         if criterion.among:
-            # proven on one of several: each may claim it with its share of the error
+            # One set is enough to prove it, so the error is divided among the sets (Bonferroni).
             claims = self.n_comparisons * len(criterion.among)
             return one_of(
                 criterion,
@@ -199,7 +207,7 @@ class _Comparison:
 
 
 def decide(acceptance: Sequence[LimitVerdict], guardrails: Sequence[LimitVerdict]) -> Decision:
-    """The verdict on a trial; the first line that applies.
+    """Decide on a trial, by the first line that applies:
 
     | acceptance criteria and guardrails                                                  |              |
     |-------------------------------------------------------------------------------------|--------------|
@@ -209,7 +217,7 @@ def decide(acceptance: Sequence[LimitVerdict], guardrails: Sequence[LimitVerdict
     | all hold, and an acceptance criterion of rule `proven` is not proven                | INCONCLUSIVE |
     | all hold, and what must be proven is                                                | ACCEPT       |
 
-    The rule of a guardrail is about pruning; here it must hold, no more.
+    The rule of a guardrail (`point` or `proven`) is about pruning; here a guardrail need only hold.
     `benchmarks/false_accepts.py` measures what the rules of acceptance cost.
     """
     limits = (*acceptance, *guardrails)
@@ -222,53 +230,55 @@ def decide(acceptance: Sequence[LimitVerdict], guardrails: Sequence[LimitVerdict
 
 
 def error_budget(confidence: float, looks: int) -> float:
-    """Confidence of a single look such that all `looks` together err at most as often as one look
-    at `confidence`.
+    """Return the confidence of a single look such that all `looks` together err at most as often as
+    one look at `confidence`.
 
     Bonferroni: alpha / looks. Rungs of a trial are correlated, so it is conservative: a doubtful
-    trial trains on, which costs time; a good trial pruned by chance would cost the sweep. The same
-    for trials that share an evaluation set.
+    trial trains on, which costs time; a good trial pruned by chance would cost the sweep. It serves
+    trials that share an evaluation set in the same way.
     """
     return 1 - (1 - confidence) / max(looks, 1)
 
 
 def optimism(search_delta: float, confirm_delta: float) -> float:
-    """WER points by which the search flattered its winner; positive means the confirmation is
-    worse.
+    """Return by how many WER points the search flattered its winner; positive means that the
+    confirmation is worse.
     """
     return confirm_delta - search_delta
 
 
 def best_feasible(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The feasible verdict of the lowest objective; None when there is none.
+    """Return the feasible verdict with the lowest objective; None when there is none.
 
-    One that leaves no rate unanswered goes first. Ties go to the smaller held-out delta, then to
-    fewer steps, the smaller trial number, the smaller adapter scale. Optuna's `value` is no guide: a
-    pruned trial keeps its last one.
+    Verdicts with fewer unanswered rates go first. Ties go to the smaller held-out delta, then to
+    fewer steps, the smaller trial number, the smaller adapter scale. Optuna's `value` is not used,
+    because a pruned trial keeps its last one.
     """
     ranked = [verdict for verdict in verdicts if verdict.feasible and verdict.objective is not None]
     return min(ranked, key=verdict_rank, default=None)
 
 
 Rank = tuple[float, float, int, int, float]
+"""Sort key: objective, held-out delta, step, trial number, adapter scale."""
 
 
 def rank(
     objective: float | None, heldout_delta: float | None, step: int, number: int, scale: float
 ) -> Rank:
-    """Sort key of two feasible adapters, the better one first; what was not measured comes last."""
+    """Return the sort key of a feasible adapter: smaller is better, unmeasured comes last."""
     wer, heldout = (math.inf if value is None else value for value in (objective, heldout_delta))
     return wer, heldout, step, number, scale
 
 
 def verdict_rank(verdict: Verdict) -> tuple[int, Rank]:
-    """`rank` of a verdict, behind what it leaves unanswered."""
+    """Return the sort key of a verdict: its unanswered rates, then its `rank`."""
     heldout = verdict.delta.get(set_name("heldout_wer", verdict.confirmed))
     own = rank(verdict.objective, heldout, verdict.step, verdict.number, verdict.adapter_scale)
     return verdict.unanswered, own
 
 
 def _same_evaluation(tuned: Scores, baseline: Scores) -> None:
+    """Raise FingerprintError where the two were evaluated differently, or on other utterances."""
     if tuned.fingerprint != baseline.fingerprint:
         raise FingerprintError(
             f"Trial {tuned.number} at step {tuned.step} was evaluated as {tuned.fingerprint[:12]}, the baseline as "
@@ -280,6 +290,7 @@ def _same_evaluation(tuned: Scores, baseline: Scores) -> None:
         before, after = baseline.sets[name], tuned.sets[name]
         if before.wer is None or after.wer is None:
             continue
+        # equal reference words stand for equal utterances; those of pooled seeds are multiples
         ratio, rest = divmod(after.decodings, before.decodings)
         words = before.reference_words
         if ratio != 1:

@@ -1,4 +1,4 @@
-"""Limits and the numbers they are compared with, in words."""
+"""Wording of limits and of the numbers that they are compared with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def metric_text(metric: str) -> str:
 
 
 def rate_text(rate: str) -> str:
-    """The same of a rate under the name that measurements use: domain is domain WER."""
+    """A rate, by the name that measurements use, as a person would say it: domain is domain WER."""
     rate = search_name(rate)
     if "_terms_" in rate:
         return metric_text(f"terms_{rate.rpartition('_')[2]}")
@@ -26,8 +26,9 @@ def rate_text(rate: str) -> str:
 
 
 def is_share_found(name: str) -> bool:
-    """Whether a metric or rate is one of terms: counted as what is missed, said as what is
-    found.
+    """Whether a metric or rate is recall or precision of terms. Those are counted as shares that
+    are missed, like errors, but shown as shares that are found, so signs and directions are
+    reversed.
     """
     return name.endswith(("terms_recall", "terms_precision"))
 
@@ -49,7 +50,7 @@ def asked_text(criterion: Criterion) -> str:
 
 
 def allowed_text(criterion: Criterion) -> str:
-    """What a limit allows the number beside it to be."""
+    """What a limit allows, in the words that follow the measured number: `allowed is ...`."""
     unit = {"points": "", "percent": " %", "times": " times"}[criterion.unit]
     if is_share_found(criterion.metric) and criterion.kind != "max_rate":
         return {

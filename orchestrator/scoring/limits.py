@@ -1,8 +1,8 @@
 """One limit on one rate of one set: what was asked, what was measured, what the data prove.
 
-Every limit gets two answers. *Literal*: the measured value against the limit, as the sweep file
-asks. *Evidence*: the one-sided bounds of the paired estimate against the limit. What was not
-measured, or is not finite, holds nowhere.
+Every limit gets two answers. *Literal*: does the measured value keep the limit, as the sweep file
+asks? *Evidence*: do the one-sided confidence bounds of the paired estimate keep it? A limit on
+something that was not measured, or is not finite, never holds.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
     from orchestrator.scoring.bootstrap import DeltaEstimate
 
 AT_LIMIT = 1e-9
-"""Constraint of a strict limit met exactly: Optuna takes 0 for feasible, and "less than" is not "at
-most".
+"""The constraint where a value equals a strict limit: Optuna takes 0 for feasible, but "less than"
+is not "at most".
 """
 
 UNMEASURED = 100.0
-"""Constraint of a guardrail without a number, in points: infeasible, and finite because samplers
-and SQLite need it.
+"""The constraint, in points, of a guardrail that was not measured: infeasible, and finite because
+samplers and SQLite need that.
 """
 
 POWER = 2.49
-"""z(0.95) + z(0.80): 80 % power of a one-sided 5 % test; of one at another level its quantile more,
-see `_deviations`."""
+"""z(0.95) + z(0.80): how many standard errors the true value must lie from a limit for a one-sided
+5 % test to have 80 % power. For other levels see `_deviations`."""
 
 ONE_SIDED = 1.645
-"""z(0.95)."""
+"""z(0.95): the quantile of a one-sided bound at 95 %."""
 
 
 Rule = Literal["point", "proven"]
 
 
 class Evidence(StrEnum):
-    """What the data say of a limit at the confidence asked for."""
+    """What the data say about a limit at the confidence asked for."""
 
     PROVEN = "proven"
     VIOLATED = "violated"
@@ -63,11 +63,10 @@ Unit = Literal["points", "percent", "times"]
 
 @dataclass(frozen=True)
 class Criterion:
-    """One limit on one rate, or on one of several."""
+    """One limit of the sweep file, on one rate or on at least one of several."""
 
     metric: str
-    """domain_wer, heldout_cer, terms_recall, any_also_wer, train_loss: as the sweep file names
-    it.
+    """As the sweep file names it: domain_wer, heldout_cer, terms_recall, any_also_wer, train_loss.
     """
     kind: Kind
     """max_regression: the change is less than the limit, strictly. min_gain: the fall is at least
@@ -78,15 +77,18 @@ class Criterion:
     """A guardrail prunes when it is broken literally (point) or provably (proven). An acceptance
     limit is met when it holds literally (point), or only when it is proven too (proven)."""
     unit: Unit = "points"
-    """points: of the rate, absolute. percent: of the baseline's rate. times: the baseline's
-    rate.
+    """The unit of `limit`. points: percentage points of the rate. percent: percent of the
+    baseline's rate. times: multiples of the baseline's rate.
     """
     among: tuple[str, ...] = ()
-    """The rates of which one must keep the limit; empty where the metric is one rate."""
+    """The metrics of which at least one must keep the limit; empty where it is on `metric` itself.
+    """
 
     @property
     def question(self) -> tuple[str, str, float, str]:
-        """What is asked of the numbers, whatever rule decides on the answer."""
+        """What is asked of the numbers: all but the rule. Equal for limits that differ in rule
+        only.
+        """
         return self.metric, self.kind, self.limit, self.unit
 
     @property
@@ -96,7 +98,7 @@ class Criterion:
 
     @property
     def strict(self) -> bool:
-        """Whether a value at the threshold is beyond it."""
+        """Whether a value exactly at the threshold breaks the limit."""
         return self.kind == "max_regression"
 
     def keeps(self, value: float) -> bool:
@@ -106,49 +108,46 @@ class Criterion:
 
 @dataclass(frozen=True)
 class LimitVerdict:
-    """One limit, as asked and as the data bear it out."""
+    """The judgement of one limit: by the literal rule, and by what the data prove."""
 
     criterion: Criterion
     baseline: float | None
-    """WER in percent; None where not measured."""
+    """The rate in percent (of a training loss: the first rung's, in nats); None: not measured."""
     tuned: float | None
+    """The same of the tuned model (of a training loss: the last rung's)."""
     delta: float | None
-    """WER points, tuned - baseline; negative is better."""
+    """Tuned - baseline in points; negative is better."""
     holds: bool | None
-    """The literal rule; None where what it asks about does not exist."""
+    """Whether the measured value keeps the limit, literally; None where there is no such value."""
     evidence: Evidence
     lower: float
     """One-sided bounds of `value` at the confidence asked for."""
     upper: float
     utterances_needed: int | None
-    """Size of set that would decide, were the true value the measured one; None when decided or at
-    the limit.
+    """Size of a set that would decide with 80 % power if the true value were the measured one; None
+    where it is decided or the value is exactly at the limit.
     """
     estimate: DeltaEstimate | None
     value: float | None = None
-    """What the limit is compared with: the change in points or in percent of the baseline, or the
-    rate itself.
+    """The number that is compared with the limit: the change in points or in percent of the
+    baseline, the rate itself, or its multiple of the baseline's.
     """
 
     @property
     def gain_significant(self) -> bool:
-        """min_gain: the gain can be told from zero. Any other limit: nothing to show."""
+        """Whether a gain that was asked for is proven to be above zero; true for any other kind."""
         return self.criterion.kind != "min_gain" or self.upper < 0
 
     @property
     def satisfied(self) -> bool:
-        """Whether an acceptance limit is kept under its rule. A gain must be told from zero under
-        either.
-        """
+        """Whether an acceptance limit is kept under its rule; any gain must be proven above 0."""
         sure = self.criterion.rule == "point" or self.evidence is Evidence.PROVEN
         return self.holds is True and self.gain_significant and sure
 
     @property
     def violated(self) -> bool:
-        """Whether a guardrail ends a trial before its last step, under its rule; what was not
-        measured does not.
-
-        A gain is asked of the end: a trial has all its steps to reach it.
+        """Whether a guardrail is broken under its rule and so prunes a running trial. One that was
+        not measured does not, nor a minimal gain: a trial has all its steps to reach it.
         """
         if self.criterion.kind == "min_gain":
             return False
@@ -162,7 +161,7 @@ class LimitVerdict:
 def value_of(
     criterion: Criterion, baseline: SetScore | None, tuned: SetScore | None
 ) -> float | None:
-    """What the limit is compared with; None where it does not exist."""
+    """Return the number that is compared with the limit; None where it cannot be computed."""
     if criterion.kind == "max_rate" and criterion.unit == "points":
         return tuned.wer if tuned is not None else None
     if criterion.unit == "points":
@@ -180,17 +179,18 @@ def estimate_of(
     resamples: int,
     seed: int,
 ) -> DeltaEstimate | None:
-    """The estimate of `value_of`; of a ratio to the baseline (times), that of the change in
-    percent.
+    """Return the estimate of `value_of` with its bounds; for a multiple of the baseline's rate
+    (times), that of the change in percent. None where `value_of` is.
     """
     if value_of(criterion, baseline, tuned) is None or tuned is None:
         return None
     if criterion.kind == "max_rate" and criterion.unit == "points":
+        # the rate itself is the difference from a model without errors
         nothing = replace(tuned, errors=(0,) * len(tuned.errors))
         return estimate(nothing, tuned, resamples=resamples, seed=seed)
     if criterion.unit == "points" or baseline is None:
         return estimate(baseline, tuned, resamples=resamples, seed=seed)
-    # the change as a share of the baseline's errors: the same ratio of sums over other units
+    # relative to the baseline it is the same ratio of sums, with the baseline's errors as units
     before = tuple(decodings_beside(baseline, tuned) * errors for errors in baseline.errors)
     shares = replace(tuned, reference_words=before)
     return estimate(replace(shares, errors=before), shares, resamples=resamples, seed=seed)
@@ -242,11 +242,11 @@ def judge_limit(
 
 
 def one_of(criterion: Criterion, verdicts: Sequence[LimitVerdict]) -> LimitVerdict:
-    """Several sets of which one must keep the limit, as one verdict: the numbers of the set that
-    keeps it best, of those that prove most.
+    """Combine the verdicts on several sets, at least one of which must keep the limit, into one;
+    its numbers are those of the set chosen by `_by_what_is_shown`.
 
-    Proven where it is proven on one of them, for which `judge` shares out the error; violated where
-    on all.
+    Proven where it is proven on one of them (`judge` divides the error among them); violated where
+    it is on all.
     """
     chosen = min(verdicts, key=_by_what_is_shown)
     answers = {verdict.holds for verdict in verdicts}
@@ -265,35 +265,35 @@ def one_of(criterion: Criterion, verdicts: Sequence[LimitVerdict]) -> LimitVerdi
 
 
 def _by_what_is_shown(verdict: LimitVerdict) -> tuple[bool, bool, bool, float]:
-    """Of two sets the first shows more: a small one may keep the limit best and prove nothing."""
+    """Sort key of the set to show: the limit holds, is proven, its gain is significant, and only
+    then the margin, because a small set may have the best margin and prove nothing.
+    """
     kept = verdict.holds is True
     proven = verdict.evidence is Evidence.PROVEN
     return not kept, not proven, not verdict.gain_significant, _excess_over_limit(verdict)
 
 
 def constraint(verdicts: Sequence[LimitVerdict]) -> float:
-    """All limits on one guardrail metric as one number: <= 0 exactly when all hold literally.
-    Always finite.
+    """Combine all limits on one guardrail metric into Optuna's constraint: <= 0 exactly when all of
+    them hold literally. Always finite.
     """
     return max(map(_excess_over_limit, verdicts))
 
 
 @dataclass(frozen=True)
 class Risk:
-    """What an undecided limit leaves open although it holds."""
+    """The remaining risk of a limit that holds literally but is not proven."""
 
     chance: float
-    """That the true value is beyond the limit, as the data have it."""
+    """Probability that the true value is beyond the limit, see `DeltaEstimate.chance_above`."""
     utterances: int | None
-    """Size of set that would bring it below 5 %, were the true value the measured one; None at the
-    limit.
+    """Size of a set that would bring the chance below 5 % if the true value were the measured one;
+    None where the value is exactly at the limit.
     """
 
 
 def risk(verdict: LimitVerdict) -> Risk | None:
-    """The risk of a limit that holds and is not proven; None for any other, and where nothing was
-    estimated.
-    """
+    """Return the risk of a limit that holds unproven; None for others and without an estimate."""
     paired = verdict.estimate
     if paired is None or verdict.holds is not True or verdict.evidence is Evidence.PROVEN:
         return None
@@ -305,17 +305,20 @@ def risk(verdict: LimitVerdict) -> Risk | None:
 
 
 def _to_value_scale(criterion: Criterion, bound: float) -> float:
-    """A bound of the estimate on the scale of the value."""
+    """Convert a bound of the estimate (in percent for the unit times) to the scale of `value`."""
     return 1 + bound / 100 if criterion.unit == "times" else bound
 
 
 def _from_value_scale(criterion: Criterion, value: float) -> float:
+    """The inverse of `_to_value_scale`."""
     return 100 * (value - 1) if criterion.unit == "times" else value
 
 
 def _excess_over_limit(verdict: LimitVerdict) -> float:
-    """How far beyond the limit. A difference of unequal floats is never 0, so only equality needs
-    care.
+    """Return how far the value is beyond the limit, as a finite number that is <= 0 exactly when
+    the limit holds.
+
+    The difference of two unequal floats is never 0, so only a value at a strict limit needs care.
     """
     beyond = math.nan if verdict.value is None else verdict.value - verdict.criterion.threshold
     if not math.isfinite(beyond):
@@ -330,16 +333,16 @@ def _evidence_of(criterion: Criterion, lower: float, upper: float) -> Evidence:
 
 
 def _deviations(level: float) -> float:
-    """Standard errors from the limit at which a bound at this confidence lies inside it with 80 %
-    power.
+    """How many standard errors the true value must lie inside the limit for a one-sided bound at
+    this confidence to lie inside it with 80 % power.
     """
     quantile = NormalDist().inv_cdf
     return POWER + quantile(level) - quantile(0.95)
 
 
 def _utterances_needed(paired: DeltaEstimate, gap: float, deviations: float) -> int | None:
-    """n * (z * SE / gap)^2: the standard error shrinks with the root of the number of
-    utterances.
+    """Return n * (deviations * SE / gap)^2, as the standard error shrinks with the square root of
+    the number of utterances; None where that is no number.
     """
     if gap == 0 or not math.isfinite(paired.standard_error) or not math.isfinite(gap):
         return None

@@ -1,7 +1,8 @@
-"""What counts as a word: the normalisers by name, and the sign of a decode that ran in circles.
+"""Text normalisers by name, which decide what counts as a word, and the detection of decodes that
+loop.
 
-A normaliser is part of what a number means: its version stands in the evaluation fingerprint, so
-two numbers made with different rules are never set side by side.
+An error rate depends on its normaliser: the normaliser's version is in the evaluation fingerprint,
+so numbers made with different rules are never compared.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from importlib.resources import files
 Normalizer = Callable[[str], str]
 
 APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
-"""Typographic apostrophes to the ASCII one. The Whisper rules know only the latter: unfolded,
-"it’s" and "it's" are different words, and an adapter that copies the manifest's typography would be
-paid for it."""
+"""Typographic apostrophes to the ASCII one. The Whisper rules know only the latter: without this,
+"it’s" and "it's" are different words, and an adapter would gain by copying the manifest's
+typography."""
 
 _LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
 _BASIC_RULES = "3: NFKC, lower case (İ is i), letters marks numbers, inner apostrophes, format characters dropped"
@@ -31,8 +32,8 @@ _WORD_REPEATS, _PHRASE_REPEATS = 4, 3
 
 @cache
 def normalizer(name: str) -> Normalizer:
-    """The normaliser of that name: text in, words separated by single spaces out; results are
-    cached.
+    """Return the normaliser of that name: text in, words separated by single spaces out. Its
+    results are cached.
 
     - `whisper-en`: OpenAI's English rules with their spelling map (Radford et al. 2022, appendix C), as packaged in
       `whisper-normalizer`. Numbers become digits, contractions are spelled out, fillers and bracketed notes vanish.
@@ -57,8 +58,8 @@ def normalizer(name: str) -> Normalizer:
 
 @cache
 def normalizer_version(name: str) -> str:
-    """Name, version and digest of everything the normaliser's output depends on; part of the
-    evaluation fingerprint.
+    """Return the name, package version and digest of everything that the normaliser's output
+    depends on; part of the evaluation fingerprint.
 
     The digest covers the rules and spelling map of the installed package and the interpreter's
     Unicode tables.
@@ -90,7 +91,7 @@ def _ends_repeated(words: Sequence[str], n: int) -> bool:
 
 
 def _normalize_basic(text: str) -> str:
-    # which lower() makes an i and a dot of its own
+    # lower() turns İ into an i and a combining dot
     whole = unicodedata.normalize("NFKC", text).replace("İ", "i")
     folded = unicodedata.normalize("NFKC", whole.lower()).translate(APOSTROPHES)
     kept = "".join(map(_spoken_character, folded))
@@ -112,8 +113,8 @@ def _collapse_spaces(text: str) -> str:
 
 
 def _cache_results(normalize: Normalizer) -> Normalizer:
-    # References come back at every rung of every trial; half a millisecond each adds up to minutes
-    # of a sweep.
+    # References are normalised again at every rung of every trial; half a millisecond each would
+    # add up to minutes in a sweep.
     return lru_cache(maxsize=65_536)(normalize)
 
 

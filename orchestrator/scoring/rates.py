@@ -1,5 +1,5 @@
-"""One rate of one set, as counts per utterance: seeds pooled, differences in points and percent,
-paired estimates.
+"""One rate of one set, as counts per utterance, and what is computed of it: pooling over seeds,
+differences in points and percent, paired estimates.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ class SetScore:
 
     errors: tuple[int, ...]
     reference_words: tuple[int, ...]
-    """What the errors are a share of: words, or the units of another rate."""
+    """The denominator of the rate, per utterance: words, or the units of another rate."""
     speakers: tuple[str, ...] = ()
-    """Empty, or one per utterance, itself empty where unknown."""
+    """One per utterance, an empty string where unknown; or an empty tuple."""
     decodings: int = 1
     """How many decodings of each utterance are summed in `errors` and `reference_words`."""
     of_hypotheses: bool = False
-    """The units are counted in what was heard (precision), so that baseline and tuned model have
-    their own.
+    """Whether the units are counted in the hypotheses (precision), so that baseline and tuned model
+    have different ones.
     """
 
     units_a_word: float = 1.0
-    """How many units a word has: of CER its characters. One word that changes changes all of them."""
+    """How many units a word has on average: for CER its characters. One changed word may change all
+    of them, which bounds the standard error from below.
+    """
 
     def __post_init__(self) -> None:
         if len(self.errors) != len(self.reference_words) or len(self.speakers) not in (
@@ -46,8 +48,8 @@ class SetScore:
 
     @property
     def utterances(self) -> tuple[object, ...]:
-        """What two scores of the same utterances have in common; what was heard is each model's
-        own.
+        """What is equal for two scores of the same utterances with equally many decodings. Units of
+        hypotheses are left out, as each model has its own.
         """
         return (
             len(self.errors),
@@ -70,12 +72,12 @@ class SetScore:
 
 
 def pool(scores: Sequence[SetScore]) -> SetScore:
-    """One recipe decoded on one set with several seeds, as one score: counts are summed per
-    utterance.
+    """Combine the scores of one recipe trained with several seeds, on one set, by summing the
+    counts of each utterance.
 
-    The utterance (or its speaker) stays the sampled unit; three seeds are not three times the data.
-    `judge` weighs the baseline's counts accordingly. Raises ValueError when empty, FingerprintError
-    when the utterances differ.
+    The utterance (or its speaker) stays the sampled unit: three seeds are not three times the data.
+    In comparisons the baseline's counts are multiplied to match, see `decodings_beside`. Raises
+    ValueError when `scores` is empty, FingerprintError when the utterances differ.
     """
     if not scores:
         raise ValueError("nothing to pool")
@@ -95,10 +97,10 @@ def pool(scores: Sequence[SetScore]) -> SetScore:
 
 
 def delta(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
-    """Points of the corpus rate, tuned - baseline; None unless both were measured.
+    """Return tuned - baseline of the corpus rate in points; None unless both were measured.
 
-    One division of exact integers, so a set of 1,000 words and 2 more errors gives 0.2, the number
-    a sweep file holds, and not 0.1999 or 0.2001.
+    Computed by one division of exact integers, so 2 more errors in 1,000 words give 0.2, the number
+    that a sweep file holds, and not 0.1999 or 0.2001.
     """
     if baseline is None or tuned is None or baseline.wer is None or tuned.wer is None:
         return None
@@ -110,8 +112,8 @@ def delta(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
 
 
 def relative_delta(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
-    """The change in percent of the baseline's rate; None unless both were measured and the baseline
-    has errors.
+    """Return the change in percent of the baseline's rate; None unless both were measured and the
+    baseline has errors.
     """
     if (
         baseline is None
@@ -128,8 +130,8 @@ def relative_delta(baseline: SetScore | None, tuned: SetScore | None) -> float |
 
 
 def relative_rate(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
-    """The tuned rate as a multiple of the baseline's, None where `relative_delta` is; one division,
-    too.
+    """Return the tuned rate as a multiple of the baseline's; None where `relative_delta` is. It,
+    too, is one division of exact integers.
     """
     if baseline is None or tuned is None or relative_delta(baseline, tuned) is None:
         return None
@@ -140,7 +142,7 @@ def relative_rate(baseline: SetScore | None, tuned: SetScore | None) -> float | 
 def estimate(
     baseline: SetScore | None, tuned: SetScore | None, *, resamples: int = 10_000, seed: int = 0
 ) -> DeltaEstimate | None:
-    """The paired estimate of `delta`, with its bounds; None unless both were measured."""
+    """Return the paired estimate of `delta`, with its bounds; None unless both were measured."""
     from orchestrator.scoring.bootstrap import paired_delta, paired_rates  # numpy: only who judges
 
     if baseline is None or tuned is None or delta(baseline, tuned) is None:
@@ -171,7 +173,9 @@ def estimate(
 
 
 def decodings_beside(baseline: SetScore, tuned: SetScore) -> int:
-    """How many decodings of the tuned model stand beside one of the baseline."""
+    """How many decodings of the tuned model there are for each of the baseline: the factor by which
+    the baseline's counts are multiplied before they are compared.
+    """
     return tuned.decodings // baseline.decodings
 
 

@@ -1,4 +1,4 @@
-"""Words that matter: how often listed terms were said, heard, and found."""
+"""Counts of listed terms: how often they were said, heard, and found."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ class Terms:
     """A list of words and phrases, normalised like the texts they are looked for in."""
 
     phrases: tuple[tuple[str, ...], ...]
-    """Each as its words; different ones."""
+    """Each phrase as its words, without duplicates."""
 
     def count(self, reference: str, hypothesis: str) -> tuple[int, int, int]:
-        """Occurrences in the reference, in the hypothesis, and in both, of all phrases together.
+        """Count the occurrences in the reference (said), in the hypothesis (heard), and in both
+        (found), of all phrases together.
 
-        Of each phrase the smaller of the two numbers is found: where in the text it stands is the
-        business of the WER. Phrases may overlap, and each is counted.
+        Of each phrase the smaller of said and heard counts as found, wherever it stands in the
+        text: order is measured by the WER. Phrases may overlap, and each is counted.
         """
         said, heard = (
             self._count_phrases(reference.split()),

@@ -1,7 +1,8 @@
 """The course of a trial's training loss over its rungs: does it fall?
 
-`falls`: more pairs of rungs fall than rise (Kendall's tau below 0); the data prove it where the
-exact one-sided Mann-Kendall test gives p < 5 %, for which it takes four rungs.
+`falls`: more pairs of rungs fall than rise (Kendall's tau below 0). The data prove it where the
+one-sided Mann-Kendall test (exact without ties) gives p < 1 - confidence; at 95 % that takes four
+rungs.
 `falls_monotonically`: the mean loss between two rungs is lower each time. That is a fact about one
 training and needs no test.
 """
@@ -15,16 +16,16 @@ from collections.abc import Sequence
 from orchestrator.scoring.limits import Criterion, Evidence, LimitVerdict
 
 LEAST_RUNGS = 2
-"""Fewer have no trend."""
+"""Fewer rungs than this have no trend."""
 
 
 def judge_trend(criterion: Criterion, losses: Sequence[float], confidence: float) -> LimitVerdict:
-    """Judge a limit on the training loss. `losses`: mean nats a token since the rung before, by
-    rung.
+    """Judge a limit on the training loss. `losses` has, for each rung, the mean loss in nats per
+    token since the rung before.
 
-    `value` is Kendall's tau of the losses in time, or of `falls_monotonically` the largest rise
-    from one rung to the next in nats. Not measured where there are fewer than two rungs or a loss
-    is not finite.
+    The verdict's `value` is Kendall's tau of the losses over time, or for `falls_monotonically` the
+    largest rise from one rung to the next, in nats. The limit counts as not measured where there
+    are fewer than two rungs or a loss is not finite.
     """
     measured = len(losses) >= LEAST_RUNGS and all(map(math.isfinite, losses))
     value, evidence = None, Evidence.UNDECIDED
@@ -49,8 +50,8 @@ def judge_trend(criterion: Criterion, losses: Sequence[float], confidence: float
 
 
 def _kendall_test(losses: Sequence[float], confidence: float) -> tuple[float, Evidence]:
-    """Kendall's tau of the losses in time, and what its two one-sided tests say; 0 where all are
-    equal.
+    """Return Kendall's tau of the losses over time, and what its two one-sided tests say; tau is 0
+    where all losses are equal.
     """
     from scipy.stats import kendalltau  # a third of a second to import, for the few sweeps that ask
 

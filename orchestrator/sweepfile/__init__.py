@@ -1,1 +1,3 @@
-"""What the user declares: frozen values, no torch."""
+"""The sweep file: reading, checking and writing it, and its values as immutable objects.
+No torch.
+"""

@@ -1,5 +1,5 @@
-"""What is known of a hub id before anything is downloaded: what the hub's cache on this machine
-holds of it. Asks no network.
+"""Checks of a model with a hub id against the hub's cache on this machine, before anything is
+downloaded. Makes no request.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from orchestrator.sweepfile.sweep import ModelSpec
 
 
 def cached_problems(model: ModelSpec) -> list[str]:
-    """What keeps a run from a model of the hub, as far as the cache tells, a line each: files that
-    are missing are so only where nothing may be downloaded.
+    """Return the problems, one line each, that keep a run from using a model of the hub, as far as
+    the cache shows. Missing files are a problem only where nothing may be downloaded.
     """
     from huggingface_hub import constants
 
@@ -35,8 +35,8 @@ def cached_problems(model: ModelSpec) -> list[str]:
 
 
 def unchecked_text(model: ModelSpec) -> str:
-    """That the files of a hub id could not be checked, and how they can be; empty where they were
-    and for a folder.
+    """Say that the files of a hub id could not be checked, and how they can be; empty where they
+    could, and for a local folder.
     """
     if os.path.isdir(model.id) or ((folder := _cached_folder(model)) and not fault_of(str(folder))):
         return ""

@@ -1,5 +1,5 @@
-"""`when:` of a searched parameter, and the points of `start_with:`: both speak about the space
-already read.
+"""Reading of `when:` of a searched parameter and of the points of `start_with:`. Both refer to the
+parameters that were read already.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def read_conditions(
     broken: Container[str],
     problems: Problems,
 ) -> tuple[Condition, ...]:
-    """The conditions under which `name` is active; one that a fixed parameter always satisfies is
-    left out.
+    """Read the conditions under which parameter `name` is active, and record problems. A condition
+    that a fixed parameter always satisfies is left out.
     """
     if TABLE[name].required:
         problems.add(
@@ -131,7 +131,7 @@ def _why_never(
     fixed: MappingABC[str, ParameterValue],
     searched: MappingABC[str, Dimension],
 ) -> str:
-    """Why no trial can satisfy the condition, or nothing."""
+    """Say why no trial can satisfy the condition; empty where one can."""
     name = condition.parameter
     if name in fixed:
         return (
@@ -156,8 +156,8 @@ def _why_never(
 def read_points(
     node: Node, space: SearchSpace, broken: Container[str], problems: Problems
 ) -> tuple[dict[str, ParameterValue], ...]:
-    """`start_with:` as points of the space; a value equal to a fixed parameter's is accepted and
-    left out.
+    """Read `start_with:` as points of the space, and record problems. A value that equals that of a
+    fixed parameter is accepted and left out.
     """
     if not isinstance(node, Sequence):
         problems.add(
@@ -231,7 +231,7 @@ def _starting_point(
 
 
 def space_of(dimension: Dimension) -> str:
-    """The dimension as a person reads it: the choices, or the range."""
+    """Describe a dimension for a person: its choices, or its range."""
     if dimension.choices is not None:
         return ", ".join(str(choice) for choice in dimension.choices)
     notes = [

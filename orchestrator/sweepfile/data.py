@@ -14,23 +14,21 @@ RESERVED = ("train", "replay", "domain", "heldout", "any_also", "every_also")
 ALSO_NAME = r"^[a-z][a-z0-9_]{0,31}$"
 
 AlsoName = Annotated[str, Field(pattern=ALSO_NAME)]
-"""Of a set in `data.also`; none of RESERVED, and not beginning with `confirm_` (`sections.py`
-refuses those).
+"""The name of a set in `data.also`; none of RESERVED, and not beginning with `confirm_`
+(`spec_building.py` refuses those).
 """
 
 Part = Literal["search", "confirm"]
 
 
 def relative_to(path: Path, root: Path) -> Path:
-    """`path` from `root` on where it lies below it, else `path` as it is: what is outside has no
-    other name.
-    """
+    """Return `path` relative to `root` where it lies below it, else `path` as it is."""
     return path.relative_to(root) if path.is_relative_to(root) else path
 
 
 class SetSource(NamedTuple):
-    """The lines that make an evaluation set: all of a manifest, or one part of its split by
-    speaker.
+    """Where the utterances of an evaluation set come from: all lines of a manifest, or one part of
+    its split by speaker.
     """
 
     path: Path
@@ -41,7 +39,7 @@ class SetSource(NamedTuple):
 
     @property
     def part_text(self) -> str:
-        """Which part it is, in words; empty for a whole manifest."""
+        """The part in words; empty for a whole manifest."""
         return (
             ""
             if self.split is None
@@ -66,7 +64,7 @@ class ConfirmData(Frozen):
     """Of the split; 0 once it is part of DataSpec."""
 
     def relative_to(self, root: Path) -> ConfirmData:
-        """The same with paths from `root` on."""
+        """Return a copy whose paths are relative to `root`."""
         also = {name: relative_to(path, root) for name, path in self.also.items()}
         return self.model_copy(
             update=_relative_paths(self, root, ("domain", "heldout")) | {"also": also}
@@ -82,8 +80,10 @@ class AlsoSet(Frozen):
 
 
 def _also_short(value: Any, info: ValidationInfo) -> Any:
-    """A manifest alone stands for a set with the defaults. YAML holds paths as text, which Python
-    input refuses; JSON input refuses anything else.
+    """Expand the short form, a manifest's path alone, to a set with defaults.
+
+    YAML holds paths as text. In strict mode pydantic accepts only Path objects from Python, and
+    only text from JSON, so text is converted unless the input is JSON.
     """
     if not isinstance(value, (dict, str, Path)):
         return value
@@ -125,7 +125,7 @@ class DataSpec(Frozen):
         )
 
     def relative_to(self, root: Path) -> DataSpec:
-        """The same with paths from `root` on, so that the project may lie anywhere."""
+        """Return a copy whose paths are relative to `root`, so that a project can be moved."""
         changes: dict[str, Any] = _relative_paths(
             self, root, ("train", "replay", "domain", "heldout")
         )
@@ -139,8 +139,8 @@ class DataSpec(Frozen):
 
     @property
     def evaluated(self) -> dict[str, SetSource]:
-        """What is measured on, by name: domain, heldout where there is one, then `also` in file
-        order.
+        """The sets that trials are measured on, by name: domain, heldout where there is one, then
+        `also` in file order.
         """
         return self._sources_of_part("search")
 
@@ -152,13 +152,11 @@ class DataSpec(Frozen):
 
     @property
     def confirming(self) -> DataSpec | None:
-        """The same with the confirm sets in the place of the search's; None where there are
-        none.
-        """
+        """A copy with the confirm sets in the place of the search's; None where there are none."""
         if self.confirm is None:
             return None
         if self.confirm.split is not None:
-            # a confirmation is measured once, on everything
+            # a confirmation run is measured once, on every set
             always = {
                 name: also.model_copy(update={"rungs": "all"}) for name, also in self.also.items()
             }
@@ -174,7 +172,7 @@ class DataSpec(Frozen):
 
     @property
     def at_every_rung(self) -> tuple[str, ...]:
-        """The sets that a trial is measured on before its last step too."""
+        """The sets that a trial is measured on at every rung, and not only at its last step."""
         return tuple(
             name
             for name in self.evaluated
@@ -214,12 +212,12 @@ class ConfirmPartSpec(DataSpec):
 
     @property
     def confirming(self) -> DataSpec | None:
-        """None: this is what confirms."""
+        """None: these are the confirm sets themselves."""
         return None
 
     @property
     def evaluated(self) -> dict[str, SetSource]:
-        """The parts that the search does not read."""
+        """The confirm parts of the split, which the search does not read."""
         return self._sources_of_part(self.part)
 
 

@@ -9,16 +9,17 @@ import json
 from typing import Any
 
 FORMAT = 3
-"""Of studies, recipes and evaluation fingerprints: raised when the same content would be written,
-trained or decoded otherwise than before. Format 1 is that of orchestrator 0.1, whose identities
-held sentences and absolute paths."""
+"""Version of the format of studies, recipes and evaluation fingerprints. It is raised when the same
+content would be written, trained or decoded differently than before. Format 1 is that of
+orchestrator 0.1, whose identities held sentences and absolute paths."""
 
 
 def digest(value: Any) -> str:
-    """SHA-256, hexadecimal, of the canonical JSON of `value` (sorted keys, no spaces, NaN refused).
+    """Return the SHA-256, in hexadecimal, of the canonical JSON of `value`: sorted keys, no spaces.
 
-    The same value gives the same digest in every process; a type JSON does not know is refused
-    rather than printed, because `str(object)` may hold an address.
+    The same value gives the same digest in every process. NaN raises ValueError. A type that JSON
+    does not know raises TypeError and is not converted, because `str(object)` may hold a memory
+    address.
     """
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -27,5 +28,5 @@ def digest(value: Any) -> str:
 
 
 def derived_seed(*parts: int | str) -> int:
-    """A 32-bit seed that depends on `parts` alone, equal in every process (unlike `hash`)."""
+    """Derive a 32-bit seed from `parts`, the same in every process (unlike `hash`)."""
     return int(digest(list(parts))[:8], 16)

@@ -1,4 +1,4 @@
-"""What all values of a sweep file have in common."""
+"""The base class of all values of a sweep file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 class Frozen(BaseModel):
     """Base of all spec values: immutable, unknown keys refused, no silent conversion of types."""
 
-    # defer_build: a section is checked as part of its sweep; alone, once one is made alone
+    # defer_build: sections are validated as part of a sweep, so their own validators are built only
+    # where one is made alone
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True
     )

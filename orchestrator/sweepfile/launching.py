@@ -1,4 +1,4 @@
-"""What a sweep file must say where its packs run on several devices, or on the machines of a cluster."""
+"""Checks of `execution:` where packs run on several devices, or on the machines of a cluster."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _ASKED = {
     "cores": "a number: the cores that each pack asks of its machine",
     "device": "cpu, or cuda for a GPU of its own for each pack",
 }
-"""Key of execution -> what it may be there."""
+"""Keys of `execution` that `launcher: ray` needs -> what their value may be."""
 
 
 def check_launcher(tree: Mapping, problems: Problems) -> None:
-    """`launcher: ray` asks the cluster for what the file says, so the file says all of it, and
-    nothing that means one machine.
+    """Check that a file with `launcher: ray` sets all keys that are asked of the cluster, and none
+    that concerns a single machine only.
     """
     execution = mapping_at(tree, "execution")
     if execution is None or _value_of_key(execution, "launcher") != "ray":
@@ -38,7 +38,7 @@ def check_launcher(tree: Mapping, problems: Problems) -> None:
 
 
 def check_devices(tree: Mapping, problems: Problems) -> None:
-    """Each of `devices` is one that a pack will have: none is named in vain."""
+    """Check `devices`: all of one kind, and no more of them than packs that could use them."""
     execution = mapping_at(tree, "execution")
     named = None if execution is None else _value_of_key(execution, "devices")
     if execution is None or not isinstance(named, (list, tuple)) or not named:
@@ -72,5 +72,5 @@ def _value_of_key(execution: Mapping, key: str) -> object:
 def _fits_a_cluster(key: str, value: object) -> bool:
     if key == "device":
         return value in ("cpu", "cuda")
-    # what is no number is refused where the field is read
+    # values of a wrong type are refused where the field is read
     return value != "auto" and not (key == "packs" and value == 1)

@@ -1,6 +1,6 @@
-"""`layers`: a part of a stack of layers, in words that mean the same for stacks of different depth.
+"""The parameter `layers`: a part of a stack of layers, in forms that apply to stacks of any depth.
 
-Layer 0 stands nearest the input. Of an odd number of layers the middle one belongs to the upper
+Layer 0 is nearest to the input. Of an odd number of layers the middle one belongs to the upper
 half.
 """
 
@@ -10,7 +10,9 @@ import re
 from dataclasses import dataclass
 
 FORMS = ("all", "lower-half", "upper-half", "first-N", "last-N", "A-B")
-"""What may be written; N counts layers, and A-B are the first and the last one, counted from 0."""
+"""The forms that may be written; N is a number of layers, A and B are the first and the last layer,
+counted from 0.
+"""
 
 PATTERN = "^(all|lower-half|upper-half|(first|last)-[1-9][0-9]{0,2}|[0-9]{1,3}-[0-9]{1,3})$"
 """The forms as a regular expression."""
@@ -18,17 +20,20 @@ PATTERN = "^(all|lower-half|upper-half|(first|last)-[1-9][0-9]{0,2}|[0-9]{1,3}-[
 
 @dataclass(frozen=True)
 class LayerRange:
-    """A form, read."""
+    """One of the forms, parsed."""
 
     kind: str
     """all, lower, upper, first, last or span."""
     first: int = 0
-    """How many layers (first, last), or the first one (span)."""
+    """The number of layers (first, last), or the index of the first layer (span)."""
     last: int = 0
+    """The index of the last layer, inclusive (span only)."""
 
     @classmethod
     def parse(cls, text: str) -> LayerRange:
-        """Raises ValueError for what is none of the forms, and for a span that runs backwards."""
+        """Parse a form. Raises ValueError for any other text, and for a span that runs
+        backwards.
+        """
         if not re.fullmatch(PATTERN, text):
             raise ValueError(text)
         word, _, number = text.partition("-")
@@ -39,7 +44,9 @@ class LayerRange:
         return cls("span", int(word), int(number))
 
     def within(self, count: int) -> range:
-        """The layers meant in a stack of `count` layers; they may lie outside it."""
+        """Return the layers in a stack of `count` layers. They may lie outside it, see
+        `layers_of`.
+        """
         ranges = {
             "all": range(count),
             "lower": range(count // 2),
@@ -52,7 +59,7 @@ class LayerRange:
 
 
 def is_layer_range(text: str) -> bool:
-    """Whether `text` is one of the forms, A-B not running backwards."""
+    """Whether `text` is one of the forms, and no span that runs backwards."""
     try:
         LayerRange.parse(text)
     except ValueError:
@@ -61,8 +68,8 @@ def is_layer_range(text: str) -> bool:
 
 
 def layers_of(text: str, count: int) -> range:
-    """The layers that a form means in a stack of `count` layers; ValueError where the stack has
-    none or too few.
+    """Return the layers that a form means in a stack of `count` layers. Raises ValueError where the
+    stack has too few; `all` is allowed for any stack.
     """
     layers = LayerRange.parse(text).within(count)
     if text != "all" and (not layers or layers.start < 0 or layers.stop > count):

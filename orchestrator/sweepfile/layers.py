@@ -1,5 +1,5 @@
-"""The files and overrides that make up one sweep, laid over one another. Every value keeps the
-place it came from.
+"""Merging of a sweep file with the files that it extends and with the overrides of the command
+line. Every value keeps the place where it was written.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from orchestrator.sweepfile.yaml_reading import MAX_BYTES, read_text
 
 
 def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> Mapping:
-    """The tree of `path` over what it extends, under the overrides. Raises Unreadable when nothing
-    is left to check.
+    """Return the tree of `path`, merged over the files that it extends, with the overrides applied.
+    Raises Unreadable when nothing can be read.
     """
     tree = _read_file(path, Mark(str(path), 1, 1), (), problems)
     for text in overrides:
@@ -40,6 +40,9 @@ def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> 
 
 
 def _read_file(path: Path, asked: Mark, above: tuple[str, ...], problems: Problems) -> Mapping:
+    """Read a file, merged over those that it extends. `asked` is where its name was written,
+    `above` the real paths of the files that extend it, to refuse a circle.
+    """
     text = _file_text(path, asked, problems)
     tree = read_text(text, Mark(str(path), 1, 1), problems)
     if not isinstance(tree, Mapping):
@@ -102,7 +105,9 @@ def _file_text(path: Path, asked: Mark, problems: Problems) -> str:
 
 
 def _missing_text(path: Path) -> str:
-    """That there is no such file, and which sweep files are beside it or in sweeps/ there."""
+    """Say that there is no such file, and which sweep files are in its folder or in
+    sweeps/ there.
+    """
     folders = [path.parent, path.parent / "sweeps"]
     found = [file for folder in folders for file in sorted(folder.glob("[!.]*.y*ml"))]
     shown = {file.name: str(file.relative_to(path.parent)) for file in found}
@@ -116,8 +121,10 @@ def _missing_text(path: Path) -> str:
 
 
 def _merge_mappings(base: Mapping, over: Mapping, path: tuple[str, ...]) -> Mapping:
-    """Mappings merge, anything else replaces. One parameter is one value: it is never mixed of two
-    files.
+    """Merge `over` into `base`: mappings are merged key by key, anything else is replaced.
+
+    Each entry of `parameters` is replaced as a whole, so that a parameter is never a mixture of two
+    files; one without a value is removed.
     """
     entries = dict(base.entries)
     for key, entry in over.entries.items():
@@ -141,9 +148,10 @@ def _is_null(node: Node) -> bool:
 
 
 def _apply_override(tree: Mapping, text: str, problems: Problems) -> Mapping:
+    """Return the tree with an override `key.path=value` applied; the value is read as YAML."""
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
-    # a password may stand in an address, which does not belong here
+    # the address of a database does not belong here, and may hold a password that must not be shown
     shown = f"{path}=..." if keys[0] == "storage" and "://" in value else text
     place = Mark(f"override {shown if shown.isprintable() else ascii(shown)}")
     if not equals or not all(keys):
@@ -163,7 +171,7 @@ def _apply_override(tree: Mapping, text: str, problems: Problems) -> Mapping:
 def _put_at_key(
     old: Node, keys: tuple[str, ...], at: int, new: Node, place: Mark, problems: Problems
 ) -> Node:
-    """`old` with what is at keys[at:] replaced by `new`."""
+    """Return `old` with the node at the path keys[at:] replaced by `new`."""
     if at == len(keys):
         return new
     key = keys[at]

@@ -1,5 +1,5 @@
-"""The limits of a sweep file: each on a rate that the sweep measures, asking something that makes
-sense.
+"""Checks of the limits of a sweep file: each must be on a rate that the sweep measures and ask
+something that makes sense for it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from orchestrator.sweepfile.located_nodes import (
 )
 
 SECTIONS = ("guardrails", "acceptance")
-"""Of limits."""
+"""The sections of a sweep file that hold limits."""
 
 
 def check_limits(tree: Mapping, problems: Problems) -> None:
-    """Every limit is set on a rate that the sweep measures, and asks something of it that makes
-    sense.
+    """Record a problem for every limit on a rate that the sweep does not measure, or that asks
+    nothing that makes sense.
     """
     allowed = _metrics_of_file(tree)
     confirmed = _confirmed_sets(tree)
@@ -61,7 +61,9 @@ def check_limits(tree: Mapping, problems: Problems) -> None:
 
 
 def _asks_for_shipped(section: str, entry: Entry, problems: Problems) -> None:
-    """`shipped` is true, or as a study keeps it: asks, with its rule; and it is no guardrail."""
+    """Check `shipped`: only in acceptance, and either true or the long form that a study's own
+    spec.yaml has, {asks: kept, rule: ...}.
+    """
     if section != "acceptance":
         problems.add(
             entry.mark,
@@ -80,7 +82,7 @@ def _asks_for_shipped(section: str, entry: Entry, problems: Problems) -> None:
 
 
 def _metrics_of_file(tree: Mapping) -> tuple[str, ...]:
-    """The metrics of a sweep file as far as it says its sets."""
+    """Return the metrics that limits may be set on, by the sets that the file declares."""
     data, evaluation = mapping_at(tree, "data"), mapping_at(tree, "evaluation")
     sets = [name for name in ("domain", "heldout") if name == "domain" or has_value(data, name)]
     also = mapping_at(data, "also")
@@ -88,8 +90,8 @@ def _metrics_of_file(tree: Mapping) -> tuple[str, ...]:
 
 
 def _confirmed_sets(tree: Mapping) -> tuple[str, ...] | None:
-    """The sets that are measured again in confirmation, where manifests say which; None where all
-    are, or none.
+    """Return the sets that have a confirm manifest; None where the confirm sets are a split, which
+    has all of them, and where there is no confirmation.
     """
     confirm = mapping_at(mapping_at(tree, "data"), "confirm")
     if confirm is None or has_value(confirm, "split") or not has_value(tree, "confirm"):
@@ -101,7 +103,9 @@ def _confirmed_sets(tree: Mapping) -> tuple[str, ...] | None:
 def _unconfirmed_sets(
     tree: Mapping, name: str, confirmed: tuple[str, ...] | None
 ) -> tuple[str, ...]:
-    """The sets that a limit on this one needs in confirmation and that are not measured there."""
+    """Return the sets that a limit on set `name` needs in confirmation and that are not measured
+    there.
+    """
     if confirmed is None or not name:
         return ()
     also = mapping_at(mapping_at(tree, "data"), "also")
@@ -128,9 +132,7 @@ def _no_such_metric(tree: Mapping, section: str, metric: str, allowed: tuple[str
 
 
 def _check_questions(section: str, metric: str, entry: Entry, problems: Problems) -> None:
-    """The keys of one limit: at least one that asks something, none that does not fit the
-    metric.
-    """
+    """Check the keys of one limit: at least one asks something, and all fit the metric."""
     keys, node = limit_keys(metric), entry.node
     name = f"{section}.{metric}"
     asked: Node | None = node
@@ -168,19 +170,19 @@ def _check_questions(section: str, metric: str, entry: Entry, problems: Problems
 
 
 def _is_beyond_all_errors(node: Node) -> bool:
-    """Whether a rate should fall by more than all of it."""
+    """Whether a gain is above 100 % of the baseline's rate."""
     text = str(node.value) if isinstance(node, Scalar) else ""
     return re.fullmatch(PERCENT, text) is not None and float(text.removesuffix("%")) > 100
 
 
 def mapping_at(node: Node | None, key: str) -> Mapping | None:
-    """The mapping under a key; None where there is none."""
+    """Return the mapping under a key; None where there is none."""
     inner = node.entries[key].node if isinstance(node, Mapping) and key in node.entries else None
     return inner if isinstance(inner, Mapping) else None
 
 
 def has_value(node: Node | None, key: str) -> bool:
-    """Whether there is a value under a key."""
+    """Whether there is a value other than null under a key."""
     return (
         isinstance(node, Mapping)
         and key in node.entries

@@ -1,5 +1,5 @@
-"""Limits of the sweep file, `guardrails:` and `acceptance:`: which rates there are, and what may be
-asked of each.
+"""The limits of the sweep file, under `guardrails:` and `acceptance:`: which metrics there are, and
+what may be asked of each.
 """
 
 from __future__ import annotations
@@ -17,20 +17,26 @@ Rule = Literal["point", "proven"]
 Question = Literal["falls", "falls_monotonically", "not_worse", "kept"]
 
 ANY, EVERY = "any_also", "every_also"
-"""In the place of a set's name: one of the sets of `data.also`, or each of them."""
+"""Used in the place of a set's name in a metric: at least one of the sets of `data.also`, or each
+of them.
+"""
 
 TERMS = ("terms_recall", "terms_precision")
 TRAIN_LOSS = "train_loss"
 
 SHIPPED = "shipped"
-"""Of acceptance alone: the limits that hold as measured hold in the exported form, too."""
+"""Key of acceptance alone. It asks that the limits that hold as measured hold in the exported form,
+too.
+"""
 
 PERCENT = r"[0-9]+(\.[0-9]+)?%"
 _TIMES = r"[0-9]+(\.[0-9]+)?x"
 
 
 def _parse_amount(value: object, pattern: str, allowed: str) -> object:
-    """A number at least 0, or text of a form; ValueError says what is allowed."""
+    """Return a number of at least 0, or text that matches `pattern`; ValueError says what is
+    allowed.
+    """
     if isinstance(value, str) and re.fullmatch(pattern, value):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
@@ -39,14 +45,16 @@ def _parse_amount(value: object, pattern: str, allowed: str) -> object:
 
 
 def _parse_change(value: object) -> object:
-    """Points as a number, or percent of the baseline as text such as 5%."""
+    """Check a change: a number of points, or percent of the baseline as text such as 5%."""
     return _parse_amount(
         value, PERCENT, "points, at least 0, such as 0.2, or percent of the baseline such as 5%"
     )
 
 
 def _parse_rate(value: object) -> object:
-    """A rate in percent as a number, or a multiple of the baseline's as text such as 2x."""
+    """Check a rate: percent as a number, or a multiple of the baseline's rate as text
+    such as 2x.
+    """
     return _parse_amount(
         value, _TIMES, "percent, at least 0, such as 40, or times the baseline such as 2x"
     )
@@ -76,12 +84,12 @@ class Limit(Frozen):
     proven, gains proven, everything else point."""
 
     def ruled(self, default: Rule) -> Limit:
-        """This limit with its rule, or with the default where it has none."""
+        """Return this limit with the default rule where it has none."""
         return self.model_copy(update={"rule": self.rule or default})
 
     @property
     def questions(self) -> dict[str, float | str]:
-        """What is asked, by key."""
+        """The keys that have a value, without `rule`."""
         given = {
             key: getattr(self, key)
             for key in ("max_regression", "min_gain", "max_wer", "max_cer", "asks")
@@ -121,8 +129,8 @@ def set_of(metric: str) -> str:
 
 
 def short_form(value: Any) -> Any:
-    """`falls` as `{asks: falls}`: a limit that is one word; true as `{asks: kept}`, of `shipped`
-    alone.
+    """Expand a limit's short form: `falls` to `{asks: falls}`, and true, which `shipped` alone has,
+    to `{asks: kept}`.
     """
     if value is True:
         return {"asks": "kept"}

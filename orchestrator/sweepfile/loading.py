@@ -1,5 +1,5 @@
-"""From a sweep file on disk to a frozen SweepSpec, or to one SpecError that says everything that is
-wrong.
+"""Loading of a sweep file into an immutable SweepSpec, or one SpecError that lists everything that
+is wrong.
 
 Nothing heavy is imported here: a broken file is refused in well under a second.
 """
@@ -53,14 +53,14 @@ __all__ = [
 EVERY_STEPS: int = EvaluationSpec.model_fields["every"].default
 
 MAX_GRID = 100_000
-"""Points of a grid, conditions disregarded."""
+"""Most points of a grid, counted without conditions."""
 
 
 def project_root(path: Path) -> Path:
-    """The folder paths in a sweep file start from: the parent of the folder `sweeps` it is in, else
-    the present one.
+    """Return the folder that paths in a sweep file start from: the parent of the folder `sweeps`
+    that the file is in, else the current folder.
 
-    A study's own spec.yaml belongs to the project whose `studies` it is in.
+    For a study's own spec.yaml it is the parent of the folder `studies` that the study is in.
     """
     folders = Path(os.path.abspath(path)).parents
     if path.name == "spec.yaml" and len(folders) > 2 and folders[1].name == "studies":
@@ -69,7 +69,7 @@ def project_root(path: Path) -> Path:
 
 
 def studies_root(path: Path) -> Path:
-    """Where the studies of the project of this sweep file lie."""
+    """Return the folder of the studies of the project that this sweep file belongs to."""
     return project_root(path) / "studies"
 
 
@@ -98,7 +98,7 @@ def _load_layers(
     tree = Mapping(
         tree.mark, {key: entry for key, entry in tree.entries.items() if _has_value(tree, key)}
     )
-    if path.name == "spec.yaml":  # a study's own, begun when these keys had one value each
+    if path.name == "spec.yaml":  # a study's own file may still hold keys that were removed since
         _forget_former(tree)
     reader = SpaceReader(problems)
     reader.broken |= _taken_parameters(tree, problems)
@@ -114,7 +114,7 @@ def _load_layers(
 
 
 def _forget_former(tree: Mapping) -> None:
-    """Take out the keys that mean nothing any more."""
+    """Remove the keys that former versions had and that mean nothing any more."""
     for section, key in FORMER:
         node = tree.entries[section].node if section in tree.entries else None
         if isinstance(node, Mapping):
@@ -122,8 +122,8 @@ def _forget_former(tree: Mapping) -> None:
 
 
 def _taken_parameters(tree: Mapping, problems: Problems) -> set[str]:
-    """Parameters that `take` names and another study has yet to fill in: neither missing nor at
-    their defaults.
+    """Return the parameters that `take` names and that are still to be filled in from another
+    study, so they are neither missing nor at their defaults.
     """
     if not _has_value(tree, "take") or _has_value(tree, "take", "recipe"):
         return set()
@@ -147,7 +147,7 @@ def _taken_parameters(tree: Mapping, problems: Problems) -> set[str]:
 
 
 def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
-    """What one section asks of another."""
+    """Check what one section of the file requires of another."""
     parameters = tree.entries.get("parameters")
     entries = parameters.node.entries if parameters and isinstance(parameters.node, Mapping) else {}
     on_replay = [name for name in ("replay_ratio", "kl_weight") if _largest_value(space, name) > 0]
@@ -191,7 +191,7 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
 
 
 def _check_trend(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
-    """A limit on the course of the training loss needs two rungs of every trial."""
+    """Check that every trial has two rungs where a limit is on the course of the training loss."""
     every = (
         plain_value(tree.entries["evaluation"].node).get("every")
         if _has_value(tree, "evaluation", "every")
@@ -212,7 +212,7 @@ def _check_trend(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
 
 
 def _has_value(tree: Mapping, *keys: str) -> bool:
-    """Whether there is a value under these keys; a key without one counts as not written."""
+    """Whether there is a value under this path of keys; a key without a value counts as absent."""
     node: Node = tree
     for key in keys:
         if not isinstance(node, Mapping) or key not in node.entries:
@@ -226,7 +226,9 @@ def _largest_value(space: SearchSpace, name: str) -> float:
 
 
 def _path_hint(path: Path) -> str:
-    """What a path that leads nowhere looks like; empty for any other."""
+    """Return a hint at a typical mistake in a path that does not exist; empty where there
+    is none.
+    """
     text = str(path)
     if "\\" in text:
         return " (write / between folders)"
@@ -240,11 +242,11 @@ def _hub_problems(model: ModelSpec) -> list[str]:
 
 
 def check_inputs(spec: SweepSpec) -> None:
-    """That every manifest is a file, a local model a whole one, and the storage can be asked; of a
-    hub id, what the cache tells.
+    """Check that every manifest is a file, that a local model is complete (of a hub id, what the
+    cache shows), and that the study's database is configured.
 
     Raises:
-        SpecError: one line for each that is missing.
+        SpecError: with one line for each problem.
     """
     data = spec.data
     manifests = {

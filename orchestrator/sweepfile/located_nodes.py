@@ -1,6 +1,7 @@
-"""A sweep file as a tree that remembers where everything was written, and what is wrong with it.
+"""A tree of values that remember where in the file each was written, and the list of problems.
 
-Knows neither YAML nor sweeps: `yaml_reading.py` makes the tree, the other files of this folder read it.
+Nothing here depends on YAML or on sweeps: `yaml_reading.py` makes the tree, the other files of this
+folder read it.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from orchestrator.errors import SpecError
 from orchestrator.typed_words import quoted_path
 
 MAX_PROBLEMS = 100
-"""More are not looked for: a person corrects these first."""
+"""Most problems that are reported; checking stops there, as a person corrects these first."""
 
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _DASHES = dict.fromkeys(map(ord, "\u2212\u2010\u2011\u2012\u2013\u2014\uff0d\ufe63"), "-")
-"""What word processors put for a minus."""
+"""Characters that word processors write for a hyphen or minus."""
 
 Value = bool | int | float | str | None
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Where something was written. Line 0 means that `source` says it all (an override on the
-    command line).
+    """The place where something was written: a file, line and column, counted from 1. Line 0 means
+    an override on the command line, which `source` describes.
     """
 
     source: str
@@ -38,7 +39,7 @@ class Mark:
 
     @property
     def order(self) -> tuple[bool, str, int, int]:
-        """Files first, then overrides."""
+        """Sort key: files first, then overrides."""
         return not self.line, self.source, self.line, self.column
 
     def __str__(self) -> str:
@@ -47,7 +48,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Scalar:
-    """One value; `text` is how it was written."""
+    """A single value; `text` is how it was written."""
 
     mark: Mark
     value: Value
@@ -64,7 +65,7 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Entry:
-    """A key's place and what it holds."""
+    """The place of a mapping's key, and the node under it."""
 
     mark: Mark
     node: Node
@@ -72,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Mapping:
-    """Keys are text, whatever they look like."""
+    """A mapping. Keys are always text, even where they look like numbers."""
 
     mark: Mark
     entries: dict[str, Entry]
@@ -82,34 +83,38 @@ Node = Scalar | Sequence | Mapping
 
 
 class Problems:
-    """Collects everything that is wrong, to be said at once."""
+    """Collects all problems of a sweep file, so that they are reported together."""
 
     def __init__(self) -> None:
         self.found: list[tuple[Mark, str]] = []
         self._refused: set[Mark] = set()
 
     def add(self, mark: Mark, message: str) -> None:
-        """One problem at one place; the same one twice counts once."""
+        """Record a problem. The same one at the same place counts once. Raises Unreadable after
+        MAX_PROBLEMS.
+        """
         if mark not in self._refused and (mark, message) not in self.found:
             if len(self.found) == MAX_PROBLEMS:
                 raise Unreadable
             self.found.append((mark, message))
 
     def refuse(self, mark: Mark, message: str) -> None:
-        """A value that cannot be read at all: what follows from its stand-in is not said as
-        well.
+        """Record a problem of a value that cannot be read at all. Later problems at the same place
+        are dropped: they would be about the null that stands in for it.
         """
         self.add(mark, message)
         if mark.line:
             self._refused.add(mark)
 
     def abort(self, mark: Mark, message: str) -> NoReturn:
-        """A problem after which nothing more can be read."""
+        """Record a problem after which nothing more can be read, and raise Unreadable."""
         self.add(mark, message)
         raise Unreadable
 
     def raise_any(self, path: object) -> None:
-        """Raise SpecError with all problems, files first, in their order, and the next step."""
+        """Raise SpecError where there are problems: all of them, in the order of their places, and
+        the next step.
+        """
         if self.found:
             ordered = sorted(self.found, key=lambda item: item[0].order)
             lines = [f"{mark}: {message}" for mark, message in ordered]
@@ -126,12 +131,14 @@ class Problems:
 
 
 class Unreadable(Exception):
-    """Raised after a problem was recorded that leaves nothing to read; never leaves the package."""
+    """Raised after recording a problem that leaves nothing more to read. Caught within this
+    package.
+    """
 
 
 def in_backticks(text: object) -> str:
-    """`text` for a message: in backticks, one printable line, at most 60 characters (a path
-    whole).
+    """Quote `text` for a message: in backticks, one printable line, at most 60 characters unless it
+    is a path.
     """
     printable = "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
@@ -143,15 +150,15 @@ def in_backticks(text: object) -> str:
 def did_you_mean(
     word: str, allowed: Iterable[str], written: MappingABC[str, str] | None = None
 ) -> str:
-    """'; did you mean `x`?', or nothing when no allowed word is near. `written`: what stands for a
-    word in that sentence, where it is not the word itself.
+    """Return '; did you mean `x`?' for the most similar allowed word, or nothing where none is
+    similar. `written` maps words to what the sentence shows in their place.
     """
     found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
     return f"; did you mean `{(written or {}).get(found[0], found[0])}`?" if found else ""
 
 
 def _why_text(node: Scalar) -> str:
-    """Why something that looks like a number is text; empty for anything else."""
+    """Say why something that looks like a number was read as text; empty for anything else."""
     if not isinstance(node.value, str):
         return ""
     if _NUMBER.fullmatch(node.text):
@@ -166,7 +173,7 @@ def _why_text(node: Scalar) -> str:
 
 
 def describe_node(node: Node) -> str:
-    """The offending text of a node for a message."""
+    """Return what was written at a node, shortened, for a message."""
     if isinstance(node, Scalar):
         return f"{in_backticks(node.text)}{_why_text(node)}" if node.text else "nothing"
     if isinstance(node, Sequence):
@@ -176,7 +183,7 @@ def describe_node(node: Node) -> str:
 
 
 def plain_value(node: Node) -> Any:
-    """The node as Python values: dict, tuple, scalar."""
+    """Convert a node to Python values: dict, tuple, scalar."""
     if isinstance(node, Scalar):
         return node.value
     if isinstance(node, Sequence):

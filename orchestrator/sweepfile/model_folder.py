@@ -1,8 +1,9 @@
-"""What a model's name and the files of its folder tell before anything is loaded: whether there is a
-configuration of a known kind, whole weights and a tokenizer. Knows neither torch nor transformers.
+"""Checks of a model's name and of the files in its folder before anything is loaded: a
+configuration of a known kind, complete weights, a tokenizer. Imports neither torch nor
+transformers.
 
-Source of the weights' form: https://huggingface.co/docs/safetensors, 8 bytes of length, a JSON header
-with the place of every tensor, and the tensors.
+Format of the weights (https://huggingface.co/docs/safetensors): 8 bytes with the header's length, a
+JSON header with the place of every tensor, and the tensors.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from orchestrator.sweepfile.located_nodes import in_backticks
 from orchestrator.sweepfile.sweep import ModelSpec
 
 MODEL_TYPES = ("moonshine", "moonshine_streaming")
-"""Of config.json."""
+"""Values of `model_type` in config.json that are supported."""
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _WEIGHTS, _INDEX, _PICKLE = (
@@ -28,17 +29,19 @@ _WEIGHTS, _INDEX, _PICKLE = (
     "pytorch_model.bin",
 )
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
-"""Files of which transformers makes a tokenizer, with others or alone."""
+"""Files from which transformers makes a tokenizer, alone or with others."""
 _DTYPES = ("float32", "float16", "bfloat16", "float64", "auto")
-"""Of config.json; those that a model is loaded from."""
+"""Values of `dtype` in config.json that a model can be loaded with."""
 _LFS = b"version https://git-lfs"
 _NO_SAFETENSORS = "it is damaged or no safetensors file"
 _LARGEST_HEADER = 100_000_000
-"""Bytes; safetensors itself takes no more."""
+"""Most bytes of a header; safetensors itself accepts no more."""
 
 
 def model_problems(model: ModelSpec) -> list[str]:
-    """What keeps a run from its model, a line each; of a hub id, only that it cannot be one."""
+    """Return the problems, one line each, that keep a run from using its model. Of a hub id only
+    the form of the name is checked.
+    """
     if os.path.isabs(model.id) and not os.path.exists(model.id):
         return [
             f"model.id: there is no folder {in_backticks(Path(model.id))}; put the model there or give a hub id"
@@ -57,8 +60,8 @@ def model_problems(model: ModelSpec) -> list[str]:
 
 
 def fault_of(name: str) -> str:
-    """Why a folder is no model that can be loaded, or a name no hub id, after the name and with the
-    next step; empty where nothing is wrong.
+    """Say why a folder is no model that can be loaded, or a name no hub id, as the rest of a
+    sentence that begins with the name, and with the next step; empty where nothing is wrong.
     """
     if os.path.isdir(name):
         return next(_folder_faults(Path(name)), "")
@@ -72,8 +75,8 @@ def fault_of(name: str) -> str:
 
 
 def lasting_fault_of(folder: Path) -> str:
-    """Why a folder of which parts may be missing yet becomes no model that can be loaded; empty
-    where nothing is wrong with what is there.
+    """Say why a folder that may still be incomplete, such as one of the hub's cache, can never
+    become a model that can be loaded; empty where nothing is wrong with the files that are there.
     """
     faults = [*_closed_files(folder), *_configuration_faults(folder / "config.json")]
     if (folder / _WEIGHTS).exists() and (why := _damage(folder / _WEIGHTS)):
@@ -93,7 +96,9 @@ def _folder_faults(folder: Path) -> Iterator[str]:
 
 
 def _closed_files(folder: Path) -> Iterator[str]:
-    """Files of a model that the system keeps from this user: nothing is known of what they hold."""
+    """Yield a fault where this user may not read files of a model, so that they cannot be
+    checked.
+    """
     files = [path for path in folder.glob("*") if path.suffix in (".json", ".safetensors")]
     closed = [
         path.name for path in sorted(files) if path.is_file() and not os.access(path, os.R_OK)
@@ -103,8 +108,8 @@ def _closed_files(folder: Path) -> Iterator[str]:
 
 
 def _adapter_faults(folder: Path) -> Iterator[str]:
-    """Where PEFT's adapter lies, alone or in a model's own folder: transformers would load the base
-    that it names, and the adapter into it.
+    """Yield faults where the folder holds a PEFT adapter, alone or beside a model: transformers
+    would load the base that the adapter names, and the adapter into it.
     """
     adapter = folder / "adapter_config.json"
     if not adapter.is_file():
@@ -148,7 +153,9 @@ def _number_format_faults(config: dict[str, Any]) -> Iterator[str]:
 
 
 def _weight_faults(folder: Path) -> Iterator[str]:
-    """The weights as transformers looks for them: one file, or the parts that an index names."""
+    """Yield faults of the weights, which are one file or the parts that an index names, in the
+    order in which transformers looks for them.
+    """
     if (folder / _WEIGHTS).exists():
         names = [_WEIGHTS]
     elif (folder / _INDEX).exists():
@@ -181,7 +188,7 @@ def _rewrite(folder: Path) -> str:
 
 
 def _damage(weights: Path) -> str:
-    """Why a file is no whole safetensors file; empty where it is one."""
+    """Say why a file is no complete safetensors file; empty where it is one."""
     try:
         with weights.open("rb") as stream:
             start = stream.read(8)
@@ -205,7 +212,7 @@ def _damage(weights: Path) -> str:
 
 
 def _other_text(place: Path) -> str:
-    """What a file is in the place of JSON in UTF-8; empty where nothing is known of it."""
+    """Say what a file is that is no JSON in UTF-8; empty where it is not known."""
     try:
         with place.open("rb") as stream:
             start = stream.read(len(_LFS))
@@ -218,7 +225,9 @@ def _other_text(place: Path) -> str:
 
 
 def _read_json(place: Path) -> dict[str, Any] | None:
-    """As transformers reads it: UTF-8 without a mark, which `json` would pass over."""
+    """Read a JSON object as transformers does, or return None. It must be UTF-8 without a byte
+    order mark, hence the explicit decoding: `json.loads` would skip the mark in bytes.
+    """
     try:
         found = json.loads(place.read_bytes().decode("utf-8"))
     except (OSError, ValueError, RecursionError):

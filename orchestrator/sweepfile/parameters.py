@@ -1,4 +1,4 @@
-"""The table of parameters a sweep may fix or search, and the check of one value against it."""
+"""The table of parameters that a sweep may fix or search, and the check of a value against it."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ ParameterValue = bool | int | float | str
 
 @dataclass(frozen=True)
 class Parameter:
-    """One row: what a value must be, what it is when nobody says, and what it does."""
+    """One row of the table: what values are allowed, the default, and what the parameter does."""
 
     name: str
     kind: Literal["float", "int", "bool", "word", "preset", "layers"]
     doc: str
     default: ParameterValue | None = None
-    """None: required, or worked out from another parameter (alpha)."""
+    """None: it is required, or computed from another parameter (alpha)."""
     low: float | None = None
     high: float | None = None
     open: Literal["", "low", "high"] = ""
-    """The end of the interval that is itself not allowed."""
+    """Which end of the interval from low to high is itself not allowed."""
     words: tuple[str, ...] = ()
     required: bool = False
 
     @property
     def is_number(self) -> bool:
-        """Only numbers may be searched as a range."""
+        """Whether it is a number; only numbers may be searched as a range."""
         return self.kind in ("float", "int")
 
     @property
     def allowed(self) -> str:
-        """What a value must be, for messages and the schema."""
+        """What a value must be, in words, for messages."""
         if self.kind == "bool":
             return "true or false"
         if self.kind == "preset":
@@ -60,8 +60,8 @@ class Parameter:
         )
 
     def read(self, node: Node) -> ParameterValue:
-        """The value of a node in this parameter's own type (1 is 1.0 for a float); ValueError says
-        what is wrong.
+        """Return the value of a node in this parameter's own type (1 is 1.0 for a float). Raises
+        ValueError that says what is wrong and what is allowed.
         """
         value = node.value if isinstance(node, Scalar) else None
         if self.kind == "float" and isinstance(value, int) and not isinstance(value, bool):
@@ -96,7 +96,7 @@ _SEEDS = 2**32 - 1
 
 @dataclass(frozen=True)
 class _Kind:
-    """Marks a field whose text is more than any text."""
+    """Marks a text field of `Hyperparameters` that holds a preset's name or a range of layers."""
 
     kind: Literal["preset", "layers"]
 
@@ -208,7 +208,7 @@ class Hyperparameters(BaseModel):
 
 
 def _parameter_of(name: str, field: FieldInfo) -> Parameter:
-    """The table's row of a field."""
+    """Make the table's row for a field of `Hyperparameters`."""
     limits = {type(limit): limit for limit in field.metadata}
     low, high = limits.get(Ge) or limits.get(Gt), limits.get(Le) or limits.get(Lt)
     words = get_args(field.annotation)
@@ -254,8 +254,8 @@ def _parameter_table() -> dict[str, Parameter]:
 
 
 TABLE = _parameter_table()
-"""Every name that may stand under `parameters:`, besides `adapter_scale`, in the order of
-Hyperparameters.
+"""Every parameter that may be written under `parameters:`, except `adapter_scale`, by name, in the
+order of Hyperparameters.
 """
 
 ADAPTER_SCALE = Parameter(
@@ -266,6 +266,8 @@ ADAPTER_SCALE = Parameter(
     low=0,
     high=10,
 )
-"""Never a search dimension: one training is evaluated at every scale."""
+"""Not in TABLE, because it is never a dimension of the search: one training is evaluated at every
+scale.
+"""
 
 NAMES = (*TABLE, ADAPTER_SCALE.name)

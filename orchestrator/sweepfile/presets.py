@@ -29,10 +29,10 @@ name."""
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a glob fits a module path: `*` crosses dots, case counts.
+    """Whether a glob pattern matches a module path: `*` matches dots too, case counts.
 
-    A pattern without a dot and without a star is compared with the last component alone, as PEFT
-    does for names.
+    A pattern without a dot and without a star is matched against the path's last component alone,
+    as PEFT does for names.
     """
     return fnmatchcase(
         path if "." in pattern or "*" in pattern else path.rsplit(".", 1)[-1], pattern

@@ -1,4 +1,6 @@
-"""Pydantic's refusals of a sweep file as sentences: where, what stands there, what is allowed."""
+"""Conversion of pydantic's validation errors of a sweep file to sentences that say where the
+problem is, what was written there, and what is allowed.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +48,9 @@ _WANTED = {
 
 
 def explain_refusals(error: ValidationError, tree: Mapping, problems: Problems) -> None:
+    """Record a problem for each of pydantic's errors; those about the same value, such as the
+    members of a union, become one.
+    """
     wanted: dict[tuple[str, ...], list[ErrorDetails]] = {}
     found: dict[tuple[str, ...], tuple[Mark, Node]] = {}
     for item in error.errors(include_url=False):
@@ -77,8 +82,8 @@ def explain_refusals(error: ValidationError, tree: Mapping, problems: Problems) 
 
 
 def _allowed_text(item: ErrorDetails) -> str:
-    """What is allowed, from the type of an error and its context: pydantic's sentences change with
-    its version.
+    """Say what is allowed, from the type and context of an error. pydantic's own sentences are not
+    used where this is known, because they change with its version.
     """
     context = item.get("ctx", {})
     if item["type"] == "value_error":  # one of our own validators says what is allowed
@@ -87,7 +92,7 @@ def _allowed_text(item: ErrorDetails) -> str:
 
 
 def _literal_words(item: ErrorDetails) -> list[str]:
-    """The words of a literal; none where something else is wanted."""
+    """Return the allowed words of a Literal; none for an error of another type."""
     return (
         re.findall(r"'([^']+)'", item["ctx"]["expected"]) if item["type"] == "literal_error" else []
     )
@@ -96,8 +101,8 @@ def _literal_words(item: ErrorDetails) -> list[str]:
 def _follow_location(
     tree: Mapping, loc: tuple[Any, ...]
 ) -> tuple[tuple[str, ...], Entry, tuple[Any, ...]]:
-    """As far as pydantic's location exists in the tree: the path, the entry there, and what
-    remains.
+    """Follow pydantic's location in the tree as far as it exists; return the path, the entry there,
+    and the rest of the location.
     """
     entry = Entry(tree.mark, tree)
     path: list[str] = []
@@ -118,7 +123,7 @@ def _follow_location(
 
 
 def fields_at(path: tuple[str, ...]) -> tuple[str, ...]:
-    """The keys allowed under a path of the sweep file."""
+    """Return the keys that are allowed under a path of the sweep file."""
     if len(path) == 2 and path[0] in SECTIONS:
         return (*limit_keys(path[1]), "rule")
     model: type[BaseModel] = SweepSpec
@@ -140,7 +145,7 @@ def fields_at(path: tuple[str, ...]) -> tuple[str, ...]:
 
 
 FORMER = {("execution", "workers"): "several packs at once are execution.packs"}
-"""Keys that sweep files had, and what is written today."""
+"""Keys that sweep files had in former versions -> what is written instead."""
 
 
 def _refuse_unknown_key(path: tuple[str, ...], entry: Entry, problems: Problems) -> None:

@@ -1,4 +1,6 @@
-"""JSON Schema of the sweep file as a person writes it, for editors that complete and check YAML."""
+"""The JSON schema of the sweep file as a person writes it, for editors that complete and check
+YAML.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ _OWN = {"Condition", "Dimension", "SearchSpace", "Limit"}
 
 
 def json_schema() -> dict[str, Any]:
-    """Draft 2020-12. Looser than `load_spec`, which alone decides: ranges and conditions are not
-    worked out here.
+    """Return the schema, in draft 2020-12. It allows more than `load_spec`, which alone decides: it
+    does not check, for example, whether ranges and conditions make sense.
     """
     schema = SweepSpec.model_json_schema()
     definitions = {name: value for name, value in schema["$defs"].items() if name not in _OWN}
@@ -67,7 +69,7 @@ _METRICS = {
     "^terms_(recall|precision)$": "terms_recall",
     "^train_loss$": "train_loss",
 }
-"""Pattern -> a metric of those that it means."""
+"""Pattern of metrics -> one of them, as an example of what limits on them may ask."""
 
 _ALSO = {
     "anyOf": [
@@ -148,8 +150,8 @@ def _value_schema(row: Parameter) -> dict[str, Any]:
 
 
 def _forms_of_parameter(row: Parameter) -> dict[str, Any]:
-    """A value, {value}, {values, when}, and for numbers {min, max, log, step, when}; null removes
-    what is extended.
+    """Return the schema of all forms of a parameter: a value, {value}, {values, when}, for numbers
+    {min, max, log, step, when}, and null, which removes the value of an extended file.
     """
     value = _value_schema(row)
     extra: dict[str, Any] = {}

@@ -1,5 +1,5 @@
-"""What a sweep searches: parameters with ranges or values, and the conditions under which they
-count.
+"""The search space of a sweep: parameters with ranges or values, and the conditions under which
+they are active.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Condition(Frozen):
         return tuple(value) if isinstance(value, list) else value
 
     def holds(self, value: bool | int | float | str) -> bool:
-        """Whether the named parameter having `value` satisfies this condition."""
+        """Whether the condition is satisfied when the named parameter has `value`."""
         if self.operator == "in":
             return value in self.value
         if self.operator == "equals":
@@ -55,12 +55,12 @@ class Dimension(Frozen):
 
     @property
     def is_integer(self) -> bool:
-        """Both ends of the range were written as integers."""
+        """Whether both ends of the range were written as integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def size(self) -> int | None:
-        """How many values there are; None for a continuous range."""
+        """The number of values; None for a continuous range."""
         if self.choices is not None:
             return len(self.choices)
         step = self.step or (1 if self.is_integer else None)
@@ -70,10 +70,10 @@ class Dimension(Frozen):
 
     @property
     def values(self) -> Sequence[bool | int | float | str] | None:
-        """Every value in order, None for a continuous range. Stepped floats carry 12 significant
-        digits.
+        """All values in order; None for a continuous range. Floats of a range with a step are
+        rounded to 12 significant digits.
 
-        Whole numbers come as a `range`: a seed may have 2**32 of them.
+        Integers are given as a `range` object, because a seed may have 2**32 values.
         """
         if self.choices is not None or self.size is None:
             return self.choices
@@ -89,8 +89,8 @@ class Dimension(Frozen):
         )
 
     def contains(self, value: bool | int | float | str) -> bool:
-        """Whether `value`, of the parameter's own type, lies in this dimension and on its grid, but
-        for rounding.
+        """Whether `value`, of the parameter's own type, lies in this dimension and on its steps,
+        with a tolerance for rounding.
         """
         if self.choices is not None:
             return value in self.choices
@@ -103,7 +103,7 @@ class Dimension(Frozen):
         return math.isclose(steps, round(steps), abs_tol=1e-9)
 
     def snapped(self, value: Any) -> Any:
-        """`value` as `values` writes it: a step of 0.1 gives 0.3 and not 0.30000000000000004."""
+        """Round `value` as `values` does: a step of 0.1 gives 0.3 and not 0.30000000000000004."""
         return (
             float(f"{value:.12g}") if self.step is not None and isinstance(value, float) else value
         )
@@ -132,8 +132,8 @@ class SearchSpace(Frozen):
     """Target-module presets by name: the built-in ones and the file's own."""
 
     def possible(self, name: str) -> tuple[bool | int | float | str, ...]:
-        """The values that trials may have: of a range its two ends, of a conditional parameter its
-        default as well.
+        """Return the values that trials may have for a parameter: for a range its two ends only,
+        for a conditional parameter also its default. Empty where it has none.
         """
         values = [self.fixed[name]] if name in self.fixed else []
         for dimension in self.searched:

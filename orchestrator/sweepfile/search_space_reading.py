@@ -1,4 +1,4 @@
-"""`parameters:` and `start_with:` of the file as a search space."""
+"""Reading of `parameters:` of the sweep file as a search space."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ FOREIGN = {
     "high": "write max",
     "choices": "write values",
 }
-"""Words of other tools -> what this file says instead."""
+"""Keys that other tools have -> a hint at what is written here instead."""
 MAX_VALUES = 1000
 CUSTOM = "custom"
-"""Name given to the patterns of `target_modules: {patterns: [...]}`."""
+"""The preset name of the patterns in `target_modules: {patterns: [...]}`."""
 
 
 class SpaceReader:
-    """Reads `parameters:` once; afterwards `space()` is the result, and `broken` names what could
-    not be read.
+    """Reads `parameters:`. After `read`, `space()` returns the result, and `broken` names the
+    parameters that could not be read.
     """
 
     def __init__(self, problems: Problems) -> None:
@@ -51,7 +51,7 @@ class SpaceReader:
         self.broken: set[str] = set()
 
     def read(self, node: Node) -> None:
-        """Record every parameter and every problem of the section."""
+        """Read the section, and record every parameter and every problem."""
         if not isinstance(node, Mapping):
             self.problems.add(
                 node.mark,
@@ -72,7 +72,7 @@ class SpaceReader:
         self._check_conditions()
 
     def space(self) -> SearchSpace:
-        """What was read."""
+        """Return the search space that was read."""
         return SearchSpace(
             fixed=self.fixed,
             searched=tuple(self.searched.values()),
@@ -300,6 +300,7 @@ class SpaceReader:
         return ()
 
     def _read_alpha(self, node: Mapping) -> None:
+        """Refuse alpha and alpha_ratio together."""
         if {"alpha", "alpha_ratio"} <= set(node.entries):
             self.problems.add(
                 node.entries["alpha_ratio"].mark,
@@ -307,6 +308,7 @@ class SpaceReader:
             )
 
     def _add_defaults(self) -> None:
+        """Fix every parameter that the file does not name at its default."""
         said = {*self.fixed, *self.searched, *self.broken}
         for name, row in TABLE.items():
             if (

@@ -1,4 +1,4 @@
-"""All of the sweep file but its search space: a tree becomes a SweepSpec."""
+"""Building of a SweepSpec from the tree of a sweep file, whose search space was read before."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _PATHS = (
     ("tracking", "tensorboard", "folder"),
 )
 DURATION = r"^([0-9]+(\.[0-9]+)?[dhms])+$"
-"""Such as 2h, 90m, 30s, 1h30m."""
+"""Pattern of a duration such as 2h, 90m, 30s, 1h30m."""
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def parse_duration(text: str) -> float:
-    """A duration such as 2h, 90m, 30s, 1h30m in seconds; ValueError for anything else."""
+    """Convert a duration such as 2h, 90m, 30s, 1h30m to seconds; ValueError for anything else."""
     if not re.fullmatch(DURATION, text):
         raise ValueError(text)
     return sum(
@@ -51,7 +51,9 @@ def parse_duration(text: str) -> float:
 def build_spec(
     tree: Mapping, space: SearchSpace, points: tuple[Any, ...], root: Path, problems: Problems
 ) -> SweepSpec | None:
-    """The spec, or None with the problems recorded."""
+    """Build the spec and record problems; None where it cannot be built. A spec may be returned
+    although problems were recorded.
+    """
     raw = {key: plain_value(entry.node) for key, entry in tree.entries.items()}
     _resolve_paths(raw, root)
     _wall_clock(raw, tree, problems)
@@ -90,7 +92,7 @@ def _resolve_paths(raw: dict[str, Any], root: Path) -> None:
 
 
 def _section_under(raw: dict[str, Any], *names: str) -> dict[str, Any]:
-    """The mapping under these keys; an empty one where there is none."""
+    """Return the mapping under these keys; an empty one where there is none."""
     section: Any = raw
     for name in names:
         section = section.get(name) if isinstance(section, dict) else None
@@ -98,18 +100,20 @@ def _section_under(raw: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _make_absolute(section: dict[str, Any], key: str, root: Path) -> None:
-    """The path under `key`, where there is one, becomes absolute."""
+    """Make the path under `key`, where there is one, absolute, in place."""
     if isinstance(section.get(key), str) and section[key].strip():
         section[key] = Path(os.path.abspath(root / os.path.expanduser(section[key])))
 
 
 def _model_id(text: str, root: Path) -> str:
-    """A hub id as it is; a folder, or what lies beside existing files of the project, as an
-    absolute path.
+    """Return a local folder as an absolute path, and a hub id unchanged.
+
+    It is taken for a folder where it exists, where it is written as a path (/, ~, ./, ../), and
+    where its parent is an existing folder of the project: then it is a folder that is missing.
     """
     path = Path(os.path.abspath(root / os.path.expanduser(text)))
     explicit = text.startswith(("/", "~", "./", "../"))
-    # unlike Path.is_dir, never raises on a hostile name
+    # os.path.isdir, unlike Path.is_dir, never raises, whatever the name
     beside = path.parent != root and os.path.isdir(path.parent)
     return str(path) if explicit or os.path.isdir(path) or beside else text
 
@@ -132,7 +136,9 @@ def _wall_clock(raw: dict[str, Any], tree: Mapping, problems: Problems) -> None:
 
 
 def _refuse_address(raw: dict[str, Any], tree: Mapping, problems: Problems) -> None:
-    """An address where the name of its variable belongs is refused without being shown."""
+    """Refuse a database's address where the name of its environment variable belongs, without
+    showing it, as it may hold a password.
+    """
     given = raw.get("storage")
     written = given.get("url_env", "_") if isinstance(given, dict) else given
     if isinstance(written, str) and not names_variable(written):
@@ -143,7 +149,9 @@ def _refuse_address(raw: dict[str, Any], tree: Mapping, problems: Problems) -> N
 
 
 def _also_names(tree: Mapping, problems: Problems) -> None:
-    """Names of sets that nothing else means."""
+    """Check the names of the sets in `also`: well formed, not reserved, and those with a confirm
+    manifest declared in `data.also` too.
+    """
     data = mapping_at(tree, "data")
     for owner in (data, mapping_at(data, "confirm")):
         also = mapping_at(owner, "also")
@@ -166,7 +174,9 @@ def _also_names(tree: Mapping, problems: Problems) -> None:
 
 
 def _confirm_data(tree: Mapping, problems: Problems) -> None:
-    """Confirm sets are two manifests, or a split; nothing of both and nothing by halves."""
+    """Check that the confirm sets are either a split, or a manifest for each of domain and heldout;
+    not both, and not only some of them.
+    """
     data = tree.entries.get("data")
     entry = data.node.entries.get("confirm") if data and isinstance(data.node, Mapping) else None
     if entry is None or not isinstance(entry.node, Mapping):

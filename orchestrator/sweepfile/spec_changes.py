@@ -1,5 +1,5 @@
-"""What differs between the spec a study was begun with and the file as it is now, and what of that
-may differ.
+"""Differences between the spec that a study was begun with and the sweep file as it is now, and
+which of them are allowed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.sweepfile.writing import file_dimension
 
 FREE = ("name", "budget", "execution", "description", "checks", "record")
-"""Never part of the identity: may change between runs of one study."""
+"""Sections that are no part of a study's identity: they may change between its runs."""
 
 
 @dataclass(frozen=True)
 class FieldChange:
-    """One field that differs; `old` and `new` are plain values as the file writes them, None where
+    """One field that differs; `old` and `new` are plain values as in the file, None where
     absent.
     """
 
@@ -25,15 +25,16 @@ class FieldChange:
     old: Any
     new: Any
     allowed: bool
-    """Whether a study begun with the old value may go on with the new one."""
+    """Whether a study that was begun with the old value may continue with the new one."""
 
 
 def changed_fields(stored: SweepSpec, new: SweepSpec) -> list[FieldChange]:
-    """Every field that differs, in file order. What FREE names may change, and a range may widen.
+    """Return every field that differs, in file order. Sections in FREE may change, and ranges may
+    widen.
 
-    Paths are compared from the project's folder on, so a project may move. One model folder may
-    stand for another: whether the weights are the same is for the evaluation's fingerprint to say.
-    A grid's range may not widen: its points are numbered, and they would be numbered anew.
+    Paths are compared relative to the project's folder, so a project may be moved. One model folder
+    may be replaced by another: whether the weights are equal is decided by the evaluation's
+    fingerprint. A grid's range may not widen, because its numbered points would change numbers.
     """
     before, after = _leaf_values(_without_space(stored), ""), _leaf_values(_without_space(new), "")
     free = {"model.id"} if stored.model.is_folder and new.model.is_folder else set()
@@ -54,6 +55,7 @@ def _without_space(spec: SweepSpec) -> dict[str, Any]:
 
 
 def _leaf_values(value: Any, path: str) -> dict[str, Any]:
+    """Flatten nested mappings to {"section.key": value}; an empty mapping counts as None."""
     if not isinstance(value, dict) or (not value and path):
         return {path: value or None} if isinstance(value, dict) else {path: value}
     leaves: dict[str, Any] = {}
@@ -63,6 +65,9 @@ def _leaf_values(value: Any, path: str) -> dict[str, Any]:
 
 
 def _space_changes(stored: SearchSpace, new: SearchSpace, widening: bool) -> list[FieldChange]:
+    """Return the parameters that differ; a wider range is allowed where `widening`. The order of
+    the searched parameters counts, too.
+    """
     before, after = _parameter_values(stored), _parameter_values(new)
     old_dimensions = {dimension.name: dimension for dimension in stored.searched}
     new_dimensions = {dimension.name: dimension for dimension in new.searched}
@@ -86,7 +91,9 @@ def _space_changes(stored: SearchSpace, new: SearchSpace, widening: bool) -> lis
 
 
 def _parameter_values(space: SearchSpace) -> dict[str, Any]:
-    """Name -> what the file says; presets under the names that a trial can have."""
+    """Map each parameter to its value as in the file, and each preset that a trial can use to its
+    patterns.
+    """
     written: dict[str, Any] = dict(space.fixed)
     targets = {str(space.fixed.get("target_modules"))}
     for dimension in space.searched:
@@ -102,8 +109,8 @@ def _parameter_values(space: SearchSpace) -> dict[str, Any]:
 
 
 def widens_range(old: Dimension, new: Dimension) -> bool:
-    """Whether every value of the old range is one of the new, with the same kind, scale, grid and
-    condition.
+    """Whether the new range contains every value of the old one, with the same type, scale, step
+    and conditions.
     """
     if old.low is None or old.high is None or new.low is None or new.high is None:
         return False

@@ -1,7 +1,7 @@
-"""Where the database of a study lies: in the study's folder, or on a PostgreSQL server.
+"""Where the database of a study is: in the study's folder, or on a PostgreSQL server.
 
-A sweep file names the environment variable that holds the server's address, never the address: it
-has a password in it, and whatever a sweep file says is kept with the study.
+A sweep file names the environment variable that holds the server's address, never the address
+itself: that contains a password, and the content of a sweep file is kept with the study.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
 
 def names_variable(text: object) -> bool:
-    """Whether this can be the name of an environment variable."""
+    """Whether `text` can be the name of an environment variable."""
     return isinstance(text, str) and bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", text))
 
 
@@ -43,8 +43,8 @@ class StorageSpec(Frozen):
 
 
 def storage_problems(storage: StorageSpec | None) -> list[str]:
-    """What keeps a run from its database before any server is asked, a line each; the address is in
-    none.
+    """Return the problems, one line each, that keep a run from using its database, as far as they
+    can be found without asking the server. None of them shows the address.
     """
     if storage is None:
         return []
@@ -60,5 +60,7 @@ def storage_problems(storage: StorageSpec | None) -> list[str]:
 
 
 def server_address(name: str) -> str:
-    """The address in the environment variable `name`, as libpq reads it; empty where none is."""
+    """Return the address in the environment variable `name` in the form that libpq reads; empty
+    where it is not set.
+    """
     return os.environ.get(name, "").replace("postgresql+psycopg://", "postgresql://", 1)

@@ -25,7 +25,7 @@ from orchestrator.sweepfile.storage import StorageSpec
 from orchestrator.sweepfile.tracking import TrackingSpec
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""Of a sweep, and so of a folder under `studies/`."""
+"""Pattern of a sweep's name, which is also its folder's name under `studies/`."""
 
 
 EncoderWindows = Literal["stock", "inclusive"]
@@ -39,11 +39,13 @@ class ModelSpec(Frozen):
 
     @property
     def is_folder(self) -> bool:
-        """A local folder, absolute or from the project's folder on; else a hub id."""
+        """Whether it is a local folder, absolute or relative to the project's folder, and no hub
+        id.
+        """
         return self.id.startswith(("/", "./"))
 
     def relative_to(self, root: Path) -> ModelSpec:
-        """The same with a folder below `root` written from there on (./data/base-model)."""
+        """Return a copy in which a folder below `root` is relative to it (./data/base-model)."""
         if not self.is_folder or not Path(self.id).is_relative_to(root):
             return self
         return self.model_copy(update={"id": f"./{Path(self.id).relative_to(root).as_posix()}"})
@@ -79,11 +81,13 @@ class EvaluationSpec(Frozen):
     @field_validator("training_precision")
     @classmethod
     def _one_way_to_say_it(cls, value: str | None, info: ValidationInfo) -> str | None:
-        """Where everything is in bf16, training is too: no other experiment."""
+        """Drop the field where `precision` is bf16, which covers training: both ways of writing it
+        are one experiment.
+        """
         return None if info.data.get("precision") == "bf16" else value
 
     def relative_to(self, root: Path) -> EvaluationSpec:
-        """The same with paths from `root` on."""
+        """Return a copy whose paths are relative to `root`."""
         terms = None if self.terms is None else relative_to(self.terms, root)
         return self.model_copy(update={"terms": terms})
 
@@ -202,12 +206,14 @@ class Execution(Frozen):
 
     @property
     def first_device(self) -> str:
-        """That of the process which the command starts."""
+        """The device of the process that the command starts."""
         return self.devices[0] if self.devices else self.device
 
     @property
     def in_flight(self) -> int | None:
-        """Trials under way at once; None while one of the two numbers is yet to be decided."""
+        """The number of trials that train at the same time; None while `pack` or `packs`
+        is auto.
+        """
         if self.pack == "auto" or self.packs == "auto":
             return None
         return self.packs * self.pack
@@ -229,8 +235,8 @@ class SweepSpec(Frozen):
 
     _project: Path | None = PrivateAttr(default=None)
 
-    # sections that are left out are made of their defaults without a check, whose making at import
-    # every command would wait for
+    # model_construct: defaults of sections are made without validation. Validation would build the
+    # sections' validators at import, which every command would wait for.
     version: Literal[1]
     name: str = Field(pattern=NAME)
     """Also the folder's name under `studies/`."""
@@ -267,27 +273,26 @@ class SweepSpec(Frozen):
     """Where the study is also sent. The study itself does not keep it."""
 
     def __eq__(self, other: object) -> bool:
-        """Equal fields: where the project lies is no part of the sweep."""
+        """Compare the fields alone: the project's folder is no part of the sweep."""
         return isinstance(other, SweepSpec) and self.__dict__ == other.__dict__
 
     @property
     def project(self) -> Path:
-        """The folder that the file's paths start from; the present one for a spec that was made
-        without a file.
+        """The folder that the file's paths are relative to; the current folder for a spec that was
+        made without a file.
         """
         return self._project or Path.cwd()
 
     def located(self, project: Path) -> SweepSpec:
-        """The same sweep with its project in that folder."""
+        """Return a copy whose project is in that folder."""
         copy = self.model_copy()
         copy._project = project
         return copy
 
     @property
     def portable(self) -> SweepSpec:
-        """What a study keeps of it: paths from the project's folder on, so it is equal wherever the
-        project lies, and nothing of where it is sent or its database
-        lies.
+        """The part of the sweep that a study keeps: with paths relative to the project's folder, so
+        that it is equal wherever the project is, and without trackers and the database's place.
         """
         changes = {
             "storage": None,
@@ -300,27 +305,27 @@ class SweepSpec(Frozen):
 
     @property
     def objective(self) -> str:
-        """The rate that the search minimises, under the name that measurements use: domain, or
+        """The rate that the search minimises, by the name that measurements use: domain or
         domain_cer.
         """
         return self.metric.name.removesuffix("_wer")
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What limits may be set on."""
+        """The metrics that limits may be set on."""
         sets = ("domain",) if self.data.heldout is None else ("domain", "heldout")
         return metrics(sets, self.data.also, self.evaluation.terms is not None)
 
     @property
     def replay_needs_text(self) -> bool:
-        """Whether a trial may learn what the replay manifest says; else general speech need not be
-        transcribed.
+        """Whether a trial may be trained on the texts of the replay manifest; if not, the replay
+        speech need not be transcribed.
         """
         return "manifest" in self.parameters.possible("replay_labels")
 
     @property
     def taken(self) -> str:
-        """What came from another study, in words; empty where nothing did."""
+        """The parameters that were taken from another study, in words; empty where none were."""
         if self.take is None or self.take.recipe is None:
             return ""
         fixed: dict[str, Any] = self.parameters.fixed | {

@@ -1,4 +1,4 @@
-"""Where a study is also sent: the trackers that a team looks at."""
+"""`tracking:` of the sweep file: experiment trackers that a study is also sent to."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ class TrackingSpec(Frozen):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the trackers that the file asks for."""
+        """The names of the trackers that the file asks for."""
         known = ("mlflow", "wandb", "tensorboard")
         return tuple(name for name in known if getattr(self, name) is not None)

@@ -1,4 +1,4 @@
-"""A spec back to the language of the sweep file."""
+"""Writing of a spec in the form of a sweep file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 
 
 def resolved_yaml(spec: SweepSpec) -> str:
-    """The sweep file this spec stands for, complete: nothing extended, nothing left to a default.
+    """Return a complete sweep file for this spec: it extends no other file, and all defaults are
+    written out.
 
-    Paths start at the project's folder where they lie below it. Loading it from there gives an
-    equal spec.
+    Paths below the project's folder are relative to it. Loading the file from there gives a spec
+    that equals `spec.portable`.
     """
     spec, apart = spec.portable, ("parameters", "start_with")
     document = {name: getattr(spec, name) for name in type(spec).model_fields if name not in apart}
@@ -30,7 +31,7 @@ def resolved_yaml(spec: SweepSpec) -> str:
 
 
 def file_parameters(space: SearchSpace) -> dict[str, Any]:
-    """`parameters:` as a person would write it, fixed ones first."""
+    """Return `parameters:` as a person would write it, fixed parameters first."""
     written: dict[str, Any] = dict(space.fixed)
     written |= {dimension.name: file_dimension(dimension) for dimension in space.searched}
     scales = list(space.adapter_scales)
@@ -38,7 +39,7 @@ def file_parameters(space: SearchSpace) -> dict[str, Any]:
         scales[0] if len(scales) == 1 else {"values": scales, "after_training": True}
     )
     presets = kept_presets(space)
-    if "target_modules" in written:  # else another study has yet to say it
+    if "target_modules" in written:  # else it is still to be taken from another study
         target = written["target_modules"]
         form = dict(target) if isinstance(target, dict) else {"value": target}
         written["target_modules"] = form | {
@@ -48,8 +49,8 @@ def file_parameters(space: SearchSpace) -> dict[str, Any]:
 
 
 def kept_presets(space: SearchSpace) -> dict[str, tuple[str, ...]]:
-    """The presets a trial may use, and all that the file defines: what a later version's own
-    presets cannot change.
+    """Return the presets that a trial may use, and all that the file defines. Writing them out
+    keeps a study as it is when a later version changes the built-in presets.
     """
     used = {str(space.fixed.get("target_modules"))}
     for dimension in space.searched:
@@ -60,7 +61,7 @@ def kept_presets(space: SearchSpace) -> dict[str, tuple[str, ...]]:
 
 
 def file_dimension(dimension: Dimension) -> dict[str, Any]:
-    """A searched parameter as a person would write it."""
+    """Return a searched parameter as a person would write it."""
     if dimension.choices is not None:
         written: dict[str, Any] = {"values": list(dimension.choices)}
     else:
@@ -83,7 +84,9 @@ def _file_when(conditions: tuple[Condition, ...]) -> dict[str, Any]:
 
 
 def _plain_values(value: Any) -> Any:
-    """Models as mappings, without the keys that are null by default, and without empty mappings."""
+    """Convert pydantic models to dicts, without fields that are None by default and without empty
+    mappings; paths become text.
+    """
     if hasattr(value, "model_dump"):
         kept = {}
         for name, field in type(value).model_fields.items():
@@ -99,7 +102,9 @@ def _plain_values(value: Any) -> Any:
 
 
 def _block_lines(value: dict[str, Any], depth: int) -> list[str]:
-    """Block style down to the second level, flow style below: one parameter, one line."""
+    """Write YAML lines in block style down to the second level and in flow style below, so that
+    each parameter has one line.
+    """
     lines = []
     for key, item in value.items():
         if isinstance(item, dict) and item and depth < 1:

@@ -1,8 +1,9 @@
-"""YAML 1.2 text as a tree that remembers where everything was written. Knows no sweep.
+"""A reader of YAML 1.2 text that returns a tree of values with their places. Nothing here depends
+on what a sweep is.
 
-Built on the event stream of ruamel.yaml, before any construction of objects, so that what this file
-does not name cannot happen: no tags, no anchors, no aliases, no merge keys, no duplicate keys, no
-dates, no octal by surprise.
+It is built on the event stream of ruamel.yaml, before objects are constructed, so that only what is
+handled here can happen: tags, anchors, aliases, merge keys and duplicate keys are refused, and no
+text becomes a date or an octal number.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from orchestrator.sweepfile.located_nodes import (
 MAX_BYTES = 256_000
 MAX_DEPTH = 20
 MAX_INTEGER = 2**53
-"""Optuna stores parameters as doubles; a larger integer would come back as another one."""
+"""Largest integer. Optuna stores parameters as doubles, which cannot hold every larger one."""
 
 _LIKE_COLONS = "\uff1a\ufe55\ua789\u2236"
 
@@ -57,8 +58,8 @@ _WORDS |= {
 
 
 def resolve_scalar(text: str) -> Value:
-    """A plain (unquoted) scalar by the core schema of YAML 1.2; raises ValueError with the reason
-    to refuse it.
+    """Convert a plain (unquoted) scalar by the core schema of YAML 1.2. Raises ValueError, with the
+    reason, for one that is refused.
 
     `1e-4` is a float, `yes`, `on`, `1_000` and `12:30` are text, `010` is refused because YAML 1.1
     reads 8.
@@ -81,8 +82,8 @@ def resolve_scalar(text: str) -> Value:
 
 
 def read_text(text: str, source: Mark, problems: Problems) -> Node:
-    """Parse one YAML document. Raises Unreadable after recording why, and records what can be read
-    past.
+    """Parse one YAML document and record problems. Raises Unreadable, after recording why, where
+    parsing cannot go on.
     """
     try:
         return _Reader(text, source, problems).document()
@@ -106,8 +107,8 @@ def read_text(text: str, source: Mark, problems: Problems) -> Node:
 
 
 def _strange_character(text: str, line: int) -> str:
-    """What looks like a space or a colon and is none, on the `line` (from 0) where the parser gave
-    up or the two before it; empty where there is none.
+    """Find a character that looks like a space or a colon and is none, on the `line` (from 0) where
+    the parser failed or the two before it, and describe it; empty where there is none.
     """
     lines = text.split("\n")
     for number in range(line, max(-1, line - 3), -1):
@@ -121,8 +122,8 @@ def _strange_character(text: str, line: int) -> str:
 
 
 def _parser_events(text: str, source: Mark, problems: Problems) -> Iterator[Any]:
-    """The parser's events. Raises YAMLError, and Unreadable after recording what the parser trips
-    over otherwise.
+    """Yield the parser's events. Raises YAMLError; any other exception of the parser is recorded as
+    a problem, and Unreadable is raised.
     """
     try:
         yield from YAML(typ="safe", pure=True).parse(text)
@@ -130,7 +131,7 @@ def _parser_events(text: str, source: Mark, problems: Problems) -> Iterator[Any]
         raise
     except (
         Exception
-    ) as error:  # only the parser runs in here: its bug on hostile text, and none of ours
+    ) as error:  # only the parser runs in here, so this is a bug of its own on malformed text
         problems.abort(
             _mark_at(source, 1, 1),
             f"not valid YAML ({type(error).__name__}: {error}); rewrite the file",
@@ -142,7 +143,7 @@ def _mark_at(source: Mark, line: int, column: int) -> Mark:
 
 
 class _Reader:
-    """Recursive descent over events; depth is capped, so the recursion is too."""
+    """Recursive descent over the parser's events. MAX_DEPTH limits the recursion."""
 
     def __init__(self, text: str, source: Mark, problems: Problems) -> None:
         self.source = source

@@ -1,1 +1,1 @@
-"""What a study as a whole says: judging, confirming, the conclusion."""
+"""Judgement of a study as a whole: its trials, their confirmation, and the conclusion."""

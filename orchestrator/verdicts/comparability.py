@@ -1,9 +1,9 @@
-"""Two adapters of any studies beside each other: the paired difference on the sets that both were
-measured on.
+"""Comparison of two adapters, of the same or of different studies: paired differences on the sets
+that both were measured on.
 
-Numbers of different evaluations are never compared. The parts of an evaluation's fingerprint that
-speak of one set alone (its sound, its texts) decide about that set; every other part decides about
-all.
+Numbers of different evaluations are never compared. Where a part of the evaluation's fingerprint
+that concerns one set alone (its sound, its texts) differs, that set is not compared; where any
+other part differs, none is.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Stage:
-    """What one adapter was measured as, by the search or by its confirmation."""
+    """The measurement of one adapter, on the search's sets or on the confirm sets."""
 
     scores: Scores
-    """Summed over the seeds of a confirmation."""
+    """For the confirm sets, summed over the seeds."""
     parts: Mapping[str, str]
-    """Of the evaluation's fingerprint."""
+    """The fields of the evaluation's fingerprint, by name; empty where they are not on file."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One trial of one study."""
+    """One trial of one study, as one side of a comparison."""
 
     label: str
     spec: SweepSpec
@@ -48,58 +48,63 @@ class Side:
     conclusion: Conclusion
     result: TrialResult
     stages: Mapping[str, Stage]
-    """By search and confirm, those that were measured."""
+    """Keyed `search` and `confirm`; only those that were measured."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One rate of one set, `after` less `before`."""
+    """The difference in one rate on one set, `after` less `before`."""
 
     stage: str
     rate: str
     before: float
     after: float
-    """Percent."""
+    """Both rates are in percent."""
     estimate: DeltaEstimate
     confidence: float
-    """Of the two-sided bounds: all comparisons of one call share the error."""
+    """Of the two-sided bounds, with the error divided among the pairs that are shown together."""
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Points."""
+        """The two-sided confidence bounds in points."""
         return self.estimate.interval(self.confidence)
 
 
 @dataclass(frozen=True)
 class Changed:
-    """One utterance that the two sides heard differently."""
+    """One utterance that the two sides transcribed differently."""
 
     set: str
     utterance: str
     speaker: str
     errors: tuple[int, int]
+    """Word errors of `before` and `after`."""
     texts: tuple[str, str]
+    """Hypotheses of `before` and `after`."""
     reference: str
+    """Empty where the study does not hold the texts."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """All that is to be said of two sides."""
+    """The result of comparing two sides."""
 
     before: Side
     after: Side
     differences: tuple[Difference, ...]
     refused: Mapping[str, Mapping[str, tuple[str, str]]]
-    """Set -> field of its evaluation -> what either side has: the sets that cannot be compared."""
+    """Rates that cannot be compared: rate -> differing field of the evaluation -> both values."""
     changed: tuple[Changed, ...]
-    """Of the search's sets, the largest change first."""
+    """Utterances of the search's sets, the largest change first."""
 
 
 def side_of(
     label: str, spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, number: int | None
 ) -> Side:
-    """A study's trial `number`, or its best one. Raises StudyError where there is none or it was
-    not measured.
+    """Return the side of trial `number`, or where that is None of the study's best trial; without a
+    feasible one that is the trial with the lowest domain WER.
+
+    Raises StudyError where there is no such trial or it was not measured.
     """
     chosen = next((r for r in conclusion.results if r.number == number), None)
     result = conclusion.best or conclusion.lowest_domain if number is None else chosen
@@ -129,7 +134,8 @@ def _stage_of(folder: StudyFolder, rows: Sequence[Measurement]) -> Stage:
 
 
 def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLES) -> Pair:
-    """Compare two sides; `pairs` comparisons share the error of their bounds.
+    """Compare two sides. The error of the bounds is divided among `pairs`, the number of pairs that
+    are shown together.
 
     Raises FingerprintError, naming the fields, where no set was evaluated alike on both sides.
     """
@@ -159,9 +165,10 @@ def _shared_rates(one: Scores, other: Scores) -> list[str]:
 def _differing_fields(
     one: Stage, other: Stage
 ) -> tuple[dict[str, tuple[str, str]], dict[str, dict[str, tuple[str, str]]]]:
-    """Fields of the two evaluations that differ: those of all sets, and by set those of one alone.
+    """Return the fields of the two evaluations that differ, with both values: those that concern
+    all sets, and, by set, those that concern one alone.
 
-    A set that only one side has is no difference: it is not compared.
+    A set that only one side has does not count as a difference, because it is not compared.
     """
     if one.scores.fingerprint == other.scores.fingerprint:
         return {}, {}
@@ -182,7 +189,9 @@ def _differing_fields(
 
 
 def _set_of(rate: str, names: Mapping[str, object]) -> str:
-    """The set that a rate is of: domain_cer is of domain."""
+    """Return which of the sets `names` a rate is measured on (domain_cer: domain); empty where it
+    is none of them.
+    """
     found = [name for name in names if rate == name or rate.startswith(f"{name}_")]
     return max(found, key=len, default="")
 
@@ -199,7 +208,7 @@ def _paired_difference(
 
 
 def _equal_decodings(one: SetScore, other: SetScore) -> tuple[SetScore, SetScore]:
-    """The same counts over equally many decodings: three seeds beside two are six of each."""
+    """Repeat the counts of both to equally many decodings: of three seeds and two, six of each."""
     decodings = math.lcm(one.decodings, other.decodings)
     return _repeat_counts(one, decodings), _repeat_counts(other, decodings)
 
@@ -212,8 +221,8 @@ def _repeat_counts(score: SetScore, decodings: int) -> SetScore:
 
 
 def _changed_utterances(before: Side, after: Side, sets: set[str]) -> tuple[Changed, ...]:
-    """Utterances that the two heard differently, from what worsened most to what improved most by
-    size of change.
+    """Return the utterances that the two transcribed differently, the largest change in errors
+    first, whether they became better or worse.
     """
     found = [row for name in sorted(sets) for row in _changed_of(before, after, name)]
     return tuple(
@@ -222,6 +231,9 @@ def _changed_utterances(before: Side, after: Side, sets: set[str]) -> tuple[Chan
 
 
 def _changed_of(before: Side, after: Side, name: str) -> list[Changed]:
+    """Return the utterances of one set that the two transcribed differently; none where a side has
+    no measurement or no transcripts of it.
+    """
     rows = [chosen_measurement(side.folder, side.result) for side in (before, after)]
     if any(row is None or name not in row.sets for row in rows):
         return []
@@ -269,5 +281,5 @@ def _nothing_shared(
 
 
 def _short_digest(value: str) -> str:
-    """A digest by its first digits."""
+    """Return the first digits of a SHA-256 digest, and any other value as it is."""
     return value[:12] if len(value) == 64 else value

@@ -1,8 +1,8 @@
-"""What a study as it stands on disk says: the best trial, its confirmation, the decision. Read
-only, recomputed.
+"""The conclusion of a study as it is on disk: the best trial, its confirmation, the decision.
 
-Nothing is taken from Optuna, and nothing from a result but which measurement it chose: the verdicts
-are judged anew from the edit counts on file.
+It is computed anew on every call and writes nothing. Nothing is taken from Optuna. Results on file
+say which trials are feasible, how they rank, and which of its measurements each chose; the verdicts
+are judged anew from the edit counts of these measurements.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXIT_CODES = {Decision.ACCEPT: 0, Decision.REJECT: 4, Decision.INCONCLUSIVE: 5}
 
 @dataclass(frozen=True)
 class SeedRun:
-    """One fresh seed of a finalist."""
+    """The retraining of a finalist with one fresh seed, and its verdict."""
 
     run: ConfirmationRun
     result: TrialResult | None
@@ -36,24 +36,25 @@ class SeedRun:
 
     @property
     def reproduces(self) -> bool:
-        """The seed alone keeps every limit, literally."""
+        """Whether this seed alone keeps every limit literally."""
         limits = (*self.verdict.acceptance, *self.verdict.guardrails) if self.verdict else ()
         return bool(limits) and all(limit.holds is True for limit in limits)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Whether fresh seeds move the objective the same way."""
+    """Whether the fresh seeds of a finalist agree in lowering the objective."""
 
     better: int
-    """Seeds that lower it."""
+    """How many seeds lower it."""
     measured: int
+    """How many seeds were measured."""
     asked: int
-    """With those that failed."""
+    """How many seeds there are, including those that failed."""
 
     @property
     def all(self) -> bool:
-        """Every seed is better than the baseline."""
+        """Whether every seed, including those that failed, is better than the baseline."""
         return self.better == self.asked
 
 
@@ -64,15 +65,15 @@ class Confirmed:
     trial: int
     seeds: tuple[SeedRun, ...]
     verdict: Verdict | None
-    """Pooled over the seeds that were measured."""
+    """On the counts pooled over the seeds that were measured; None where none was."""
     optimism: float | None
-    """Points by which the search flattered the finalist: confirmed change of the objective less the
-    search's.
+    """Points by which the search flattered the finalist: the confirmed change of the objective less
+    the search's.
     """
 
     @property
     def agreement(self) -> Agreement | None:
-        """None where no seed was measured."""
+        """How many seeds lower the objective; None where no seed was measured."""
         verdicts = [seed.verdict for seed in self.seeds if seed.verdict]
         if not verdicts:
             return None
@@ -89,11 +90,11 @@ class Conclusion:
     baseline: Measurement | None
     confirm_baseline: Measurement | None
     best: TrialResult | None
-    """The trial to use: the best feasible one, of those confirmed the one that the confirm sets
-    favour.
+    """The trial to use: the best feasible one; once all finalists are confirmed, the one that the
+    confirm sets favour.
     """
     verdict: Verdict | None
-    """On the search's sets."""
+    """The verdict on the best trial, on the search's sets."""
     confirmed: tuple[Confirmed, ...]
     decision: Decision | None
     """None while the confirmation is not done, and where the sweep declares no acceptance
@@ -102,12 +103,14 @@ class Conclusion:
 
     @property
     def confirmation(self) -> Confirmed | None:
-        """That of the best trial."""
+        """The confirmation of the best trial; None where it has none."""
         return next((c for c in self.confirmed if self.best and c.trial == self.best.number), None)
 
     @property
     def deciding(self) -> Verdict | None:
-        """The verdict the decision rests on."""
+        """The verdict that the decision rests on: the confirmation's if there is one, else the
+        search's.
+        """
         return self.confirmation.verdict if self.confirmation else self.verdict
 
     @property
@@ -132,7 +135,7 @@ class Conclusion:
 
 
 def n_competing(results: Sequence[TrialResult]) -> int:
-    """Trials that the best was chosen from: measured, and not the same as another one."""
+    """Count the trials that the best was chosen from: those measured, without exact duplicates."""
     return sum(bool(result.wer) and result.duplicate_of is None for result in results)
 
 
@@ -156,6 +159,9 @@ def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -
 
 
 def _decide_study(spec: SweepSpec, conclusion: Conclusion) -> Decision | None:
+    """Return the decision by the deciding verdict, and with `confirm.agree: all` also by whether
+    all seeds lower the objective; None where there is no decision, or not yet.
+    """
     if conclusion.verdict is None or conclusion.verdict.decision is None or conclusion.unconfirmed:
         return None
     if conclusion.deciding is None:  # every seed of the finalist failed
@@ -171,8 +177,10 @@ def _decide_study(spec: SweepSpec, conclusion: Conclusion) -> Decision | None:
 
 
 def _as_shipped(decision: Decision, kept: bool | None) -> Decision:
-    """The decision where the sweep asks that what ships keeps the limits: None is that nobody has
-    heard it.
+    """Return the decision for a sweep that asks that the exported model keeps the limits, too.
+
+    `kept` says whether it does; None means that it was not measured, which makes ACCEPT
+    INCONCLUSIVE.
     """
     if kept is None and decision is Decision.ACCEPT:
         return Decision.INCONCLUSIVE
@@ -182,7 +190,9 @@ def _as_shipped(decision: Decision, kept: bool | None) -> Decision:
 def _best_trial(
     by_rank: Sequence[TrialResult], confirmed: Sequence[Confirmed]
 ) -> TrialResult | None:
-    """Of feasible trials, best first."""
+    """Return the best of the feasible trials `by_rank` (best first): where all finalists have a
+    verdict, the one that the confirm sets favour.
+    """
     if all(finalist.verdict for finalist in confirmed):
         favoured = best_feasible([finalist.verdict for finalist in confirmed if finalist.verdict])
         trial = next(
@@ -194,7 +204,7 @@ def _best_trial(
 
 
 def chosen_measurement(folder: StudyFolder, result: TrialResult) -> Measurement | None:
-    """The measurement a result stands on."""
+    """Return the measurement that a result is based on: that of its step and adapter scale."""
     rows = folder.read_measurements(result.number)
     return next(
         (m for m in rows if (m.step, m.adapter_scale) == (result.step, result.adapter_scale)), None
@@ -202,6 +212,7 @@ def chosen_measurement(folder: StudyFolder, result: TrialResult) -> Measurement 
 
 
 def _search_baseline(folder: StudyFolder, results: Sequence[TrialResult]) -> Measurement | None:
+    """Return the baseline of the evaluation of the first result that was measured."""
     for result in results:
         measurement = chosen_measurement(folder, result)
         if measurement is not None:
@@ -233,6 +244,7 @@ def _verdict_of_best(
 def _confirmed_finalists(
     spec: SweepSpec, folder: StudyFolder, results: Sequence[TrialResult], resamples: int
 ) -> tuple[Confirmed, ...]:
+    """Judge every finalist on the counts pooled over its seeds, best finalist first."""
     by_number = {result.number: result for result in results}
     found = []
     all_runs = confirmation_runs(spec, folder, results)
@@ -244,7 +256,7 @@ def _confirmed_finalists(
         rows = [m for m in (chosen_measurement(folder, result) for result in measured) if m]
         verdict = None
         if rows and (baseline := folder.read_baseline(rows[0].fingerprint)):
-            # a confirmation run has one rung; how the loss falls was seen in the search
+            # a confirmation run has one rung, so limits on the loss use the losses of the search
             tuned = replace(pool_scores(rows), losses=losses)
             verdict = judge_scores(
                 spec,

@@ -1,6 +1,4 @@
-"""Which trials are confirmed, by which runs, under which numbers: values and lookups, no
-effects.
-"""
+"""Which trials are confirmed, by which runs, under which numbers. Only computes; runs nothing."""
 
 from __future__ import annotations
 
@@ -21,10 +19,10 @@ class ConfirmationRun:
     """One finalist retrained with one fresh seed and scored on the confirm sets."""
 
     trial: int
-    """The finalist."""
+    """Number of the finalist."""
     seed: int
     number: int
-    """Negative: the run's own folder."""
+    """The run's own number, which names its folder; negative, so that it is none of a trial."""
     plan: TrialPlan
 
 
@@ -33,8 +31,8 @@ def rank_feasible(
     objective: str = "domain",
     late: frozenset[str] = frozenset(),
 ) -> list[TrialResult]:
-    """Feasible trials that were trained themselves, best first, as `scoring.judge.rank` orders
-    them; those that lack one of the rates `late` behind all others.
+    """Return the feasible trials, without exact duplicates, best first, as `scoring.judge.rank`
+    orders them. Those that lack rates in `late` come after all others.
     """
 
     def key(result: TrialResult) -> tuple[int, Rank]:
@@ -54,8 +52,8 @@ def rank_feasible(
 
 
 def confirmation_spec(spec: SweepSpec) -> SweepSpec:
-    """The sweep with the confirm sets in the place of the search's: what the confirming worker
-    evaluates on.
+    """Return the sweep with the confirm sets in the place of the search's, for the worker of the
+    confirmation.
     """
     assert spec.data.confirming is not None
     return spec.model_copy(update={"data": spec.data.confirming})
@@ -69,13 +67,11 @@ def confirmation_plan(
     number: int,
     sets: Mapping[str, SetRecord] | None = None,
 ) -> TrialPlan:
-    """The finalist's own recipe under another seed, evaluated once, at its best step and adapter
-    scale.
+    """Return the plan of a confirmation run: the finalist's recipe with another seed, evaluated
+    once, at the finalist's best step and adapter scale.
 
-    `sets` are the study's, as far as they are known.
-
-    `max_steps` stays, because the learning-rate schedule depends on it: the run ends at its first
-    rung.
+    `sets` are the study's records of its sets, as far as they are known. `max_steps` is kept,
+    because the learning-rate schedule depends on it; the run ends at its first rung instead.
     """
     assert result.step is not None and result.adapter_scale is not None
     params = plan.params.model_copy(
@@ -97,8 +93,8 @@ def confirmation_plan(
 def confirmation_runs(
     spec: SweepSpec, folder: StudyFolder, results: Sequence[TrialResult]
 ) -> tuple[ConfirmationRun, ...]:
-    """All runs the finalists call for, best finalist first; those that exist already keep their
-    number.
+    """Return all confirmation runs of the finalists, best finalist first. Runs that were started
+    keep their number; others get the next free one below zero.
     """
     if spec.confirm is None or spec.data.confirm is None:
         return ()
@@ -118,13 +114,13 @@ def confirmation_runs(
 
 
 def pending_runs(spec: SweepSpec, folder: StudyFolder) -> list[ConfirmationRun]:
-    """Those that have no result yet."""
+    """Return the confirmation runs that have no result yet."""
     runs = confirmation_runs(spec, folder, folder.results())
     return [run for run in runs if not folder.read_result(run.number)]
 
 
 def _known_runs(folder: StudyFolder) -> dict[str, int]:
-    """Recipe -> number of the runs that were started."""
+    """Map the recipe of each confirmation run that was started to its number."""
     plans = itertools.takewhile(
         lambda plan: plan is not None, (folder.read_plan(-n) for n in itertools.count(1))
     )

@@ -1,4 +1,4 @@
-"""What the untuned model leaves to win."""
+"""Checks of measured WERs: is there room for the gain asked for, and does a model hear at all?"""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from orchestrator.records.results import Measurement
 from orchestrator.sweepfile.sweep import SweepSpec
 
 HIGH = 50.0
-"""Percent of WER above which most of what a model writes is wrong: a gain there is no reason to
-believe in it.
+"""WER in percent above which most of what a model writes is wrong, so that a gain there means
+little.
 """
 
 HEADROOM = 5.0
-"""Percent of domain WER below which a gain is hard to find and harder to prove."""
+"""Domain WER in percent below which a gain is hard to find and harder to prove."""
 
 
 def headroom(spec: SweepSpec, wer: float) -> list[Finding]:
-    """Whether a baseline's domain WER, in percent, leaves room for the gain that the acceptance
-    criteria ask for.
+    """Check that the baseline's domain WER, in percent, leaves room for the gain that the
+    acceptance criteria ask for.
     """
     criterion = spec.acceptance.get("domain_wer")
     asked = criterion.min_gain if criterion is not None else None
-    gain = asked if isinstance(asked, float) else None  # a share of what is there can always be won
+    gain = asked if isinstance(asked, float) else None  # a gain in percent can always be reached
     if gain is not None and wer <= gain:
         message = (
             f"the baseline's domain WER is {wer:.2f} %, so a gain of {gain:g} points cannot be reached by any adapter; "
@@ -38,7 +38,7 @@ def headroom(spec: SweepSpec, wer: float) -> list[Finding]:
 
 
 def high_wer(measurement: Measurement, who: str) -> list[Finding]:
-    """The sets on which a model gets more wrong than right."""
+    """Find the sets on which a model's WER is above `HIGH`."""
     return [
         finding(
             "high-wer",

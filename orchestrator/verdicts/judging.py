@@ -1,4 +1,4 @@
-"""Stored measurements, judged: the one place where edit counts on file become scores and a
+"""Judgement of stored measurements: the one place where edit counts on file become scores and a
 verdict.
 """
 
@@ -27,30 +27,30 @@ RESAMPLES = 10_000
 
 
 def guardrails_of(spec: SweepSpec) -> tuple[Criterion, ...]:
-    """The limits that make a trial feasible."""
+    """Return the limits that make a trial feasible."""
     return criteria(spec, spec.guardrails)
 
 
 def guardrail_metrics(spec: SweepSpec) -> tuple[str, ...]:
-    """The metrics that a trial has a constraint for, in file order."""
+    """Return the metrics for which a trial has a constraint in Optuna, in file order."""
     return tuple(dict.fromkeys(criterion.metric for criterion in guardrails_of(spec)))
 
 
 def acceptance_of(spec: SweepSpec) -> tuple[Criterion, ...]:
-    """The limits that decide the sweep."""
+    """Return the limits that decide the sweep."""
     return criteria(spec, spec.acceptance)
 
 
 def criteria(spec: SweepSpec, limits: Mapping[str, Limit]) -> tuple[Criterion, ...]:
-    """The limits of a section of the sweep file, in file order; the rule is point where none is
-    set.
+    """Return the limits of a section of the sweep file, in file order; the rule is point where none
+    is set.
 
-    A limit on every set of `data.also` becomes one a set.
+    A limit on every set of `data.also` becomes one limit for each set.
     """
     found: list[Criterion] = []
     for metric, limit in limits.items():
         if metric == SHIPPED:
-            continue  # asked of the other limits, see `shipping`
+            continue  # it asks something about the other limits, see `shipping`
         name, rate = set_of(metric), metric.rpartition("_")[2]
         also = tuple(f"{further}_{rate}" for further in spec.data.also)
         for own in also if name == EVERY else (metric,):
@@ -65,8 +65,8 @@ def criteria(spec: SweepSpec, limits: Mapping[str, Limit]) -> tuple[Criterion, .
 
 
 def _criterion_of(metric: str, key: str, value: float | str, rule: Rule) -> Criterion:
-    """One question of a limit: a number of points, a share of the baseline (5%), a multiple of it
-    (2x), or a word.
+    """Convert one key of a limit in the sweep file; its value is a number of points, percent of the
+    baseline (5%), a multiple of it (2x), or a word.
     """
     kinds: dict[str, Kind] = {"max_wer": "max_rate", "max_cer": "max_rate"}
     if key == "asks":
@@ -79,8 +79,8 @@ def _criterion_of(metric: str, key: str, value: float | str, rule: Rule) -> Crit
 
 
 def scores(measurement: Measurement, losses: Sequence[float] = ()) -> Scores:
-    """Counts of a measurement in the form `judge` takes; `losses` as `losses.trial_losses` gives
-    them.
+    """Convert a measurement's counts to the form that `judge` takes; `losses` are those that
+    `training_losses.trial_losses` returns.
     """
     rates: dict[str, SetScore] = {}
     for name, score in measurement.sets.items():
@@ -91,8 +91,8 @@ def scores(measurement: Measurement, losses: Sequence[float] = ()) -> Scores:
 
 
 def _rates_of_set(name: str, measured: SetMeasurement) -> dict[str, SetScore]:
-    """All rates of one set. Of terms the share that was missed, and of what was heard the share
-    that was not said.
+    """Return all rates of one set, by name. Term recall and precision are counted as errors: the
+    share of the terms said that was missed, and the share of those heard that was not said.
     """
     rates = {name: SetScore(measured.errors, measured.reference_words, measured.speakers)}
     if measured.characters:
@@ -115,8 +115,8 @@ def _rates_of_set(name: str, measured: SetMeasurement) -> dict[str, SetScore]:
 
 
 def pool_scores(measurements: Sequence[Measurement]) -> Scores:
-    """Several seeds of one recipe as one: counts summed per utterance, under the first one's number
-    and step.
+    """Combine the measurements of several seeds of one recipe: counts are summed per utterance;
+    number and step are the first one's.
 
     Raises FingerprintError when they hold different utterances.
     """
@@ -136,8 +136,8 @@ def judge_scores(
     confirmed: bool = False,
     resamples: int = RESAMPLES,
 ) -> Verdict:
-    """The verdict on `tuned` under the limits of the sweep; `looks` is how often its trial is
-    judged in all, `n_comparisons` how many trials compete on these sets.
+    """Judge `tuned` under the limits of the sweep; `looks` is how often its trial is judged in all,
+    `n_comparisons` how many trials compete on these sets.
 
     Raises FingerprintError when the two were not evaluated alike.
     """
@@ -157,8 +157,8 @@ def judge_scores(
 
 
 def late_rates(spec: SweepSpec) -> frozenset[str]:
-    """The rates that acceptance asks of the search and that trials are measured on at their last
-    step alone (`rungs: last`). None where confirm sets answer in the search's place.
+    """Return the rates that acceptance needs from the search but that are measured at the last step
+    of a trial only (`rungs: last`). Empty where there are confirm sets, as those decide then.
     """
     if spec.data.confirm is not None:
         return frozenset()
@@ -172,9 +172,8 @@ def late_rates(spec: SweepSpec) -> frozenset[str]:
 
 
 def best_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The best feasible verdict; where none is feasible, the one that breaks its guardrails least.
-
-    Ties of violation are ranked as feasible ones are. None when there are no verdicts.
+    """Return the best feasible verdict; where none is feasible, the one that breaks its guardrails
+    least. Ties are ranked like feasible verdicts. None when there are no verdicts.
     """
     return best_feasible(verdicts) or min(verdicts, key=_by_violation, default=None)
 

@@ -1,4 +1,4 @@
-"""A trial that was run again, beside what the study recorded of it: is it the same?"""
+"""Comparison of a trial that was run again with what the study recorded of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from orchestrator.records.results import Measurement, TrialResult, TrialState
 
 
 class Reproduction(Enum):
-    """How a rerun stands to the record; the value is the exit code of `orchestrate trial`, by the
-    table of the README.
+    """Whether a rerun reproduces the record; the value is the exit code of `orchestrate trial`, by
+    the table of the README.
     """
 
     SAME = 0
@@ -20,26 +20,32 @@ class Reproduction(Enum):
 
 @dataclass(frozen=True)
 class Rerun:
-    """What a trial gave again, beside what stands on file."""
+    """The outcome of running a trial again, and the record of the first time."""
 
     again: Measurement | None
-    """At the recorded step and adapter scale, or where the rerun ended without reaching them."""
+    """The rerun's measurement at the recorded step and adapter scale, or its last one where it
+    ended without reaching them; None where it failed.
+    """
     recorded: Measurement | None
+    """The measurement in the study; None where there is none."""
     failure: str | None
-    """Why the rerun failed."""
+    """Why the rerun failed; None where it did not."""
     result: TrialResult | None
     """How the trial ended in the study; None while it has not."""
 
     @property
     def recorded_failure(self) -> str | None:
-        """Why the trial failed in the study."""
+        """Why the trial failed in the study; None where it did not."""
         if self.result is None or self.result.state is not TrialState.FAIL:
             return None
         return self.result.reason
 
     @property
     def reproduction(self) -> Reproduction | None:
-        """None where there is nothing on file to compare with."""
+        """Whether the rerun reproduces the record; None where there is nothing to compare with.
+
+        A failure reproduces a failure, whatever the reasons.
+        """
         if self.recorded_failure is not None:
             return Reproduction.SAME if self.again is None else Reproduction.OTHER
         if self.recorded is None:

@@ -17,31 +17,31 @@ from orchestrator.verdicts.training_losses import trial_losses
 
 @dataclass(frozen=True)
 class SavedAdapter:
-    """An adapter on file."""
+    """An adapter that a study keeps, and what was measured of it."""
 
     result: TrialResult
     """How its trial ended."""
     number: int
-    """The trial that trained it: another one where `result` is a duplicate's."""
+    """The trial that trained it: another one where `result` is that of a duplicate."""
     folder: Path
     step: int | None
     """The optimizer step of its measurement; None where the trial kept no numbers."""
     adapter_scale: float | None
-    """In its weights already."""
+    """The scale that is applied to the saved weights already."""
     wer: dict[str, float]
-    """Percent, by set."""
+    """Rates in percent, by the names that measurements use."""
     delta: dict[str, float]
-    """WER points against the baseline, same keys."""
+    """Changes against the baseline in points, with the same keys."""
 
     @property
     def gave_the_result(self) -> bool:
-        """It is the adapter that the trial's result speaks of."""
+        """Whether it is the adapter of the measurement that gave the trial its result."""
         return (self.step, self.adapter_scale) == (self.result.step, self.result.adapter_scale)
 
 
 def best_adapter(folder: StudyFolder, result: TrialResult) -> SavedAdapter:
-    """The adapter of the measurement that gave the trial its result. Raises StudyError when none
-    was kept.
+    """Return the adapter of the measurement that gave the trial its result. Raises StudyError when
+    none was kept.
     """
     number = result.trained
     kept = SavedAdapter(
@@ -57,9 +57,10 @@ def best_adapter(folder: StudyFolder, result: TrialResult) -> SavedAdapter:
 
 
 def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> SavedAdapter:
-    """The adapter of the trial's last measurement, at the adapter scale that was best there.
+    """Return the adapter of the trial's last step, at the adapter scale that was best there.
 
-    Raises StudyError when nothing was measured, or it is not as it was written.
+    Raises StudyError when nothing was measured, or when the adapter is missing or not as it was
+    written.
     """
     number = result.trained
     rows = folder.read_measurements(number)
@@ -70,7 +71,8 @@ def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> 
         )
     step = rows[-1].step
     losses = trial_losses(spec, folder, number, step)
-    # which measurement is best is decided by the measured numbers alone, so few resamples do
+    # which measurement is best depends on the measured numbers alone and not on the bounds, so few
+    # resamples are enough
     last = best_verdict(
         [
             judge_scores(spec, scores(row, losses), scores(baseline), resamples=100)
@@ -79,14 +81,14 @@ def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> 
         ]
     )
     assert last is not None
-    # an adapter that is the best one of its trial is kept once
+    # an adapter that is both the last and the best of its trial is saved once, as the best
     kept = folder.adapter_folder if step == result.step else folder.final_folder
     return _if_there(folder, _as_measured(result, number, kept(number), last))
 
 
 def check_if_kept(folder: Path) -> None:
-    """Refuse a study's own adapter folder that is not as it was written; any other folder
-    passes.
+    """Raise StudyError where `folder` is the adapter folder of a study and not as it was written;
+    any other folder passes.
     """
     above = folder.resolve().parents
     if len(above) > 3 and (above[2] / NAME).is_file():

@@ -1,5 +1,5 @@
-"""The limits of a sweep on what ships: the winner's very adapter, in the measured and in an
-exported form.
+"""The limits of a sweep, judged on what is deployed: the winner's adapter in the form that was
+measured in the search, and in an exported form.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
 from orchestrator.verdicts.training_losses import all_losses
 
 VERDICT_FORM = "onnx"
-"""The form that `acceptance: {shipped: true}` asks about."""
+"""The exported form that `acceptance: {shipped: true}` asks about."""
 
 
 @dataclass(frozen=True)
 class JudgedAgain:
-    """The limits on the search's sets, or on the confirm sets, in both forms."""
+    """The verdicts on both forms, on the search's sets or on the confirm sets."""
 
     confirmed: bool
     measured: Verdict
@@ -33,7 +33,7 @@ class JudgedAgain:
 
     @property
     def lost(self) -> tuple[LimitVerdict, ...]:
-        """The limits that hold as measured and do not hold as shipped."""
+        """The limits that hold in the measured form and not in the exported form."""
         held = {
             limit.criterion: limit.holds
             for limit in (*self.measured.acceptance, *self.measured.guardrails)
@@ -55,7 +55,9 @@ def judge_again(
     found: Shipped,
     resamples: int = RESAMPLES,
 ) -> Iterator[JudgedAgain]:
-    """The search's sets, then the confirm sets, as far as they were heard."""
+    """Judge both forms on the search's sets, then on the confirm sets, as far as the exported form
+    was run on them.
+    """
     losses = all_losses(spec, folder, result)
     for confirmed in (False, True):
         sets = {
@@ -91,13 +93,13 @@ def _measurement(found: Shipped, model: str, sets: dict[str, SetMeasurement]) ->
 
 
 def asks_for_shipped(spec: SweepSpec) -> bool:
-    """Whether the verdict waits for what ships."""
+    """Whether the sweep asks that the exported form keeps the limits."""
     return SHIPPED in spec.acceptance
 
 
 def check_can_ship(spec: SweepSpec) -> None:
-    """Raise SpecError where the verdict waits for what ships and nothing here can make or hear
-    it.
+    """Raise SpecError where the sweep asks for the exported form and the packages that make and run
+    it are not installed.
     """
     if asks_for_shipped(spec):
         check_installed(VERDICT_FORM, "acceptance.shipped")
@@ -106,13 +108,14 @@ def check_can_ship(spec: SweepSpec) -> None:
 def shipped_of(
     folder: StudyFolder, result: TrialResult | None, form: str = VERDICT_FORM
 ) -> Shipped | None:
-    """What a form of a trial was heard to say; None where it was not heard."""
+    """Return the record of running an exported form of a trial; None where it was not run."""
     return None if result is None else folder.shipped().get(f"{form}/{result.number}")
 
 
 def keeps_limits(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> bool | None:
-    """Whether every limit that holds as measured holds as shipped, on every set, and the export is
-    the study's; None where it was not heard."""
+    """Whether every limit that holds in the measured form holds in the exported form, on every set,
+    and the export is the study's own; None where it was not run.
+    """
     found = shipped_of(folder, result)
     if found is None:
         return None

@@ -11,8 +11,8 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def all_losses(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> tuple[float, ...]:
-    """How a trial's loss went to its end, whichever of its rungs was the best: what a sweep is
-    judged by.
+    """Return the losses of a trial at all its rungs, also those after its best one: limits on the
+    loss are judged by the whole course.
     """
     return trial_losses(spec, folder, result.trained)
 
@@ -20,8 +20,8 @@ def all_losses(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> tup
 def trial_losses(
     spec: SweepSpec, folder: StudyFolder, number: int, step: float = math.inf
 ) -> tuple[float, ...]:
-    """Mean loss a token at each rung of a trial up to `step`, in time; empty where no limit asks
-    about it.
+    """Return the mean loss in nats per token at each rung of a trial up to `step`, in order; empty
+    where the sweep has no limit on the loss.
     """
     if TRAIN_LOSS not in (*spec.guardrails, *spec.acceptance):
         return ()

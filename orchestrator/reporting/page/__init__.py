@@ -1,1 +1,1 @@
-"""report.html and `orchestrate listen`: one page with plots, tables to sort and utterances to hear."""
+"""The page of report.html and `orchestrate listen`: plots, sortable tables, utterances to hear."""

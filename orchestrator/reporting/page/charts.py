@@ -1,4 +1,4 @@
-"""What the plots of the page show, as values that the page's script hands to the plotting library."""
+"""The data of the page's plots, which the page's script passes to the plotting library."""
 
 from __future__ import annotations
 
@@ -26,22 +26,24 @@ VIEWS: tuple[tuple[View, str], ...] = (
     ("scales", "along adapter scales"),
     ("steps", "along steps"),
 )
-"""What a reader may choose to see of one chart, with its name."""
+"""The views of a chart between which a reader may choose, and their names."""
 
 X, Y = "rise of held-out WER, points", "fall of domain WER, points"
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points that belong together; `joined` by a line in their order."""
+    """Points of a plot that belong together; where `joined`, a line connects them in
+    their order.
+    """
 
     name: str
     points: tuple[tuple[float, float, str], ...]
-    """x, y, and what is said of the point."""
+    """x, y and the tooltip of each point."""
     role: Role = "trial"
     joined: bool = False
     view: View = ""
-    """Shown where this view of the plot is chosen; always where empty."""
+    """The view in which the series is shown; in all views where empty."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,19 @@ class Chart:
     id: str
     title: str
     note: str
-    """What to look for, in a sentence or two."""
+    """What to look for in the plot, in a sentence or two."""
     x: str
     y: str
     series: tuple[Series, ...]
     limits: tuple[tuple[str, float, str], ...] = ()
-    """Axis (x or y), value, and what the line is."""
+    """Lines across the plot: the axis (x or y) that `value` is on, the value, and the label."""
     bars: bool = False
-    """`x` are shares of the names of the series."""
+    """Whether it is a bar chart: a bar for each series, labelled by its name, as long as its x."""
     views: tuple[tuple[View, str], ...] = ()
 
 
 def charts(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Chart]:
-    """Those that the study has numbers for."""
+    """Yield the charts for which the study has numbers."""
     yield from _gain_against_regression(spec, folder, conclusion)
     for name in spec.data.evaluated:
         yield from _over_steps(folder, conclusion, name)
@@ -128,7 +130,9 @@ def _confirmed_verdict(conclusion: Conclusion) -> Verdict | None:
 
 
 def _with_bounds(said: str, verdict: Verdict, conclusion: Conclusion) -> Iterator[Series]:
-    """The point of a verdict and the bounds of both changes, where limits on both have some."""
+    """Yield the bounds of a verdict's changes as lines through its point, where limits on them have
+    bounds, and for a confirmed verdict the point itself.
+    """
     domain, heldout = (confirm_name(name, verdict.confirmed) for name in ("domain", "heldout"))
     if not {domain, heldout} <= verdict.delta.keys() or conclusion.best is None:
         return
@@ -221,7 +225,9 @@ def _over_steps(folder: StudyFolder, conclusion: Conclusion, name: str) -> Itera
 def wer_by_step(
     folder: StudyFolder, result: TrialResult, name: str
 ) -> tuple[tuple[float, float], ...]:
-    """Per step the WER at the chosen adapter scale, or at the one nearest to it."""
+    """Return (step, WER in percent) of each evaluation, at the adapter scale that the trial was
+    chosen at or the nearest that was measured.
+    """
     wanted = result.adapter_scale or 1.0
     rows: dict[int, Measurement] = {}
     for row in folder.read_measurements(result.number):
@@ -269,5 +275,5 @@ def _share_charts(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Chart]:
 
 
 def _capitalise_first(text: str) -> str:
-    """The first letter alone: WER stays as it is."""
+    """Capitalise the first letter and leave the others, so that WER stays as it is."""
     return text[:1].upper() + text[1:]

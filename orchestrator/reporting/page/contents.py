@@ -1,4 +1,6 @@
-"""What the page's scripts read: plots, and utterances with the audio of the most changed ones."""
+"""The data that the page's scripts read: plots, and utterances with the audio of those that changed
+most.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,11 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
 TEXT_CHARACTERS = 1_500_000
-"""Of all transcripts in one file, as they are written into it."""
+"""Most characters of all transcripts in one file, as JSON."""
 MOST_UTTERANCES = 2_000
-"""Of one set in one file: the most changed ones. `listen` has all."""
+"""Most utterances of one set in one file: those that changed most. `listen` has all."""
 CLIPS = 12
-"""Worst regressions of a set, and as many of its best gains, whose audio a file may hold."""
+"""Number of worst regressions of a set, and of best gains, whose audio a file may hold."""
 
 _UNSHOWN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -32,8 +34,8 @@ _UNSHOWN = re.compile(
 
 
 def to_script(value: Any) -> str:
-    """JSON that may stand inside a script element: no `<` or `&`, and no character that hides or
-    turns text.
+    """Return JSON that is safe inside a script element: `<`, `>` and `&` are escaped, and
+    characters that hide text or change its direction are replaced.
     """
     text = json.dumps(
         _printable_value(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False
@@ -42,8 +44,8 @@ def to_script(value: Any) -> str:
 
 
 def _printable_value(value: Any) -> Any:
-    """Control characters, direction overrides and halves of pairs as the sign for what cannot be
-    shown.
+    """Replace control characters, direction overrides and lone surrogates by U+FFFD, in all strings
+    within `value`.
     """
     if isinstance(value, str):
         return _UNSHOWN.sub("\ufffd", value)
@@ -53,8 +55,8 @@ def _printable_value(value: Any) -> Any:
 
 
 def file_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> dict[str, Any]:
-    """All that a page in one file holds: the winner's transcripts, and of other trials as many as
-    fit.
+    """Return the data of a page in one file. It holds the transcripts of the untuned model and of
+    the winner, and those of as many other trials as fit in TEXT_CHARACTERS.
     """
     sets = list(utterance_sets(spec, folder, conclusion))
     kept = {
@@ -91,7 +93,7 @@ def file_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
 
 
 def common_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> dict[str, Any]:
-    """What a file and `listen` have alike."""
+    """Return the data that the page in one file and that of `listen` have in common."""
     return {
         "charts": [asdict(chart) for chart in charts(spec, folder, conclusion)],
         "normalizer": spec.evaluation.normalizer,
@@ -99,14 +101,16 @@ def common_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
 
 
 def most_changed(utterance_set: UtteranceSet, most: int) -> list[int]:
-    """The utterances that are shown, in the order of the set: all, or the most changed `most`."""
+    """Return the rows of the utterances to show, in the order of the set: at most `most`, those
+    whose errors changed most.
+    """
     changes = _error_changes(utterance_set)
     by_change = sorted(range(len(changes)), key=lambda row: (-abs(changes[row]), row))
     return sorted(by_change[:most])
 
 
 def _error_changes(utterance_set: UtteranceSet) -> list[int]:
-    """Errors of the winner less those of the untuned model, an utterance each."""
+    """Return the errors of the winner less those of the untuned model, for each utterance."""
     pairs = zip(
         utterance_set.errors(BASELINE), utterance_set.errors(utterance_set.winner), strict=True
     )
@@ -116,7 +120,9 @@ def _error_changes(utterance_set: UtteranceSet) -> list[int]:
 def described_set(
     utterance_set: UtteranceSet, kept: Sequence[int], known: Mapping[str, Utterance]
 ) -> dict[str, Any]:
-    """A set without what was heard."""
+    """Return the data of a set without transcripts, for the rows `kept`. `known` are its utterances
+    by id, as far as their manifest can still be read.
+    """
     ids, speakers = utterance_set.measured.utterance_ids, utterance_set.measured.speakers
     return {
         "name": utterance_set.name,
@@ -146,8 +152,8 @@ def _clip_seconds(utterance: Utterance | None) -> float | None:
 def rows_of_model(
     utterance_set: UtteranceSet, key: str, kept: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """What one model heard, a row an utterance, 0 where it is what the untuned model heard, and what
-    became of words, speakers and lengths over the whole set.
+    """Return the transcripts of one model, a row for each utterance, or 0 where it equals that of
+    the untuned model; and the changes by word, speaker and length over the whole set.
     """
     rates = utterance_set.measured.reference_words
     return {
@@ -170,7 +176,9 @@ def _less_the_same(utterance_set: UtteranceSet, key: str, kept: Sequence[int] | 
 def _by_need(
     sets: Sequence[UtteranceSet], described: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[str, UtteranceSet, dict[str, Any]]]:
-    """Models with their set: the untuned one and the winner of every set, then the others by turns."""
+    """Yield models with their set, by priority: the untuned one and the winner of every set, then
+    the others, one of each set in turn.
+    """
     pairs = list(zip(sets, described, strict=True))
     for utterance_set, place in pairs:
         for key in dict.fromkeys((BASELINE, utterance_set.winner)):
@@ -188,7 +196,9 @@ def _clips_to_embed(
     kept: Mapping[str, Sequence[int]],
     known: Mapping[str, Mapping[str, Utterance]],
 ) -> Iterator[tuple[str, Utterance]]:
-    """The worst regression of every set, the best gain of every set, the second worst, and so on."""
+    """Yield clips by priority: the worst regression of every set, the best gain of every set, the
+    second worst regressions, and so on.
+    """
     queues = [
         _extreme_clips(utterance_set, kept[utterance_set.name], known[utterance_set.name], sign)
         for sign in (1, -1)
@@ -201,7 +211,9 @@ def _clips_to_embed(
 def _extreme_clips(
     utterance_set: UtteranceSet, kept: Sequence[int], known: Mapping[str, Utterance], sign: int
 ) -> list[tuple[str, Utterance]]:
-    """What got worse most, or with a `sign` of -1 better, by key; as far as its audio is known."""
+    """Return the utterances that became worse most, or with a `sign` of -1 better, with their key;
+    as far as their audio is known.
+    """
     changes, ids = _error_changes(utterance_set), utterance_set.measured.utterance_ids
     by_change = sorted(kept, key=lambda row: -sign * changes[row])
     changed = [row for row in by_change[:CLIPS] if sign * changes[row] > 0]

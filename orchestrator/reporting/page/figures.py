@@ -1,4 +1,4 @@
-"""The plots of a study as figures of plotly, in its JSON."""
+"""The plots of a study as plotly figures in JSON, for Optuna's dashboard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ _SOLID, _FAINT = {"width": 3}, {"width": 1}
 
 
 def figure(chart: Chart) -> dict[str, Any]:
-    """Data and layout; of a plot with several views the first. Texts are texts: plotly reads tags."""
+    """Return the data and layout of a figure; for a chart with several views, the first one. Texts
+    are escaped, because plotly interprets tags.
+    """
     first = chart.views[0][0] if chart.views else ""
     series = [each for each in chart.series if each.view in ("", first)]
     bars = [_bar_trace(each) for each in series] if chart.bars else []
@@ -55,7 +57,7 @@ def _chart_layout(chart: Chart) -> dict[str, Any]:
 
 
 def _limit_line(axis: str, value: float, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A line across the plot, and what it is, at its end."""
+    """Return a line across the plot, and the annotation at its end."""
     other = "y" if axis == "x" else "x"
     line = {
         "type": "line", "line": {"dash": "dash", "width": 1}, f"{axis}0": value, f"{axis}1": value,

@@ -1,4 +1,6 @@
-"""What the words of the page mean: shown beside each of them, and together at its end."""
+"""The meaning of the terms on the page, which is shown beside each term and as a list at
+the end.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,7 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         "Share of the spread of the trials' ranks that the parameter explains alone. With few trials it is a hint.",
     ),
 }
-"""Key -> the word and what it means."""
+"""Key of each term -> the term and its meaning."""
 
 HEADINGS: dict[str, str] = {
     "trial": "trial",
@@ -115,4 +117,4 @@ HEADINGS: dict[str, str] = {
     "cap hits": "caps",
     "loops": "loops",
 }
-"""Heading of a column -> its key in the glossary."""
+"""Heading of a table's column -> the key of its term in the glossary."""

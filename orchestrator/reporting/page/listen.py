@@ -1,5 +1,5 @@
-"""`orchestrate listen`: the page of a study over its files, every trial and every recording, for
-this machine alone.
+"""The web application of `orchestrate listen`: the page of a study with every trial's transcripts
+and every recording, for this machine alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from orchestrator.verdicts.conclusion import Conclusion, conclude
 
 _TEXT = "text/plain; charset=utf-8"
 _AT_ONCE = 1 << 16
-"""Bytes of a recording that are read and sent at once."""
+"""Bytes of a recording that are read and sent in one piece."""
 _ALWAYS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
@@ -35,16 +35,16 @@ _ALWAYS = (
 )
 
 Reported = Callable[[Conclusion], tuple[Document, bool]]
-"""From a conclusion to the report, and whether nothing is left to train."""
+"""Makes the report of a conclusion, and says whether nothing is left to train."""
 
 
 class State:
-    """A study as it stood when the page was opened. Transcripts and manifests are read when they
-    are asked for.
+    """A study as it was when the page was opened. Transcripts and manifests are read only when they
+    are requested.
     """
 
     def __init__(self, spec: SweepSpec, folder: StudyFolder) -> None:
-        """Raises StudyError for damaged files."""
+        """Read and judge the study. Raises StudyError for damaged files."""
         self.spec, self.folder = spec, folder
         self.conclusion = conclude(spec, folder)
         self.sets = {
@@ -55,12 +55,14 @@ class State:
         self._lock = threading.Lock()
 
     def has(self, name: str, key: str) -> bool:
-        """What this model heard of this set is on file. Raises LookupError without such a set."""
+        """Whether this model's transcripts of this set are on file. Raises LookupError where there
+        is no such set.
+        """
         each = self.sets[name]
         return key in {model.key for model in each.models} and each.has_texts(key)
 
     def utterances(self, name: str) -> Mapping[str, Utterance]:
-        """Those of a set by id; each manifest is read once."""
+        """Return the utterances of a set by id; each manifest is read once."""
         with self._lock:
             if name not in self._utterances:
                 sha256 = self.sets[name].measured.manifest_sha256
@@ -69,7 +71,7 @@ class State:
 
     @cached_property
     def contents(self) -> dict[str, Any]:
-        """What the page begins with: the names of sets and models, and what is in every plot."""
+        """The data that the page starts with: the names of sets and models, and the plots."""
         sets = [
             {
                 "name": evaluation_set.name,
@@ -90,12 +92,12 @@ class State:
 
 
 class Player:
-    """The application, to be put behind `loopback.guarded`. What it sends is named by set, model
-    and place alone.
+    """The WSGI application; it must be wrapped in `loopback.guarded`. Requests name only a set, a
+    model and a row, never a file.
     """
 
     def __init__(self, spec: SweepSpec, folder: StudyFolder, reported: Reported) -> None:
-        """`reported` builds the report of a conclusion. Raises StudyError for damaged files."""
+        """Read the study; `reported` makes its report. Raises StudyError for damaged files."""
         self._spec, self._folder, self._reported = spec, folder, reported
         self._state = State(spec, folder)
 
@@ -116,7 +118,7 @@ class Player:
         return _send_body(environ, respond, "200 OK", kind, body)
 
     def _answer_path(self, parts: list[str]) -> tuple[str, bytes | Path]:
-        """Media type and body. Raises LookupError for what does not exist."""
+        """Return media type and body. Raises LookupError for what does not exist."""
         match parts:
             case []:
                 return "text/html; charset=utf-8", self._render_page()
@@ -130,7 +132,7 @@ class Player:
         raise LookupError
 
     def _render_page(self) -> bytes:
-        """Read anew each time: a sweep may be running."""
+        """Return the page. The study is read anew each time, because its sweep may be running."""
         state = State(self._spec, self._folder)
         document, done = self._reported(state.conclusion)
         text = study_page(self._spec, state.conclusion, document, done, state.contents)
@@ -141,7 +143,7 @@ class Player:
         ids = utterance_set.measured.utterance_ids
         known = self._state.utterances(utterance_set.name)
         described = described_set(utterance_set, range(len(ids)), known)
-        del described["heard"]  # the page keeps what it has asked for there
+        del described["heard"]  # the page stores transcripts that it has already requested there
         return {**described, "playable": [name in known for name in ids]}
 
     def _sound_of_row(self, utterance_set: UtteranceSet, row: int) -> Sound:
@@ -194,8 +196,8 @@ def _send_range(
     size: int,
     read: Callable[[int, int], Iterable[bytes]],
 ) -> Iterable[bytes]:
-    """All of it, or the part that a player asks for when it is moved to another place (RFC 9110,
-    section 14).
+    """Send all of a recording, or the range of bytes that a player requests when it seeks (RFC
+    9110, section 14).
     """
     start, end = asked_range(environ.get("HTTP_RANGE", ""), size)
     partial = (start, end) != (0, size)
@@ -209,8 +211,8 @@ def _send_range(
 
 
 def asked_range(header: str, size: int) -> tuple[int, int]:
-    """First byte and the one after the last; all of them where the header asks for no single range
-    that exists.
+    """Parse a Range header; return the first byte and the one after the last. The whole file, where
+    the header does not ask for a single range that exists.
     """
     first, dash, last = header.removeprefix("bytes=").partition("-")
     numbers = [text for text in (first, last) if text]

@@ -1,4 +1,4 @@
-"""Pieces of HTML. Every text goes through `html_text`; nothing else writes markup."""
+"""HTML of blocks, tables and glossary terms. All text is escaped by `html_text`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orchestrator.reporting.report_blocks import (
 
 
 def block_html(block: Block) -> str:
-    """A block of a document."""
+    """Return the HTML of a document's block."""
     match block:
         case Heading(text):
             return f"<h2>{html_text(text)}</h2>"
@@ -35,7 +35,9 @@ def block_html(block: Block) -> str:
 
 
 def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that scrolls by itself where it is too wide, and whose columns sort; cells are text."""
+    """Return a table that scrolls where it is too wide, and whose columns can be sorted; cells are
+    text.
+    """
     head = "".join(f'<th scope="col">{heading_html(column)}</th>' for column in columns)
     body = "".join("<tr>" + "".join(map(_table_cell, row)) + "</tr>" for row in rows)
     label = html_text(", ".join(columns[:3]))
@@ -50,14 +52,14 @@ def _table_cell(text: str) -> str:
 
 
 def heading_html(text: str) -> str:
-    """The heading of a column, with its explanation where the glossary has one."""
+    """Return the heading of a column, with its explanation where the glossary has one."""
     key = HEADINGS.get(text)
     return f"<span>{html_text(text)}</span>" + (term_html(key, "?") if key else "")
 
 
 def term_html(key: str, text: str = "") -> str:
-    """A word that explains itself under the pointer and under the keyboard; by default as the
-    glossary writes it.
+    """Return a term as a button that shows its meaning on hover and on keyboard focus. `text` is
+    what it says, by default the term as the glossary writes it.
     """
     name = GLOSSARY[key][0]
     label = f' aria-label="What is {html_text(name)}?"' if text == "?" else ""
@@ -68,7 +70,7 @@ def term_html(key: str, text: str = "") -> str:
 
 
 def glossary_html() -> str:
-    """All words with their meaning."""
+    """Return the list of all terms with their meaning."""
     rows = (
         f'<dt>{html_text(name)}</dt><dd id="term-{key}">{html_text(text)}</dd>'
         for key, (name, text) in GLOSSARY.items()

@@ -1,5 +1,5 @@
-"""report.html: the verdict and its reasons, what was heard, the trials, the plots, and the whole
-report below.
+"""The page of report.html: the verdict and its reasons, utterances, trials, plots, and the rest of
+the report as details.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
 FIRST_CAVEATS = 2
-"""On the first screen; all are below."""
+"""Number of caveats on the first screen; all are in the details."""
 _SIGNS = {True: ("✓", "holds"), False: ("✗", "does not hold"), None: ("?", "not measured")}
 
 
@@ -46,8 +46,8 @@ def render(
     words: Sequence[str],
     done: bool,
 ) -> str:
-    """The page of a study in one file; `document` is its report, `words` name the study on the
-    command line, `done`: nothing is left to train.
+    """Return the page of a study as one file. `document` is its report, `words` name the study on
+    the command line; `done`: nothing is left to train.
     """
     command = shlex.join(["orchestrate", "listen", *words])
     contents = {**file_contents(spec, folder, conclusion), "listen": command}
@@ -61,7 +61,9 @@ def study_page(
     done: bool,
     contents: dict[str, Any],
 ) -> str:
-    """The same around `contents` that may still be asked for."""
+    """Return the page of a study with the given `contents` for its scripts. Those of `listen` are
+    incomplete: the scripts request the rest.
+    """
     sections = _sections_by_heading(document)
     shown = {
         "Utterances": _utterances_html() + worst_html(contents["sets"])
@@ -91,7 +93,7 @@ def study_page(
 
 
 def _sections_by_heading(document: Document) -> dict[str, list[Block]]:
-    """The blocks under each heading."""
+    """Group the blocks by the heading that they are under."""
     title = ""
     sections: dict[str, list[Block]] = {}
     for block in document.blocks:
@@ -116,7 +118,9 @@ def _verdict_screen(
     done: bool,
     sections: dict[str, list[Block]],
 ) -> str:
-    """The first screen: the answer, why, whether to believe it, the winner, and what got worse."""
+    """Return the first screen: the verdict, its reasons, the winner, the first caveats, and the
+    place where a script shows what became worse.
+    """
     decision = _decision_word(conclusion, done)
     reasons = []
     if conclusion.deciding:
@@ -148,7 +152,7 @@ def _titled_list(title: str, items: Sequence[str]) -> str:
 
 
 def _limit_reason(limit: LimitVerdict) -> str:
-    """One limit, whether it holds, by which numbers, and what the data prove."""
+    """Return a list item about a limit: whether it holds, by which numbers, and what is proven."""
     sign, said = _SIGNS[limit.holds]
     numbers = ""
     if limit.holds is not None and limit.criterion.metric != TRAIN_LOSS:
@@ -196,7 +200,7 @@ def _plots_html(charts: Sequence[dict[str, Any]]) -> str:
 
 
 def _detail_sections(sections: dict[str, list[Block]]) -> str:
-    """The rest of the report, under its own headings."""
+    """Return the sections of the report that have no place elsewhere on the page."""
     left = {
         title: blocks
         for title, blocks in sections.items()

@@ -1,5 +1,5 @@
-"""One HTML file that loads nothing: styles, scripts and data stand in it, and its policy forbids
-all else.
+"""The frame of a self-contained HTML file: styles, scripts and data are inside it, and its content
+security policy forbids everything else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from orchestrator.reporting.page.contents import to_script
 
 _ASSETS = files("orchestrator.reporting.page")
 LIBRARIES = ("vendor/chart.umd.min.js", "vendor/chartjs-plugin-annotation.min.js")
-"""Exactly as published; `vendor/fetch.sh` fetched them."""
+"""Third-party scripts exactly as published; `vendor/fetch.sh` fetched them."""
 OWN = tuple(
     f"assets/{name}.js" for name in ("dom", "terms", "tables", "charts", "utterances", "page")
 )
@@ -40,7 +40,9 @@ _PAGE = """<!DOCTYPE html>
 
 
 def page(title: str, body: str, contents: dict[str, Any]) -> str:
-    """The file. `body` is markup whose texts are escaped; `contents` is what the scripts read."""
+    """Return the HTML file. `body` is markup whose text is escaped already; `contents` is the data
+    that the scripts read.
+    """
     with_plots = bool(contents.get("charts"))
     scripts = [_asset_text(name) for name in ((*LIBRARIES, *OWN) if with_plots else OWN)]
     return _PAGE.format(
@@ -54,8 +56,8 @@ def page(title: str, body: str, contents: dict[str, Any]) -> str:
 
 
 def policy(live: bool, with_plots: bool = True) -> str:
-    """What the page may do: run its own scripts, known by their digests; play clips; `live`: ask
-    its server.
+    """Return the content security policy. The page may run its own scripts, which are identified by
+    their digests, and play clips; where `live`, it may make requests to its server.
     """
     scripts = " ".join(
         _source_digest(_asset_text(name)) for name in ((*LIBRARIES, *OWN) if with_plots else OWN)
@@ -78,8 +80,8 @@ def _style_text() -> str:
 
 @cache
 def _asset_text(name: str) -> str:
-    """A script or style; the line that names a source map for debuggers, a file that is not there,
-    is left out.
+    """Read a script or style sheet, without the line that names its source map, a file for
+    debuggers that is not shipped.
     """
     lines = _ASSETS.joinpath(name).read_text(encoding="utf-8").splitlines()
     return "\n".join(line for line in lines if not line.startswith("//# sourceMappingURL="))

@@ -1,5 +1,5 @@
-"""The audio of utterances: found by its set and place, packed small for a file, or as it is for a
-player.
+"""The audio of utterances: found in the manifest of its set, and encoded as small MP3 clips for a
+page in one file, or unchanged for `listen`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from orchestrator.records.reading_sets import read_evaluation_set
 from orchestrator.sweepfile.sweep import SweepSpec
 
 AUDIO_BYTES = 2_000_000
-"""Of all clips in one page, as they are written into it."""
+"""Most characters of all clips in one page, as data URIs."""
 _MP3 = ("MP3", "MPEG_LAYER_III", "audio/mpeg")
 PACKED_KIND = _MP3[2]
 _COMPRESSION = 0.9
-"""libsndfile's level, 1 the smallest: about 4 kB a second of speech at 16 kHz."""
+"""Compression level for libsndfile, where 1 gives the smallest files: about 4 kB per second of
+speech at 16 kHz.
+"""
 _AT_ONCE = 32
-"""Clips that are packed before it is asked whether there is room for more."""
+"""Number of clips that are encoded before checking whether there is room for more."""
 _PLAYED_AS_IT_IS = {
     ".wav": "audio/wav",
     ".wave": "audio/wav",
@@ -39,17 +41,17 @@ _PLAYED_AS_IT_IS = {
 
 @dataclass(frozen=True)
 class Sound:
-    """One utterance's audio for a player."""
+    """The audio of one utterance, for a browser."""
 
     kind: str
-    """Media type."""
+    """The media type."""
     data: bytes | Path
-    """The bytes, or the file that holds them and nothing else."""
+    """The encoded audio, or the file that holds this utterance and nothing else."""
 
 
 def read_utterances(spec: SweepSpec, name: str, manifest_sha256: str) -> dict[str, Utterance]:
-    """Utterances of an evaluated set by id; empty where its manifest is gone, unreadable or another
-    one by now.
+    """Return the utterances of an evaluated set by id; empty where its manifest is missing, cannot
+    be read, or was changed since it was measured.
     """
     source = spec.data.all_evaluated.get(name)
     if source is None:
@@ -66,17 +68,17 @@ def read_utterances(spec: SweepSpec, name: str, manifest_sha256: str) -> dict[st
 def embed_clips(
     wanted: Iterable[tuple[str, Utterance]], budget: int = AUDIO_BYTES
 ) -> Mapping[str, str]:
-    """Key -> data URI of an MP3, of as many of `wanted`, in their order, as fit into `budget`
+    """Map keys to data URIs of MP3 clips, for as many of `wanted`, in order, as fit in `budget`
     characters.
 
-    Empty where libsndfile cannot write MP3 (below 1.1); a clip that cannot be decoded any more is
+    Empty where libsndfile cannot write MP3 (before 1.1). Clips that can no longer be decoded are
     left out.
     """
     if not can_pack():
         return {}
     clips: dict[str, str] = {}
     left, rest = budget, iter(wanted)
-    # libsndfile works outside of the lock of Python: several clips at once
+    # libsndfile releases the GIL, so threads encode several clips at once
     with ThreadPoolExecutor() as pool:
         while some := list(islice(rest, _AT_ONCE)):
             packed = pool.map(_packed_or_none, (utterance for _, utterance in some))
@@ -99,12 +101,12 @@ def _packed_or_none(utterance: Utterance) -> bytes | None:
 
 
 def can_pack() -> bool:
-    """libsndfile writes MP3: from 1.1 on."""
+    """Whether the installed libsndfile can write MP3 (from 1.1 on)."""
     return _MP3[0] in soundfile.available_formats()
 
 
 def packed_mp3(utterance: Utterance) -> bytes:
-    """The clip as a small MP3, whose media type is `PACKED_KIND`. Raises ManifestError,
+    """Encode a clip as a small MP3, whose media type is `PACKED_KIND`. Raises ManifestError,
     SoundFileError.
     """
     samples, rate = load_original(utterance)
@@ -118,8 +120,8 @@ def packed_mp3(utterance: Utterance) -> bytes:
 
 
 def original_sound(utterance: Utterance) -> Sound:
-    """The recording itself where a browser plays it as it is, else its samples as WAV. Raises
-    ManifestError.
+    """Return the recording itself where the utterance is all of it and a browser can play it, else
+    the samples as WAV. Raises ManifestError.
     """
     path = utterance.audio
     if (
@@ -136,7 +138,7 @@ def original_sound(utterance: Utterance) -> Sound:
 
 
 def _is_whole(utterance: Utterance) -> bool:
-    """The utterance is all of its file, and the file is what its name says."""
+    """Whether the utterance is all of its file, and the file has a format that browsers play."""
     try:
         info = soundfile.info(str(utterance.audio))
     except (soundfile.SoundFileError, OSError):

@@ -1,4 +1,6 @@
-"""The bounds of every trial's changes, as crosses in the plot of gain against regression."""
+"""The confidence bounds of every trial's changes, drawn as crosses in the plot of gain against
+regression.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement, n_c
 from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
 
 MOST = 40
-"""Trials with the largest gain whose bounds are worked out; more crosses than that hide each other."""
+"""Most trials whose bounds are computed, those with the largest gain; more crosses hide
+each other.
+"""
 
 Point = tuple[float, float, str]
 
@@ -25,10 +29,11 @@ def bound_crosses(
     dots: Sequence[TrialResult],
     resamples: int = RESAMPLES,
 ) -> Iterator[tuple[TrialResult, tuple[Point, ...]]]:
-    """Of each trial in `dots` the ends of its bounds and its own point, as one line draws them.
+    """Yield each trial in `dots`, up to MOST, with the points of a line that draws its bounds as a
+    cross.
 
-    The bounds hold for all trials of the search at once, as the winner's do. Trials without bounds,
-    where no limit is on either set, are left out.
+    The bounds hold for all trials of the search at once (Bonferroni), as the winner's do. Trials
+    without bounds, where no limit is on either set, are left out.
     """
     competing = n_competing(conclusion.results)
     gained = sorted(
@@ -51,7 +56,9 @@ def bound_crosses(
 
 
 def bounds_in_points(verdict: Verdict) -> dict[str, tuple[float, float]]:
-    """Metric -> lower and upper bound of its change in points, where a limit is on it so."""
+    """Map metrics to the lower and upper bound of their change in points; only those that have a
+    limit in points.
+    """
     limits = (*verdict.guardrails, *verdict.acceptance)
     return {
         limit.criterion.metric: (limit.lower, limit.upper)
@@ -64,7 +71,9 @@ def bounds_in_points(verdict: Verdict) -> dict[str, tuple[float, float]]:
 
 
 def _cross_points(verdict: Verdict, name: str) -> tuple[Point, ...]:
-    """From end to end along x, back to the point, from end to end along y."""
+    """Return the points of one line that draws a cross: the ends of the bounds along x, the trial's
+    own point, the ends of the bounds along y.
+    """
     x, y = verdict.delta["heldout"], -verdict.delta["domain"]
     bounds = bounds_in_points(verdict)
     across = tuple((end, y, f"{name}, bound of held-out") for end in bounds.get("heldout_wer", ()))

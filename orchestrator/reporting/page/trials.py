@@ -1,5 +1,5 @@
-"""The table of all trials: sorted, filtered, the winner marked, a column for each parameter that
-varies.
+"""The page's table of all trials, which can be sorted and filtered, with the winner marked and a
+column for each parameter that varies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from orchestrator.verdicts.conclusion import Conclusion
 
 
 def trials_html(spec: SweepSpec, conclusion: Conclusion) -> str:
-    """Everything about trials but the plots; empty where none has ended."""
+    """Return the section on the trials: the table and its filters; empty where none has ended."""
     results = conclusion.results
     if not results:
         return ""
@@ -48,7 +48,9 @@ def trials_html(spec: SweepSpec, conclusion: Conclusion) -> str:
 
 
 def _varied_parameters(results: Sequence[TrialResult]) -> list[str]:
-    """Searched parameters that have more than one value, in the order of the sweep file."""
+    """Return the searched parameters that have more than one value among the results, in the order
+    of the sweep file.
+    """
     names = dict.fromkeys(name for result in results for name in result.params)
     return [name for name in names if len({str(result.params.get(name)) for result in results}) > 1]
 
@@ -106,7 +108,7 @@ def _saved_sign(result: TrialResult) -> str:
 
 
 def _number_cell(text: str, value: float | None) -> str:
-    """A cell that sorts by `value`; one without goes last."""
+    """Return a cell that is sorted by `value`; a cell without a value comes last."""
     key = "" if value is None else f' data-value="{value!r}"'
     return f'<td class="number"{key}>{html_text(text)}</td>'
 

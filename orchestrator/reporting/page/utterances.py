@@ -1,4 +1,4 @@
-"""Every evaluated set utterance by utterance, as each model heard it, aligned with what was said."""
+"""The transcripts of every evaluated set, by each model, aligned with the references."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
 
 BASELINE = "baseline"
 _MODELS_HELD = 4
-"""Whose transcripts are in memory at once."""
+"""Number of models whose transcripts are kept in memory."""
 SHOWN = 15
-"""Rows of each end of a list of words, pairs or speakers."""
+"""Most rows of a list of words, confusions, speakers or lengths."""
 
 Row = list[Any]
-"""Words heard, letters of the alignment, and the text as it was decoded or 0 where it is the same.
+"""The normalised hypothesis, the letters of its alignment, and the hypothesis as it was decoded, or
+0 where that is the same.
 """
 
 
 @dataclass(frozen=True)
 class Model:
-    """The untuned model, a trial, or one seed of a confirmation, by the measurement that stands for
-    it.
+    """The untuned model, a trial, or one seed of a confirmation, with the measurement that is shown
+    for it.
     """
 
     key: str
@@ -39,11 +40,13 @@ class Model:
 
 @dataclass(frozen=True)
 class UtteranceSet:
-    """One evaluated set: what was said, and the models that heard it, the untuned one first."""
+    """One evaluated set: its references, and the models that were measured on it, the untuned one
+    first.
+    """
 
     name: str
     measured: SetMeasurement
-    """Of the untuned model."""
+    """The measurement of the untuned model."""
     written: tuple[str, ...]
     """References as they were written; empty where the study does not keep them."""
     models: tuple[Model, ...]
@@ -54,20 +57,20 @@ class UtteranceSet:
 
     @cached_property
     def references(self) -> list[tuple[str, ...]]:
-        """References in words, normalised."""
+        """The references as normalised words."""
         return [self._normalised_words(text) for text in self.written]
 
     @cached_property
     def baseline(self) -> list[tuple[str, ...]]:
-        """What the untuned model heard, normalised."""
+        """The hypotheses of the untuned model as normalised words."""
         return self._normalised_hypotheses(BASELINE)
 
     def has_texts(self, key: str) -> bool:
-        """What the model heard of the set is on file."""
+        """Whether the model's hypotheses of the set are on file."""
         return len(self._read(key, self.name)) == len(self.measured.utterance_ids)
 
     def rows(self, key: str, kept: Sequence[int] | None = None) -> list[Row]:
-        """What a model heard, of all utterances or of those `kept`."""
+        """Return a model's rows, for all utterances or for those in `kept`."""
         texts = self._read(key, self.name)
         wanted = range(len(texts)) if kept is None else kept
         return [self._row_of(texts[row], self.references[row]) for row in wanted]
@@ -78,18 +81,20 @@ class UtteranceSet:
         return [heard, align(reference, words), 0 if heard == text else text]
 
     def errors(self, key: str) -> tuple[int, ...]:
-        """Word errors of each utterance as they were counted when the model was measured."""
+        """Return the word errors of each utterance as they were counted when it was measured."""
         return self._model_of(key).measurement.sets[self.name].errors
 
     def is_counted(self, key: str) -> bool:
-        """The alignment has the errors that were counted: the normaliser is the one that measured."""
+        """Whether aligning the hypotheses now gives the errors that were counted at the
+        measurement. It does not where the normaliser has changed since.
+        """
         heard = self._normalised_hypotheses(key)
         pairs = zip(self.references, heard, self.errors(key), strict=True)
         return all(_count_errors(reference, words) == errors for reference, words, errors in pairs)
 
     def summary(self, key: str) -> dict[str, Any]:
-        """What became of words, confusions, speakers and lengths between the untuned model and this
-        one.
+        """Return how the errors changed from the untuned model to this one: by word, confusion,
+        speaker and length.
         """
         after = self._normalised_hypotheses(key)
         speakers = self.measured.speakers
@@ -126,9 +131,9 @@ def _first_groups(groups: Sequence[Changed]) -> list[list[Any]]:
 def utterance_sets(
     spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
 ) -> Iterator[UtteranceSet]:
-    """The confirm sets first where the decision rests on them, then those of the search.
+    """Yield the confirm sets where the study has a confirmation, then those of the search.
 
-    A set whose references or whose untuned transcripts are not kept is left out.
+    A set is left out where its references or the untuned model's hypotheses are not on file.
     """
     for models, winner in (
         (_confirm_models(folder, conclusion), _winning_run(conclusion)),
@@ -140,13 +145,15 @@ def utterance_sets(
 
 
 Reader = Callable[[str, str], Sequence[str]]
-"""From the key of a model and the name of a set to what was heard; empty where it is not kept."""
+"""Returns the hypotheses of a model, by its key, on a set, by its name; empty where they are not on
+file.
+"""
 
 
 def _hypotheses_reader(folder: StudyFolder, models: Sequence[Model]) -> Reader:
     measurements = {model.key: model.measurement for model in models}
 
-    @lru_cache(maxsize=_MODELS_HELD)  # a file holds all sets, and they are asked for in turn
+    @lru_cache(maxsize=_MODELS_HELD)  # one file holds all sets, which are requested one by one
     def hypotheses_of(key: str) -> Mapping[str, Sequence[str]]:
         if key == BASELINE:
             return folder.read_baseline_hypotheses(measurements[key])
@@ -199,8 +206,8 @@ def _search_models(folder: StudyFolder, conclusion: Conclusion) -> list[Model]:
 def _own_measurement(
     folder: StudyFolder, result: TrialResult, baseline: Measurement
 ) -> Measurement | None:
-    """What the trial's result stands on; None for a duplicate, which has none, and for another
-    evaluation.
+    """Return the measurement that the trial's result is based on; None for a duplicate, which has
+    none of its own, and where it was evaluated differently from the baseline.
     """
     found = chosen_measurement(folder, result) if result.duplicate_of is None else None
     return found if found is not None and found.fingerprint == baseline.fingerprint else None
@@ -227,6 +234,6 @@ def _winning_trial(conclusion: Conclusion) -> str:
 
 
 def _winning_run(conclusion: Conclusion) -> str:
-    """The first measured seed of the best trial."""
+    """Return the key of the first measured seed of the best trial; empty where there is none."""
     seeds = conclusion.confirmation.seeds if conclusion.confirmation else ()
     return next((str(seed.run.number) for seed in seeds if seed.verdict), "")

@@ -1,4 +1,4 @@
-"""What of the utterances a reader sees where no script may run: those that got worse most."""
+"""What browsers without scripts show of the utterances: those that became worse most."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from orchestrator.reporting.page.utterances import BASELINE
 from orchestrator.scoring.alignment import EQUAL
 
 WORST = 10
-"""Utterances of each set."""
+"""Most utterances of each set."""
 COLUMNS = ("utterance", "errors", "change", "was said", "untuned model")
-"""Beside what the tuned model heard."""
+"""Columns before that of the tuned model's hypothesis."""
 
 
 def worst_html(sets: Sequence[dict[str, Any]]) -> str:
-    """A table a set, within noscript; `sets` as `contents.file_contents` makes them. Empty where
-    none has transcripts.
+    """Return a table for each set, within a noscript element; `sets` are those of
+    `contents.file_contents`. Empty where no utterance became worse.
     """
     tables = "".join(
         f"<h3>{WORST} at most that got worse: {each['title']}</h3>{table_html((*COLUMNS, _shown_label(each)), rows)}"
@@ -28,7 +28,9 @@ def worst_html(sets: Sequence[dict[str, Any]]) -> str:
 
 
 def _shown_label(each: dict[str, Any]) -> str:
-    """Of the model that is shown: the winner, or where that has not heard the set, another one."""
+    """Return the label of the model that is shown: the winner, or another one where the winner was
+    not measured on the set.
+    """
     labels = {model["key"]: str(model["label"]) for model in each["models"]}
     return labels[each["winner"]]
 
@@ -39,7 +41,7 @@ def _worst_rows(each: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     )
     found = []
     for row, (was, now) in enumerate(zip(before, after, strict=False)):
-        # 0 stands for what the untuned model heard
+        # a row of 0 means that the hypothesis equals the untuned model's
         change = _errors_in_row(now) - _errors_in_row(was) if now else 0
         if change > 0:
             found.append((change, row))
