@@ -251,7 +251,8 @@ def test_plan_says_the_time_and_from_which_study(
 ) -> None:
     out = planned(capsys, project)
     assert re.search(
-        r"about [\d.]+ (to [\d.]+ )?min if no trial is pruned or repeated; from study demo: ", out
+        r"about [\d.]+ (to [\d.]+ )?min, less where trials are pruned or repeat others; from study demo: ",
+        out,
     ), out
     other = planned(capsys, project, "name=later")
     assert "from study demo: " in other, "another study of the same root and model is the next best"
@@ -327,9 +328,7 @@ def test_plan_with_a_probe_prints_its_basis(
     printed = capsys.readouterr()
     assert not ended.value.code, printed.err
     out = " ".join(printed.out.split())
-    time = (
-        r"about [\d.]+ (s|min|to [\d.]+ (s|min)|s to [\d.]+ min) if no trial is pruned or repeated"
-    )
+    time = r"about [\d.]+ (s|min|to [\d.]+ (s|min)|s to [\d.]+ min), less where trials are pruned or repeat others"
     basis = r"from a probe on \w+, 2 at once: .* per optimizer step of one trial"
     assert re.search(f"{time}; {basis}", out), out
     assert not (tmp_path / "studies" / "small" / "spec.yaml").exists(), "a plan begins no study"

@@ -195,7 +195,9 @@ def ended(number: int, steps: int, feasible: bool = True, **changes: Any) -> Tri
 
 def standing(**changes: Any) -> Standing:
     """Two of ten trials ended, one of them at half its steps; one in training."""
-    budget = Budgeted(10, 10, 4, 100, changes.pop("wall_clock", None), "domain", ("domain",))
+    budget = Budgeted(
+        10, 10, 4, 100, changes.pop("wall_clock", None), "domain", ("domain",), frozenset()
+    )
     values: dict[str, Any] = {
         "budget": budget,
         "ended": (ended(0, 100), ended(1, 50, feasible=False)),
@@ -220,11 +222,19 @@ def test_the_expected_end_follows_from_the_steps_that_are_left() -> None:
         trials_text(found)
         == "2 of 10 ended (1 COMPLETE, 1 PRUNED), 1 in training; confirmation 0 of 4"
     )
-    few = standing(budget=Budgeted(1, 1, 0, 100, None, "domain", ("domain",)))
+    few = standing(budget=Budgeted(1, 1, 0, 100, None, "domain", ("domain",), frozenset()))
     assert trials_text(few).startswith("2 ended, where budget.trials is 1 by now (1 COMPLETE, ")
     assert time_text(found, datetime(2026, 11, 28, 23, 30)) == (
         "6 min 40 s of search spent, about 30 to 40 min left, until Sun 00:02 to Sun 00:08"
     )
+
+
+def test_a_trial_without_a_late_rate_is_not_the_best_so_far() -> None:
+    late = Budgeted(10, 10, 4, 100, None, "domain", ("domain",), frozenset({"noisy"}))
+    whole = ended(0, 100).model_copy(update={"wer": {"domain": 20.0, "noisy": 30.0}})
+    found = standing(budget=late, ended=(whole, ended(1, 50)))
+    assert found.best is not None and found.best.number == 0
+    assert standing(ended=(whole, ended(1, 50))).best == ended(1, 50)
 
 
 def test_a_copied_result_counts_as_a_trial_and_takes_no_steps() -> None:

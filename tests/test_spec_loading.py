@@ -332,9 +332,11 @@ def test_what_is_too_much_is_refused_at_once(sweeps: Path) -> None:
         "override method=grid: method: grid has 2 * 4000000001 points, at most 100000; use fewer values or "
         "method: random, qmc or tpe"
     )
-    path.write_text(SMALL + "".join(f"unknown_{index}: 1\n" for index in range(500)))
-    lines = refusal(path).splitlines()
-    assert len(lines) == 101 and lines[-1] == "And more: these are the first 100."
+    for unknown in (100, 101, 500):
+        path.write_text(SMALL + "".join(f"unknown_{index}: 1\n" for index in range(unknown)))
+        lines = refusal(path).splitlines()
+        assert sum("unknown_" in line for line in lines) == 100
+        assert lines[100:] == (["And more: these are the first 100."] if unknown > 100 else [])
 
 
 def test_extends(sweeps: Path) -> None:

@@ -11,7 +11,7 @@ from orchestrator.scoring.judge import Verdict, error_budget
 from orchestrator.scoring.limit_text import allowed_text, metric_text
 from orchestrator.scoring.limit_text import value_text as limit_value_text
 from orchestrator.scoring.limits import Evidence, LimitVerdict, Risk, risk
-from orchestrator.sweepfile.limits import set_of
+from orchestrator.sweepfile.limits import ANY, set_of
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement, n_competing
 from orchestrator.verdicts.headroom import high_wer
@@ -114,7 +114,9 @@ def _undecided_sentence(limit: LimitVerdict, utterances: int) -> str:
         )
     else:
         change = f"{limit_value_text(limit)} from the limit ({allowed_text(criterion)})"
-    return f"{utterances} {set_of(criterion.metric)} utterances cannot tell {change}."
+    name = set_of(criterion.metric)
+    of_set = "utterances of a further set" if name == ANY else f"{name} utterances"
+    return f"{utterances} {of_set} cannot tell {change}."
 
 
 def _decoding_sentences(measurement: Measurement) -> Iterator[str]:

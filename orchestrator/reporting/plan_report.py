@@ -95,7 +95,7 @@ def cost_texts(costs: Sequence[Cost], clock_lost: bool) -> tuple[str, ...]:
             "model and measures it, and so does a first study with this model",
         )
     return tuple(
-        f"{coarse_span(cost.low, cost.high)} if no trial is pruned or repeated; from {cost.basis}"
+        f"{coarse_span(cost.low, cost.high)}, less where trials are pruned or repeat others; from {cost.basis}"
         for cost in costs
     )
 

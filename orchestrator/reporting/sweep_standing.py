@@ -15,6 +15,7 @@ from orchestrator.records.results import TrialResult
 from orchestrator.reporting.wording import delta_text, rate_heading, rates_of, search_time_text
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import rank_feasible
+from orchestrator.verdicts.judging import late_rates
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Budgeted:
     """The rate that the search minimises, as measurements name it."""
     rates: tuple[str, ...]
     """The rates that are shown, as measurements name them."""
+    late: frozenset[str]
+    """The rates that acceptance asks for and that are measured at a trial's last step only, where no
+    confirmation follows: a trial that lacks one ranks behind those that have it.
+    """
 
     @classmethod
     def of(cls, spec: SweepSpec) -> Budgeted:
@@ -47,6 +52,7 @@ class Budgeted:
             wall_clock=spec.budget.wall_clock,
             objective=spec.objective,
             rates=rates_of(spec),
+            late=late_rates(spec),
         )
 
 
@@ -79,7 +85,7 @@ class Standing:
     def best(self) -> TrialResult | None:
         """The best feasible trial of the search so far."""
         searched = [result for result in self.ended if result.number >= 0]
-        return next(iter(rank_feasible(searched, self.budget.objective)), None)
+        return next(iter(rank_feasible(searched, self.budget.objective, self.budget.late)), None)
 
     @property
     def left(self) -> tuple[float, float] | None:

@@ -20,7 +20,7 @@ def metric_text(metric: str) -> str:
 def rate_text(rate: str) -> str:
     """A rate, by the name that measurements use, as a person would say it: domain is domain WER."""
     rate = search_name(rate)
-    if "_terms_" in rate:
+    if rate.endswith(("_terms_recall", "_terms_precision")):
         return metric_text(f"terms_{rate.rpartition('_')[2]}")
     return metric_text(rate if rate.endswith("_cer") else f"{rate}_wer")
 

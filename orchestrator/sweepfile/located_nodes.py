@@ -88,6 +88,7 @@ class Problems:
     def __init__(self) -> None:
         self.found: list[tuple[Mark, str]] = []
         self._refused: set[Mark] = set()
+        self._more = False
 
     def add(self, mark: Mark, message: str) -> None:
         """Record a problem. The same one at the same place counts once. Raises Unreadable after
@@ -95,6 +96,7 @@ class Problems:
         """
         if mark not in self._refused and (mark, message) not in self.found:
             if len(self.found) == MAX_PROBLEMS:
+                self._more = True
                 raise Unreadable
             self.found.append((mark, message))
 
@@ -118,11 +120,8 @@ class Problems:
         if self.found:
             ordered = sorted(self.found, key=lambda item: item[0].order)
             lines = [f"{mark}: {message}" for mark, message in ordered]
-            lines += (
-                [f"And more: these are the first {MAX_PROBLEMS}."]
-                if len(lines) == MAX_PROBLEMS
-                else []
-            )
+            if self._more:
+                lines.append(f"And more: these are the first {MAX_PROBLEMS}.")
             lines.append(
                 f"Nothing was started. Correct this, then check with: orchestrate validate "
                 f"{quoted_path(str(path))}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.set_names import is_confirm
+from orchestrator.set_names import is_ambiguous, is_confirm
 from orchestrator.sweepfile.data import ALSO_NAME, RESERVED
 from orchestrator.sweepfile.limit_checks import check_limits, has_value, mapping_at
 from orchestrator.sweepfile.located_nodes import (
@@ -162,6 +162,12 @@ def _also_names(tree: Mapping, problems: Problems) -> None:
                     f"a set cannot be named {in_backticks(name)}; allowed: lower-case letters, digits and "
                     "underscores, but not "
                     f"{', '.join(RESERVED)} or confirm_...",
+                )
+            elif is_ambiguous(name):
+                problems.add(
+                    entry.mark,
+                    f"a set cannot be named {in_backticks(name)}: terms, and names that begin with terms_ or end in "
+                    "_cer, _terms_recall or _terms_precision, are those of rates; choose another",
                 )
     declared = mapping_at(data, "also")
     confirmed = mapping_at(mapping_at(data, "confirm"), "also")

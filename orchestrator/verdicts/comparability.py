@@ -18,6 +18,7 @@ from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Scores, error_budget
 from orchestrator.scoring.rates import SetScore, estimate
+from orchestrator.set_names import set_of_rate
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
 from orchestrator.verdicts.judging import RESAMPLES, pool_scores
@@ -61,8 +62,10 @@ class Difference:
     after: float
     """Both rates are in percent."""
     estimate: DeltaEstimate
-    confidence: float
-    """Of the two-sided bounds, with the error divided among the pairs that are shown together."""
+    confidence: float = CONFIDENCE
+    """Of the two-sided bounds, with the error divided among all differences that are shown
+    together.
+    """
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -135,23 +138,25 @@ def _stage_of(folder: StudyFolder, rows: Sequence[Measurement]) -> Stage:
 
 def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLES) -> Pair:
     """Compare two sides. The error of the bounds is divided among `pairs`, the number of pairs that
-    are shown together.
+    are shown together, and within this pair among its rates and stages.
 
     Raises FingerprintError, naming the fields, where no set was evaluated alike on both sides.
     """
     refused: dict[str, dict[str, tuple[str, str]]] = {}
     differences: list[Difference] = []
-    for stage in before.stages.keys() & after.stages.keys():
+    for stage in (stage for stage in before.stages if stage in after.stages):
         one, other = before.stages[stage], after.stages[stage]
         of_all, of_set = _differing_fields(one, other)
         for rate in _shared_rates(one.scores, other.scores):
-            fields = of_all | of_set.get(_set_of(rate, of_set), {})
+            fields = of_all | of_set.get(set_of_rate(rate), {})
             if fields:
                 refused[rate] = fields
-            elif found := _paired_difference(stage, rate, before, after, pairs, resamples):
+            elif found := _paired_difference(stage, rate, before, after, resamples):
                 differences.append(found)
     if not differences:
         raise FingerprintError(_nothing_shared(before, after, refused))
+    confidence = error_budget(CONFIDENCE, pairs * len(differences))
+    differences = [replace(difference, confidence=confidence) for difference in differences]
     order = {"search": 0, "confirm": 1}
     shown = tuple(sorted(differences, key=lambda difference: order[difference.stage]))
     sets = {difference.rate for difference in shown if difference.stage == "search"}
@@ -188,23 +193,15 @@ def _differing_fields(
     return of_all, of_set
 
 
-def _set_of(rate: str, names: Mapping[str, object]) -> str:
-    """Return which of the sets `names` a rate is measured on (domain_cer: domain); empty where it
-    is none of them.
-    """
-    found = [name for name in names if rate == name or rate.startswith(f"{name}_")]
-    return max(found, key=len, default="")
-
-
 def _paired_difference(
-    stage: str, rate: str, before: Side, after: Side, pairs: int, resamples: int
+    stage: str, rate: str, before: Side, after: Side, resamples: int
 ) -> Difference | None:
     one, other = (side.stages[stage].scores.sets[rate] for side in (before, after))
     one, other = _equal_decodings(one, other)
     found = estimate(one, other, resamples=resamples, seed=before.spec.seed)
     if found is None or one.wer is None or other.wer is None:
         return None
-    return Difference(stage, rate, one.wer, other.wer, found, error_budget(CONFIDENCE, pairs))
+    return Difference(stage, rate, one.wer, other.wer, found)
 
 
 def _equal_decodings(one: SetScore, other: SetScore) -> tuple[SetScore, SetScore]:
