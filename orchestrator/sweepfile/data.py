@@ -51,7 +51,7 @@ class ConfirmData(Frozen):
     """Sets that the search never reads: two manifests, or parts of domain and heldout split off by
     speaker.
 
-    The sweep file gives both manifests or `split`, never both forms (`sections.py` refuses that).
+    The sweep file gives both manifests or `split`, never both forms (`spec_building.py` refuses that).
     """
 
     domain: Path | None = None
