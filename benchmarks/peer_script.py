@@ -23,8 +23,8 @@ from plain_script import RATE, Script, read_manifest
 from transformers import AutoModelForSpeechSeq2Seq
 
 SHARE_KEPT_BACK = 0.1
-"""The share of either training set that is kept back to choose the best step by. The tool's default,
-in hours, is more than the shipped sets have.
+"""The share of either training set that is kept back to choose the best step by. The tool's own
+default, in hours, is more than the shipped sets have.
 """
 
 

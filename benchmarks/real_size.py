@@ -90,8 +90,8 @@ def _write_sweep(folder: Path, data: Path, model: Path, steps: int, pack: str) -
 
 
 def _command(sweep: Path, name: str, path: Path, studies: Path) -> dict[str, Any]:
-    """Return the command line of a checkout, and the environment in which Python imports the package
-    of that checkout.
+    """Return the command line of a checkout, and the environment in which Python imports that
+    checkout's package.
     """
     return {
         "args": [sys.executable, "-m", "orchestrator", name, str(sweep), "--studies", str(studies)],
