@@ -1,4 +1,6 @@
-"""Read the texts of a manifest, by line, in every format of docs/manifests.md, without this project."""
+"""Read the texts of a manifest by line, in every format of docs/manifests.md, without the code of
+this project.
+"""
 
 import csv
 import gzip

@@ -53,7 +53,7 @@ budget: {trials: 5}
 
 
 def make_project(root: Path, sweep: str = SWEEP) -> Path:
-    """Write the recordings, the manifests and the sweep file of a project; return the sweep file."""
+    """Write recordings, manifests and a sweep file as a project; return the sweep file."""
     for number, name in enumerate(SETS):
         lines = []
         for clip in range(3):

@@ -31,7 +31,7 @@ machine go first, and a test on a busy machine would wait for its actors.
 
 
 class RayCluster:
-    """A cluster whose nodes have one core each and whose head has none; the driver is at the head."""
+    """A cluster with one core on each node and none on the head, where the driver is."""
 
     def __init__(self, address: str | None = None) -> None:
         """`address`: the IP address of the head and of nodes that are added; by default Ray's
