@@ -312,3 +312,6 @@ DAMAGE: dict[str, tuple[bytes, str]] = {
         "the segment from 0 s to 3 s reaches past audio file 'b.flac', which lasts 1.00 s",
     ),
 }
+"""Name of a damage -> the damaged line, and the message for it. FOLDER stands for the folder of the
+manifest.
+"""
