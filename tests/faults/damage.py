@@ -186,6 +186,6 @@ HARMS: tuple[Harm, ...] = (
     *(folder, file, pipe, link, dangling, unreadable),
 )
 APART = (pipe, unreadable)
-"""Damages for which the command is run in a process of its own: it may hang and has to be killed, or
-it has to be another user's, whom permissions bind.
+"""Damages for which the command is run in a process of its own, because it may hang and has to be
+killed, or has to run as another user, to whom permissions apply.
 """

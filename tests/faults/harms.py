@@ -176,8 +176,8 @@ def lost(attempt: Attempt) -> None:
 
 
 def link(attempt: Attempt) -> str | None:
-    """Replace a file or folder of the study by a symbolic link. The command must refuse it, and what
-    the link points to must stay as it is.
+    """Replace a file or folder of the study by a symbolic link. The command must refuse it, and
+    what the link points to must stay as it is.
     """
     attempt.interrupt()
     elsewhere = attempt.root / "elsewhere"
@@ -204,7 +204,7 @@ def eight(attempt: Attempt) -> str | None:
 
 
 def killed_repair(attempt: Attempt) -> str | None:
-    """Remove files that a repair can make again, kill the repair at a system call, and repeat it."""
+    """Remove files that a repair can make again; kill the repair at a system call and repeat it."""
     if attempt.run().code != attempt.projects.ended.code:
         return BROKEN
     for name in ("study.db", "spec.yaml", "trials/0000/plan.json"):

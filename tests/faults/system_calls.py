@@ -1,8 +1,8 @@
 """Cause faults at an exact system call, by a library of our own that is loaded before the C library
 (LD_PRELOAD): `calls.c`, which is compiled here.
 
-A Python must be started with that library, in `environment()`. Then `arm` can set a fault in it, and
-in the processes that it forks.
+A Python must be started with that library, in `environment()`. Then `arm` can set a fault in it,
+and in the processes that it forks.
 """
 
 from __future__ import annotations
