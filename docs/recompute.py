@@ -1,11 +1,12 @@
-"""Compute the WERs and changes of a report again, from manifests and hypotheses, by jiwer and numpy alone.
+"""Compute the WERs and changes of a report again, from manifests and hypotheses, without this
+project: by jiwer and numpy alone.
 
     python docs/recompute.py studies/quickstart
 
-Prints a line per set: the baseline's WER, each trial's, and in confirmation that of a finalist's seeds together, with
-the change in WER points in brackets. It is for sweeps with `normalizer: whisper-en` whose manifests are still in their
-place; read_manifest.py beside this file reads every format that a sweep reads. docs/recompute_bounds.py computes the
-bounds.
+Prints a line per set: the baseline's WER, each trial's, and in confirmation that of a finalist's
+seeds together, with the change in WER points in brackets. It is for sweeps with
+`normalizer: whisper-en` whose manifests are still in their place; read_manifest.py beside this file
+reads every format that a sweep reads. docs/recompute_bounds.py computes the bounds.
 """
 
 import json

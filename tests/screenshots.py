@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/images from a finished study: `python -m tests.screenshots quickstart`."""
+"""Draw the pictures of docs/images of a finished study: `python -m tests.screenshots quickstart`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transcripts that also give the pronunciation of their words: pinyin is taken out, nothing else."""
+"""Transcripts that also give the pronunciation of words: pinyin is taken out, and nothing else."""
 
 from __future__ import annotations
 
