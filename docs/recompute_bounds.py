@@ -1,5 +1,5 @@
-"""Compute the bounds of a report again, from the edit counts on file, without this project: by numpy
-alone.
+"""Compute the bounds of a report again, from the edit counts on file, without this project: by
+numpy alone.
 
     python docs/recompute_bounds.py studies/quickstart
 

@@ -1,4 +1,6 @@
-"""Draw the pictures of docs/images of a finished study: `python -m tests.screenshots quickstart`."""
+"""Make the pictures of docs/images of a finished study:
+`python -m tests.screenshots quickstart`.
+"""
 
 from __future__ import annotations
 
