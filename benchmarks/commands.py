@@ -52,8 +52,8 @@ def _options() -> argparse.Namespace:
 
 
 def time_command(place: Path, command: str) -> tuple[float, float]:
-    """Wall clock and processor time, in seconds, of a command of the checkout at `place`. Ends the
-    program where the command fails.
+    """Run a command of the checkout at `place` and return its wall-clock and processor time in
+    seconds. Ends the program where the command fails.
     """
     arguments = [command] if command.startswith("-") else [command, SPEC]
     environment = os.environ | {"PYTHONPATH": str(place)}

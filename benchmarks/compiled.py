@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def compare(work: workload.Workload, chosen: argparse.Namespace) -> str:
-    """The table and what it says."""
+    """Time packed steps with and without torch.compile; return a Markdown table and a summary."""
     import torch
     from _shared.packs import filled
 
@@ -61,7 +61,9 @@ def compare(work: workload.Workload, chosen: argparse.Namespace) -> str:
     compiled = tuple(torch.compile(each, dynamic=True, mode=chosen.mode) for each in eager)
 
     def seconds(sides: tuple[Callable[..., object], ...]) -> float:
-        """Of `chosen.steps` optimizer steps, each of which ends with losses on the host."""
+        """Return the seconds of `chosen.steps` optimizer steps with the encoder layer and the
+        decoder of `sides`. Each step ends with its losses on the host, so a GPU is done by then.
+        """
         families.encoder_layer, Decoder.__call__ = sides  # type: ignore[assignment, method-assign]
         began = time.perf_counter()
         for _ in range(chosen.steps):
@@ -69,6 +71,7 @@ def compare(work: workload.Workload, chosen: argparse.Namespace) -> str:
                 group.step(worker.base, worker.store, worker.data)
         return time.perf_counter() - began
 
+    # the first turn compiles and fills caches, and is shown by itself
     first = seconds(eager), seconds(compiled)
     turns = [(seconds(eager), seconds(compiled)) for _ in range(TURNS)]
     step = [statistics.median(turn[side] for turn in turns) / chosen.steps for side in (0, 1)]

@@ -1,11 +1,12 @@
-"""How often the bounds of a paired WER delta hold, on simulated sets whose true delta is known.
+"""Measure how often the bounds of a paired WER delta hold, on simulated sets of known true delta.
 
     python -m benchmarks.coverage [DATASETS]
 
-Speakers differ in size, in how hard they are, and in what tuning does to them; utterances differ in
-length and hardness. `shipped` is `DeltaEstimate.interval(0.95)`, beside it the one-sided 95 %
-bounds and, for comparison, the percentile interval of the same resamples. With 1,000 datasets a
-printed share has a standard error of 0.7 points.
+Simulated speakers differ in how many utterances they have, in how hard they are, and in what tuning
+does to them; utterances differ in length and hardness. The columns are the shares of datasets in
+which the true delta lies within a bound: `shipped` is `DeltaEstimate.interval(0.95)`, `lower` and
+`upper` are the one-sided 95 % bounds, and `percentile`, for comparison, is the percentile interval
+of the same resamples. With 1,000 datasets a printed share has a standard error of 0.7 points.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ Ints = NDArray[np.int64]
 
 RESAMPLES = 1_000
 POPULATION = 300_000
+"""About how many utterances the sample has from which `truth` computes the true delta."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +34,28 @@ class Scenario:
     name: str
     speakers: int
     utterances_each: int
-    """Mean; sizes are geometric, so a few speakers hold many."""
+    """Mean number of utterances of a speaker. The numbers are drawn from a geometric distribution,
+    so a few speakers have many.
+    """
     wer: float
+    """Error rate of the baseline, as a fraction."""
     fixed: float
     """Share of the baseline's errors that tuning mends."""
     broken: float
-    """Share of right words that tuning spoils."""
+    """Share of the words recognised correctly by the baseline that tuning spoils."""
     named: bool = True
-    """Whether the manifest says who speaks."""
+    """Whether the manifest names the speaker of each utterance."""
     form: Literal["points", "share", "precision"] = "points"
-    """points: of the rate. share: of the baseline's errors. precision: of rates over what each
-    model heard.
+    """What the delta is: in `points`, the change of the error rate; in `share`, the change of the
+    errors as a share of the baseline's errors; in `precision`, the difference of two rates, each
+    relative to what its own model has written.
     """
     units: float = 20.0
-    """Mean of words, characters or terms an utterance."""
+    """Mean number of words, or of listed terms, in an utterance."""
     clump: int = 1
-    """Errors that come together: a wrong word is several wrong characters."""
+    """Above 1 the rate is a CER: a word counts as five characters, of which `clump` are wrong where
+    the word is.
+    """
 
 
 SCENARIOS = (
@@ -98,20 +106,26 @@ SCENARIOS = (
 
 @dataclass(frozen=True)
 class Sample:
-    """One set, decoded by both models; arrays of shape (utterances,)."""
+    """Errors and reference units of one set, decoded by both models; arrays (utterances,)."""
 
     baseline: Ints
+    """Errors of the untuned model."""
     tuned: Ints
+    """Errors of the tuned model."""
     words: Ints
-    """Units of the tuned model, and of the baseline too unless it has its own."""
+    """The denominators (words, characters or terms) of both models, or of the tuned one alone
+    where `own` is given.
+    """
     speakers: list[str]
+    """The speaker of each utterance; empty where the manifest names none."""
     own: Ints | None = None
-    """Units of the baseline where they are its own."""
+    """The baseline's denominators, where they differ from the tuned model's (precision)."""
 
 
 def draw(scenario: Scenario, generator: np.random.Generator) -> Sample:
     """Draw speakers, their utterances, and both models' errors."""
     count = scenario.speakers
+    # (utterances,): the index of the speaker of each
     of_speaker = np.repeat(
         np.arange(count), generator.geometric(1 / scenario.utterances_each, count)
     )
@@ -130,20 +144,20 @@ def draw(scenario: Scenario, generator: np.random.Generator) -> Sample:
     names = [f"s{s}" for s in of_speaker] if scenario.named else []
     tuned = baseline - mended + spoiled
     if scenario.form == "precision":
-        # what a model heard is what it got right and what nobody said
+        # what a model has written: the terms it got right, and some that nobody said
         own, heard = (words - errors + generator.poisson(0.15, n) for errors in (baseline, tuned))
         wrong = [
             np.minimum(units, generator.poisson(0.1, n) + units // 4) for units in (own, heard)
         ]
         return Sample(wrong[0], wrong[1], heard, names, own)
-    # five characters to a word, of which `clump` are wrong where the word is
+    # for a CER: five characters to a word, of which `clump` are wrong where the word is
     each = 5 if scenario.clump > 1 else 1
     return Sample(scenario.clump * baseline, scenario.clump * tuned, each * words, names)
 
 
 def truth(scenario: Scenario) -> float:
-    """The population's delta in its form, from a sample so large that its own error does not
-    matter.
+    """Return the true delta in the scenario's form, times 100, computed on a sample so large that
+    its sampling error does not matter.
     """
     sample = draw(
         replace(scenario, speakers=POPULATION // scenario.utterances_each), np.random.default_rng(1)
@@ -158,7 +172,7 @@ def truth(scenario: Scenario) -> float:
 
 
 def estimated(scenario: Scenario, sample: Sample, seed: int) -> DeltaEstimate:
-    """The shipped estimate in the scenario's form."""
+    """Return what the shipped code estimates from a sample, in the scenario's form."""
     before, after, speakers = (
         sample.baseline.tolist(),
         sample.tuned.tolist(),
@@ -174,8 +188,8 @@ def estimated(scenario: Scenario, sample: Sample, seed: int) -> DeltaEstimate:
 
 
 def coverage(scenario: Scenario, datasets: int, seed: int = 2) -> dict[str, float]:
-    """Shares of datasets in which each interval or bound holds, and the mean width of the interval
-    in points.
+    """Return the shares of datasets in which each interval or bound contains the true delta, and
+    under `width` the mean width of the shipped interval in points.
     """
     target, generator = truth(scenario), np.random.default_rng(seed)
     hits = np.zeros((datasets, 5))
@@ -205,11 +219,13 @@ def coverage(scenario: Scenario, datasets: int, seed: int = 2) -> dict[str, floa
 def _percentile(
     scenario: Scenario, sample: Sample, by_speaker: bool, seed: int
 ) -> tuple[float, float]:
+    """Return the plain percentile interval of the resampled delta; NaN for `precision`."""
     if sample.own is not None:
         return float("nan"), float("nan")
     units = sample.baseline if scenario.form == "share" else sample.words
     difference, words = (sample.tuned - sample.baseline).astype(float), units.astype(float)
     if by_speaker:
+        # (utterances,) -> (speakers,): sums over the utterances of each speaker
         _, block = np.unique(sample.speakers, return_inverse=True)
         difference, words = np.bincount(block, difference), np.bincount(block, words)
     low, high = np.quantile(resample_ratio(difference, words, RESAMPLES, seed)[0], (0.025, 0.975))
@@ -217,7 +233,7 @@ def _percentile(
 
 
 def _effect(generator: np.random.Generator, spread: float, size: int) -> NDArray[np.float64]:
-    """Log-normal factors of mean 1."""
+    """Draw log-normal factors of mean 1, `spread` being the standard deviation of the log."""
     return generator.lognormal(-(spread**2) / 2, spread, size)
 
 

@@ -1,17 +1,17 @@
-"""How often a sweep accepts an adapter that does not keep the promise, by rule and by the data it
-looks at.
+"""Simulate how often a sweep accepts an adapter whose true gain or regression breaks the limits, by
+decision rule and by the data that the decision looks at.
 
     python -m benchmarks.false_accepts [STUDIES]
 
 Each simulated study trains 30 recipes whose true gains and regressions scatter around the figures
-on the left. Its feasible trials are ranked by their measured numbers, and the shipped code judges
-the best one on the sets that chose it, and the best two retrained with three fresh seeds on sets of
-the same size that the search never saw; the better of the two there is the winner. An ACCEPT is
-false when the recipe's true gain is below 1.0 point or its true regression is
-0.2 points or more.
+on the left. Its feasible trials are ranked by their measured numbers. The shipped code then judges
+twice: under `search`, the best trial on the sets that chose it; under `confirm`, the best two,
+retrained with three fresh seeds, on sets of the same size that the search never saw, where the
+better of the two is the winner. An ACCEPT is false when the recipe's true gain is below 1.0 point
+or its true regression is 0.2 points or more.
 
-`literal` asks for the measured numbers alone, `shipped` decides by the rules a sweep file has by
-default (a gain must be proven, a regression must hold), `proven` has both proven.
+The rule `literal` asks for the measured numbers alone, `shipped` decides by the rules a sweep file
+has by default (a gain must be proven, a regression must hold), `proven` wants both proven.
 
 Assumed, not measured on a model: sets of 200 and 500 utterances (standard errors of about 0.25 and
 0.10 points), recipes scattered by 0.15 (domain) and 0.05 points (heldout), seeds by as much again.
@@ -49,15 +49,18 @@ RULES = ("literal", "shipped", "proven")
 
 @dataclass(frozen=True)
 class Form:
-    """The same promise, 1.0 and 0.2 points of WER, asked in another rate or unit."""
+    """The same two limits, a gain of 1.0 and a regression of 0.2 points of WER, expressed in some
+    rate or unit.
+    """
 
     rates: tuple[str, str]
-    """Of the domain and of heldout, as measurements name them."""
+    """Names of the rates of the domain and the heldout set, as measurements name them."""
     guardrails: dict[str, Limit]
     acceptance: dict[str, Limit]
     errors: int = 1
+    """How many errors a wrong word counts as."""
     units: int = 1
-    """What a wrong word and a word count as."""
+    """How many units (the rate's denominator) a word counts as."""
 
 
 FORMS = {
@@ -66,13 +69,13 @@ FORMS = {
         {"heldout_wer": Limit(max_regression=0.2)},
         {"domain_wer": Limit(min_gain=1.0), "heldout_wer": Limit(max_regression=0.2)},
     ),
-    # the simulated baselines have 12 and 4.5 %
+    # of simulated baselines of 12 and 4.5 % WER: 1.0 is 8.33 % of 12, 0.2 is 4.44 % of 4.5
     "percent of the baseline": Form(
         ("domain", "heldout"),
         {"heldout_wer": Limit(max_regression="4.44%")},
         {"domain_wer": Limit(min_gain="8.33%"), "heldout_wer": Limit(max_regression="4.44%")},
     ),
-    # a word has five characters, of which three are wrong where it is
+    # a word has five characters, of which three are wrong where the word is
     "CER": Form(
         ("domain_cer", "heldout_cer"),
         {"heldout_cer": Limit(max_regression=0.12)},
@@ -90,7 +93,7 @@ FORMS = {
 
 
 def spec_of(form: Form) -> SweepSpec:
-    """The limits as a sweep file gives them, their rules left to the defaults."""
+    """Return a sweep with these limits, whose rules are the defaults of a sweep file."""
     return SweepSpec(
         version=1,
         name="simulated",
@@ -105,14 +108,19 @@ def spec_of(form: Form) -> SweepSpec:
 
 @dataclass(frozen=True)
 class Population:
-    """What one of the two sets is drawn from."""
+    """The distribution from which one of the two sets is drawn, and how adapters scatter on it."""
 
     utterances: int
     wer: float
+    """Error rate of the baseline, as a fraction."""
     churn: float
-    """Share of words that turn right and of words that turn wrong without a net change."""
+    """Share of all words that any adapter turns from wrong to right, and as many from right to
+    wrong, without a net change.
+    """
     recipe_spread: float
+    """Standard deviation of the recipes' true deltas, in points."""
     seed_spread: float
+    """Standard deviation of the true deltas of one recipe's trainings, in points."""
 
 
 DOMAIN = Population(200, 0.12, 0.03, 0.15, 0.15)
@@ -128,8 +136,9 @@ class EvaluationSet:
     words: Ints
 
     def tuned(self, delta: float, generator: np.random.Generator) -> Ints:
-        """Errors of an adapter whose expected delta is `delta` points."""
+        """Draw the errors (utterances,) of an adapter whose expected delta is `delta` points."""
         population = self.population
+        # as shares of all words; divided below by the share of those that can be mended or spoiled
         mended = population.churn + max(-delta, 0) / 100
         spoiled = population.churn + max(delta, 0) / 100
         return (
@@ -139,14 +148,14 @@ class EvaluationSet:
         )
 
     def score(self, errors: Ints, form: Form) -> SetScore:
-        """The counts as the judge takes them."""
+        """Return error and word counts in the form's units, as the judge takes them."""
         return SetScore(
             tuple((form.errors * errors).tolist()), tuple((form.units * self.words).tolist())
         )
 
 
 def draw(population: Population, generator: np.random.Generator) -> EvaluationSet:
-    """Utterances of about 20 words whose hardness scatters."""
+    """Draw a set of utterances of about 20 words, whose hardness scatters (log-normal, mean 1)."""
     words = np.maximum(1, generator.gamma(2, 10, population.utterances).round().astype(int))
     hardness = generator.lognormal(-0.32, 0.8, population.utterances)
     return EvaluationSet(
@@ -156,7 +165,7 @@ def draw(population: Population, generator: np.random.Generator) -> EvaluationSe
 
 @dataclass(frozen=True)
 class Outcome:
-    """A judged winner, and whether its recipe keeps the promise."""
+    """The verdict on a winner, and whether its recipe truly keeps both limits (`sound`)."""
 
     sound: bool
     verdict: Verdict
@@ -165,9 +174,10 @@ class Outcome:
 def study(
     gain: float, regression: float, generator: np.random.Generator, form: Form
 ) -> tuple[Outcome, Outcome | None] | None:
-    """One sweep: its winner on the search's data, and on confirm data where a finalist is feasible
-    there.
+    """Simulate one sweep. Returns its winner on the data of the search, and its winner on the
+    confirm data, None where no finalist is feasible there; None alone where no trial is feasible.
     """
+    # (TRIALS, 2): the true deltas on domain and heldout, in points
     recipes = np.stack(
         [
             generator.normal(-gain, DOMAIN.recipe_spread, TRIALS),
@@ -204,7 +214,7 @@ def train(
     recipe: NDArray[np.float64],
     generator: np.random.Generator,
 ) -> tuple[Ints, Ints]:
-    """One training of a recipe with a new seed: its errors on both sets."""
+    """Simulate one training of a recipe with a new seed; return its errors on both sets."""
     domain, heldout = (
         part.tuned(float(generator.normal(delta, part.population.seed_spread)), generator)
         for part, delta in zip(sets, recipe, strict=True)
@@ -219,7 +229,7 @@ def verdict(
     n_comparisons: int,
     form: Form,
 ) -> Verdict:
-    """The shipped judgement of one or several trainings of a recipe, pooled."""
+    """Judge one or several trainings of a recipe, pooled, by the shipped code."""
     named = tuple(zip(form.rates, sets, strict=True))
     tuned = {
         name: pool([part.score(run[i], form) for run in runs])
@@ -239,7 +249,7 @@ def verdict(
 
 
 def accepts(rule: str, judged: Verdict) -> bool:
-    """Whether a rule accepts; `shipped` leaves each limit the rule it has."""
+    """Whether one of `RULES` accepts; `shipped` leaves each limit the rule that it has."""
     if rule == "literal":
         return all(limit.holds for limit in (*judged.acceptance, *judged.guardrails))
     if rule == "shipped":
@@ -251,14 +261,16 @@ def accepts(rule: str, judged: Verdict) -> bool:
 
 
 def to_prove(limit: LimitVerdict) -> LimitVerdict:
-    """The limit as a sweep file with `rule: proven` has it."""
+    """Return the limit with the rule that `rule: proven` gives it in a sweep file."""
     return replace(limit, criterion=replace(limit.criterion, rule="proven"))
 
 
 def false_accepts(
     gain: float, regression: float, studies: int, seed: int = 0, form: Form = FORMS["points of WER"]
 ) -> dict[str, tuple[float, float]]:
-    """Per rule and data: shares of studies that accept falsely, and that accept at all."""
+    """Return, per rule and data, the share of studies that accept falsely and the share that accept
+    at all.
+    """
     generator = np.random.default_rng(seed)
     false: Counter[str] = Counter()
     total: Counter[str] = Counter()

@@ -36,7 +36,7 @@ SIDES = {
     "two packs in processes, one core each": {"packs": 2, "cores": 1, "processes": True},
     "two packs inline, one core each": {"packs": 2, "cores": 1, "processes": False},
 }
-"""What `execution` says on each side, but for the slots."""
+"""Name of a side -> the sweep file's `execution`, without the number of slots."""
 
 
 def options() -> argparse.Namespace:
@@ -63,7 +63,9 @@ def options() -> argparse.Namespace:
 
 
 class MostMemory:
-    """The most that this process and its children hold while entered, in bytes."""
+    """A context that samples the memory of this process and its descendants, in bytes; `bytes` is
+    the most that they held together.
+    """
 
     def __enter__(self) -> MostMemory:
         self.bytes, self._ended = 0, threading.Event()
@@ -82,14 +84,16 @@ class MostMemory:
 
 
 def _worked() -> float:
-    """Processor seconds of this process and its children so far."""
+    """Return the processor seconds that this process and its descendants have used so far."""
     own = psutil.Process()
     times = [process.cpu_times() for process in [own, *own.children(recursive=True)]]
     return sum(spent.user + spent.system for spent in times)
 
 
 def run_side(sweep: Path, report: Path) -> None:
-    """Train all starting points of a sweep file, without a study."""
+    """Train all starting points of a sweep file without a study, and write to `report` how long
+    loading and training took, the processor seconds and the peak memory.
+    """
     from orchestrator.commands.output import pack_worker
     from orchestrator.planning.trial_plan import trial_plan
     from orchestrator.records.store import StudyFolder
@@ -147,7 +151,7 @@ def measured(
     execution: dict[str, Any],
     chosen: argparse.Namespace,
 ) -> dict[str, float]:
-    """One side in a process of its own."""
+    """Run one side in a process of its own and return what it reports."""
     sweep = work.write_sweep(name, chosen.trials, chosen.slots // execution["packs"], "cpu")
     written = json.loads(sweep.read_text())
     points = [
@@ -163,7 +167,7 @@ def measured(
 
 
 def table(rows: dict[str, list[dict[str, float]]], steps: int) -> str:
-    """One line a side; ratios are to the first."""
+    """Return a Markdown table with one line per side; ratios are to the first side."""
     head = ["", "seconds", "trial-steps/s", "times the first"]
     head += ["processor, s", "memory, MiB", "to load, s"]
     lines = []

@@ -31,11 +31,11 @@ from orchestrator.tuning.training.pack_group import PackGroup
 from orchestrator.tuning.worker import PackWorker
 
 Change = tuple[object, str, Any]
-"""An owner, the name of what it owns, and what stands there instead."""
+"""One patch: an object or module, the name of its attribute, and the value to put there."""
 
 
 def padded_text() -> list[Change]:
-    """Undone: texts of a step as a rectangle, with its padding computed."""
+    """Undo laying the texts of a step end to end: compute them as a padded rectangle."""
     stock = decoder.Decoder.__call__
 
     def call(self: Any, *given: Any, text: Any = None) -> Tensor:
@@ -46,7 +46,7 @@ def padded_text() -> list[Change]:
 
 
 def explicit_attention() -> list[Change]:
-    """Undone: attention by products and a softmax instead of torch's fused one."""
+    """Undo torch's fused attention: matrix products and a softmax one after the other."""
 
     def attend(
         query: Tensor,
@@ -68,7 +68,9 @@ def explicit_attention() -> list[Change]:
 
 
 def float_masks() -> list[Change]:
-    """Masks turned into numbers once a step; the fused attention does so at every layer."""
+    """Turn the boolean masks into additive float masks once a step, where torch's fused attention
+    does it at every layer.
+    """
     stock, made = decoder.Decoder.__call__, windows.SlidingWindowAttention.__init__
 
     def numbers(mask: Tensor) -> Tensor:
@@ -85,6 +87,8 @@ def float_masks() -> list[Change]:
 
 
 class _Turned(torch.autograd.Function):
+    """`_turned` with its gradient: the transpose of a rotation turns by the opposite angle."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
@@ -97,8 +101,10 @@ class _Turned(torch.autograd.Function):
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the first `cos.shape[-1]` features of x (..., head_dim), which are interleaved pairs."""
     count, out = cos.shape[-1], x.clone()
     even, odd = x[..., 0:count:2], x[..., 1:count:2]
+    # the tables hold each angle twice, once for either feature of its pair
     cos, sin = cos[..., ::2], sin[..., ::2]
     torch.mul(even, cos, out=out[..., 0:count:2]).addcmul_(odd, sin, value=-1)
     torch.mul(odd, cos, out=out[..., 1:count:2]).addcmul_(even, sin)
@@ -106,11 +112,16 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def rotation() -> list[Change]:
-    """Rotary positions as one operation with a gradient of its own, in place."""
+    """Apply rotary positions as one autograd operation that writes in place."""
     return [(decoder, "rotate_features", _Turned.apply)]
 
 
 class _Near(torch.autograd.Function):
+    """(slots, n, block, ...) -> (slots, n, before + block + ahead, ...): each block of frames with
+    the frames next to it, zeros beyond either end. The gradient of a frame is the sum over all
+    places it was copied to.
+    """
+
     @staticmethod
     def forward(ctx: Any, blocks: Tensor, before: int, ahead: int) -> Tensor:
         ctx.widths = before, ahead
@@ -132,7 +143,9 @@ class _Near(torch.autograd.Function):
 
 
 def near() -> list[Change]:
-    """The keys and values near a block of frames written in place, without padding and joining."""
+    """Copy the keys and values around each block of frames into one new tensor, instead of padding
+    and concatenating.
+    """
     stock = windows.SlidingWindowAttention._join_neighbours
 
     def spans(self: Any, blocks: Tensor) -> Any:
@@ -144,8 +157,9 @@ def near() -> list[Change]:
 
 
 def in_place() -> list[Change]:
-    """The residual sum of the encoder's widened layers into what these made."""
+    """Add the residual of the encoder's MLP into the MLP's output, not into a new tensor."""
 
+    # `families.encoder_layer` but for its last line, and without grouped-query attention
     def layer(layer: Any, frames: Tensor, attend: Callable[..., Tensor]) -> Tensor:
         attention, x = layer.self_attn, layer.input_layernorm(frames)
         heads = (*x.shape[:2], -1, attention.head_dim)
@@ -162,6 +176,8 @@ def in_place() -> list[Change]:
 
 
 class _Gather(torch.autograd.Function):
+    """As `layout.GatherRows`, but with the indices of the padding rows in the place of a mask."""
+
     @staticmethod
     def forward(ctx: Any, values: Tensor, index: Tensor, inverse: Tensor, empty: Tensor) -> Tensor:
         ctx.save_for_backward(inverse, empty)
@@ -174,7 +190,9 @@ class _Gather(torch.autograd.Function):
 
 
 def gather() -> list[Change]:
-    """Gradients of padding set to zero where it stands, without going over all others."""
+    """Set the gradients of the padding rows to zero by their indices, where the stock operation
+    goes over all rows with a mask.
+    """
 
     class Rows:
         @staticmethod
@@ -186,7 +204,9 @@ def gather() -> list[Change]:
 
 
 def _in_turn(count: int) -> list[Change]:
-    """The step in so many parts, as so many cores would share it, one after the other."""
+    """Cut the step into `count` parts, as that many cores would share it, and compute the parts one
+    after the other.
+    """
     owner = cores(torch.device("cpu"))
     return [
         (owner, "count", count),
@@ -195,17 +215,17 @@ def _in_turn(count: int) -> list[Change]:
 
 
 def halves() -> list[Change]:
-    """The step in two parts."""
+    """Cut the step into two parts, computed one after the other."""
     return _in_turn(2)
 
 
 def quarters() -> list[Change]:
-    """In four."""
+    """Cut the step into four parts, computed one after the other."""
     return _in_turn(4)
 
 
 def eighths() -> list[Change]:
-    """In eight."""
+    """Cut the step into eight parts, computed one after the other."""
     return _in_turn(8)
 
 
@@ -231,7 +251,7 @@ def options() -> argparse.Namespace:
 
 
 def seconds_with(changes: Sequence[Change], work: Callable[[], None]) -> float:
-    """Processor seconds of `work` while the changes stand."""
+    """Return the processor seconds that `work` takes while the patches are in place."""
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
     for owner, name, other in changes:
         setattr(owner, name, other)
@@ -247,9 +267,10 @@ def seconds_with(changes: Sequence[Change], work: Callable[[], None]) -> float:
 def measured(
     worker: PackWorker, groups: Sequence[PackGroup], levers: dict[str, list[Change]], rounds: int
 ) -> dict[str, list[float]]:
-    """Seconds of each round by lever. Each takes the same step of the same utterances."""
+    """Return the processor seconds of every round, by lever."""
 
     def step() -> None:
+        # set back to step 0, so that all levers take the same step on the same utterances
         for group in groups:
             for packed in group._packs.values():
                 packed.optimizer.steps = [0] * len(packed.slots)

@@ -29,10 +29,13 @@ from _shared.tables import growth_table, peer_table, row_table, wer_table
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PARTS = ("plain", "one", "onednn", "concurrent", "packed", "k", "n", "bf16", "peer")
-"""What --only may name: the plain script as one process a trial, in one process, both of these with
-oneDNN's products, and several at once; packs; growth; packs in bf16; the authors' own tool.
+"""The parts that --only may name, in order: the plain script with one process per trial, in one
+process, both of these with oneDNN's matrix products, and with several processes at once; packs; the
+growth of the makespan with the size of the pack and with the number of trials; packs in bf16; the
+model authors' own tool.
 """
 SHIPPED = ("plain", "one", "packed", "k", "n")
+"""The parts that run by default on the shipped model."""
 
 
 def options() -> argparse.Namespace:
@@ -68,8 +71,9 @@ def options() -> argparse.Namespace:
 
 
 def parts(chosen: argparse.Namespace) -> tuple[str, ...]:
-    """What to run; several processes at once only make sense on a GPU, and there packs of every
-    size are the table.
+    """Return the parts to run: those of --only, else the defaults. A model of a real size, made for
+    a GPU, has the part `concurrent`, which makes sense only there, and packs of every size as rows
+    of the first table. Raises SystemExit for an unknown part.
     """
     if chosen.only is None:
         return ("plain", "concurrent", "k") if chosen.config != "shipped" else SHIPPED
@@ -80,13 +84,15 @@ def parts(chosen: argparse.Namespace) -> tuple[str, ...]:
 
 
 def ceiling(device: str, kind: str = "float32") -> float:
-    """Floating-point operations a second of large products, measured in a process of its own."""
+    """Measure the floating-point operations per second of large matrix products, in a process of
+    its own.
+    """
     command = [sys.executable, str(HERE / "_shared" / "gemm.py"), device, kind]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1e9
 
 
 def prepare(chosen: argparse.Namespace, folder: Path) -> workload.Workload:
-    """The workload that the options describe."""
+    """Build the workload that the options describe."""
     data, model, rate = chosen.data.resolve(), chosen.model.resolve(), 13.0
     if chosen.config != "shipped":
         train = chosen.steps * workload.BATCH // 2
@@ -106,7 +112,7 @@ def prepare(chosen: argparse.Namespace, folder: Path) -> workload.Workload:
 
 
 def rows(sides: Sides, asked: tuple[str, ...], chosen: argparse.Namespace) -> list[Measured]:
-    """The rows of the first table, each measured now."""
+    """Measure the rows of the first table."""
     found = []
     if "plain" in asked:
         found.append(sides.plain_processes(1))
@@ -124,12 +130,12 @@ def rows(sides: Sides, asked: tuple[str, ...], chosen: argparse.Namespace) -> li
 
 
 def packs(largest: int) -> list[int]:
-    """1, 2, 4, ... up to `largest`."""
+    """Return the sizes of packs to measure: 1, 2, 4, ... up to `largest`."""
     return [2**i for i in range(largest.bit_length()) if 2**i <= largest]
 
 
 def counts(trials: int) -> list[int]:
-    """A third, two thirds and all of the trials."""
+    """Return the numbers of trials to measure: a third, two thirds and all of `trials`."""
     return sorted({max(1, trials // 3), max(1, 2 * trials // 3), trials})
 
 

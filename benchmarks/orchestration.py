@@ -63,8 +63,8 @@ def _numbers(text: str) -> list[int]:
 
 
 def row_of(path: Path, trials: int, pack: int) -> dict[str, float]:
-    """The figures of one study, measured by the script of the checkout `path`, which knows the names
-    of its own modules.
+    """Return the figures of one study, measured by this script as it is in the checkout `path`: the
+    other checkout's modules may have other names, which only its own script knows.
     """
     script = path / "benchmarks" / "orchestration.py"
     command = [sys.executable, str(script), "--row", f"{trials},{pack}"]
@@ -77,16 +77,18 @@ def row_of(path: Path, trials: int, pack: int) -> dict[str, float]:
 
 
 def measure_row(trials: int, pack: int) -> dict[str, float]:
-    """Run one study of `trials` in packs of `pack` and return the figures of `COLUMNS`, a trial."""
+    """Run one study of `trials` in packs of `pack`; return the figures of `COLUMNS` per trial."""
     counted = dict.fromkeys(COLUMNS, 0.0)
-    _run(2, pack, counted)  # what is imported and compiled at the first use
+    _run(2, pack, counted)  # imports and compiles what a first study needs, before anything counts
     _count(counted)
     _run(trials, pack, counted)
     return {name: value / trials for name, value in counted.items()}
 
 
 def _run(trials: int, pack: int, counted: dict[str, float]) -> None:
-    """Run one study, and put down how long it took and what was counted in it."""
+    """Run one study, and write into `counted` how long it took; the patches of `_count` add to it
+    meanwhile.
+    """
     from orchestrator.records.store import StudyFolder
     from orchestrator.running.sweep_loop import run_sweep
     from orchestrator.search.study import Study
@@ -116,7 +118,9 @@ def _run(trials: int, pack: int, counted: dict[str, float]) -> None:
 
 
 def _count(counted: dict[str, float]) -> None:
-    """Count commits, fsyncs, drawn blocks of resamples, saves and exports from here on."""
+    """From here on count into `counted` the commits, fsyncs, drawn blocks of resamples, saves and
+    exports of this process, by patching the functions that do them.
+    """
     import sqlalchemy
 
     from orchestrator.scoring import bootstrap

@@ -1,4 +1,4 @@
-"""The product's own command with two clocks on it: how long it trains, how long it decodes.
+"""Run the product's own command and measure how long it trains and how long it decodes.
 
     python benchmarks/packed_run.py REPORT.json run SWEEP.yaml --quiet --studies FOLDER
 
@@ -18,26 +18,30 @@ from typing import Any
 
 
 class Clock:
-    """Seconds of one phase, those of packs forked from this process apart."""
+    """The seconds spent in one phase. Those of packs that run in forked processes are summed apart
+    from those of this process.
+    """
 
     def __init__(self) -> None:
         self._process = os.getpid()
-        # memory that forks have in common; here and in them
+        # in shared memory: one sum for this process, one for all processes forked from it
         self._here, self._forked = (multiprocessing.Value("d") for _ in range(2))
 
     def add(self, seconds: float) -> None:
-        """Of the process that this is."""
+        """Add seconds to the sum of the process that calls this."""
         own = self._here if os.getpid() == self._process else self._forked
         with own.get_lock():
             own.value += seconds
 
     def read(self, at_once: int) -> float:
-        """Here, and in so many packs at once."""
+        """Return the wall-clock seconds of the phase, where `at_once` packs run side by side."""
         return float(self._here.value + self._forked.value / at_once)
 
 
 def clocked(owner: type, name: str, clock: Clock) -> None:
-    """Add the time spent in a method. It ends with values on the host, so a GPU is done by then."""
+    """Patch a method so that its time is added to `clock`. The methods measured here end with
+    values on the host, so a GPU is done by then.
+    """
     method: Callable[..., Any] = getattr(owner, name)
 
     def timed(*arguments: Any, **named: Any) -> Any:

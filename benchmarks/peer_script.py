@@ -23,11 +23,13 @@ from plain_script import RATE, Script, read_manifest
 from transformers import AutoModelForSpeechSeq2Seq
 
 SHARE_KEPT_BACK = 0.1
-"""Of either set, to choose the step by; the tool's own hours are more than the shipped sets have."""
+"""The share of either training set that is kept back to choose the best step by. The tool's own
+default, in hours, is more than the shipped sets have.
+"""
 
 
 def cached(name: str, manifest: Path, folder: Path, processor: Any) -> tuple[dict[str, Any], Any]:
-    """A manifest as the tool's cache: index and samples."""
+    """Write a manifest into the tool's own cache; return its index and its samples."""
     from moonshine_voice.lora.data import build_cache, open_blob
     from moonshine_voice.lora.train import encode_text
 

@@ -45,7 +45,7 @@ TARGETS: dict[str, list[str] | str] = {
 
 
 class Script:
-    """Everything a process loads once, and the objective."""
+    """The data and processor that a process loads once, and Optuna's objective."""
 
     def __init__(self, work: dict[str, Any], device: str) -> None:
         self.work, self.device = work, torch.device(device)
@@ -58,7 +58,7 @@ class Script:
         self.train = [examples[row] for row in work["order"]]
 
     def examples(self, path: str) -> list[dict[str, Any]]:
-        """Audio and labels, [tokens, EOS], of a manifest."""
+        """Read a manifest as training examples: audio, and labels that are [tokens, EOS]."""
         tokenizer = self.processor.tokenizer
         return [
             {
@@ -72,14 +72,14 @@ class Script:
         ]
 
     def inputs(self, clips: list[np.ndarray]) -> dict[str, torch.Tensor]:
-        """Padded audio and its attention mask."""
+        """Return the clips as padded audio (clips, samples) and their attention mask."""
         batch = self.processor(
             clips, sampling_rate=RATE, padding=True, return_attention_mask=True, return_tensors="pt"
         )
         return {"input_values": batch["input_values"], "attention_mask": batch["attention_mask"]}
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """A training batch."""
+        """Return a training batch; labels (rows, tokens) are padded with -100."""
         labels = [torch.tensor(row["labels"]) for row in rows]
         return self.inputs([row["audio"] for row in rows]) | {
             "labels": torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
@@ -117,7 +117,9 @@ class Script:
         return evaluation.wer["domain"]
 
     def arguments(self, rate: float) -> Seq2SeqTrainingArguments:
-        """What every trial shares; the order of utterances is the workload's."""
+        """Return the trainer's arguments. All but the learning rate are the same for every trial,
+        and utterances are taken in the order that the workload gives them.
+        """
         return Seq2SeqTrainingArguments(
             output_dir=self.work["output"],
             learning_rate=rate,
@@ -157,7 +159,7 @@ class Script:
         return heard
 
     def evaluate(self, model: Any) -> dict[str, float]:
-        """WER in percent of every set."""
+        """Return the WER of every evaluation set, in percent."""
         began = time.perf_counter()
         wer = {}
         for name, (clips, texts) in self.sets.items():
@@ -169,7 +171,7 @@ class Script:
         return wer
 
     def baseline(self, study: optuna.Study) -> None:
-        """Measure the untuned model, once a study."""
+        """Measure the untuned model, once per study."""
         model = AutoModelForSpeechSeq2Seq.from_pretrained(self.work["model"]).to(self.device).eval()
         study.set_user_attr("baseline", self.evaluate(model))
 
@@ -193,7 +195,9 @@ class Evaluate(TrainerCallback):  # type: ignore[misc]  # transformers is untype
 
 
 class OneDnnProduct(torch.autograd.Function):
-    """x (..., in) by a frozen weight (out, in): the operator has no gradient of its own."""
+    """The product of x (..., in) and a frozen weight (out, in) by oneDNN, whose operator has no
+    gradient of its own. Only x has a gradient here.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -206,13 +210,13 @@ class OneDnnProduct(torch.autograd.Function):
 
 
 def onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x (..., in) -> (..., out)."""
+    """Compute a linear layer by oneDNN: x (..., in), weight (out, in) -> (..., out)."""
     product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return product
 
 
 def use_onednn() -> None:
-    """Compute frozen linear layers with oneDNN from here on."""
+    """From here on compute all frozen linear layers of this process with oneDNN."""
     stock = torch.nn.Linear.forward
 
     def forward(layer: torch.nn.Linear, x: Tensor) -> Tensor:
@@ -225,7 +229,7 @@ def use_onednn() -> None:
 
 
 def read_manifest(path: str) -> tuple[list[np.ndarray], list[str]]:
-    """Clips, float32 of shape (samples,) at RMS 0.075, and their texts."""
+    """Return the clips of a manifest, float32 of shape (samples,) at RMS 0.075, and their texts."""
     rows = [json.loads(line) for line in Path(path).read_bytes().split(b"\n") if line]
     return [read_audio(Path(path).parent / row["audio_filepath"]) for row in rows], [
         row["text"] for row in rows
@@ -233,7 +237,7 @@ def read_manifest(path: str) -> tuple[list[np.ndarray], list[str]]:
 
 
 def read_audio(path: Path) -> np.ndarray:
-    """One clip."""
+    """Read one clip, scaled to RMS 0.075. Raises ValueError where it is not sampled at 16 kHz."""
     samples, rate = soundfile.read(path, dtype="float32")
     if rate != RATE:
         raise ValueError(f"{path}: {rate} Hz, expected {RATE}")

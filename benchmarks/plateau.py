@@ -49,12 +49,12 @@ from orchestrator.scoring.normalizers import normalizer
 PAGE = "why-it-plateaued.md"
 RECIPES = (RIGHT, *EACH_FAULT, OLD, OLD_FASTER)
 SHARES = (0.25, 0.5, 1.0)
-"""Of a training, after which it is evaluated; with beams, which take minutes, after the whole of it
-alone.
+"""The fractions of a training after which it is evaluated. Decoding with beams takes minutes, so
+there only the end of the training is evaluated.
 """
 CONFIRM = {"domain": ("domain_confirm.jsonl",), "heldout": ("heldout_confirm.jsonl",)}
-"""Evaluated here, since plain_recipes.yaml chose the right way's rate and scale on the search's
-sets.
+"""The manifests that are evaluated. They are the confirm sets, because plain_recipes.yaml chose the
+right way's learning rate and adapter scale on the sets of the search.
 """
 TOKENS_PER_SECOND = 10.0
 SEED = 1
@@ -62,17 +62,17 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Bench:
-    """What every run shares."""
+    """The model, data and sizes that all runs share."""
 
     model: str
     processor: Any
     sets: dict[str, Speech]
     steps: int
     longer: int
-    """How many times the steps of the old way are trained once more."""
+    """The old way is trained once more, with this many times the steps."""
 
     def runs(self) -> list[Run]:
-        """Every recipe, trained and evaluated; those that differ in decoding alone share one
+        """Train and evaluate every recipe; recipes that differ in decoding alone share one
         training.
         """
         untrained = {
@@ -91,7 +91,9 @@ class Bench:
     def trained(
         self, recipes: list[Recipe], steps: int, untrained: dict[bool, Evaluation]
     ) -> dict[str, Run]:
-        """One training, evaluated by the decoding of each of the recipes."""
+        """Train the recipes' common training once and evaluate it by the decoding of each of them.
+        `untrained` holds the evaluations of the untuned model, by whether penalties are used.
+        """
         first, updates = recipes[0], recipes[0].updates(steps)
         print(
             f"{', '.join(r.name for r in recipes)}: {updates} updates", file=sys.stderr, flush=True
@@ -109,7 +111,9 @@ class Bench:
         return {recipe.name: Run(recipe, steps, losses, points[recipe.name]) for recipe in recipes}
 
     def evaluate(self, model: Any, recipe: Recipe, updates: int) -> Evaluation:
-        """Word errors of both sets."""
+        """Count the word errors of a model on both confirm sets, its adapter merged for that time
+        at the scale of the recipe.
+        """
         clean = normalizer("whisper-en")
         errors, words, cut = {}, {}, {}
         with merged(model, recipe.adapter_scale):
@@ -126,8 +130,8 @@ class Bench:
 
 
 def load_sets(data: Path, utterances: int) -> dict[str, Speech]:
-    """Training sets whole, evaluated sets cut to their first utterances, which have all speakers
-    evenly.
+    """Read the training sets whole and the first `utterances` of each evaluated set, in which all
+    speakers occur equally often.
     """
     sets = {}
     for name, files in (NAMES | CONFIRM).items():
@@ -139,7 +143,7 @@ def load_sets(data: Path, utterances: int) -> dict[str, Speech]:
 
 
 def measure(data: Path, model: Path, steps: int, utterances: int, longer: int) -> Record:
-    """Run everything."""
+    """Train and evaluate all recipes and return their record."""
     disable_progress_bar()
     began = time.monotonic()
     sets = load_sets(data, utterances)

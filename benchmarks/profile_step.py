@@ -39,7 +39,8 @@ PARTS = (
         "normalising and counting words",
     ),
 )
-"""Module, function, what it is called in the table. None of them runs inside another."""
+"""Module, function, its name in the table. None of them runs inside another, so their times add up.
+"""
 
 KINDS = {
     "matrix products": "mm gemm cutlass cublas linear matmul",
@@ -52,7 +53,9 @@ KINDS = {
     "indexing, copies, padding": "index copy cat stack scatter gather pad fill zero clone contiguous memcpy memset "
     "embedding select slice item _to expand",
 }
-"""Kind -> what the name of an operation or kernel contains; the first that fits."""
+"""Kind -> words of which the name of an operation or kernel contains one; the first kind that fits
+is taken.
+"""
 
 
 def options() -> argparse.Namespace:
@@ -73,7 +76,7 @@ def options() -> argparse.Namespace:
 
 @contextmanager
 def marked() -> Iterator[None]:
-    """Within the block every part of `PARTS` is a range in the profile."""
+    """While the context lasts, record every function of `PARTS` as a named range of the profile."""
     from importlib import import_module
 
     undo = []
@@ -101,7 +104,9 @@ def _ranged(function: Callable[..., Any], label: str) -> Callable[..., Any]:
 
 
 def profile(title: str, action: Callable[[], Any], device: str = "cpu") -> str:
-    """Two Markdown tables of where `action` spends its time."""
+    """Profile `action`; return two Markdown tables of where it spends its time, by part and by kind
+    of operation.
+    """
     import torch
     from torch.profiler import ProfilerActivity
 
@@ -159,7 +164,7 @@ def _row(name: str, seconds: float, total: float) -> list[str]:
 
 
 def kind(name: str) -> str:
-    """The kind of an operation or kernel."""
+    """Return the kind (of `KINDS`, or "other") of an operation or kernel of this name."""
     lower = name.lower()
     return next(
         (key for key, words in KINDS.items() if any(word in lower for word in words.split())),
@@ -185,7 +190,7 @@ def run(work: workload.Workload, chosen: argparse.Namespace) -> None:
     """Fill a pack, warm it up, then profile its steps and its evaluation."""
     from _shared.packs import filled
 
-    # ranges of other threads are not in the profile
+    # one core: ranges that run on other threads are not recorded in the profile
     worker, groups = filled(work, chosen.k, chosen.targets, chosen.device, cores=1)
 
     def train() -> None:

@@ -27,13 +27,13 @@ from _shared.sides import VERDICTS
 from _shared.tables import markdown
 
 NAMES = {0: "ACCEPT", 4: "REJECT", 5: "INCONCLUSIVE"}
-"""By exit code."""
+"""Exit code -> verdict."""
 ONE_PACK = ("execution.packs=1", "execution.pack=4")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a quickstart."""
+    """One run of the quickstart: wall-clock and processor seconds, peak memory, verdict."""
 
     seconds: float
     processor: float
@@ -55,6 +55,7 @@ def main() -> None:
         runs: dict[str, list[Run]] = {side: [] for side in sides}
         for turn in range(chosen.repeats + chosen.warm):
             for index, (side, (path, words)) in enumerate(sides.items()):
+                # with --warm the first turn fills the cache of each checkout and is not counted
                 place = path.name if chosen.warm else f"{index}-{turn}"
                 run = _run(path, words, folder / place / "studies", f"run-{index}-{turn}")
                 if turn or not chosen.warm:
@@ -88,7 +89,9 @@ def _run(path: Path, words: tuple[str, ...], studies: Path, study: str) -> Run:
 
 
 def _table(runs: dict[str, list[Run]]) -> str:
-    """Medians of each side, and how many times sooner than the last side it ended."""
+    """Return a Markdown table of each side's medians, and how many times faster it was than the
+    last side.
+    """
     slowest = statistics.median(run.seconds for run in list(runs.values())[-1])
     rows = []
     for side, of in runs.items():

@@ -40,16 +40,17 @@ from orchestrator.verdicts.judging import acceptance_of, guardrails_of
 SWEEP = ROOT / "sweeps" / "quickstart.yaml"
 FRESH_SEED = 9001
 ENDED = (0, 4, 5)
-"""Exit codes of a sweep that has a verdict."""
+"""Exit codes of a sweep that has a verdict: ACCEPT, REJECT, INCONCLUSIVE."""
 TOGETHER = 400
-"""Clips in memory at once."""
+"""How many clips are transcribed, and held in memory, at once."""
 CONFIDENCE = 0.95
 NEEDED = 0.8
+"""The share of seeds that have to be accepted."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one sweep seed came to."""
+    """The verdict on the sweep of one seed, and how its best adapter does on the fresh set."""
 
     seed: int
     decision: str | None
@@ -65,21 +66,24 @@ class Outcome:
 
     @property
     def keeps(self) -> bool:
-        """Every limit holds literally on the fresh set."""
+        """Whether there is an adapter whose measured numbers keep every limit on the fresh set."""
         return bool(self.fresh) and all(limit.holds for limit in self.fresh)
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where things lie."""
+    """The folders and settings that all seeds share."""
 
     folder: Path
     overrides: tuple[str, ...]
+    """KEY=VALUE overrides of the sweep file."""
     manifests: dict[str, Path]
+    """The fresh sets."""
     sample: int
+    """Utterances of each set that the cross-check hears again."""
 
     def command(self, verb: str, seed: int, *more: str) -> subprocess.CompletedProcess[str]:
-        """One command of the product on the study of a seed."""
+        """Run one command of the product on the study of a seed."""
         words = [
             verb,
             str(SWEEP),
@@ -97,7 +101,9 @@ class Bench:
         return self.folder / f"seed-{seed}"
 
     def outcome(self, seed: int) -> Outcome:
-        """Run or continue a sweep, hear its best adapter, judge it."""
+        """Run or continue the sweep of a seed, transcribe the fresh set with its best adapter and
+        judge that.
+        """
         say(f"seed {seed}: sweep")
         expect(self.command("run", seed, "--quiet"), ENDED)
         report = json.loads(expect(self.command("report", seed, "--format", "json"), (0,)))
@@ -117,8 +123,8 @@ class Bench:
         return Outcome(seed, report["decision"], trial, confirmed, self.limits(base, tuned, spec))
 
     def heard(self, model: str, place: Path, spec: SweepSpec) -> dict[str, list[str]]:
-        """What a model folder or adapter hears in the fresh sets, by the product's decoding; kept
-        in `place`.
+        """Transcribe the fresh sets with a model folder or an adapter, by the product's decoding.
+        The transcripts are kept in a file in `place` and read from there the next time.
         """
         kept = place / "heard-fresh.json"
         if not kept.is_file():
@@ -149,8 +155,8 @@ class Bench:
     def limits(
         self, base: dict[str, list[str]], tuned: dict[str, list[str]], spec: SweepSpec
     ) -> list[LimitVerdict]:
-        """Every limit of the sweep on the fresh set; a limit that is guardrail and criterion stands
-        once.
+        """Judge every limit of the sweep on the fresh set. A limit that is both a guardrail and an
+        acceptance criterion is judged once.
         """
         scores = {
             name: [
@@ -180,8 +186,8 @@ class Bench:
         return verdicts
 
     def cross_check(self, adapter: Path, tuned: dict[str, list[str]], spec: SweepSpec) -> None:
-        """Stock `generate` and jiwer must find the WER of the first utterances. Raises
-        SystemExit.
+        """Raise SystemExit unless stock `generate` and jiwer find the same WER of the first
+        utterances of every set as the product does.
         """
         for name, manifest in self.manifests.items():
             first = rows(manifest)[: self.sample]
@@ -206,19 +212,21 @@ class Bench:
 
 
 def score(said: Sequence[dict[str, Any]], heard: Sequence[str], normalise: str) -> SetScore:
-    """Word errors of what was heard."""
+    """Count the word errors of the transcripts `heard` against the rows of a manifest."""
     clean = normalizer(normalise)
     counts = edit_counts([clean(row["text"]) for row in said], [clean(text) for text in heard])
     return SetScore(counts.errors, counts.reference_words, tuple(row["speaker"] for row in said))
 
 
 def rows(manifest: Path) -> list[dict[str, Any]]:
-    """The utterances of a manifest."""
+    """Read the rows of a manifest, one per utterance."""
     return [json.loads(line) for line in manifest.read_bytes().split(b"\n") if line]
 
 
 def expect(done: subprocess.CompletedProcess[str], codes: tuple[int, ...]) -> str:
-    """The output of a command that ended as it should; SystemExit with what it said otherwise."""
+    """Return the output of a command that ended with one of `codes`; otherwise raise SystemExit
+    with all that it printed.
+    """
     if done.returncode not in codes:
         raise SystemExit(
             f"{' '.join(map(str, done.args))} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
@@ -231,8 +239,8 @@ def say(text: str) -> None:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """A row per seed, confirmed changes beside those on the fresh set, WER points with 95 %
-    bounds.
+    """Return a Markdown table with a row per seed and limit: the change on the confirm sets beside
+    that on the fresh set, in WER points with 95 % bounds.
     """
     head = (
         "| seed | verdict | best trial | limit | confirmed | fresh set | holds there | the data |"
@@ -265,7 +273,7 @@ def _confirmed(outcome: Outcome, limit: LimitVerdict) -> str:
 
 
 def conclusion(outcomes: Sequence[Outcome]) -> tuple[str, bool]:
-    """What the seeds show, and whether the requirement is met."""
+    """Return what the seeds show, in a sentence, and whether the requirement is met."""
     accepted = [each for each in outcomes if each.accepted]
     broken = [each.seed for each in accepted if not each.keeps]
     needed = math.ceil(NEEDED * len(outcomes))

@@ -1,4 +1,5 @@
-"""How the package reads, in counts: sizes, frames of imports, names, dense expressions, long lines.
+"""Count what makes a package easy or hard to read: sizes of modules and functions, imports between
+its modules, one-word names, dense expressions, long lines.
 
     python benchmarks/reading.py                       the package of this checkout
     python benchmarks/reading.py PATH [PATH ...]       other packages beside it, by their folders
@@ -37,7 +38,9 @@ NO_CODE = {
 
 @dataclass(frozen=True)
 class Module:
-    """One file: its name as it is imported, its text, its tree, and the lines that hold code."""
+    """One source file: its dotted name, its text, its syntax tree, and the numbers of its lines
+    that hold code.
+    """
 
     name: str
     text: str
@@ -48,8 +51,8 @@ class Module:
         return (node for node in ast.walk(self.tree) if isinstance(node, FUNCTIONS))
 
     def imported(self, package: str) -> set[str]:
-        """The modules of its own package that it imports where it is loaded, not inside a
-        function.
+        """Return the modules of its own package that it imports when it is loaded itself, those
+        imported inside of a function left out.
         """
         found = set()
         for node in self.tree.body:
@@ -59,7 +62,7 @@ class Module:
 
 
 def read(package: Path) -> list[Module]:
-    """Every module of the package, tests apart."""
+    """Read every module of the package except tests."""
     paths = (
         path for path in sorted(package.rglob("*.py")) if not _is_test(path.relative_to(package))
     )
@@ -105,7 +108,7 @@ def _docstring_lines(tree: ast.Module) -> set[int]:
 
 
 def measures(modules: list[Module]) -> dict[str, str]:
-    """Name of a count -> the count, ready to print."""
+    """Return the counts as text: name of a count -> its value."""
     package = modules[0].name.split(".")[0]
     functions = [function for module in modules for function in module.functions()]
     nodes = [node for module in modules for node in ast.walk(module.tree)]

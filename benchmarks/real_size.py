@@ -36,11 +36,11 @@ TRIALS: tuple[dict[str, Any], ...] = (
     {"target_modules": "all-linear", "adapter": "dora", "rank": 8, "learning_rate": 1e-4},
     {"target_modules": "attention", "adapter": "pissa", "rank": 32, "learning_rate": 5e-5},
 )
-NO_LIMIT = {"heldout_wer": {"max_regression": 10_000}}
+NO_LIMIT = {"heldout_wer": {"max_regression": 10_000}}  # in WER points: never reached
 
 
 def main() -> None:
-    """Make model and speech, probe, and run the sides by turns."""
+    """Make the model and the speech, print what `plan --probe` says, and run the sides by turns."""
     chosen = _options()
     with (
         checkout(chosen.against) as other,
@@ -74,7 +74,7 @@ def _options() -> argparse.Namespace:
 
 
 def _write_sweep(folder: Path, data: Path, model: Path, steps: int, pack: str) -> Path:
-    """phase3 with another model, other data, fewer steps and no limits."""
+    """Write sweeps/phase3.yaml with another model, other data, fewer steps and no limits."""
     sweep = YAML(typ="safe").load((ROOT / "sweeps" / "phase3.yaml").read_text())
     sweep["model"] = {"id": str(model)}
     sweep["data"] = {name: str(data / NAMES[name][0]) for name in ("train", "domain", "heldout")}
@@ -90,7 +90,9 @@ def _write_sweep(folder: Path, data: Path, model: Path, steps: int, pack: str) -
 
 
 def _command(sweep: Path, name: str, path: Path, studies: Path) -> dict[str, Any]:
-    """The command line of a checkout and the environment in which it finds its own package."""
+    """Return the command line of a checkout, and the environment in which Python imports that
+    checkout's package.
+    """
     return {
         "args": [sys.executable, "-m", "orchestrator", name, str(sweep), "--studies", str(studies)],
         "env": os.environ | {"PYTHONPATH": str(path), "COLUMNS": "400"},
@@ -98,7 +100,7 @@ def _command(sweep: Path, name: str, path: Path, studies: Path) -> dict[str, Any
 
 
 def _time_said(sweep: Path, folder: Path) -> str:
-    """What `plan --probe` says of the time."""
+    """Run `plan --probe` and return the sentence in which it predicts the time of the sweep."""
     command = _command(sweep, "plan", ROOT, folder / "probe")
     done = subprocess.run(
         [*command["args"], "--probe"],
@@ -117,7 +119,9 @@ def _run_sweep(sweep: Path, path: Path, studies: Path) -> Usage:
 
 
 def _table(runs: dict[str, list[Usage]]) -> str:
-    """Median seconds of each side, and how many times sooner than the last side it ended."""
+    """Return a Markdown table: median seconds of each side, how many times faster it was than the
+    last side, and its peak memory.
+    """
     seconds = {side: statistics.median(run.seconds for run in of) for side, of in runs.items()}
     peaks = {side: max(run.peak_bytes for run in of) / 2**20 for side, of in runs.items()}
     slowest = list(seconds.values())[-1]

@@ -36,9 +36,9 @@ from _shared.tables import markdown
 RATE = 16_000
 MEAN_SECONDS = 3.518
 SPEECH = 48
-"""Clips of each shipped set that are varied."""
+"""How many clips of each shipped set are varied to make the large one."""
 EVALUATED = 80
-"""Clips of each evaluation set, or a fiftieth of a small corpus."""
+"""Clips of each evaluation set; a fiftieth of all clips where the corpus is small."""
 MEGA = 1e6
 
 SWEEP = """\
@@ -66,7 +66,7 @@ checks: {{ignore: [base-loss]}}
 
 
 def options() -> argparse.Namespace:
-    """What was asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -79,7 +79,9 @@ def options() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Make the corpus, run both studies, print a table."""
+    """Make the corpus, run both studies and print a table; with the hidden option --side, be the
+    process that measures one of them.
+    """
     asked = options()
     if asked.side:
         report = study(asked.folder, asked.name) if asked.name else model_alone()
@@ -104,7 +106,9 @@ def main() -> None:
 
 
 def row(folder: Path, name: str, model: float) -> list[str]:
-    """A line of the table: one study in a process of its own."""
+    """Run one study in a process of its own and return its line of the table. `model` is the
+    anonymous memory, in bytes, of a process that has only loaded the model.
+    """
     found = side(folder, name)
     return [
         name,
@@ -116,7 +120,9 @@ def row(folder: Path, name: str, model: float) -> list[str]:
 
 
 def side(folder: Path, name: str | None) -> dict[str, float]:
-    """What a process of this program reports."""
+    """Measure the study `name`, or the model alone, in a new process of this program and return
+    its report.
+    """
     report = folder / "report.json"
     command = [sys.executable, __file__, "--folder", str(folder), "--side", str(report)]
     named = ("--name", name) if name else ()
@@ -126,7 +132,9 @@ def side(folder: Path, name: str | None) -> dict[str, float]:
 
 
 def model_alone() -> dict[str, float]:
-    """The memory of a process that has imported everything and loaded the model."""
+    """Return the anonymous memory of this process once it has imported everything and loaded the
+    model.
+    """
     import torch
 
     from orchestrator.sweepfile.sweep import ModelSpec
@@ -138,7 +146,10 @@ def model_alone() -> dict[str, float]:
 
 
 def study(folder: Path, name: str) -> dict[str, float]:
-    """One study in this process."""
+    """Run one study in this process. Returns the seconds from the start of the process to the end
+    of the first optimizer step (`trains`) and of the study (`done`), and the peak of the anonymous
+    memory in bytes.
+    """
     from orchestrator.cli import main as orchestrate
     from orchestrator.records.store import StudyFolder
     from orchestrator.sweepfile.sweep import SweepSpec
@@ -181,13 +192,13 @@ def study(folder: Path, name: str) -> dict[str, float]:
 
 
 def anonymous() -> int:
-    """Bytes of this process that are no file's."""
+    """Return the resident bytes of this process that are not backed by a file."""
     memory = psutil.Process().memory_info()
     return int(memory.rss - getattr(memory, "shared", 0))
 
 
 def make_project(folder: Path, clips: int) -> float:
-    """Sweep, manifests and clips; returns hours of sound."""
+    """Write the sweep file, the manifests and the clips; return the hours of sound."""
     for part in ("sweeps", "studies", "data/clips"):
         (folder / part).mkdir(parents=True)
     (folder / "sweeps" / "scale.yaml").write_text(SWEEP.format(model=ROOT / "data" / "base-model"))
@@ -204,7 +215,7 @@ def make_project(folder: Path, clips: int) -> float:
 
 
 def sizes(clips: int) -> dict[str, int]:
-    """Clips of each set."""
+    """Divide `clips` among the sets: a fifth is replay, what is not evaluated is training."""
     evaluated = min(EVALUATED, clips // 50)
     replay = clips // 5
     train = clips - replay - 2 * evaluated
@@ -212,7 +223,9 @@ def sizes(clips: int) -> dict[str, int]:
 
 
 def varied(name: str, count: int, first: int) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Text, speaker and samples of so many clips of a set; `first` makes their noise its own."""
+    """Yield text, speaker and float32 samples of `count` clips of a set. `first`, the number of its
+    first clip in the whole corpus, seeds the noise, so that no two clips have the same.
+    """
     shipped = {"train": "train_manifest_expanded"}.get(name, f"{name}_manifest")
     lines = (ROOT / "data" / f"{shipped}.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines[:SPEECH]]
@@ -223,18 +236,18 @@ def varied(name: str, count: int, first: int) -> Iterator[tuple[str, str, np.nda
     for number in range(count):
         row, sound = rows[number % SPEECH], speech[number % SPEECH]
         random = np.random.default_rng(first + number)
-        # silence in front or less of it brings the mean length to that of the corpus
+        # cutting the speech, or noise alone after it, brings the mean length to MEAN_SECONDS
         wanted = max(int(len(sound) * min(1.0, MEAN_SECONDS / mean)), RATE // 2)
         padding = max(0, int((MEAN_SECONDS - mean) * RATE)) + int(random.integers(0, 800))
         noise = random.standard_normal(wanted + padding).astype(np.float32) * 0.003
         noise[:wanted] += sound[:wanted]
-        # the words in another order: hardly any text of a real corpus comes twice
+        # the words in another order, since hardly any text of a real corpus occurs twice
         text = " ".join(random.permutation(row["text"].split()))
         yield text, row["speaker"], np.clip(noise, -1, 0.999)
 
 
 def size(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+    """Return the bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 

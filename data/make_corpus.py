@@ -48,8 +48,9 @@ PEAK = (
 
 @dataclass(frozen=True)
 class SetPlan:
-    """One set: its name, manifest, size, the kind of sentence, the channel's range in dB, and who
-    speaks. Every speaker gets an equal share."""
+    """The plan of one set: `sentence` draws its texts, `channel` is the range of the
+    signal-to-noise ratio in dB, and every speaker gets an equal share of its `size` utterances.
+    """
 
     name: str
     manifest: str
@@ -61,13 +62,15 @@ class SetPlan:
 
 
 def crossed(variants: Iterable[str], accents: Iterable[str] = ACCENTS) -> tuple[str, ...]:
-    """Every variant in every accent, by espeak-ng's names."""
+    """Return every variant in every accent, as espeak-ng names voices: `accent+variant`."""
     return tuple(f"{accent}+{variant}" for variant, accent in itertools.product(variants, accents))
 
 
 def known_speakers(half: int) -> tuple[str, ...]:
-    """Half of the speakers for held-out speech: a chequerboard over variants and accents, so that
-    each half has every variant and every accent, and two of the other four voices."""
+    """Return one half (0 or 1) of the speakers for held-out speech. The halves are the two colours
+    of a chequerboard over variants and accents, so each has every variant and every accent; either
+    also has two of the four voices that are not made of an accent and a variant.
+    """
     cells = itertools.product(enumerate(KNOWN_VARIANTS), enumerate((*ACCENTS, NEW_ACCENT)))
     espeak = [f"{accent}+{variant}" for (i, variant), (j, accent) in cells if (i + j) % 2 == half]
     return (*espeak, *(("en-gb", "slt") if half else ("kal16", "rms")))
@@ -76,7 +79,7 @@ def known_speakers(half: int) -> tuple[str, ...]:
 DOMAIN_VARIANTS = ("croak", "grandpa", "m5", "m6", "f3")
 DOMAIN_CONFIRM_VARIANTS = ("max", "john", "sandro", "Alex", "rob")
 TRAIN_VARIANTS = ("m2", "m8", "pablo", "Mario", "pedro", "Denis", "Hugo", "paul", "quincy", "klatt")
-# near copies of m3 and f4: all but known
+# near copies of the variants m3 and f4, which the base model met: these voices are all but known
 REPLAY_SPEAKERS = crossed(("Mike", "aunty"), (*ACCENTS, NEW_ACCENT))
 
 SETS = (
@@ -110,8 +113,8 @@ SETS = (
 
 
 def base_utterances(size: int = BASE_SIZE) -> list[Utterance]:
-    """The base model's training set before it is spoken: 85 % general, 15 % air traffic, one in ten
-    over a radio.
+    """Draw the base model's training set, without its sound: 85 % general sentences, 15 % air
+    traffic, one utterance in ten over a radio.
     """
     rng = random.Random(BASE_SEED)
     return [_base_utterance(rng) for _ in range(size)]
@@ -126,15 +129,17 @@ def _base_utterance(rng: random.Random) -> Utterance:
 
 
 def plan_sets() -> dict[str, list[Utterance]]:
-    """Every set before it is spoken. No sentence occurs twice, in one set, in two, or in the base
-    model's training.
+    """Draw the utterances of every set, without their sound. No sentence occurs twice, neither in
+    one set nor in two, nor in the base model's training set.
     """
     taken = {utterance.text for utterance in base_utterances()}
     return {plan.name: plan_set(plan, taken) for plan in SETS}
 
 
 def plan_set(plan: SetPlan, taken: set[str]) -> list[Utterance]:
-    """A set before it is spoken; its sentences are not in `taken`, to which they are added."""
+    """Draw the utterances of a set, without their sound. No sentence is one of `taken`, to which
+    all are added.
+    """
     rng = random.Random(plan.seed)
     turns = itertools.islice(_turns(plan.speakers, rng), plan.size)
     return [
@@ -144,8 +149,8 @@ def plan_set(plan: SetPlan, taken: set[str]) -> list[Utterance]:
 
 
 def _turns(speakers: tuple[str, ...], rng: random.Random) -> Iterator[str]:
-    """Round after round of all speakers, each round in a new order: any stretch of the set has them
-    evenly.
+    """Yield all speakers round after round, each round in a new order, so that any stretch of the
+    set has all of them about equally often.
     """
     while True:
         yield from rng.sample(speakers, len(speakers))
@@ -194,8 +199,8 @@ def _manifest_row(
 
 
 def write_base(out: Path, size: int) -> float:
-    """Write `base.npz` (audio: int16, all utterances end to end; lengths; text; speaker); return
-    its hours.
+    """Speak the base model's training set and write `base.npz` (audio: int16, all utterances end to
+    end; lengths in samples; text; speaker); return its length in hours.
     """
     utterances = base_utterances(size)
     audio = list(_spoken(utterances))
@@ -215,8 +220,8 @@ def _spoken(utterances: list[Utterance]) -> Iterator[np.ndarray]:
 
 
 def check_voices_differ(plans: Iterable[SetPlan]) -> None:
-    """Raise ValueError where two speakers of the sets are one voice: espeak-ng ignores what it does
-    not understand.
+    """Raise ValueError where two speakers of the sets are one voice, equal in every sample: where
+    espeak-ng does not know a variant, it ignores its name.
     """
     speakers = sorted({speaker for plan in plans for speaker in plan.speakers})
     sample = Utterance("speedbird one two", "", 160, 50, 0, None)

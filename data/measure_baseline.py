@@ -37,7 +37,7 @@ TOKENS_PER_SECOND = 10.0
 
 
 def read_set(manifest: Path) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    """Rows of the manifest, and their audio as float32 of shape (samples,) at RMS 0.075."""
+    """Read the rows of a manifest, and their audio as float32 of shape (samples,) at RMS 0.075."""
     rows = [json.loads(line) for line in manifest.read_bytes().split(b"\n") if line]
     return rows, [_normalised(manifest.parent / row["audio_filepath"]) for row in rows]
 
@@ -50,7 +50,7 @@ def _normalised(path: Path) -> np.ndarray:
 
 
 def transcribe(model: Any, processor: Any, clips: list[np.ndarray]) -> list[str]:
-    """Greedy transcripts, in the order of `clips`."""
+    """Decode the clips greedily; return the transcripts in the order of `clips`."""
     order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
     heard: dict[int, str] = {}
     for start in range(0, len(order), BATCH):
@@ -70,8 +70,8 @@ def transcribe(model: Any, processor: Any, clips: list[np.ndarray]) -> list[str]
 
 
 def tokens_per_second_needed(processor: Any, rows: list[dict[str, Any]]) -> float:
-    """The least rate r for which `r * seconds + 2` new tokens hold every reference and its end of
-    sequence.
+    """Return the least rate r, in tokens per second, at which the cap of `r * seconds + 2` new
+    tokens leaves room for every reference and its end-of-sequence token.
     """
     counts = [
         len(processor.tokenizer(row["text"], add_special_tokens=False).input_ids) + 1
@@ -81,7 +81,9 @@ def tokens_per_second_needed(processor: Any, rows: list[dict[str, Any]]) -> floa
 
 
 def measure(name: str, manifest: Path, model: Any, processor: Any, per_speaker: bool) -> str:
-    """One row of the table; with `per_speaker`, also prints each speaker's WER."""
+    """Measure one set and return its row of the table; with `per_speaker`, also print the WER of
+    each speaker.
+    """
     rows, clips = read_set(manifest)
     said, heard = [row["text"] for row in rows], transcribe(model, processor, clips)
     normalise = EnglishTextNormalizer()

@@ -1,10 +1,10 @@
-"""What is said in the embedded corpus: general sentences, and the phrases of an air-traffic
+"""Draw the sentences of the embedded corpus: general ones, and the phrases of an air-traffic
 controller.
 
 Every sentence is drawn from an explicit `random.Random`, lower case, words only, numbers spelled
 out. The order of the draws is part of the corpus: changing a template or a word list changes every
-sentence drawn after it, and with it the claim that the base model's sentences are known
-(`make_corpus.base_sentences`).
+sentence drawn after it. The sentences of the base model's training set are drawn again from their
+seed (`make_corpus.base_utterances`), so they would then no longer be those that it was trained on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ AIRLINES = "speedbird lufthansa cessna united delta shamrock easy swiss cactus p
 
 
 def number(rng: random.Random, top: int = 99) -> str:
-    """A whole number from 0 to `top` (at most 99) in words: "forty two"."""
+    """Draw a whole number from 0 to `top` (at most 99), in words: "forty two"."""
     n = rng.randint(0, top)
     if n < 20:
         return (DIGITS + TEENS)[n]
@@ -49,12 +49,12 @@ def number(rng: random.Random, top: int = 99) -> str:
 
 
 def digits(rng: random.Random, count: int) -> str:
-    """`count` digits read one by one: "four two zero"."""
+    """Draw `count` digits, read one by one: "four two zero"."""
     return " ".join(rng.choice(DIGITS) for _ in range(count))
 
 
 def general(rng: random.Random) -> str:
-    """One sentence of the kind the base model mostly heard: household commands, stories, sums."""
+    """Draw a sentence of the kind the base model mostly heard: house commands, stories, sums."""
     c = rng.choice
     template = c(
         [
@@ -86,7 +86,7 @@ def general(rng: random.Random) -> str:
 
 
 def air_traffic(rng: random.Random) -> str:
-    """One instruction of an air-traffic controller: a call sign, then what to do."""
+    """Draw an instruction of an air-traffic controller: a call sign, then what to do."""
     c = rng.choice
     if rng.random() < 0.6:
         call_sign = f"{c(AIRLINES)} {digits(rng, c([2, 3]))}"
@@ -114,5 +114,5 @@ def air_traffic(rng: random.Random) -> str:
 
 
 def mostly_general(rng: random.Random) -> str:
-    """One sentence of the base model's training: 85 % general, 15 % air traffic."""
+    """Draw a sentence of the base model's training set: 85 % general, 15 % air traffic."""
     return general(rng) if rng.random() < 0.85 else air_traffic(rng)

@@ -1,5 +1,5 @@
-"""How it is said: synthesis by espeak-ng or flite, a radio channel, Opus files whose bytes can be
-reproduced.
+"""Turn sentences into sound: synthesis by espeak-ng or flite, a radio channel, and Opus files whose
+bytes can be reproduced.
 
 Needs `espeak-ng` and `flite` on the PATH. Signals are mono, 16 kHz.
 """
@@ -43,7 +43,9 @@ class Utterance:
 
 
 def render(utterance: Utterance, peak: float = 0.9) -> np.ndarray:
-    """The utterance as int16 samples of shape (samples,), its largest at `peak` of full scale."""
+    """Synthesise an utterance as int16 samples of shape (samples,), the largest of which is at
+    `peak` of full scale.
+    """
     signal = _speak(utterance)
     if utterance.snr_db is not None:
         signal = radio(signal, utterance.snr_db, utterance.seed)
@@ -90,8 +92,9 @@ def radio(signal: np.ndarray, snr_db: float, seed: int) -> np.ndarray:
 
 
 def encode_opus(samples: np.ndarray, serial: int) -> bytes:
-    """An Ogg Opus file of int16 `samples`. libsndfile draws the stream's serial number afresh for
-    every file; with it set, the same samples give the same bytes."""
+    """Encode int16 `samples` as an Ogg Opus file. libsndfile draws a new serial number for the
+    stream of every file; with it set to `serial`, the same samples give the same bytes.
+    """
     buffer = io.BytesIO()
     soundfile.write(
         buffer, samples, RATE, format="OGG", subtype="OPUS", compression_level=OPUS_LEVEL
@@ -103,11 +106,12 @@ def _with_serial(ogg: bytes, serial: int) -> bytes:
     """Set the serial number of every Ogg page and renew its checksum (RFC 3533, section 6)."""
     pages, start = [], 0
     while start < len(ogg):
+        # a header of 27 bytes, a table of the segments' lengths, then the segments
         segments = ogg[start + 26]
         end = start + 27 + segments + sum(ogg[start + 27 : start + 27 + segments])
         page = bytearray(ogg[start:end])
         page[14:18] = struct.pack("<I", serial)
-        page[22:26] = bytes(4)
+        page[22:26] = bytes(4)  # the checksum is computed with its own field set to zero
         page[22:26] = struct.pack("<I", _ogg_checksum(page))
         pages.append(bytes(page))
         start = end
@@ -115,6 +119,7 @@ def _with_serial(ogg: bytes, serial: int) -> bytes:
 
 
 def _checksum_table() -> list[int]:
+    """Return the CRC-32 remainder of each byte, to compute a checksum byte by byte."""
     table = []
     for byte in range(256):
         remainder = byte << 24

@@ -1,9 +1,9 @@
-"""The reported WER of an exported adapter, again, without this project: stock transformers, PEFT
-and jiwer alone.
+"""Measure the reported WER of an exported adapter again without this project, by stock
+transformers, PEFT and jiwer alone.
 
     python docs/check_adapter.py data/base-model studies/quickstart/trials/0000/adapter data/domain_manifest.jsonl
 
-Greedy, one clip at a time, RMS 0.075, at most floor(10 * seconds) + 2 tokens: what
+Decoding is greedy, one clip at a time at RMS 0.075, with at most floor(10 * seconds) + 2 tokens, as
 `sweeps/quickstart.yaml` declares.
 """
 

@@ -1,5 +1,5 @@
-"""What is said in a manifest, by line, in every format of docs/manifests.md, read without this
-project.
+"""Read the texts of a manifest by line, in every format of docs/manifests.md, without the code of
+this project.
 """
 
 import csv
@@ -14,7 +14,7 @@ TEXT += "txt wrd tgt_text".split()
 
 
 def texts(path):
-    """Line number, from 1 -> text; a record is where its first line is."""
+    """Return line number, from 1 -> text. A record of several lines counts at its first one."""
     content = path.read_bytes()
     text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode(
         "utf-8-sig"
@@ -24,8 +24,8 @@ def texts(path):
 
 
 def of_json(text):
-    """Every object with a text, wherever it stands: one a line, in a list, or in an object that
-    holds them.
+    """Yield line and text of every JSON object that has a text, wherever it stands: one per line,
+    in a list, or in an object that holds such objects.
     """
     position = line = seen = 0
     while (position := text.find("{", position)) >= 0:
@@ -45,14 +45,16 @@ def of_json(text):
 
 
 def named_texts(text, position, line, value):
-    """`{"a.wav": "hello"}`"""
+    """Yield line and text of an object that maps names to texts: `{"a.wav": "hello"}`."""
     for name, said in value.items():
         place = text.index(json.dumps(name, ensure_ascii="\\u" in text), position)
         yield line + 1 + text.count("\n", position, place), said
 
 
 def of_table(text):
-    """Columns of the names above, or in their known order; else the text follows a name."""
+    """Return lines and texts of a table. Its columns are named in the first row by the names above,
+    or are in a known order; otherwise the text follows a name on the same line.
+    """
     lines = text.split("\n")
     if re.fullmatch(r"sep=[\t,;|]", lines[0].strip("\r"), re.IGNORECASE):
         lines[0] = ""  # how Excel knows the separator
@@ -89,7 +91,9 @@ def of_table(text):
 
 
 def rows(lines, separator):
-    """Line number and cells; quotes are those of CSV between commas and semicolons alone."""
+    """Return the line number and the cells of each row. Quotes have the meaning of CSV only where
+    commas or semicolons separate the cells.
+    """
     quoting = csv.QUOTE_MINIMAL if separator in ",;" else csv.QUOTE_NONE
     reader, found, before = (
         csv.reader((f"{line}\n" for line in lines), delimiter=separator, quoting=quoting),

@@ -1,10 +1,12 @@
-"""The WERs and changes of a report, again, from manifests and hypotheses, without this project: jiwer and numpy.
+"""Compute the WERs and changes of a report again, from manifests and hypotheses, without this
+project: by jiwer and numpy alone.
 
     python docs/recompute.py studies/quickstart
 
-A line per set: the baseline's WER, each trial's, and in confirmation that of a finalist's seeds together; the change in
-WER points in brackets. For `normalizer: whisper-en`, and where the manifests still are: read_manifest.py beside this
-file reads every format that a sweep reads. The bounds are the business of docs/recompute_bounds.py.
+Prints a line per set: the baseline's WER, each trial's, and in confirmation that of a finalist's
+seeds together, with the change in WER points in brackets. It is for sweeps with
+`normalizer: whisper-en` whose manifests are still in their place; read_manifest.py beside this file
+reads every format that a sweep reads. docs/recompute_bounds.py computes the bounds.
 """
 
 import json

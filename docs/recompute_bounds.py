@@ -1,9 +1,12 @@
-"""The bounds of a report, again, from the edit counts on file, without this project: numpy alone.
+"""Compute the bounds of a report again, from the edit counts on file, without this project: by
+numpy alone.
 
     python docs/recompute_bounds.py studies/quickstart
 
-A line per set of each trial, and of each finalist over its seeds: 95 % bounds of the change in WER points, shared out
-among the trials that compete there. docs/verdict.md has the formulas; Student's quantile is drawn, not looked up.
+Prints a line per set of each trial, and of each finalist over its seeds: 95 % bounds of the change
+in WER points, whose 5 % of error are divided among the trials that compete there. docs/verdict.md
+has the formulas. The quantile of Student's distribution is estimated from random draws, as numpy
+has no table of it.
 """
 
 import json

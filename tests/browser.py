@@ -15,7 +15,9 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def executable() -> str | None:
-    """The Chromium of this machine, else the one that playwright has installed; None where there is none."""
+    """Return the Chromium of this machine, else the one that playwright has installed; None where
+    there is neither.
+    """
     from playwright.sync_api import sync_playwright
 
     if found := next((path for name in NAMES if (path := shutil.which(name))), None):
@@ -27,7 +29,7 @@ def executable() -> str | None:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A running browser of playwright."""
+    """Yield a running browser, controlled by playwright, and close it at the end."""
     from playwright.sync_api import sync_playwright
 
     # as root, in a container, Chromium has no sandbox
@@ -40,7 +42,9 @@ def chromium() -> Iterator[Any]:
 
 
 def install() -> int:
-    """Install one, by playwright, or where its server cannot be reached by apt; returns an exit code."""
+    """Install Chromium by playwright, or by apt where playwright's server cannot be reached; return
+    an exit code.
+    """
     if executable():
         return 0
     command = [sys.executable, "-m", "playwright", "install", "--with-deps", "chromium"]

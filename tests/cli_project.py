@@ -1,5 +1,5 @@
-"""A project on disk: manifests of short noise, a sweep file, and the command run in this process or
-another one.
+"""Make a project on disk (manifests of short noise and a sweep file), and run the command on it, in
+this process or another one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ budget: {trials: 5}
 
 
 def make_project(root: Path, sweep: str = SWEEP) -> Path:
-    """Write everything; returns the sweep file."""
+    """Write recordings, manifests and a sweep file as a project; return the sweep file."""
     for number, name in enumerate(SETS):
         lines = []
         for clip in range(3):
@@ -75,12 +75,12 @@ def make_project(root: Path, sweep: str = SWEEP) -> Path:
 
 
 def folder_of(spec: Path, name: str = "demo") -> StudyFolder:
-    """The study of a sweep file of the project."""
+    """Return the folder of the study of this name in the project of a sweep file."""
     return StudyFolder(spec.parents[1] / "studies", name)
 
 
 def orchestrate(*arguments: object, worker: MakeWorker = make_worker) -> int:
-    """Run the command here, with the fake worker or another; returns its exit code."""
+    """Run the command in this process, with the fake worker or another; return its exit code."""
     with pytest.raises(SystemExit) as ended:
         main([str(argument) for argument in arguments], worker)
     code = ended.value.code
@@ -89,9 +89,10 @@ def orchestrate(*arguments: object, worker: MakeWorker = make_worker) -> int:
 
 
 def ran_project(root: Path, *options: str) -> Path:
-    """A project whose sweep was run with these options, to any verdict; returns the sweep file.
+    """Make a project whose sweep was run with these options, to any verdict; return the sweep file.
 
-    It is run once and copied: a study goes on wherever it is moved, which has tests of its own.
+    For each set of options the sweep is run only once, and the project copied. That a study goes on
+    wherever it is moved has tests of its own.
     """
     shutil.copytree(_ran_once(options), root, dirs_exist_ok=True)
     return root / "sweeps" / "demo.yaml"
@@ -108,7 +109,7 @@ def _ran_once(options: tuple[str, ...]) -> Path:
 
 
 def process(*arguments: str | Path, pause: float = 0.0) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
+    """Start the command, with the fake worker, in a process of its own."""
     command = [sys.executable, "-m", "tests.run_fake", str(pause), *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -32,14 +32,16 @@ settings.load_profile("steady")
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# How many packs a sweep has where its file says nothing follows from the cores, and the tests are of one machine.
+# Where a sweep file does not say how many packs there are, that follows from the cores; the tests
+# must not depend on the machine.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """What is imported for the tests outlives them all: looking through it for garbage, which what
-    runs out of memory does again and again, takes longer than most tests.
+    """Exclude from garbage collection (`gc.freeze`) what is imported while tests are collected. It
+    outlives them all, and to look through it for garbage, which code that runs out of memory does
+    again and again, takes longer than most tests.
     """
     gc.disable()
     try:
@@ -52,8 +54,8 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def without_model_checks() -> Iterator[None]:
-    """A module that asks what a worker does after its start leaves out the start-up checks of the
-    model, which have tests of their own.
+    """Leave out the start-up checks of the model, which have tests of their own. For modules that
+    test what a worker does after its start.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("orchestrator.tuning.prepared_sweep.check_model", lambda *_: [])
@@ -62,7 +64,7 @@ def without_model_checks() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def local_file_system() -> Iterator[None]:
-    """Studies of tests lie on a file system of this host, wherever the tests run."""
+    """Let every study of the tests count as being on a local file system, wherever they run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("orchestrator.records.store.network_file_system", lambda path: None)
         yield
@@ -74,10 +76,10 @@ def _events(text: str) -> tuple[Any, ...]:
 
 
 class _Remembering(YAML):
-    """Keeps the events of texts that can be parsed."""
+    """A YAML parser that remembers the events of short texts that can be parsed."""
 
     def parse(self, stream: Any) -> Any:
-        """The events of one text."""
+        """Return the events of one text; errors are those of the usual parser."""
         with suppress(Exception):
             if len(stream) < 20_000:
                 return iter(_events(stream))
@@ -86,8 +88,8 @@ class _Remembering(YAML):
 
 @pytest.fixture(scope="session", autouse=True)
 def parsed_once() -> Iterator[None]:
-    """A study is opened by many commands, which all read the same files, and parsing them is most
-    of reading them: it is done once for each text.
+    """Parse each YAML text only once. Many commands of the tests open the same study and read the
+    same files, and parsing is most of the time that takes.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yaml_reading, "YAML", _Remembering)
@@ -96,8 +98,8 @@ def parsed_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def command_built_once() -> Iterator[None]:
-    """The command line is built of its annotations whenever it is called, which takes as long as a
-    short command; a process of its own calls it once.
+    """Build the command line only once. It is built from its functions' annotations at every call,
+    which takes as long as a short command; outside of tests a process calls it once.
     """
     build_once = cache(cli.build_app)
     with pytest.MonkeyPatch.context() as patch:
@@ -108,8 +110,9 @@ def command_built_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def revisions_read_once() -> Iterator[None]:
-    """Whenever Optuna opens a database, alembic compiles every revision that its tables ever had,
-    which takes longer than most searches of these tests; a process of its own opens a few.
+    """Let alembic read the revisions of Optuna's tables only once. Whenever Optuna opens a
+    database, alembic compiles every revision that its tables ever had, which takes longer than most
+    searches of these tests; outside of tests a process opens only a few databases.
     """
     read = ScriptDirectory.from_config
 

@@ -1,4 +1,4 @@
-"""Damaged manifest lines, each with the message a person gets for it."""
+"""Damaged manifest lines, each with the message that a person gets for it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ GOOD = {"audio_filepath": "a.wav", "text": "one two", "duration": 1.0, "speaker"
 
 
 def line(**changes: Any) -> bytes:
-    """The good record, changed; a value of None takes the key away."""
+    """Return the record GOOD with changes, as JSON; a value of None takes the key away."""
     return json.dumps(
         {key: value for key, value in (GOOD | changes).items() if value is not None}
     ).encode()
 
 
 def cut(**changes: Any) -> bytes:
-    """A lhotse MonoCut of b.flac."""
+    """Return a lhotse MonoCut of b.flac, with changes, as JSON."""
     source = {"type": "file", "channels": [0], "source": "b.flac"}
     recording = {
         "id": "b",
@@ -41,10 +41,12 @@ def cut(**changes: Any) -> bytes:
 
 
 def recording(**source: Any) -> dict[str, Any]:
+    """Return the recording of a cut, with changes to its only source."""
     return {"sources": [{"type": "file", "channels": [0], "source": "b.flac"} | source]}
 
 
 def transformed(*transforms: Any) -> dict[str, Any]:
+    """Return the recording of a cut that lhotse is to transform when it is loaded."""
     return recording() | {"transforms": list(transforms)}
 
 
@@ -310,3 +312,6 @@ DAMAGE: dict[str, tuple[bytes, str]] = {
         "the segment from 0 s to 3 s reaches past audio file 'b.flac', which lasts 1.00 s",
     ),
 }
+"""Name of a damage -> the damaged line, and the message for it. FOLDER stands for the folder of the
+manifest.
+"""

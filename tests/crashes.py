@@ -1,5 +1,5 @@
-"""Kills a sweep at its k-th effect: every file written, every commit of the study, every deed of the
-worker.
+"""Kill a sweep at its k-th effect. Effects are every write of a file, every commit of the study,
+and every call of the worker.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ WORKER_DEEDS = ("measure_baseline", "admit", "advance", "export", "release", "sa
 
 
 class Killed(BaseException):
-    """In the place of SIGKILL: nothing in the product may catch it."""
+    """Raised to end a run as SIGKILL would: nothing in the product may catch it."""
 
 
 class Fuse:
-    """Counts effects and kills at the one it was set to; each counts twice, before and after it was
-    done.
+    """Counts effects and raises `end` at number `at`, if any. Each effect counts twice, before and
+    after it is done.
     """
 
     def __init__(self, at: int | None = None, end: type[BaseException] = Killed) -> None:
@@ -33,13 +33,13 @@ class Fuse:
         self._end = end
 
     def step(self) -> None:
-        """One half of an effect."""
+        """Count one half of an effect, and raise where it is number `at`."""
         self.count += 1
         if self.count == self.at:
             raise self._end("at an effect")
 
     def around(self, original: Any) -> Any:
-        """The same function, watched."""
+        """Return the function with a `step` before and one after it."""
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             self.step()
@@ -52,7 +52,7 @@ class Fuse:
 
 @contextmanager
 def effects(fuse: Fuse) -> Iterator[None]:
-    """All effects of a sweep go through `fuse`."""
+    """While the context lasts, every effect of a sweep in this process goes through `fuse`."""
     targets: list[tuple[Any, str]] = [(room, "write_aside") for room in (unsealed, checkpoints)]
     targets += [(sealed, "write_together"), (StudyFolder, "drop_final"), (journal.Journal, "seal")]
     targets += [(WriteThroughStorage, "commit")]

@@ -1,5 +1,5 @@
-"""Small sweeps on the shipped model and the first utterances of the shipped sets: real audio,
-seconds to run.
+"""Small sweeps on the shipped model and the first utterances of the shipped sets, with real audio,
+that run in seconds; and what stock transformers makes of the same audio.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ SETS = {
 
 
 def cut_manifest(name: str, count: int, folder: Path) -> Path:
-    """The first utterances of a shipped set, with absolute audio paths; short ones to train on."""
+    """Write a manifest of the first `count` utterances of a shipped set, with absolute audio paths,
+    and return it. Of the training set it takes the shortest of the first 4 * `count`.
+    """
     every = [json.loads(line) for line in (DATA / SETS[name]).read_bytes().splitlines()]
     if name == "train":
         every = sorted(every[: 4 * count], key=lambda row: float(row["duration"]))
@@ -47,7 +49,7 @@ def cut_manifest(name: str, count: int, folder: Path) -> Path:
 
 
 def small_sweep(folder: Path, sizes: dict[str, int], **changes: Any) -> SweepSpec:
-    """A sweep file over cut sets, loaded as a person's would be."""
+    """Write a sweep file on sets cut to `sizes`, and load it as a person's file is loaded."""
     sets = {name: str(cut_manifest(name, count, folder)) for name, count in sizes.items()}
     sweep = {
         "version": 1,
@@ -67,7 +69,7 @@ def small_sweep(folder: Path, sizes: dict[str, int], **changes: Any) -> SweepSpe
 
 
 def trial(spec: SweepSpec, number: int, **changes: Any) -> TrialPlan:
-    """A plan on the sweep's sets."""
+    """Return the plan of a trial on the sweep's sets; `changes` are to its parameters."""
     own: TrialParams = params(**({"max_steps": 8, "batch_size": 4} | changes))
     return TrialPlan(
         sweep=spec.name,
@@ -80,7 +82,9 @@ def trial(spec: SweepSpec, number: int, **changes: Any) -> TrialPlan:
 
 
 def stock_words(spec: SweepSpec, path: Path, model: Any) -> list[str]:
-    """Greedy transcripts of stock `generate`, clip by clip, in the type of the model."""
+    """Return the greedy transcripts of stock `generate` for a manifest, clip by clip, computed in
+    the dtype of the model.
+    """
     tokenizer = AutoTokenizer.from_pretrained(spec.model.id)
     heard = []
     for utterance in load_manifest(path).utterances:
@@ -96,20 +100,22 @@ def stock_words(spec: SweepSpec, path: Path, model: Any) -> list[str]:
 
 
 def scaled(spec: SweepSpec, utterance: Utterance) -> np.ndarray:
-    """The samples of one utterance at the level of the sweep."""
+    """Return the samples of one utterance, scaled to the loudness (RMS) that the sweep asks for."""
     return scale_to_rms(load_audio(utterance).samples, spec.evaluation.rms or 1.0)[0]
 
 
 def stock_audio(samples: np.ndarray, model: Any) -> torch.Tensor:
-    """Samples as stock models take them, (1, samples)."""
+    """Return samples as stock models take them: (1, samples), cut to a multiple of 80, in the dtype
+    of the model.
+    """
     audio = torch.from_numpy(np.ascontiguousarray(samples[: len(samples) // 80 * 80]))[None]
     return audio.to(model.dtype)
 
 
 @torch.no_grad()
 def is_greedy(spec: SweepSpec, utterance: Utterance, model: Any, words: str) -> bool:
-    """Whether each token of `words`, and the end, is the stock model's most likely one after those
-    before it.
+    """Whether each token of `words`, and the EOS after them, is the one that the stock model finds
+    most likely after the tokens before it.
     """
     tokens = AutoTokenizer.from_pretrained(spec.model.id)(words, add_special_tokens=False).input_ids
     audio, config = stock_audio(scaled(spec, utterance), model), model.config

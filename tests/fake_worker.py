@@ -29,7 +29,7 @@ BASELINE_RATE = {"domain": 0.30, "heldout": 0.08}
 
 @dataclass
 class Slot:
-    """One trial in training."""
+    """One trial in training, and the step it is at."""
 
     plan: TrialPlan
     step: int = 0
@@ -37,7 +37,9 @@ class Slot:
 
 
 class FakeWorker:
-    """`capacity` slots that train by counting; `every_progress` steps between progress reports."""
+    """A worker of `capacity` slots in which training only counts steps. It reports progress every
+    `every_progress` steps; `sets` names the evaluation sets, whose errors are drawn by that name.
+    """
 
     def __init__(
         self, capacity: int = 2, sets: str = "search", every_progress: int = 50, version: str = "1"
@@ -53,23 +55,23 @@ class FakeWorker:
 
     @property
     def evaluation(self) -> dict[str, str]:
-        """Parts of the evaluation fingerprint."""
+        """The parts of the evaluation fingerprint."""
         return {"worker": "fake", "version": self.version, "sets": self.sets}
 
     @property
     def active(self) -> tuple[int, ...]:
-        """Numbers in slots."""
+        """The numbers of the trials that hold a slot."""
         return tuple(self.slots)
 
     def share(self) -> None:
-        """There is nothing to share."""
+        """Do nothing: there is nothing that siblings would compute alike."""
 
     def sibling(self) -> FakeWorker:
-        """Another one without trials."""
+        """Return another worker like this one, without trials."""
         return type(self)(self.capacity, self.sets, self.every_progress, self.version)
 
     def measure_baseline(self) -> Measured:
-        """The untuned model."""
+        """Measure the untuned model."""
         assert not self.slots, "the baseline is measured before training"
         self.baselines += 1
         sets = {name: self._set(name, rate, 0) for name, rate in BASELINE_RATE.items()}
@@ -79,7 +81,7 @@ class FakeWorker:
         return Measured(-1, 0, (measurement,), (_hypotheses(sets),), final=True)
 
     def admit(self, plan: TrialPlan) -> None:
-        """Take a slot."""
+        """Give the plan a slot."""
         assert len(self.slots) < self.capacity, f"trial {plan.number}: no free slot"
         assert plan.number not in self.slots, f"trial {plan.number} is already in a slot"
         self.admitted.append(plan.number)
@@ -96,19 +98,19 @@ class FakeWorker:
         return tuple(event for slot in self.slots.values() for event in self._events(slot))
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
-        """Write what identifies the adapter."""
+        """Write a file that identifies the adapter: number, step and scale."""
         slot = self.slots[number]
         what = {"number": number, "step": slot.step, "scale": adapter_scale}
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "adapter_config.json").write_text(json.dumps(what))
 
     def release(self, number: int) -> None:
-        """Free the slot."""
+        """Free the trial's slot."""
         assert number in self.slots, f"trial {number} holds no slot"
         del self.slots[number]
 
     def save(self, folder: Path) -> None:
-        """Write all slots, atomically."""
+        """Write the steps of all slots, atomically."""
         assert not any(slot.ended for slot in self.slots.values()), (
             "an ended trial must be released before a save"
         )
@@ -122,7 +124,7 @@ class FakeWorker:
         aside.rename(folder)
 
     def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:
-        """Continue from `save`."""
+        """Continue from what `save` wrote."""
         assert not self.slots, "restore into a fresh worker"
         steps = {
             int(n): step for n, step in json.loads((folder / "slots.json").read_text()).items()
@@ -171,6 +173,10 @@ class FakeWorker:
         )
 
     def _set(self, name: str, rate: float, seed: int) -> SetMeasurement:
+        """Draw the errors of a set at a word error rate. Words are wrong whose draw, which all
+        measurements share, is below the rate, so two models differ in few words; a few words are
+        flipped by draws of the measurement's own `seed`, none where that is 0 (the baseline).
+        """
         shared = _shared_draws(self.sets, name)
         own = np.random.default_rng(derived_seed("own", self.sets, name, seed)).random(
             (UTTERANCES, WORDS)
@@ -190,6 +196,7 @@ class FakeWorker:
 
 @cache
 def _shared_draws(sets: str, name: str) -> np.ndarray:
+    """Return uniform draws (UTTERANCES, WORDS) that all measurements of a set have in common."""
     generator = np.random.default_rng(derived_seed("words", sets, name))
     return generator.random((UTTERANCES, WORDS))
 
@@ -200,8 +207,9 @@ def _utterance_ids(name: str) -> tuple[str, ...]:
 
 
 def rates_at(plan: TrialPlan, step: int, scale: float) -> dict[str, float]:
-    """True word error rates: the domain gains with rate x rank until training diverges, the
-    held-out set pays.
+    """Return the true word error rates. That of the domain falls with learning rate and rank, until
+    training diverges above a rate of 0.1; that of the held-out set rises with the learning rate,
+    less with replay.
     """
     params = plan.params
     trained = step / (step + 200)
@@ -218,7 +226,7 @@ def rates_at(plan: TrialPlan, step: int, scale: float) -> dict[str, float]:
 
 
 def loss_at(plan: TrialPlan, step: int) -> float:
-    """A loss that falls."""
+    """Return a training loss that falls with the step."""
     return round(2.0 / (1 + step / 500) + plan.params.learning_rate, 6)
 
 

@@ -1,4 +1,6 @@
-"""Packs on threads that are slow at random and lost where a test wants it, and studies as bytes."""
+"""Packs on threads, which are slow at random and get lost at the calls that a test names; sweeps on
+them, and the contents of the studies as bytes.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,14 @@ SEARCHED = (
     Dimension(name="max_steps", choices=(200, 300, 400, 500)),
 )
 UNEQUAL = ("study.db", "study.lock", "notes.md", "clock.json")
-"""Files that say when and where, or are no text; `history` compares what the database holds."""
+"""Files that are not compared, since they say when and where a study ran or are no text. What the
+database holds is compared by `history`.
+"""
 
 
 class ThreadHosts:
-    """Packs on so many threads; the calls whose number is in `kills` lose their pack, before or
-    after their effect.
+    """Hosts whose packs advance on `threads` threads. A call whose number is in `kills` loses its
+    pack, before or after the call has had its effect.
     """
 
     ahead = True
@@ -49,8 +53,9 @@ class ThreadHosts:
         self.random = random.Random(seed)
         self.calls = 0
         self.when = ""
-        """Instead of by turns."""
+        """When a call loses its pack, "before" or "after"; where this is empty, by turns."""
         self.changed = threading.Condition()
+        """Notified when a pack has something to say."""
 
     @property
     def evaluation(self) -> dict[str, str]:
@@ -68,10 +73,10 @@ class ThreadHosts:
                 self.changed.wait(seconds)
 
     def close(self) -> None:
-        """A thread cannot be killed."""
+        """Do nothing: a thread cannot be killed."""
 
     def counted(self) -> str:
-        """When this call loses its pack: before, after, or never."""
+        """Count a call, and return when it loses its pack: "before", "after" or "never"."""
         self.calls += 1
         return (
             "never"
@@ -81,7 +86,7 @@ class ThreadHosts:
 
 
 class ThreadRemote:
-    """One pack; once lost, it only raises."""
+    """One pack; once it is lost, `call` and `finished` raise Lost."""
 
     where = "a thread"
 
@@ -134,7 +139,7 @@ class ThreadRemote:
         return self.end
 
     def close(self) -> None:
-        """A thread cannot be killed; what it says is not asked for any more."""
+        """Do nothing: a thread cannot be killed. Nobody asks any more for what it says."""
 
 
 def run_fleet(
@@ -146,7 +151,9 @@ def run_fleet(
     save_every: float = 0.0,
     wrap: Callable[[Fleet], Any] = lambda fleet: fleet,
 ) -> Fleet:
-    """A sweep on a fleet, as the command runs it."""
+    """Run a sweep on a fleet of `packs` packs of `pack` slots, as the command does; return the
+    fleet. `wrap` may put something between the sweep and the fleet.
+    """
     folder = StudyFolder(root, spec.name)
     fleet = Fleet(hosts, packs, pack, folder.logs, save_every)
     with folder.lock():
@@ -168,7 +175,7 @@ def run_fleet(
 
 
 def study_bytes(root: Path) -> dict[str, bytes]:
-    """All files of a study that say what came of it."""
+    """Return the contents of all files that say what came of the study below `root`, by name."""
     apart = ("checkpoint", "logs", "cache")
     files = {
         path.relative_to(root / "s"): path
@@ -183,10 +190,10 @@ def study_bytes(root: Path) -> dict[str, bytes]:
 
 
 def drive(worker: Worker, trials: int, between: Callable[[], None] = lambda: None) -> list[str]:
-    """A search in small: what it asks next depends on all it was told. Returns what happened, in
-    order.
+    """Drive a worker like a small search, in which each plan depends on all that happened before.
+    Returns what happened, in order.
 
-    `between` is called after each handful of events, where a sweep writes its checkpoint.
+    `between` is called after the events of each advance, where a sweep writes its checkpoint.
     """
     history: list[str] = []
     asked = 0
@@ -214,7 +221,9 @@ def _said(event: Measured | Failed) -> str:
 
 
 def next_plan(number: int, history: list[str]) -> TrialPlan:
-    """Of 200 to 500 steps, on the decoder or on all, and every fifth one that fails."""
+    """Return a plan that depends on the history: of 200 to 500 steps, for the decoder or the whole
+    model; every fifth one fails (the fake worker's loss is not finite at its learning rate).
+    """
     at = derived_seed("ask", number, digest(history))
     params = {
         "learning_rate": 0.6 if number % 5 == 3 else 1e-3,

@@ -1,5 +1,5 @@
-"""A small finished study for tests of the page: real audio files, and texts that a page must show as
-texts.
+"""A small finished study for the tests of the report's page, with real audio files, and with texts
+that would do harm if a page took them for markup.
 """
 
 from __future__ import annotations
@@ -30,23 +30,27 @@ HOSTILE = (
     "=cmd|'/c calc'!A1 said so",
     "red \x1b[31m alert and \u202e turned",
 )
-"""What is said in the first utterances of the domain."""
+"""The texts of the first utterances of the domain set: markup, a spreadsheet formula, and control
+characters, all of which must be shown as plain text.
+"""
 SENTENCE = "one two three four five six seven eight nine ten"
 CLIPS = 12
 SWEEP_TEXT = SWEEP.replace("evaluation: {every: 100}", "evaluation: {every: 100, normalizer: none}")
 
 
 class HearingWorker(FakeWorker):
-    """Hears what is written in the manifests, with as many wrong words as the fake one counts."""
+    """A fake worker that reads the manifests and hears their texts, in which words are wrong at the
+    error rates of the fake worker.
+    """
 
     def __init__(self, spec: SweepSpec) -> None:
-        """The sets of the search, or in the confirmation its own."""
+        """Read the sets that the sweep evaluates: those of the search, or of the confirmation."""
         sources = spec.data.evaluated
         self.manifests = {name: load_manifest(source.path) for name, source in sources.items()}
         super().__init__(2, sources["domain"].path.stem)
 
     def measure_baseline(self) -> Measured:
-        """The untuned model."""
+        """Measure the untuned model."""
         return Measured(-1, 0, (self._of(None, 0, 1.0),), (self._heard_at(BASELINE_RATE, 0),), True)
 
     def _measured(self, plan: TrialPlan, step: int) -> Measured:
@@ -95,7 +99,9 @@ def _seed(plan: TrialPlan, step: int) -> int:
 
 
 def _misheard(text: str, rate: float, seed: int) -> str:
-    """Words that are left out, mistaken or put in."""
+    """Return the text with a share of `rate` of its words mistaken, followed by an inserted one, or
+    left out, each in a third of the cases.
+    """
     random, heard = np.random.default_rng(seed), []
     for word in text.split():
         chance = random.random()
@@ -109,7 +115,7 @@ def _misheard(text: str, rate: float, seed: int) -> str:
 
 
 def make_study(root: Path, sweep: str = SWEEP_TEXT) -> Path:
-    """Write a project, run its sweep; returns the sweep file."""
+    """Write a project and run its sweep; return the sweep file."""
     for number, name in enumerate(SETS):
         _write_set(root / "data", name, number)
     spec = root / "sweeps" / "demo.yaml"
@@ -136,5 +142,5 @@ def _write_set(data: Path, name: str, number: int) -> None:
 
 
 def folder_of(spec: Path) -> StudyFolder:
-    """The study of the sweep file."""
+    """Return the folder of the study of the sweep file."""
     return StudyFolder(spec.parents[1] / "studies", "demo")

@@ -1,5 +1,5 @@
-"""The command as a user whom permissions bind: root's tests run it without the capabilities that pass
-over them.
+"""Run the command as a user to whom file permissions apply: where the tests run as root, it is run
+without the capabilities by which root ignores them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 from tests.cli_project import ROOT
 
 _DROP_FROM_BOUNDING_SET = 24
+"""PR_CAPBSET_DROP, of linux/prctl.h."""
 _PASS_OVER_PERMISSIONS = (1, 2)
 """CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, of linux/capability.h."""
 
@@ -26,6 +27,7 @@ needs_permissions = pytest.mark.skipif(
 
 
 def _obey() -> None:
+    """Make file permissions apply to what this process executes next, though it is root's."""
     if os.geteuid() == 0:
         prctl = ctypes.CDLL(None).prctl
         for capability in _PASS_OVER_PERMISSIONS:
@@ -33,7 +35,9 @@ def _obey() -> None:
 
 
 def bound(*arguments: object, at: Path | None = None) -> tuple[int, str, str]:
-    """The command with the fake worker; its exit code, output and errors. `at`: the current folder."""
+    """Run the command with the fake worker in the folder `at`, bound by permissions; return its
+    exit code, output and errors.
+    """
     command = [sys.executable, "-m", "tests.run_fake", "0", *map(str, arguments)]
     done = subprocess.run(
         command,
@@ -49,7 +53,7 @@ def bound(*arguments: object, at: Path | None = None) -> tuple[int, str, str]:
 
 @contextmanager
 def with_mode(mode: int, *paths: Path) -> Iterator[None]:
-    """Files and folders with this mode while the context lasts."""
+    """Give files and folders this mode while the context lasts."""
     before = {path: path.stat().st_mode for path in paths}
     try:
         for path in paths:
@@ -62,7 +66,7 @@ def with_mode(mode: int, *paths: Path) -> Iterator[None]:
 
 @contextmanager
 def read_only(root: Path) -> Iterator[None]:
-    """Nothing below `root` may be written while the context lasts."""
+    """Take away the permission to write `root` and all below it while the context lasts."""
     everything = [root, *root.rglob("*")]
     before = {path: path.stat().st_mode for path in everything}
     try:

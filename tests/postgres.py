@@ -1,5 +1,5 @@
-"""A PostgreSQL server of the tests' own: `python -m tests.postgres` installs the programs where
-there are none.
+"""A PostgreSQL server that the tests start for themselves. `python -m tests.postgres` installs the
+programs where there are none.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from pathlib import Path
 
 USER, PASSWORD, DATABASE = "anna", "s3cret/p@ss%", "sweeps"
 QUOTED = "s3cret%2Fp%40ss%25"
+"""PASSWORD as an address has it."""
 
 
 def programs() -> Path | None:
-    """The folder of initdb and pg_ctl; None where PostgreSQL is not installed."""
+    """Return the folder of initdb and pg_ctl; None where PostgreSQL is not installed."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -28,10 +29,12 @@ def programs() -> Path | None:
 
 
 class Server:
-    """A cluster in a temporary folder, on a free port of this machine; `anna` owns one database."""
+    """A database cluster in a temporary folder, served on a free port of this machine. Its user is
+    `anna`, with a password whose characters must be quoted in an address.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Make it; `start` runs it."""
+        """Initialise the cluster; `start` runs its server."""
         found = programs()
         assert found, "PostgreSQL is not installed: python -m tests.postgres"
         self._programs = found
@@ -52,24 +55,24 @@ class Server:
 
     @property
     def address(self) -> str:
-        """For psycopg and for people."""
+        """The address of the database, password included, as psycopg and people write it."""
         return f"postgresql://{USER}:{QUOTED}@127.0.0.1:{self.port}/{DATABASE}"
 
     def start(self) -> None:
-        """Run it, until it answers."""
+        """Start the server and wait until it answers."""
         self._run("pg_ctl", "-D", self._data, "-l", self._data / "log", "-w", "start")
 
     def stop(self, mode: str = "immediate") -> None:
-        """Stop it; `immediate` is as if its machine lost power."""
+        """Stop the server; `immediate` is as if its machine lost power."""
         self._run("pg_ctl", "-D", self._data, "-m", mode, "-w", "stop")
 
     @property
     def runs(self) -> bool:
-        """It was started and not stopped."""
+        """Whether the server was started and not stopped."""
         return (self._data / "postmaster.pid").exists()
 
     def query(self, statement: str, database: str = DATABASE) -> list[tuple[object, ...]]:
-        """Run one statement."""
+        """Run one statement and return its rows."""
         import psycopg
 
         address = self.address.replace(f"/{DATABASE}", f"/{database}")
@@ -81,7 +84,8 @@ class Server:
         command = [str(self._programs / program), *map(str, arguments)]
         if os.geteuid() == 0:
             command = ["runuser", "-u", "postgres", "--", *command]
-        # pg_ctl's server keeps what it inherits: a pipe would never end
+        # output goes to a file: the server inherits it from pg_ctl and keeps it open, so a pipe
+        # would never come to its end
         with open(self._data.parent / f"{program}.out", "w+") as out:
             code = subprocess.run(command, cwd="/", stdout=out, stderr=out).returncode
             out.seek(0)
@@ -96,7 +100,7 @@ def _free_port() -> int:
 
 @contextmanager
 def running_server() -> Iterator[Server]:
-    """A server with its database, while the context lasts."""
+    """Run a server that has its database while the context lasts."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     server = Server(folder)
     server.start()

@@ -1,4 +1,4 @@
-"""The command with the fake worker in the place of torch: `python -m tests.run_fake
+"""Run the `orchestrate` command with a fake worker that needs no torch: `python -m tests.run_fake
 SECONDS_PER_TICK ARGUMENT...`
 """
 
@@ -15,19 +15,24 @@ from tests.fake_worker import FakeWorker
 
 
 class SlowWorker(FakeWorker):
-    """Takes its time and says so, so that a signal can be sent in between."""
+    """A fake worker that prints "tick" and sleeps at every tick, so that a test can send a signal
+    in between.
+    """
 
     pause = 0.0
+    """Seconds that every tick takes."""
 
     def advance(self) -> tuple[Event, ...]:
-        """Announce the tick, then train."""
+        """Announce the tick, sleep, then train."""
         print("tick", file=sys.stderr, flush=True)
         time.sleep(self.pause)
         return super().advance()
 
 
 def make_worker(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
-    """One worker for the search, one of other sets for the confirmation."""
+    """Make a worker whose sets are named after the domain manifest, so that those of the search and
+    those of the confirmation differ.
+    """
     pack = 2 if spec.execution.pack == "auto" else spec.execution.pack
     source = spec.data.evaluated["domain"]
     return SlowWorker(

@@ -1,4 +1,6 @@
-"""Sweeps for the tests of `running`, `cli` and `reporting`: specs, and a run on the fake worker."""
+"""Small sweeps for the tests of `running`, `cli` and `reporting`, and runs of them on the fake
+worker.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ SPACE = (
 
 
 def make_spec(**changes: Any) -> SweepSpec:
-    """A small tpe sweep; `searched`, `fixed`, `scales` go to the search space."""
+    """Return a small sweep, searched by TPE. Of the changes, `searched`, `fixed` and `scales` go to
+    its search space, the others replace its own fields.
+    """
     space = SearchSpace(
         fixed={"replay_ratio": 0.0, "target_modules": "attention", **changes.pop("fixed", {})},
         searched=changes.pop("searched", SPACE),
@@ -61,7 +65,8 @@ def run(
 ) -> SweepOutcome:
     """Run or continue a sweep as the command does: under the lock, with a study opened and closed.
 
-    `save_every`: seconds of `clock`, which without one goes on by 0.01 whenever it is read.
+    `save_every` is in seconds of `clock`. Without a clock of the test's own, time goes on by 0.01 s
+    whenever it is read.
     """
     folder = StudyFolder(root, spec.name)
     with folder.lock():
@@ -83,7 +88,9 @@ def run(
 
 
 def history(spec: SweepSpec, root: Path) -> list[tuple[Any, ...]]:
-    """All that must not depend on interruptions, from the study and from the folder."""
+    """Return all that must not depend on interruptions, one row per trial: what the database says
+    of it, its result without the time it took, its measurements and its exported adapters.
+    """
     folder = StudyFolder(root, spec.name)
     study = Study.open(folder.database, spec)
     try:

@@ -1,4 +1,6 @@
-"""The pictures of docs/images, of a finished study: `python -m tests.screenshots quickstart`."""
+"""Make the pictures of docs/images of a finished study:
+`python -m tests.screenshots quickstart`.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +40,12 @@ SIZE = {"width": 1200, "height": 820}
 TALL = {"width": 1200, "height": 1300}
 NOON = datetime(2026, 11, 28, 12)
 COLUMNS = 118
-"""Of the terminal."""
+"""Width of the terminal, in characters."""
 
 
 @contextmanager
 def served(server: WSGIServer) -> Iterator[str]:
-    """The address of a server that answers."""
+    """Serve while the context lasts; yield the address of the server."""
     with server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -80,7 +82,7 @@ def main(name: str) -> None:
 
 
 def _of_report_on_terminal(document: Document) -> None:
-    """The first part of what the command prints."""
+    """Draw the first part of the report that the command prints."""
     with _recording() as console:
         shown = Document(document.title, document.headline, document.blocks[:10])
         terminal.show(shown, console)
@@ -88,8 +90,8 @@ def _of_report_on_terminal(document: Document) -> None:
 
 
 def _of_live_table(sweep: SweepSpec, folder: StudyFolder) -> None:
-    """What the command shows while it runs: half of the trials have ended, the next are at their
-    first rung. Their numbers are those of the study.
+    """Draw what the command shows while it runs, at a moment when half of the trials have ended and
+    the next are at their first rung. The numbers are those of the study.
     """
     results = folder.results()
     half = len(results) // 2
@@ -113,6 +115,7 @@ def _of_live_table(sweep: SweepSpec, folder: StudyFolder) -> None:
 def _train_to_first_rung(
     live: LiveReporter, sweep: SweepSpec, folder: StudyFolder, number: int
 ) -> None:
+    """Report to the live table a trial from its admission to its first measurement, as recorded."""
     plan, first = folder.read_plan(number), folder.read_measurements(number)[0]
     baseline = folder.read_baseline(first.fingerprint)
     if plan is None or baseline is None:
@@ -124,14 +127,14 @@ def _train_to_first_rung(
 
 @contextmanager
 def _recording() -> Iterator[Console]:
-    """A console that keeps what is printed on it."""
+    """Yield a console that records what is printed on it, to be exported as an SVG."""
     with Path("/dev/null").open("w") as nowhere:
         yield Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True)
 
 
 def _save_svg(console: Console, name: str) -> None:
     svg = console.export_svg(title="orchestrate sweeps/quickstart.yaml")
-    # the fonts it would load from elsewhere; without them it takes the reader's
+    # rich's SVG loads fonts from the network; without them it takes the reader's
     (IMAGES / name).write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S))
 
 
@@ -172,7 +175,7 @@ def _page(browser: Any, address: str, scheme: str = "light") -> Any:
 
 
 def _at(page: Any, place: str, name: str) -> None:
-    """The screen with the place at its top, below the links."""
+    """Scroll until `place` is at the top of the screen, below the links, and save a picture."""
     page.locator(place).evaluate("e => window.scrollTo(0, e.offsetTop - 50)")
     page.screenshot(path=IMAGES / name)
 

@@ -18,8 +18,8 @@ from orchestrator.sweepfile.sweep import Budget, EvaluationSpec, ModelSpec, Swee
 
 @contextmanager
 def fast_folder() -> Iterator[Path]:
-    """A folder in memory where there is one: every write of a study is synced, and these tests make
-    thousands.
+    """Yield a temporary folder, in memory where the system has such a place: every write of a study
+    is synced to the disk, and the tests of the search make thousands.
     """
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
@@ -48,7 +48,7 @@ FINITE = (
 def make_spec(
     method: str = "tpe", searched: tuple[Dimension, ...] = MIXED, **changes: Any
 ) -> SweepSpec:
-    """A sweep with one guardrail over `searched`."""
+    """Return a sweep with one guardrail that searches the dimensions `searched`."""
     fields: dict[str, Any] = {
         "version": 1,
         "name": "small",
@@ -66,7 +66,7 @@ def make_spec(
 def make_result(
     number: int, params: dict[str, Any], domain: float = 50.0, **changes: Any
 ) -> TrialResult:
-    """A feasible result, unless changed."""
+    """Return a result of a trial, feasible unless `changes` say otherwise."""
     fields: dict[str, Any] = {
         "number": number,
         "state": TrialState.COMPLETE,

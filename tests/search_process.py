@@ -1,8 +1,9 @@
-"""Runs of a small sweep in processes of their own, to be killed: python -m tests.search_process
+"""Run a small search in a process of its own, for a test to kill: python -m tests.search_process
 ROOT TRIALS [COPIES].
 
-Prints a line for each step that is acknowledged: `asked N {params}`, `told N WER`. Waits for the
-lock. With COPIES it forks that many, which spares their imports, and exits with how many failed.
+It waits for the lock of the study and prints a line for each step that is on disk: `asked N
+{params}`, `told N WER`. With COPIES it forks that many processes, which saves their imports, and
+exits with the number of those that failed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from tests.search_helpers import make_result, make_spec
 
 
 def run(folder: StudyFolder, trials: int) -> None:
-    """Ask, write the result, tell, until `trials` are asked in all."""
+    """Finish the trials in flight, then ask for trials and finish them until the study has
+    `trials`.
+    """
     folder.write_spec("name: small\n")
     study = Study.open(folder.database, make_spec("random", seed=4))
     for asked in study.in_flight():
@@ -36,7 +39,7 @@ def run(folder: StudyFolder, trials: int) -> None:
 
 
 def finish(folder: StudyFolder, study: Study, asked: Asked) -> None:
-    """Result first, then tell."""
+    """Write a made-up result of the trial, then tell the study, in the order of a real sweep."""
     say(f"asked {asked.number} {json.dumps(asked.params)}")
     wer = 30 + derived_seed(json.dumps(asked.params)) % 1000 / 100
     study.report(asked.number, 100, wer)
@@ -48,13 +51,13 @@ def finish(folder: StudyFolder, study: Study, asked: Asked) -> None:
 
 
 def say(line: str) -> None:
-    """Acknowledge."""
+    """Print a line at once, so that it is out before the process can be killed."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def wait_and_run() -> None:
-    """Wait for the study, then run."""
+    """Wait until the lock of the study is free, then run."""
     folder, trials = StudyFolder(Path(sys.argv[1]), "small"), int(sys.argv[2])
     say("ready")
     while True:
@@ -68,7 +71,7 @@ def wait_and_run() -> None:
 
 
 def main() -> None:
-    """One process, or several at once."""
+    """Run in this process, or in several forked at once."""
     children = []
     for _ in range(int(sys.argv[3]) if len(sys.argv) > 3 else 0):
         child = os.fork()

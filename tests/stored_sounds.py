@@ -1,4 +1,4 @@
-"""Sound of arrays, as the cache of a project holds it."""
+"""Write arrays of samples into a cache of decoded clips, as a project has one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def _never(utterance: Utterance, pcm_sha256: str) -> np.ndarray:
 
 
 def stored_sounds(clips: Sequence[np.ndarray], folder: Path) -> Sounds:
-    """Clips (samples,) float32 written into a cache at `folder`, unscaled, lines 1 and on."""
+    """Write float32 clips (samples,), unscaled, into a cache at `folder`, and return them as the
+    sounds of utterances on the lines 1, 2, ... of a manifest.
+    """
     keys = [hashlib.sha256(clip.tobytes()).digest()[:16] for clip in clips]
     made = [clip_cache.Decoded.of(np.asarray(clip, "<f4"), level(clip), 0) for clip in clips]
     clip_cache.write_clips(zip(keys, made, strict=True), folder)

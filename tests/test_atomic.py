@@ -1,4 +1,4 @@
-"""Whatever is published is whole and on the disk before its name says so."""
+"""Files and folders are written completely and synced to the disk before they get their name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the benchmarks time or change by name is there."""
+"""The functions and attributes that the benchmarks time or patch by name exist."""
 
 from __future__ import annotations
 

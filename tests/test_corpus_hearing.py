@@ -1,4 +1,6 @@
-"""What decoding did is counted, with lines: in diagnose, in the notes, in the report."""
+"""What the decoding of recordings changed in their sound is counted and shown with line numbers, in
+`diagnose`, in the study's notes and in the report.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What nobody said, under the name of a recording."""
+"""Text files named like a recording that hold no transcript of it, such as check sums, descriptions
+of the speaker, or phones: they are recognised and refused.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run reads its data and its model once; whoever asks outside of a run gets them anew."""
+"""A run reads its data and its model once and keeps them; outside of a run they are read anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How words are read, beside them: pinyin is taken out, and nothing that is said."""
+"""Transcripts that also give the pronunciation of words: pinyin is taken out, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Languages without spaces: a WER of theirs is of sentences, and the checks say so."""
+"""Texts in scripts without spaces between words: a WER of them counts whole sentences as words, and
+the checks say so.
+"""
 
 from __future__ import annotations
 

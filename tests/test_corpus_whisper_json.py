@@ -1,4 +1,4 @@
-"""What recognisers write as JSON: no part of it is lost without a word."""
+"""JSON files as recognisers such as Whisper write them: no segment of them is dropped silently."""
 
 from __future__ import annotations
 

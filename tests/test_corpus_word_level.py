@@ -1,4 +1,6 @@
-"""Words with their times are no utterances; keywords that were recorded one by one are."""
+"""Label files whose rows are single words with their times are refused, as words are no utterances;
+keywords that were recorded one by one are read.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A sweep file that says nothing of `execution`: a pack a core, and the same study as where that is
-written and all packs are in one process.
+"""A sweep file that says nothing of `execution` has one pack per core, and gives the same study as
+a file that says so and has all packs in one process.
 """
 
 from __future__ import annotations

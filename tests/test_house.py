@@ -1,4 +1,6 @@
-"""The house: imports point one way, and the upper rooms start without torch and optuna."""
+"""The architecture of the package: imports point in one direction only, and the upper subpackages
+("rooms") can be imported without torch and optuna.
+"""
 
 from __future__ import annotations
 

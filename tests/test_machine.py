@@ -1,4 +1,6 @@
-"""What a machine has for us: cores and memory also where a container has a part of them."""
+"""The cores and the memory that the product finds on a machine, also in a container that has only a
+part of them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Where packs compute, how many at the same time, and who divides the memory for frames."""
+"""How many packs a sweep has, on which cores each computes, and how they divide the memory for
+cached frames.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Marks of corpora and notes alone in texts: said with how many there are, the first of them, and a
-command that helps.
+"""Texts with the markup of a corpus in them, and texts that consist of notes alone: reported with
+their number, the first of them, and a command that helps.
 """
 
 from __future__ import annotations

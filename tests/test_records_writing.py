@@ -1,4 +1,6 @@
-"""What a full disk is told with: the file that it refused, and figures that are true."""
+"""The message for a full disk: it names the file that could not be written, and gives only figures
+that are true.
+"""
 
 from __future__ import annotations
 

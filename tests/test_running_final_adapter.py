@@ -1,5 +1,5 @@
-"""The adapter of a trial's last measurement, where a limit asks how the training loss went: what is
-exported and shown is what the search saw.
+"""The adapter of a trial's last measurement, which counts where a limit is on the course of the
+training loss: what is exported and shown is what the search saw.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A study under a living owner: its lock removed, its folder moved, removed or replaced."""
+"""A study whose lock is removed, or whose folder is moved, removed or replaced, while a run that
+owns it is alive.
+"""
 
 from __future__ import annotations
 

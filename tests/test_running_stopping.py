@@ -1,4 +1,6 @@
-"""A person's hand on a sweep: one trial is ended at its next rung, whatever happens around it."""
+"""`orchestrate stop`: a person ends one trial of a running sweep at its next rung, whatever happens
+around it.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Traces of programs in texts: found where the normaliser makes other words of them, and nowhere
-else.
+"""Traces of other programs in texts, such as HTML entities, soft hyphens or a wrong encoding: found
+where the normaliser makes other words of them, and nowhere else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A study.db that is not the one that was written to last."""
+"""A study.db that was replaced, by a backup for example, and is not the one last written to."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the search tells its samplers: of trials that still run, and of parameters that only some
-points have. And that a write to the study waits for nobody half-way.
+"""What the search tells Optuna's samplers of trials that still run, and of parameters that only
+some points have. Also: whoever begins to write to the study's database holds it from the start.
 """
 
 from __future__ import annotations

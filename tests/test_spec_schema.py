@@ -1,4 +1,6 @@
-"""The JSON schema that editors use: it is one, accepts what loads, and knows the same words."""
+"""The JSON schema that editors use: it is a valid schema, accepts what the product loads, and knows
+the same keys.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`storage`: a variable's name, never an address; no part of what a study is."""
+"""`storage` of a sweep file: it is the name of an environment variable, never an address, and is no
+part of a study's identity.
+"""
 
 from __future__ import annotations
 

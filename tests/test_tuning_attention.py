@@ -1,4 +1,4 @@
-"""Attention under bfloat16 on a CPU is that of float32."""
+"""With bfloat16 on a CPU, attention is computed in float32."""
 
 from __future__ import annotations
 

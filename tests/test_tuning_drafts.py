@@ -1,4 +1,6 @@
-"""Drafts: whatever is expected of a clip, what is said is said, and what is wrong is soon given up."""
+"""Drafts of speculative decoding: whatever a draft proposes, the transcript is the model's own, and
+a draft that is wrong is soon given up.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips laid end to end, and parts of a step balance_by_length to cores: neither may change what is
+"""Clips laid end to end, and the parts of a step shared out among cores: neither may change what is
 computed.
 """
 

@@ -1,4 +1,6 @@
-"""`diagnose --train` on the shipped model: what moved, what is heard changed, and what is zero."""
+"""`diagnose --train` on the shipped model: it reports which weights moved, whether transcripts
+changed, and what is zero where nothing moved.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`confirm: {agree: all}`: every fresh seed lowers the objective, those too that never came to be
-measured.
+"""`confirm: {agree: all}`: every fresh seed has to lower the objective. One that was never measured
+leaves the verdict inconclusive.
 """
 
 from __future__ import annotations

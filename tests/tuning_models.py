@@ -1,5 +1,5 @@
-"""Small random models of both real classes, a tokenizer, and clips of noise: enough for exactness,
-not for words.
+"""Small models of both real classes with random weights, a tokenizer, and clips of noise. They are
+enough to test that computations are exact, not that recognition is good.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ def small_model(
     vocabulary: int = 40,
     positions: int = 128,
 ) -> PreTrainedModel:
-    """A two-layer model of the real class, random weights with enough spread to say different
-    words.
+    """Return a two-layer model of the real class, whose random weights spread enough to give
+    different words for different clips.
 
-    It is made once and copied, which takes half as long; torch draws on as if it had been made.
+    It is made once and then copied, which takes half as long. Torch's random generator is left in
+    the state in which making the model leaves it.
     """
     model, drawn = _made_once(family, seed, vocabulary, positions)
     torch.set_rng_state(drawn)
@@ -57,7 +58,7 @@ def small_model(
 def _made_once(
     family: str, seed: int, vocabulary: int, positions: int
 ) -> tuple[PreTrainedModel, torch.Tensor]:
-    """The model, and the state of torch's generator once it was made."""
+    """Make a model; return it, and the state of torch's random generator afterwards."""
     torch.manual_seed(seed)
     ids = dict(
         pad_token_id=2,
@@ -100,7 +101,7 @@ def _made_once(
 
 
 def small_model_folder(folder: Path, family: str = "streaming") -> Path:
-    """A model folder as the hub has them: random weights, the shipped tokenizer."""
+    """Write a model folder as the hub has them, with random weights and the shipped tokenizer."""
     model = small_model(family, torch.float32, vocabulary=384, positions=2048)
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "processor_config.json"):
@@ -109,7 +110,7 @@ def small_model_folder(folder: Path, family: str = "streaming") -> Path:
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word."""
+    """Return a tokenizer that has one token for each of `WORDS`."""
     vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2} | {word: 3 + i for i, word in enumerate(WORDS)}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -123,7 +124,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def clips_and_texts(count: int, seed: int = 0) -> tuple[list[np.ndarray], list[str]]:
-    """Noise bursts of different lengths with texts of different lengths."""
+    """Return bursts of noise, float32 of 3,200 to 11,120 samples, and texts of 2 to 8 words."""
     random = np.random.default_rng(seed)
     clips = [
         (0.075 * random.standard_normal(80 * int(random.integers(40, 140)))).astype(np.float32)
@@ -134,7 +135,7 @@ def clips_and_texts(count: int, seed: int = 0) -> tuple[list[np.ndarray], list[s
 
 
 def params(**changes: object) -> TrialParams:
-    """A trial with small defaults."""
+    """Return parameters of a small trial, with `changes`."""
     values: dict[str, object] = dict(
         learning_rate=3e-3, max_steps=6, batch_size=2, rank=4, alpha=4.0, target_patterns=ATTENTION
     )

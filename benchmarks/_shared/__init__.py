@@ -1,4 +1,6 @@
-"""What the benchmarks share. They run from a checkout, installed or not."""
+"""Modules that the benchmarks share. Importing this makes the package of the checkout importable,
+here and in the processes started from here, whether it is installed or not.
+"""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Another checkout of this project, to measure beside the one that runs."""
+"""Provide another checkout of this project, to measure beside the one that runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from _shared import ROOT
 
 @contextmanager
 def checkout(named: str | None) -> Iterator[Path | None]:
-    """The folder of another checkout; a worktree of a git reference is removed on leaving."""
+    """Yield the folder of another checkout, None where none is named. `named` is a folder, or a git
+    reference, of which a worktree is made and removed on leaving.
+    """
     if named is None or Path(named).is_dir():
         yield Path(named).resolve() if named else None
         return

@@ -1,5 +1,6 @@
-"""Synthetic speech that nothing has seen: the corpus' own recipe with new sentences, new noise and,
-in the domain, new scaled_adapters. Needs espeak-ng and flite."""
+"""Make synthetic speech that no training and no sweep has seen: the corpus' own recipe with new
+sentences, new noise and, in the domain, new voices. Needs espeak-ng and flite.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ ENGINES = ("espeak-ng", "flite")
 
 
 def fresh_sets(folder: Path, sizes: dict[str, int], seed: int) -> dict[str, Path]:
-    """Manifests of `domain` and `heldout` in `folder`, made once; a finished set is taken as it is.
+    """Make the sets `domain` and `heldout` in `folder` and return their manifests; sets that are
+    there already are taken as they are.
 
     No sentence is in a set of the corpus, in the base model's training set as it is drawn today, or
     twice. Speakers of the domain are 40: the ten `VARIANTS` in four accents. Speakers of the

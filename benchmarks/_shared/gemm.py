@@ -1,5 +1,5 @@
-"""The machine's ceiling for matrix products: the best rate of several large square ones, by the
-fastest kernel that torch has there.
+"""Measure the machine's ceiling for matrix products: the best rate over several sizes of large
+square matrices, by the fastest kernel that torch has there.
 
     python benchmarks/_shared/gemm.py [DEVICE [TYPE]]     float32 or bfloat16
 
@@ -16,11 +16,13 @@ import torch
 
 SIZES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}
 SECONDS = 1.5
-"""Spent on each size and kernel."""
+"""How long each size is measured with each kernel."""
 
 
 def kernels(device: str) -> list[Callable[[torch.Tensor, torch.Tensor], object]]:
-    """What multiplies two square matrices; on a CPU also the one that AMD's processors need."""
+    """Return functions that multiply two square matrices: torch.mm, and on a CPU also oneDNN's
+    product, which AMD's processors need to be fast.
+    """
     found: list[Callable[[torch.Tensor, torch.Tensor], object]] = [torch.mm]
     onednn = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     if device == "cpu" and onednn is not None and torch.backends.mkldnn.is_available():
@@ -29,7 +31,9 @@ def kernels(device: str) -> list[Callable[[torch.Tensor, torch.Tensor], object]]
 
 
 def ceiling(device: str, kind: torch.dtype) -> float:
-    """GFLOP/s, 2 n^3 operations a product; of float32 in torch's default precision."""
+    """Return the best rate in GFLOP/s, at 2 n^3 operations per product; float32 is computed in
+    torch's default precision.
+    """
     best = 0.0
     for size in SIZES[device]:
         a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))

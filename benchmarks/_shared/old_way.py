@@ -26,7 +26,7 @@ from transformers import AutoModelForSpeechSeq2Seq
 from transformers.loss.loss_utils import ForCausalLMLoss
 
 UPDATE = 8
-"""Utterances an optimizer step: one batch, or as many micro-batches of one."""
+"""Utterances per optimizer step: one batch of eight, or eight micro-batches of one."""
 
 PENALTIES = {"num_beams": 5, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2}
 
@@ -40,11 +40,11 @@ class Recipe:
     shifted_twice: bool = False
     """The loss of transformers before 5.15: position i learns the token after the next one."""
     end: bool = True
-    """Labels end in EOS; without, they are what `tokenizer(text)` gives."""
+    """Whether labels end in EOS; otherwise they are what `tokenizer(text)` gives."""
     replay: bool = True
-    """Half of every update is general speech."""
+    """Whether half of every update is general speech; otherwise all of it is of the domain."""
     micro_batches: bool = False
-    """A step is one utterance, and eight of them make one update."""
+    """Whether a step counts one utterance, so that eight steps make one update."""
     adapter_scale: float = 0.5
     """What the adapter's change of a weight is multiplied by after training (Wortsman et al. 2022,
     WiSE-FT).
@@ -53,12 +53,14 @@ class Recipe:
     """Decode with five beams, a repetition penalty and a ban of repeated bigrams."""
 
     def updates(self, steps: int) -> int:
-        """Optimizer steps that so many steps, as the recipe counts them, amount to."""
+        """Convert `steps`, as the recipe counts them, to optimizer steps."""
         return max(1, steps // UPDATE) if self.micro_batches else steps
 
     @property
     def training(self) -> Recipe:
-        """What the training hangs on: recipes that differ in decoding alone share it."""
+        """The recipe reduced to what its training depends on: it is equal for recipes that differ
+        in decoding alone.
+        """
         return replace(self, name="", adapter_scale=1.0, penalties=False)
 
 
@@ -89,7 +91,7 @@ OLD_FASTER = replace(
 
 @dataclass(frozen=True)
 class Speech:
-    """A set: clips of shape (samples,), float32, and what is said in them."""
+    """A set: its clips, float32 of shape (samples,), and their transcripts."""
 
     clips: Sequence[np.ndarray]
     texts: Sequence[str]
@@ -99,7 +101,7 @@ class Speech:
 
 
 def labels(recipe: Recipe, tokenizer: Any, texts: Sequence[str]) -> Tensor:
-    """Label ids of shape (texts, tokens), -100 where a row is shorter."""
+    """Return label ids (texts, tokens), int64, padded with -100."""
     if recipe.end:
         rows = [
             [*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
@@ -113,11 +115,11 @@ def labels(recipe: Recipe, tokenizer: Any, texts: Sequence[str]) -> Tensor:
 
 
 def loss_of(recipe: Recipe, model: Any, inputs: dict[str, Tensor], ids: Tensor) -> Tensor:
-    """The stock forward pass and its loss; the old one shifts the labels again, though the
-    decoder's input is shifted.
+    """Run the stock forward pass and return its loss. The old loss shifts the labels once more,
+    though the decoder's input is shifted already.
 
-    Before 5.15 the model called `ForCausalLMLoss(logits, labels)`, which moves the labels one to
-    the left, as is right for a decoder-only model.
+    Before transformers 5.15 the model called `ForCausalLMLoss(logits, labels)`, which moves the
+    labels one to the left, as is right for a decoder-only model.
     """
     output = model(**inputs, labels=ids)
     if not recipe.shifted_twice:
@@ -128,7 +130,7 @@ def loss_of(recipe: Recipe, model: Any, inputs: dict[str, Tensor], ids: Tensor) 
 
 
 def fresh_model(folder: str, seed: int) -> Any:
-    """The base model with an untrained adapter."""
+    """Load the base model and put an untrained adapter on it."""
     base = AutoModelForSpeechSeq2Seq.from_pretrained(folder)
     torch.manual_seed(seed)
     return peft.get_peft_model(
@@ -139,9 +141,7 @@ def fresh_model(folder: str, seed: int) -> Any:
 def chosen(
     recipe: Recipe, train: int, replay: int, updates: int, seed: int
 ) -> Iterator[list[tuple[str, int]]]:
-    """The utterances of every update: (set, row). Each set is gone through in a new order every
-    time.
-    """
+    """Yield the utterances of every update as (set, row); each pass over a set has a new order."""
 
     def endless(size: int, name: str) -> Iterator[tuple[str, int]]:
         random = np.random.default_rng([seed, size])
@@ -158,13 +158,14 @@ def chosen(
 def training(
     recipe: Recipe, model: Any, processor: Any, sets: dict[str, Speech], updates: int, seed: int
 ) -> Iterator[float]:
-    """Train `model` in place; yields the loss of every update as the recipe sees it."""
+    """Train `model` in place; yield the loss of every update, as the recipe computes it."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0)
     warmup = max(1, updates // 10)
     for update, rows in enumerate(
         chosen(recipe, len(sets["train"]), len(sets["replay"]), updates, seed)
     ):
+        # linear warm-up over a tenth of the updates, then linear decay
         share = min((update + 1) / warmup, (updates - update) / max(1, updates - warmup))
         optimizer.param_groups[0]["lr"] = recipe.learning_rate * share
         size = 1 if recipe.micro_batches else UPDATE
@@ -183,7 +184,7 @@ def training(
 
 
 def heard_by(processor: Any, clips: Sequence[np.ndarray]) -> dict[str, Tensor]:
-    """Padded audio and its attention mask."""
+    """Return the clips as the model's inputs: padded audio (clips, samples) and attention mask."""
     batch = processor(
         list(clips), sampling_rate=RATE, return_attention_mask=True, return_tensors="pt"
     )
@@ -192,7 +193,7 @@ def heard_by(processor: Any, clips: Sequence[np.ndarray]) -> dict[str, Tensor]:
 
 @contextmanager
 def merged(model: Any, adapter_scale: float) -> Iterator[None]:
-    """Within the block the adapter stands in the base weights, at that scale."""
+    """While the context lasts, the adapter is merged into the base weights, at `adapter_scale`."""
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
     for layer in layers:
         layer.scale_layer(adapter_scale)
@@ -213,10 +214,11 @@ def transcribe(
     clips: Sequence[np.ndarray],
     tokens_per_second: float,
 ) -> tuple[list[str], float]:
-    """Transcripts in the order of `clips`, and the share that its cap cut off.
+    """Return the transcripts in the order of `clips`, and the share of them that the cap of tokens
+    cut off.
 
-    Greedy: a clip of s seconds has floor(rate * s) + 2 tokens. With penalties: beams, truncated by
-    the batch's longest.
+    Greedy decoding gives a clip of s seconds at most floor(tokens_per_second * s) + 2 tokens. With
+    penalties, beams are searched, and the cap is that of the longest clip of the batch.
     """
     order = sorted(range(len(clips)), key=lambda row: len(clips[row]))
     heard, cut = [""] * len(clips), 0

@@ -1,4 +1,4 @@
-"""A pack of the workload's trials, filled and ready to step."""
+"""Make a pack of the workload's trials, filled and ready to step."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from orchestrator.tuning.worker import PackWorker, start_worker
 def filled(
     work: Workload, k: int, targets: str, device: str, cores: int | str = "auto"
 ) -> tuple[PackWorker, list[PackGroup]]:
-    """The first `k` trials with these target modules ("mixed": with any) in slots, baseline
-    measured; the groups. Everything is computed on so many cores of the CPU.
+    """Start a worker whose slots hold the first `k` trials with these target modules ("mixed": with
+    any), and measure its baseline. Returns the worker and its groups that have trials. `cores`:
+    how many cores of the CPU everything is computed on.
     """
     written = work.write_sweep("filled", len(work.points), k, device)
     spec = load_spec(written, [f"execution.cores={cores}"])

@@ -1,5 +1,5 @@
-"""The generated parts of docs/why-it-plateaued.md: what was run, tables, figures. The prose stays
-as it is.
+"""Write the generated parts of docs/why-it-plateaued.md: what was run, tables, figures. The prose
+around them stays as it is.
 """
 
 from __future__ import annotations
@@ -21,44 +21,49 @@ SETS = {"domain": "domain", "heldout": "held-out"}
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Word errors of the evaluated sets after so many optimizer steps."""
+    """The word errors of the evaluated sets after some optimizer steps."""
 
     updates: int
+    """Optimizer steps taken so far."""
     errors: dict[str, list[int]]
+    """Set -> word errors of each utterance."""
     words: dict[str, list[int]]
+    """Set -> reference words of each utterance."""
     cut: dict[str, float]
-    """Share of decodes that reached their cap without an end."""
+    """Set -> share of decodes that reached their cap of tokens without an EOS."""
 
     def wer(self, name: str) -> float:
         """Corpus WER in percent."""
         return 100 * sum(self.errors[name]) / sum(self.words[name])
 
     def against(self, other: Evaluation, name: str) -> DeltaEstimate:
-        """This minus the other, in WER points, resampled by utterance."""
+        """Estimate the WER of this evaluation minus that of the other, in points, with bounds from
+        resampling utterances.
+        """
         return paired_delta(other.errors[name], self.errors[name], self.words[name], None, seed=0)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training under one decoding."""
+    """One training, evaluated by one way of decoding."""
 
     recipe: Recipe
     steps: int
-    """As the recipe counts them."""
+    """Steps as the recipe counts them, be it by micro-batches or by updates."""
     losses: list[float]
-    """Of every optimizer step."""
+    """The loss of every optimizer step."""
     evaluations: list[Evaluation]
-    """The first is that of the untuned model, decoded alike."""
+    """The first is of the untuned model, decoded in the same way."""
 
     @property
     def loss(self) -> tuple[float, float]:
-        """At the first step, and on average over the last tenth."""
+        """The loss of the first step, and the mean loss over the last tenth of the steps."""
         last = self.losses[-max(1, len(self.losses) // 10) :]
         return self.losses[0], sum(last) / len(last)
 
     @property
     def loss_curve(self) -> Curve:
-        """Averages over twentieths of the training."""
+        """The curve of the loss, averaged over twentieths of the training."""
         size = max(1, len(self.losses) // 20)
         parts = [(at, self.losses[at : at + size]) for at in range(0, len(self.losses), size)]
         return Curve(
@@ -67,13 +72,13 @@ class Run:
         )
 
     def wer_curve(self, name: str) -> Curve:
-        """WER of a set."""
+        """The curve of a set's WER over the optimizer steps."""
         return Curve(self.recipe.name, tuple((e.updates, e.wer(name)) for e in self.evaluations))
 
 
 @dataclass(frozen=True)
 class Record:
-    """All numbers of one run of the command."""
+    """All numbers of one run of benchmarks/plateau.py."""
 
     day: str
     machine: str
@@ -85,7 +90,7 @@ class Record:
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> Record:
-        """From its JSON."""
+        """Make a record from its parsed JSON."""
         runs = [
             Run(
                 Recipe(**run["recipe"]),
@@ -98,24 +103,26 @@ class Record:
         return cls(**{**value, "runs": runs})
 
     def named(self, name: str) -> Run:
-        """The run of a recipe."""
+        """Return the run of the recipe of this name."""
         return next(run for run in self.runs if run.recipe.name == name)
 
     @property
     def side_by_side(self) -> list[Run]:
-        """The right way, the old one, the old one trained for longer, and at the right rate."""
+        """The runs of the right way, the old one, the old one trained for longer, and the old one
+        at the right learning rate.
+        """
         longer = next(run for run in self.runs if run.steps != self.runs[0].steps)
         return [self.named(RIGHT.name), self.named(OLD.name), longer, self.named(OLD_FASTER.name)]
 
     @property
     def faults(self) -> list[Run]:
-        """Those with one fault alone."""
+        """The runs that have one fault of the old way alone."""
         beside = [run.recipe.name for run in self.side_by_side]
         return [run for run in self.runs if run.recipe.name not in beside]
 
 
 def write(page: Path, record: Record) -> None:
-    """Renew the generated parts of `page` and the figures in `images/` beside it."""
+    """Rewrite the generated parts of `page` and the figures in `images/` beside it."""
     images = page.parent / "images"
     images.mkdir(exist_ok=True)
     right = record.named(RIGHT.name)
@@ -139,8 +146,8 @@ def write(page: Path, record: Record) -> None:
 
 
 def renewed(text: str, name: str, block: str) -> str:
-    """The page with one of its generated parts replaced. Raises ValueError where the page has no
-    such part.
+    """Return the text of the page with the generated part `name` replaced by `block`. Raises
+    ValueError where the page has no such part.
     """
     begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->"
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.S)
@@ -150,7 +157,7 @@ def renewed(text: str, name: str, block: str) -> str:
 
 
 def sizes(record: Record) -> str:
-    """What was run, where, and for how long."""
+    """Return the paragraph that says what was run, where, and for how long."""
     first, trained = record.runs[0], record.trained
     return (
         f"{record.day}, {record.machine}, {record.versions}: {len(record.runs)} recipes of {first.steps} steps in "
@@ -162,7 +169,7 @@ def sizes(record: Record) -> str:
 
 
 def outcome_table(runs: Sequence[Run]) -> str:
-    """Loss and WER, from before the first step to after the last, a row per run."""
+    """Return a table with a row per run: loss and WER before the first step and after the last."""
     head = [
         "recipe",
         "updates",
@@ -189,7 +196,9 @@ def outcome_table(runs: Sequence[Run]) -> str:
 
 
 def cost_table(right: Run, runs: Sequence[Run]) -> str:
-    """How far each run ends from the right way, on the same utterances."""
+    """Return a table of how many WER points worse than the right way each run ends, on the same
+    utterances.
+    """
     head = ["recipe", *(f"{title}, points worse than the right way" for title in SETS.values())]
     last = right.evaluations[-1]
     rows = [
@@ -200,12 +209,13 @@ def cost_table(right: Run, runs: Sequence[Run]) -> str:
 
 
 def between(estimate: DeltaEstimate) -> str:
-    """A change with its one-sided bounds at 95 %."""
+    """Format a change with its one-sided bounds at 95 %."""
     return f"{estimate.point:+.1f} ({estimate.lower():+.1f} to {estimate.upper():+.1f})"
 
 
 def drawing(lines: Sequence[Curve], label: str, part: str) -> str:
-    """A figure that stands alone: the report's curves on white, with a legend below."""
+    """Return a figure as an SVG file of its own: the report's curves on white, a legend below."""
+    # the report's plot has neither a namespace nor room for a legend: both are put into its head
     plain = curves_plot(lines, None, label).removesuffix("</svg>")
     head, _, rest = plain.partition(">")
     bottom = int(re.search(r'viewBox="0 0 \d+ (\d+)"', head)[1])  # type: ignore[index]

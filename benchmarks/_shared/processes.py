@@ -1,5 +1,5 @@
-"""Commands run and measured from outside: wall clock from before the start to after the end, memory
-of the tree.
+"""Run commands and measure them from outside: wall clock from before the start to after the end,
+and the memory of the whole process tree.
 """
 
 from __future__ import annotations
@@ -16,17 +16,21 @@ import psutil
 
 POLL_SECONDS = 0.1
 MEMORY_SECONDS = 0.5
-"""Between two looks at the memory: to count shared pages once takes milliseconds a process."""
+"""Seconds between two samples of the memory. Counting shared pages once takes milliseconds per
+process, so it is not done at every poll.
+"""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a set of commands took."""
+    """The time and memory that a set of commands took."""
 
     seconds: float
+    """Wall-clock seconds from the start of the first command to the end of the last."""
     peak_bytes: int
-    """Most resident memory of all processes together, pages that they share counted once;
-    sampled."""
+    """The most resident memory of all processes together, as sampled; pages that they share are
+    counted once.
+    """
     each: tuple[float, ...]
     """Seconds from the common start to the end of each command, in the order given."""
     codes: tuple[int, ...]
@@ -39,8 +43,8 @@ def run_all(
     accepted: Sequence[int] = (0,),
     environment: Mapping[str, str] | None = None,
 ) -> Usage:
-    """Run the commands in order, `at_once` at a time; ends the program with the output of one that
-    fails.
+    """Run the commands in order, `at_once` at a time. When one ends with a code that is not in
+    `accepted`, the others are killed and the program ends with the output of that one.
     """
     began, peak, started, look = time.perf_counter(), 0, 0, 0.0
     running: dict[int, subprocess.Popen[bytes]] = {}
@@ -74,7 +78,7 @@ def run_all(
 
 
 def _kill(running: Mapping[int, subprocess.Popen[bytes]]) -> None:
-    """What still runs when the program ends early."""
+    """Kill the processes that still run when the program ends early."""
     for process in running.values():
         process.kill()
 
@@ -92,7 +96,7 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
 
 
 def _tree_bytes(pid: int) -> int:
-    """Resident bytes of a process and its descendants."""
+    """Return the resident bytes of a process and its descendants; 0 once it has ended."""
     try:
         top = psutil.Process(pid)
         return sum(map(held_bytes, [top, *top.children(recursive=True)]))
@@ -101,8 +105,8 @@ def _tree_bytes(pid: int) -> int:
 
 
 def held_bytes(process: psutil.Process) -> int:
-    """Resident bytes of one process, its part of what it shares with others (PSS) where the system
-    tells that; 0 once it has ended.
+    """Return the resident bytes of one process; 0 once it has ended. On Linux these are its
+    proportional set size (PSS), in which it has only its part of pages shared with others.
     """
     try:
         found = process.memory_full_info() if psutil.LINUX else process.memory_info()

@@ -1,4 +1,6 @@
-"""Runs one side of the comparison and reads back what it did."""
+"""Run the sides of the makespan comparison (plain script, packs, the authors' tool) and read back
+what they did.
+"""
 
 from __future__ import annotations
 
@@ -22,42 +24,52 @@ PRECISIONS = {
     "bf16": ("evaluation.precision=bf16",),
     "trained in bf16": ("evaluation.training_precision=bf16",),
 }
-"""How packs may compute, and what of the sweep file says so."""
+"""Name of a precision -> the overrides of the sweep file that set it."""
 VERDICTS = (0, 4, 5)
 """Exit codes of a sweep that ran to its end."""
 
 Wers = tuple[dict[str, float], ...]
+"""Per trial: set -> WER in percent."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One row: a side, and the median run of it."""
+    """One row of a table: the median run of one side."""
 
     name: str
     trials: int
     seconds: float
     """Makespan: from before the first process starts to after the last one ends."""
     train: float
+    """Seconds of training, and in `decode` of evaluation; divided by the number of processes where
+    several run at once.
+    """
     decode: float
     peak_bytes: int
     device_bytes: int
     reuse: bool
-    """Whether this side computes what is frozen once."""
+    """Whether this side computes what is frozen once for all trials."""
     wers: Wers
-    """Per trial, at its last step."""
+    """WERs of each trial at its last step."""
     ends: tuple[float, ...] = ()
-    """Plain script, one trial after the other: seconds from the start to the end of each."""
+    """Seconds from the common start to the end of each trial; only of a plain script that ran one
+    trial after the other.
+    """
     scaled: bool = False
-    """Measured on fewer trials and scaled up."""
+    """Whether fewer trials were measured and the times scaled up."""
 
     def first(self, trials: int) -> Measured:
-        """The makespan of the first trials: the plain script runs them one after the other."""
+        """Return the row that the first `trials` alone would have given. It can be read off `ends`,
+        as the plain script runs one trial after the other.
+        """
         return replace(self, trials=trials, seconds=self.ends[trials - 1], wers=self.wers[:trials])
 
 
 @dataclass
 class Sides:
-    """Runs rows, each `repeats` times; a pack that was measured is not run again."""
+    """Measures rows, each by the median of `repeats` runs; a pack that was measured is not run
+    again.
+    """
 
     work: Workload
     device: str
@@ -67,26 +79,30 @@ class Sides:
     _runs: int = 0
 
     def plain_processes(self, at_once: int, onednn: bool = False) -> Measured:
-        """The plain script, one process a trial; with oneDNN's products, or as torch is."""
+        """Measure the plain script with one process per trial, `at_once` of them side by side; with
+        oneDNN's matrix products or with torch's.
+        """
         name = "plain script, a process a trial" + (f", {at_once} at once" if at_once > 1 else "")
         return self._median([self._plain(name, at_once, onednn) for _ in range(self.repeats)])
 
     def plain_in_one(self, onednn: bool = False) -> Measured:
-        """The plain script, all trials in one process."""
+        """Measure the plain script with all trials in one process."""
         name = "plain script, one process"
         return self._median([self._plain(name, 0, onednn) for _ in range(self.repeats)])
 
     def packed(
         self, pack: int | str, trials: int | None = None, precision: str = "fp32"
     ) -> Measured:
-        """The product's own command with `execution.pack` and one of `PRECISIONS`."""
+        """Measure the product's own command with this `execution.pack` and one of `PRECISIONS`."""
         key = pack, trials or len(self.work.points), precision
         if key not in self._packed:
             self._packed[key] = self._median([self._pack(*key) for _ in range(self.repeats)])
         return self._packed[key]
 
     def peer(self, data: Path, steps: int) -> tuple[float, dict[str, dict[str, float]]]:
-        """One run of the authors' tool on all of `data`: makespan, and WER untuned and tuned."""
+        """Run the authors' tool once on all of `data`; return its makespan in seconds, and the WERs
+        of the untuned and the tuned model.
+        """
         output = self._output()
         found = {
             name: next(filter(Path.is_file, (data / file for file in NAMES[name])))
@@ -165,13 +181,16 @@ def _chosen(study: Path) -> str:
 
 
 def _environment(at_once: int) -> dict[str, str]:
-    """Processes that share a machine share its cores."""
+    """Return the environment of the plain script, in which processes that run side by side divide
+    the cores among them.
+    """
     if at_once <= 1:
         return dict(os.environ)
     return {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // at_once))}
 
 
 def _plain_row(name: str, usage: Usage, reports: list[dict[str, Any]], at_once: int) -> Measured:
+    """Sum the reports of the script's processes to one row."""
     trials = [trial for report in reports for trial in report["trials"]]
     ends = usage.each
     if len(reports) == 1 and len(trials) > 1:
@@ -194,6 +213,7 @@ def _plain_row(name: str, usage: Usage, reports: list[dict[str, Any]], at_once: 
 
 
 def _scaled(row: Measured, trials: int) -> Measured:
+    """Scale the times of a row that was measured on fewer trials up to `trials`."""
     factor = trials / row.trials
     if factor == 1:
         return row
@@ -208,7 +228,9 @@ def _scaled(row: Measured, trials: int) -> Measured:
 
 
 def _final_wers(studies: Path, name: str, trials: int, steps: int) -> Wers:
-    """WERs in percent of the last step; ends the program when a trial did not get there."""
+    """Return the WERs in percent of every trial's last step; ends the program when a trial did not
+    get there.
+    """
     from orchestrator.records.store import StudyFolder
 
     folder, wers = StudyFolder(studies, name), []

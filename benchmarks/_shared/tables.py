@@ -10,11 +10,11 @@ from _shared.workload import Workload
 
 MEBI = 2**20
 SPARED = 0.2
-"""WER points that the held-out set may lose, as in the shipped sweeps."""
+"""How many WER points worse the held-out set may become, as in the shipped sweeps."""
 
 
 def row_table(rows: Sequence[Measured], work: Workload, ceiling: float) -> str:
-    """One line a side; ratios are to the first. `ceiling` in operations a second."""
+    """One line per side; ratios are to the first. `ceiling` is in operations per second."""
     device = any(row.device_bytes for row in rows)
     head = [
         "",
@@ -47,8 +47,8 @@ def row_table(rows: Sequence[Measured], work: Workload, ceiling: float) -> str:
 
 
 def wer_table(rows: Sequence[Measured], work: Workload) -> str:
-    """Domain / heldout WER of every trial at its last step on every side: the same work was
-    done.
+    """The domain and heldout WER of every trial at its last step on every side, which show that all
+    sides did the same work.
     """
     head = ["trial", *(row.name for row in rows), "largest difference"]
     lines = []
@@ -76,8 +76,9 @@ def wer_table(rows: Sequence[Measured], work: Workload) -> str:
 def peer_table(
     packed: Measured, seconds: float, found: dict[str, dict[str, float]], steps: int, work: Workload
 ) -> str:
-    """One run of the authors' tool beside the whole sweep: what a trial of it that costs general
-    speech at most SPARED points ends at."""
+    """One run of the authors' tool beside a whole packed sweep, of which the row shows the trial of
+    lowest domain WER among those that lose at most SPARED points on the heldout set.
+    """
     untuned, tuned = found["untuned"], found["tuned"]
     kept = [wer for wer in packed.wers if wer["heldout"] <= untuned["heldout"] + SPARED]
     best = min(kept, key=lambda wer: wer["domain"], default=None)
@@ -105,7 +106,9 @@ def peer_table(
 
 
 def growth_table(letter: str, rows: Sequence[Sequence[Measured]], work: Workload) -> str:
-    """Makespan by K at all trials, or by N for several sides (a list of rows for every N)."""
+    """The makespan by the size of the pack (`letter` "K", one row in each list), or by the number
+    of trials ("N", the rows of all sides in each list).
+    """
     if letter == "K":
         first = rows[0][0]
         head = [
@@ -145,6 +148,6 @@ def growth_table(letter: str, rows: Sequence[Sequence[Measured]], work: Workload
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, with a line end."""
+    """Return a Markdown table that ends in a newline."""
     table = [head, ["---"] * len(head), *lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in table) + "\n"

@@ -1,5 +1,5 @@
-"""The trials that every side of a benchmark runs: same points, same utterances in the same order,
-same evaluations.
+"""The trials that every side of a benchmark runs: the same points, the same utterances in the same
+order, the same evaluations.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ ADAPTERS, RANKS = ("lora", "dora"), (4, 8, 16)
 TARGETS = ("attention", "decoder-attention", "all-linear")
 BATCH, SEED = 8, 42
 REPLAY = 0.5
+"""Share of each batch that is general speech."""
 RATES = (5e-4, 4e-3)
 """Lowest and highest learning rate."""
 
@@ -34,33 +35,38 @@ NAMES = {
     "domain": ("domain_manifest.jsonl",),
     "heldout": ("heldout_manifest.jsonl",),
 }
-"""Set -> the file names it may have."""
+"""Set -> the names that its manifest may have, the first that exists is taken."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is to be done, in a folder of its own."""
+    """Trials to run and the data to run them on, whose manifests are in `folder`."""
 
     folder: Path
     model: Path
     points: tuple[Point, ...]
+    """The parameters of each trial."""
     steps: int
     every: int
+    """Optimizer steps between two evaluations of a trial."""
     tokens_per_second: float
+    """Cap of decoding: new tokens per second of sound."""
     order: tuple[int, ...]
-    """Utterances of all optimizer steps, rows of train and then of replay."""
+    """The utterances of all optimizer steps, one after the other: row numbers of the train set
+    followed by the replay set.
+    """
 
     def manifest(self, name: str) -> Path:
-        """The cut manifest of a set."""
+        """The path of the manifest of a set, which is cut to what the workload needs."""
         return self.folder / f"{name}.jsonl"
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """The utterances of a set."""
+        """Read the rows of the manifest of a set, one per utterance."""
         return [json.loads(line) for line in self.manifest(name).read_bytes().split(b"\n") if line]
 
     @property
     def rungs(self) -> int:
-        """Evaluations of one trial."""
+        """The number of evaluations of one trial."""
         return -(-self.steps // self.every)
 
     @property
@@ -68,13 +74,13 @@ class Workload:
         return self.steps // 10
 
     def utterances(self, trials: int) -> int:
-        """Utterances decoded for so many trials and one baseline."""
+        """Return how many utterances are decoded for `trials` trials and one baseline."""
         return (1 + trials * self.rungs) * sum(
             len(self.rows(name)) for name in ("domain", "heldout")
         )
 
     def write_plain(self, output: Path) -> Path:
-        """The workload as `plain_script.py` reads it."""
+        """Write the workload as `plain_script.py` reads it; return the file."""
         path = self.folder / "workload.json"
         work = {
             "model": str(self.model),
@@ -94,8 +100,8 @@ class Workload:
         return path
 
     def write_sweep(self, name: str, trials: int, pack: int | str, device: str) -> Path:
-        """The first `trials` points as a sweep file: all of them in `start_with`, no guardrail that
-        ends one early.
+        """Write the first `trials` points as a sweep file and return it: all points are in
+        `start_with`, and no guardrail ends a trial early.
         """
         sweep = {
             "version": 1,
@@ -127,7 +133,7 @@ class Workload:
 
 
 def pack_parser(description: str | None) -> argparse.ArgumentParser:
-    """The options of what is measured on one pack of the workload."""
+    """Return a parser with the options that all benchmarks of a single pack have."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -139,8 +145,8 @@ def pack_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def points(count: int) -> tuple[Point, ...]:
-    """Distinct points that mix variants, ranks and target modules as a sampler would; rates by the
-    golden ratio.
+    """Return distinct points that mix adapters, ranks and target modules as a sampler would. The
+    learning rates are spread evenly on a log scale by the golden ratio.
     """
     low, high = RATES
     return tuple(
@@ -164,8 +170,8 @@ def build(
     utterances: int,
     tokens_per_second: float,
 ) -> Workload:
-    """Cut the sets of `data`: as many training utterances as one epoch of `steps` needs,
-    `utterances` of each other.
+    """Cut the sets of `data` into `folder` and return the workload on them: as many training and
+    replay utterances as `steps` steps need once, and `utterances` of each evaluated set.
     """
     sizes = {
         "train": steps * BATCH // 2,
@@ -186,6 +192,7 @@ def build(
 
 
 def _cut(data: Path, name: str, size: int, folder: Path) -> int:
+    """Write the first `size` rows of a set to `folder`; return how many there were."""
     source = next((data / file for file in NAMES[name] if (data / file).is_file()), None)
     if source is None:
         raise SystemExit(
@@ -199,8 +206,8 @@ def _cut(data: Path, name: str, size: int, folder: Path) -> int:
 
 
 def _order(steps: int, domain: int, replay: int) -> tuple[int, ...]:
-    """The product's own order, so that both sides train on the same batches and end with the same
-    adapters.
+    """Return the order in which the product takes the utterances, so that both sides train on the
+    same batches and end with the same adapters. `domain` and `replay` are the sizes of the sets.
     """
     from orchestrator.planning.trial_plan import TrialParams
     from orchestrator.tuning.training.training_set import TrainingSet, step_rows
@@ -222,10 +229,11 @@ REAL_SIZES = ("streaming-tiny", "v1-tiny")
 
 
 def real_size(folder: Path, size: str, train: int, evaluated: int) -> tuple[Path, Path]:
-    """Noise with made-up texts, and a model of a published size with random weights: (data, model).
+    """Write sets of noise with made-up texts, and a model of a published size with random weights;
+    return the two folders, (data, model).
 
-    Clips last 2 to 6 s; tokenizer and processor are those of the shipped model of the same family,
-    its vocabulary being a part of the model's.
+    Clips last 2 to 6 s. Tokenizer and processor are those of the shipped model of the same family,
+    whose vocabulary is a part of the model's.
     """
     from transformers.utils import logging
 
@@ -244,8 +252,9 @@ def real_size(folder: Path, size: str, train: int, evaluated: int) -> tuple[Path
 
 
 def _random_model(size: str) -> PreTrainedModel:
-    """Of transformers' default configuration, which is the published one of each family's tiny
-    model but for the heads of streaming-tiny and the positions of v1.
+    """Make a model of transformers' default configuration with random weights. That is the
+    published configuration of each family's tiny model, except for what is set here: the heads of
+    streaming-tiny and the positions of v1.
     """
     import torch
     from transformers import (

@@ -1,1 +1,3 @@
-"""What goes wrong on real machines, and what must be left of it."""
+"""Faults of real machines (kills, broken disks, damaged files), and tests of what must be left of a
+study after them.
+"""

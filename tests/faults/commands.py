@@ -1,5 +1,5 @@
-"""The real command on small projects, each run in a process of its own that may be killed, and what
-a study then holds.
+"""Run the real command on small projects, each time in a process of its own that may be killed, and
+read what a study then holds.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ SMALL = (
     .replace("seeds: [101, 102]", "seeds: [101]")
     .replace("min_gain: 1.0", "min_gain: 20.0")
 )
-"""Two trials of two rungs and one confirmation run, rejected: no fault may turn that into
-anything else.
+"""A sweep of two trials of two rungs and one confirmation run. Its verdict is a rejection, which no
+fault may turn into anything else.
 """
 SIZES = {"train": 24, "domain": 6, "heldout": 5}
-"""Utterances of a sweep that trains."""
+"""Utterances in each set of a sweep that trains the shipped model."""
 PATIENCE = 600.0
-"""Seconds after which a command hangs."""
+"""Seconds after which a command is said to hang."""
 CRASHED = 1
 """Exit code of a command that ended with a traceback."""
 HUNG = -signal.SIGALRM
+"""Stands for the exit code of a command that hung."""
 
 Act = Callable[[], object]
 
@@ -56,29 +57,32 @@ class Ended:
 
     @property
     def told(self) -> bool:
-        """It refused with one message for a person."""
+        """Whether the command refused with a message for a person, without a traceback."""
         return self.code in (2, 3) and bool(self.said.strip()) and "Traceback" not in self.said
 
 
 @dataclass(frozen=True)
 class Running:
-    """A command in a process of its own."""
+    """A command that runs in a process of its own."""
 
     process: int
     said: Path
+    """The file that all it prints goes to."""
 
     def kill(self) -> None:
-        """kill -9, then wait."""
+        """Send SIGKILL and wait until the process is gone."""
         os.kill(self.process, signal.SIGKILL)
         os.waitpid(self.process, 0)
 
     def kill_after(self, seconds: float) -> None:
-        """kill -9 after some time, wherever it then is."""
+        """Kill the command after some seconds, whatever it is doing then."""
         time.sleep(seconds)
         self.kill()
 
     def wait(self) -> Ended:
-        """How it ends; killed, and HUNG, when it takes longer than PATIENCE."""
+        """Wait and return how the command ends. When that takes longer than PATIENCE, it is killed
+        and its code is HUNG.
+        """
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             ended, status = os.waitpid(self.process, os.WNOHANG)
@@ -97,8 +101,9 @@ def start(
     afterwards: Act = lambda: None,
     worker: MakeWorker | None = make_worker,
 ) -> Running:
-    """`orchestrate` with these words, by the fake worker or another, with an act before and after
-    it in the same process; all that it prints goes to a file below `root`.
+    """Start `orchestrate` with these words in a forked process, with the fake worker or another
+    (None: the real one). `prepare` and `afterwards` are called before and after it in that process;
+    all that it prints goes to a file below `root`.
     """
     said = root / f"said-{time.monotonic_ns()}"
     child = os.fork()
@@ -108,11 +113,11 @@ def start(
     try:
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1), os.dup2(output, 2)
-        # pytest's own streams lead elsewhere
+        # sys.stdout and sys.stderr are pytest's, which do not write to descriptors 1 and 2
         sys.stdout, sys.stderr = (
             os.fdopen(place, "w", buffering=1, closefd=False) for place in (1, 2)
         )
-        os.fsync = lambda descriptor: None  # type: ignore[assignment]  # a kill needs none
+        os.fsync = lambda descriptor: None  # type: ignore[assignment]  # only power cuts need it
         prepare()
         main(list(words), worker)
     except SystemExit as ended:
@@ -125,7 +130,7 @@ def start(
 
 
 def apart(work: Callable[[], None]) -> int:
-    """Do it in a process of its own; returns its exit code, CRASHED where it raised."""
+    """Call `work` in a forked process; return its exit code, CRASHED where it raised."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -140,12 +145,12 @@ def apart(work: Callable[[], None]) -> int:
 
 
 def orchestrated(root: Path, *words: str, prepare: Act = lambda: None) -> Ended:
-    """The same, when it has ended."""
+    """Run `orchestrate` as `start` does, and wait until it has ended."""
     return start(root, *words, prepare=prepare).wait()
 
 
 def said_here(*words: object, worker: MakeWorker = make_worker) -> tuple[int, str]:
-    """The exit code of a command that runs in this process, and all that it printed."""
+    """Run a command in this process; return its exit code and all that it printed."""
     said = TextIOWrapper(BytesIO(), encoding="utf-8")
     with redirect_stdout(said), redirect_stderr(said):
         code = orchestrate(*words, worker=worker)
@@ -155,7 +160,7 @@ def said_here(*words: object, worker: MakeWorker = make_worker) -> tuple[int, st
 
 @dataclass(frozen=True)
 class Straight:
-    """A sweep that nothing happens to."""
+    """A sweep that nothing happened to: how it ended, how long it took, what its study holds."""
 
     spec: Path
     ended: Ended
@@ -164,11 +169,13 @@ class Straight:
 
 
 class Projects:
-    """Projects of one small sweep below a folder, and what becomes of it where nothing happens."""
+    """Makes projects of one small sweep below a folder. The sweep is first run once undisturbed, to
+    know how it ends, how long it takes, and what its study then holds.
+    """
 
     def __init__(self, root: Path, sweep: str = SMALL) -> None:
         self.root, self._sweep = root, sweep
-        # what is imported and compiled late, is so before the processes part
+        # what is imported and compiled at the first use is there before processes are forked
         said_here(self.new("warm"), "--quiet")
         straight = self.new("straight")
         started = time.monotonic()
@@ -177,7 +184,7 @@ class Projects:
         self.contents = contents(folder_of(straight))
 
     def count_calls(self) -> int:
-        """The system calls that change the study, of a run that nothing happens to."""
+        """Return how many system calls change the study in a run that nothing happens to."""
         spec = self.new("counted")
         counted = spec.parents[1] / "counted"
 
@@ -192,7 +199,9 @@ class Projects:
 
     @cached_property
     def real(self) -> Straight:
-        """A sweep of two trials that trains the shipped model on some of the shipped utterances."""
+        """An undisturbed sweep of two trials that trains the shipped model on some of the shipped
+        utterances; run at the first access.
+        """
         root = self.root / "real"
         root.mkdir()
         apart(lambda: _write_real(root))
@@ -203,7 +212,7 @@ class Projects:
         return Straight(spec, ended, time.monotonic() - began, held)
 
     def new(self, name: str) -> Path:
-        """The sweep file of a new project."""
+        """Make a new project of this name; return its sweep file."""
         root = self.root / name
         template = self.root / "template"
         if not template.exists():
@@ -219,8 +228,8 @@ def _write_real(root: Path) -> None:
 
 
 def contents(folder: StudyFolder) -> dict[str, Any]:
-    """All that must not depend on what happened meanwhile: every sealed file by its digest, and
-    what study.db says. Raises StudyError where a file does not hold.
+    """Return all of a study that must not depend on what happened meanwhile: the digest of every
+    sealed file, and what study.db says. Raises StudyError where a file is not what was sealed.
     """
     files = folder.journal.chain().files
     folder.journal.check(*(folder.path / file for file in files))
@@ -229,6 +238,7 @@ def contents(folder: StudyFolder) -> dict[str, Any]:
 
 
 def _timeless(path: Path) -> bytes:
+    """Read a file; of a result, without the time that the trial took."""
     data = path.read_bytes()
     if path.name == "result.json":
         data = json.dumps(json.loads(data) | {"seconds": 0.0}).encode()
@@ -243,6 +253,7 @@ TOLD = {
     "attributes": "SELECT trial_id, key, value_json FROM trial_user_attributes "
     "WHERE key != 'seconds'",
 }
+"""Name -> query of study.db; identifiers of rows and times are left out."""
 
 
 def _told(database: Path) -> dict[str, list[Any]]:

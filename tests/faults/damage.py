@@ -1,4 +1,6 @@
-"""What becomes of a file or folder of a study on real disks, and of what has its name."""
+"""Damages to a file or folder of a study, as real disks, tools and people do them: one function
+each, which returns False where the damage does not apply to what lies there.
+"""
 
 from __future__ import annotations
 
@@ -12,44 +14,44 @@ from pathlib import Path
 from orchestrator.names_aside import remove
 
 MINE = "mine.txt"
-"""A file of somebody else, which stays wherever it is put."""
+"""The name of a file of somebody else, which no command may remove wherever it lies."""
 Harm = Callable[["Place"], bool]
 
 
 @dataclass(frozen=True)
 class Place:
-    """A name in a study, and where other versions of what lies there come from."""
+    """A name in a study, and other versions of what lies there, by which it may be replaced."""
 
     project: Path
     name: str
     older: tuple[Path, ...]
-    """The same name in the states before, oldest first."""
+    """The same name in the study's earlier states, oldest first."""
     other: Path
     """The same name in another study."""
 
     @property
     def path(self) -> Path:
-        """Where it is, or would be."""
+        """The path of the name, whether something lies there or not."""
         return self.project / "studies" / "demo" / self.name
 
     @property
     def is_there(self) -> bool:
-        """Something lies there, if only a link to nowhere."""
+        """Whether something lies there, be it only a link to nowhere."""
         return os.path.lexists(self.path)
 
     @property
     def aside(self) -> Path:
-        """Where links lead to."""
+        """The path outside of the study to which `link` moves what lay there."""
         return self.project / "aside"
 
     def take_away(self) -> None:
-        """Nothing has the name, and something may."""
+        """Remove what lies there, and make the folder in which something else can have the name."""
         remove(self.path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def absent(place: Place) -> bool:
-    """It is gone."""
+    """Remove it."""
     if not place.is_there:
         return False
     remove(place.path)
@@ -57,7 +59,7 @@ def absent(place: Place) -> bool:
 
 
 def empty(place: Place) -> bool:
-    """A file without a byte, or a folder without a file."""
+    """Put an empty file in its place, or an empty folder where it is a folder."""
     is_folder = place.path.is_dir()
     place.take_away()
     if is_folder:
@@ -68,6 +70,7 @@ def empty(place: Place) -> bool:
 
 
 def _changed(place: Place, change: Callable[[bytes], bytes | None]) -> bool:
+    """Change the bytes of a file; False where it is none, or the change gives None or the same."""
     if not place.path.is_file():
         return False
     data = place.path.read_bytes()
@@ -79,12 +82,12 @@ def _changed(place: Place, change: Callable[[bytes], bytes | None]) -> bool:
 
 
 def truncated(place: Place) -> bool:
-    """The first half of it."""
+    """Keep only the first half of a file."""
     return _changed(place, lambda data: data[: len(data) // 2])
 
 
 def flipped(place: Place) -> bool:
-    """One bit of one byte is another."""
+    """Flip one bit of a file, in a byte that follows from its name."""
 
     def flip(data: bytes) -> bytes | None:
         if not data:
@@ -96,7 +99,7 @@ def flipped(place: Place) -> bool:
 
 
 def digit(place: Place) -> bool:
-    """One digit of a text is another."""
+    """Increase a digit in the middle of a text file by one."""
 
     def next_digit(data: bytes) -> bytes | None:
         found = list(re.finditer(rb"[1-8]", data))
@@ -115,17 +118,17 @@ def _replaced(place: Place, source: Path) -> bool:
 
 
 def older(place: Place) -> bool:
-    """What it was in a state before."""
+    """Replace a file by an older version of it, from an earlier state of the study."""
     return any(_replaced(place, source) for source in place.older)
 
 
 def other(place: Place) -> bool:
-    """What it is in another study."""
+    """Replace a file by that of another study."""
     return _replaced(place, place.other)
 
 
 def folder(place: Place) -> bool:
-    """A folder of somebody has its name."""
+    """Put somebody's folder in the place of a file."""
     if place.path.is_dir():
         return False
     place.take_away()
@@ -135,7 +138,7 @@ def folder(place: Place) -> bool:
 
 
 def file(place: Place) -> bool:
-    """A file of somebody has the name of a folder."""
+    """Put somebody's file in the place of a folder."""
     if not place.path.is_dir():
         return False
     place.take_away()
@@ -144,7 +147,7 @@ def file(place: Place) -> bool:
 
 
 def pipe(place: Place) -> bool:
-    """Who opens it waits for ever."""
+    """Put a named pipe in the place of a file; opening it blocks for ever."""
     if place.path.is_dir():
         return False
     place.take_away()
@@ -153,7 +156,7 @@ def pipe(place: Place) -> bool:
 
 
 def link(place: Place) -> bool:
-    """It lies elsewhere."""
+    """Move it elsewhere, and put a symbolic link to it in its place."""
     if not place.is_there:
         return False
     place.path.rename(place.aside)
@@ -162,7 +165,7 @@ def link(place: Place) -> bool:
 
 
 def dangling(place: Place) -> bool:
-    """A link to nowhere has its name."""
+    """Put a symbolic link to nowhere in the place of a file."""
     if place.path.is_dir():
         return False
     place.take_away()
@@ -171,7 +174,7 @@ def dangling(place: Place) -> bool:
 
 
 def unreadable(place: Place) -> bool:
-    """Nobody may read it."""
+    """Take all permissions away from it."""
     if not place.is_there:
         return False
     place.path.chmod(0)
@@ -183,4 +186,6 @@ HARMS: tuple[Harm, ...] = (
     *(folder, file, pipe, link, dangling, unreadable),
 )
 APART = (pipe, unreadable)
-"""Tried in a process of its own, which can be given up, or be somebody else's."""
+"""Damages for which the command is run in a process of its own, because it may hang and has to be
+killed, or has to run as another user, to whom permissions apply.
+"""

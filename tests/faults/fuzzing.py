@@ -40,11 +40,13 @@ class Target:
 
     name: str
     file: str
-    """Where it is read from, in the fuzzer's folder."""
+    """The name under which an input is written into the fuzzer's folder."""
     read: Callable[[Path], object]
+    """The function of the product that reads it."""
     refuses: type[OrchestrateError]
-    """The one error that may answer."""
+    """The only error that `read` may raise."""
     seeds: tuple[bytes, ...]
+    """Inputs that the corpus begins with."""
 
 
 _LINE = json.dumps(GOOD).encode()
@@ -74,12 +76,13 @@ TARGETS = (MANIFESTS, SWEEPS)
 
 @dataclass
 class Fuzzer:
-    """One target, read in a folder of its own."""
+    """The fuzzer of one target, which is read in a folder of its own."""
 
     target: Target
     folder: Path
     random: random.Random
     known: set[str] = field(default_factory=set)
+    """All lines of answers so far."""
     corpus: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -92,8 +95,9 @@ class Fuzzer:
                 self.corpus.append(data)
 
     def answer(self, data: bytes) -> frozenset[str]:
-        """In which lines an input is answered, without what is its own; `broken`, and the error,
-        where it is not answered in words.
+        """Read an input and return the lines of the error message, without what is particular to
+        this input. Empty where it is accepted; a line that begins with BROKEN where another error
+        is raised, or a message is too long or does not name the file.
         """
         path = self.folder / self.target.file
         path.write_bytes(data)
@@ -104,12 +108,14 @@ class Fuzzer:
             if len(said) > LONGEST_ANSWER or str(path) not in said:
                 return frozenset([f"{BROKEN}: {len(said)} characters: {said[:300]}"])
             return _words(said.replace(str(self.folder), ""))
-        except Exception as error:  # any: that is what is looked for
+        except Exception as error:  # a bug: that is what the fuzzer looks for
             return frozenset([f"{BROKEN}: {type(error).__name__}: {error}"])
         return frozenset()
 
     def news(self, until: float) -> Iterator[tuple[frozenset[str], bytes]]:
-        """Inputs that are answered by a line as none before, with the answer."""
+        """Change inputs of the corpus at random, and yield (answer, input) for those with a line in
+        the answer that no answer had before. They are added to the corpus.
+        """
         while time.monotonic() < until:
             data = _changed(self.random.choice(self.corpus), self.random)[:LONGEST_INPUT]
             answer = self.answer(data)
@@ -120,7 +126,9 @@ class Fuzzer:
 
 
 def kept(target: Target) -> list[bytes]:
-    """The corpus on file. One input a line, its bytes as the characters of Latin-1."""
+    """Read the corpus on file: JSON strings, one per line, whose characters are the input's bytes
+    as Latin-1.
+    """
     file = CORPUS / f"{target.name}.jsonl"
     lines = file.read_bytes().splitlines() if file.exists() else []
     return [json.loads(line).encode("latin-1") for line in lines]
@@ -134,7 +142,7 @@ def keep(target: Target, data: bytes) -> None:
 
 
 def _words(said: str) -> frozenset[str]:
-    """The lines of a message without numbers, names and quotations."""
+    """Return the lines of a message, cut to eight words, without numbers, names and quotations."""
     without = re.sub(r"'[^']*'|\"[^\"]*\"|`[^`]*`", "Q", said)
     plain = re.sub(r"[^A-Za-z\s]+|\b\w{1,2}\b", " ", without)
     return frozenset(" ".join(line.split()[:8]) for line in plain.split("\n"))
@@ -153,13 +161,14 @@ JUNK = (
 
 
 def _changed(data: bytes, generator: random.Random) -> bytes:
+    """Return the input after one to three random changes."""
     for _ in range(generator.randint(1, 3)):
         data = generator.choice(CHANGES)(data, generator)
     return data
 
 
 def _value(data: bytes, generator: random.Random) -> bytes:
-    """Another value after one of the colons, or in one of the cells."""
+    """Put an odd value after one of the colons, or into one of the cells of a table."""
     places = [match.span() for match in re.finditer(rb'(?<=[:,|\t])\s*("[^"]*"|[^,|\t}\n]+)', data)]
     if not places:
         return data
@@ -168,7 +177,7 @@ def _value(data: bytes, generator: random.Random) -> bytes:
 
 
 def _key(data: bytes, generator: random.Random) -> bytes:
-    """A word is renamed to another one of the input, or is there twice."""
+    """Replace a word by another word of the input, so that one may be there twice."""
     words = re.findall(rb"\w{3,}", data)
     if not words:
         return data
@@ -177,7 +186,7 @@ def _key(data: bytes, generator: random.Random) -> bytes:
 
 
 def _line_moved(data: bytes, generator: random.Random) -> bytes:
-    """A line is doubled, dropped, indented or put elsewhere."""
+    """Move a line, and double, drop or indent it."""
     lines = data.split(b"\n")
     at, to = generator.randrange(len(lines)), generator.randrange(len(lines))
     line = lines.pop(at)
@@ -186,7 +195,7 @@ def _line_moved(data: bytes, generator: random.Random) -> bytes:
 
 
 def _bytes_changed(data: bytes, generator: random.Random) -> bytes:
-    """Junk in between, a piece cut out, a bit flipped, or a piece doubled."""
+    """Insert junk, cut a piece out, flip a bit, or double a piece."""
     at = generator.randint(0, len(data))
     size = generator.choice((1, 2, 8, 64))
     flipped = bytes([data[at] ^ 1 << generator.randrange(8)]) if at < len(data) else b""
@@ -195,7 +204,7 @@ def _bytes_changed(data: bytes, generator: random.Random) -> bytes:
 
 
 def _encoded(data: bytes, generator: random.Random) -> bytes:
-    """In another encoding, with other ends of line, or cut off."""
+    """Change the encoding or the ends of lines, cut the input off, or put a BOM before it."""
     text = data.decode("utf-8", "replace")
     ways = (
         lambda: text.encode("utf-16"),
@@ -221,7 +230,9 @@ CHANGES = (
 
 
 def fuzz(minutes: float, seed: int) -> list[str]:
-    """Let the corpus of every target grow for a share of the time; returns what broke."""
+    """Fuzz every target for an equal share of the time, adding to the corpus on file; return what
+    broke.
+    """
     broken = []
     for target in TARGETS:
         with tempfile.TemporaryDirectory() as folder:
@@ -236,7 +247,7 @@ def fuzz(minutes: float, seed: int) -> list[str]:
 
 
 def main() -> int:
-    """Fuzz for some minutes; 1 where something broke."""
+    """Fuzz for some minutes; return 1 where something broke, else 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,7 +1,8 @@
-"""All the harm that is done to a study while it is made, each by one function.
+"""The harms that the soak does to a study while it is made, one function each.
 
-Each is given a new project, begins its study and does its harm. It returns how that ended, or None
-where the same command must now go on to the end of a run that nothing happened to.
+A harm is given a new project, begins its study and does its harm. It returns how that ended, one of
+`soak.COLUMNS`, or None where the caller has to give the same command again, which then must come to
+the end of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -27,23 +28,25 @@ from tests.faults.system_calls import Fault
 
 YEAR = 365 * 24 * 3600
 FAKES_OWN = ("checkpoint", "adapter", "final", "study.lock", "cache")
-"""What the fake worker writes without care, the lock, which says nothing, and what is made anew."""
+"""Names that are not damaged: what the fake worker writes without the care of the real one, the
+lock, which holds nothing, and the cache, which is made anew.
+"""
 BROKEN = "broken"
 
 
 @dataclass
 class Attempt:
-    """One harm to one study."""
+    """One harm to one study: its project, and a record of what happened."""
 
     projects: Projects
     random: random.Random
     spec: Path
     calls: int
-    """System calls that change the study in a run that nothing happens to."""
+    """How many system calls change the study in a run that nothing happens to."""
     harmed: str = ""
-    """The file that was damaged."""
+    """The name of the file that was damaged, if one was."""
     met: str = ""
-    """What happened, for who looks into it."""
+    """What happened, in words, for whoever looks into a broken attempt."""
 
     @property
     def root(self) -> Path:
@@ -56,23 +59,25 @@ class Attempt:
         return folder_of(self.spec).path
 
     def run(self, *words: str, prepare: Callable[[], object] = lambda: None) -> Ended:
-        """The command, to its end."""
+        """Run the command to its end."""
         return orchestrated(self.root, str(self.spec), "--quiet", *words, prepare=prepare)
 
     def interrupt(self) -> None:
-        """The command, killed at some moment."""
+        """Run the command, and kill it at a random moment."""
         running = start(self.root, str(self.spec), "--quiet")
         running.kill_after(self.random.uniform(0, self.projects.seconds))
 
     def survived(self, ended: Ended) -> str | None:
-        """Whatever the command met, it refused with a message or came to the usual end."""
+        """Return None where the command refused with a message or came to the usual end, and BROKEN
+        where it ended otherwise.
+        """
         if ended.told or ended.code == self.projects.ended.code:
             return None
         self.met += f"\nexit code {ended.code}: {ended.said[-3000:]}"
         return BROKEN
 
     def choose_file(self) -> Path | None:
-        """A file of the study, to be damaged."""
+        """Choose a file of the study to be damaged; None where there is none yet."""
         files = [path for path in self.study.rglob("*") if path.is_file() and path.stat().st_size]
         own = [path for path in files if not set(path.relative_to(self.study).parts) & {*FAKES_OWN}]
         if not own:
@@ -83,42 +88,43 @@ class Attempt:
 
 
 def kill(attempt: Attempt) -> None:
-    """kill -9 at some moment, up to three times."""
+    """Kill (SIGKILL) the command at a random moment, one to three times."""
     for _ in range(attempt.random.randint(1, 3)):
         attempt.interrupt()
 
 
 def killed_call(attempt: Attempt) -> str | None:
-    """kill -9 at one system call."""
+    """Kill the command at one system call."""
     return _at_a_call(attempt, Fault.KILL)
 
 
 def torn_call(attempt: Attempt) -> str | None:
-    """kill -9 in the middle of one system call."""
+    """Kill the command in the middle of one system call: of a write, half is done."""
     return _at_a_call(attempt, Fault.TEAR)
 
 
 def refused_call(attempt: Attempt) -> str | None:
-    """One system call fails as on a broken disk."""
+    """Let one system call fail as on a broken disk (EIO)."""
     return _at_a_call(attempt, Fault.REFUSE, errno.EIO)
 
 
 def full_disk(attempt: Attempt) -> str | None:
-    """From one system call on the disk is full."""
+    """Let the disk be full from one system call on (ENOSPC)."""
     return _at_a_call(attempt, Fault.FULL, errno.ENOSPC)
 
 
 def short_write(attempt: Attempt) -> str | None:
-    """One write does the half of its bytes and says so."""
+    """Let one write write half of its bytes, and return that number."""
     return _at_a_call(attempt, Fault.SHORT)
 
 
 def clock_jump(attempt: Attempt) -> str | None:
-    """The clock of the day jumps by up to a year, forwards or back, in the middle of a run."""
+    """Let the system's clock jump by up to a year, forwards or back, in the middle of a run."""
     return _at_a_call(attempt, Fault.JUMP, attempt.random.randint(-YEAR, YEAR))
 
 
 def _at_a_call(attempt: Attempt, fault: Fault, value: int = 0) -> str | None:
+    """Run the command with a fault at a random one of the system calls that change the study."""
     call = attempt.random.randint(1, attempt.calls)
     attempt.met = f"{fault.name} {value} at call {call} of {attempt.calls}"
     ended = attempt.run(prepare=lambda: system_calls.arm(attempt.study, call, fault, value))
@@ -126,7 +132,7 @@ def _at_a_call(attempt: Attempt, fault: Fault, value: int = 0) -> str | None:
 
 
 def no_memory(attempt: Attempt) -> str | None:
-    """The address space ends a little above what is taken at the start."""
+    """Limit the address space to a little more (up to 60 MB) than is taken at the start."""
     room = attempt.random.randint(0, 60_000_000)
     attempt.met = f"{room} bytes of memory"
 
@@ -138,7 +144,7 @@ def no_memory(attempt: Attempt) -> str | None:
 
 
 def full_tmpfs(attempt: Attempt) -> str | None:
-    """The study begins on a small file system, which fills, and goes on where there is room."""
+    """Begin the study on a small tmpfs, which fills up, and copy it to where there is room."""
     small, size = attempt.root / "small", attempt.random.randint(40, 700)
     attempt.met = f"a tmpfs of {size} kB"
     small.mkdir()
@@ -154,7 +160,7 @@ def full_tmpfs(attempt: Attempt) -> str | None:
 
 
 def flip(attempt: Attempt) -> None:
-    """One bit of one file."""
+    """Flip one bit of one file."""
     attempt.interrupt()
     if (path := attempt.choose_file()) is not None:
         data = bytearray(path.read_bytes())
@@ -163,14 +169,16 @@ def flip(attempt: Attempt) -> None:
 
 
 def lost(attempt: Attempt) -> None:
-    """One file is gone."""
+    """Remove one file."""
     attempt.interrupt()
     if (path := attempt.choose_file()) is not None:
         path.unlink()
 
 
 def link(attempt: Attempt) -> str | None:
-    """A file or folder of the study points elsewhere; what lies there must stay."""
+    """Replace a file or folder of the study by a symbolic link. The command must refuse it, and
+    what the link points to must stay as it is.
+    """
     attempt.interrupt()
     elsewhere = attempt.root / "elsewhere"
     elsewhere.mkdir()
@@ -187,7 +195,7 @@ def link(attempt: Attempt) -> str | None:
 
 
 def eight(attempt: Attempt) -> str | None:
-    """Eight starts at once: one runs, the others refuse or find it done."""
+    """Start the command eight times at once: one runs, the others refuse or find the sweep done."""
     running = [start(attempt.root, str(attempt.spec), "--quiet") for _ in range(8)]
     ended = [each.wait() for each in running]
     if any(attempt.survived(each) for each in ended):
@@ -196,7 +204,7 @@ def eight(attempt: Attempt) -> str | None:
 
 
 def killed_repair(attempt: Attempt) -> str | None:
-    """What can be made again is lost, and the repair is killed at a system call, then repeated."""
+    """Remove files that a repair can make again; kill the repair at a system call and repeat it."""
     if attempt.run().code != attempt.projects.ended.code:
         return BROKEN
     for name in ("study.db", "spec.yaml", "trials/0000/plan.json"):
@@ -213,7 +221,9 @@ def killed_repair(attempt: Attempt) -> str | None:
 
 
 def real_kill(attempt: Attempt) -> str | None:
-    """kill -9 at some moment of a sweep that trains the shipped model, up to three times."""
+    """Kill a sweep that trains the shipped model at a random moment, one to three times; then it
+    must end with the very contents of an undisturbed one.
+    """
     straight = attempt.projects.real
     spec = attempt.root / "sweep.yaml"
     shutil.copy(straight.spec, spec)
@@ -229,7 +239,7 @@ def real_kill(attempt: Attempt) -> str | None:
 
 
 def states(attempt: Attempt) -> str | None:
-    """Two studies of which hypothesis decides what happens to them."""
+    """Let hypothesis decide what happens to two studies, see `study_states`."""
     said, seed = attempt.root / "said", attempt.random.getrandbits(32)
 
     def within() -> None:
@@ -254,15 +264,18 @@ AT_CALLS: tuple[Harm, ...] = (
     clock_jump,
     killed_repair,
 )
-"""These need `system_calls.environment`."""
+"""Harms that need a process started in `system_calls.environment`."""
 SELDOM = ("real_kill",)
-"""Take a minute each: in every fifth round alone."""
+"""Harms that take a minute each, and are done in every fifth round only."""
 ON_LINUX: tuple[Harm, ...] = (no_memory, full_tmpfs)
 
 
 def _mount_apart(folder: Path, size: int) -> None:
-    """A tmpfs of so many kB at `folder`, seen by this process and its children alone."""
+    """Mount a tmpfs of `size` kB at `folder` in new namespaces, so that only this process and its
+    children see it. Raises OSError where that is not allowed.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
+    # CLONE_NEWUSER and CLONE_NEWNS, of linux/sched.h
     new_user, new_mounts = 0x10000000, 0x00020000
     options = f"size={size}k".encode()
     if libc.unshare(new_user | new_mounts) or libc.mount(
@@ -272,5 +285,5 @@ def _mount_apart(folder: Path, size: int) -> None:
 
 
 def can_mount(folder: Path) -> bool:
-    """This process may mount a file system of its own, in a namespace of its own."""
+    """Whether this process may mount a file system in a namespace of its own."""
     return apart(lambda: _mount_apart(folder, 100)) == 0

@@ -1,4 +1,6 @@
-"""In the place of packages that make and hear graphs: a form that says what it was told to."""
+"""A fake of the modules behind `orchestrate verify`, which export graphs and transcribe with them;
+it gives fixed error counts and needs neither torch nor onnx.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,14 @@ _ROOM = "orchestrator.tuning.deploying"
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """`orchestrate verify` hears a fake form, without torch and onnx; the study's part is real."""
+    """While the context lasts, let `orchestrate verify` hear a fake exported form. What it reads
+    from the study and writes into it is real.
+    """
     writing, verification = ModuleType("writing"), ModuleType("verification")
     vars(writing).update(Source=SimpleNamespace)
     vars(verification).update(Verification=SimpleNamespace, verify=_hear)
     rooms = {f"{_ROOM}.writing": writing, f"{_ROOM}.verification": verification}
-    # not mock.patch.dict: what is imported meanwhile must stay
+    # not mock.patch.dict, which would also remove other modules that are imported meanwhile
     before = {name: sys.modules.get(name) for name in rooms}
     sys.modules.update(rooms)
     try:
@@ -54,7 +58,7 @@ def _hear(job: Any, say: Callable[[str], None]) -> Shipped:
         differences=(),
         sets=dict.fromkeys(job.sets, each),
         other_words=(),
-        # another one where what the study has on file is another
+        # a number that differs where what the study has on file differs
         unlike_record=zlib.crc32(repr(sorted(job.recorded.items())).encode()) % 1000,
         encoder_apart=0.0,
         logits_apart=0.0,
@@ -65,7 +69,7 @@ def _hear(job: Any, say: Callable[[str], None]) -> Shipped:
 
 
 def _counts(errors: int) -> SetMeasurement:
-    """The first utterances have an error each."""
+    """Return counts in which the first `errors` utterances have one error each."""
     none = (0,) * UTTERANCES
     return SetMeasurement(
         manifest_sha256="0",

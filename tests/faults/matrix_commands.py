@@ -1,4 +1,4 @@
-"""The commands that meet a damaged study, what they say, and what they do to its files."""
+"""The commands that are run on a damaged study, what they say, and what they do to its files."""
 
 from __future__ import annotations
 
@@ -49,26 +49,30 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "clean": ("clean", "SPEC", "--yes"),
     "stop": ("stop", "SPEC", "0"),
 }
+"""Name -> command line; `words_of` puts paths in the place of SPEC, STUDIES and OUT."""
 RUNS = ("run", "meanwhile")
-"""The sweep: damaged before it goes on, and while it does."""
+"""The commands that run the sweep. In `run` the study is damaged before it goes on, in `meanwhile`
+while it does.
+"""
 WRITING = (*RUNS, "repair", "verify", "clean", "stop")
 """Commands that write to the study."""
 GETS = {
     "listen": ("", "sets/domain", "sets/domain/heard/0", "sets/confirm_domain"),
     "dashboard": ("", "api/studies", "api/studies/0"),
 }
+"""Command that serves pages -> the paths that are asked for."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended."""
+    """How a command ended: its exit code, and what it printed, as `normal` returns it."""
 
     code: int
     said: str
 
 
 def words_of(project: Path, name: str) -> tuple[str, ...]:
-    """A command on the study of a project."""
+    """Return the words of one of `COMMANDS` for the study of a project."""
     places = {
         "SPEC": project / "sweeps" / "demo.yaml",
         "STUDIES": project / "studies",
@@ -88,11 +92,11 @@ _VARYING = (
     (r"127\.0\.0\.1:\d+", "ADDRESS"),
     (r"- DAY: run with .*\n(.*uncommitted changes.*\n)?", ""),
 )
-"""What differs from run to run, and what to read in its place."""
+"""Patterns of what differs from run to run, and what replaces them."""
 
 
 def normal(said: str, project: Path) -> str:
-    """A text without what differs from run to run."""
+    """Return a text in which what differs from run to run is replaced by fixed words."""
     said = said.replace(str(project), "PROJECT")
     for pattern, word in _VARYING:
         said = re.sub(pattern, word, said)
@@ -100,8 +104,8 @@ def normal(said: str, project: Path) -> str:
 
 
 def without_times(said: str) -> str:
-    """Until the next run makes clock.json again the time is shown as a dash; a plan does not know
-    it.
+    """Return a text without what it says of the time spent. Without clock.json, which the next run
+    makes again, commands show a dash in its place, and a plan says that it is not known.
     """
     said = re.sub(r"(?m)^(- )? *(about SIZE|time: not known)( .*|;.*)$", "", said)
     lines = said.replace("SIZE", "-").splitlines()
@@ -109,7 +113,7 @@ def without_times(said: str) -> str:
 
 
 def names_file(said: str, name: str) -> bool:
-    """A message names a file of the study, or one above or below it."""
+    """Whether a message names a file of the study, or a file or folder above or below it."""
     parts = name.split("/")
     return (
         name in said
@@ -121,7 +125,9 @@ def names_file(said: str, name: str) -> bool:
 
 
 def snapshot(project: Path) -> dict[str, str]:
-    """All files below a folder, by name: what they hold, or what they are."""
+    """Return all that lies below a folder, by name: the digest of a file's contents, or the kind of
+    what is no file.
+    """
     return {
         path.relative_to(project).as_posix(): _what(path) for path in sorted(project.rglob("*"))
     }
@@ -140,7 +146,9 @@ def _what(path: Path) -> str:
 def touched(
     command: str, name: str, before: Mapping[str, str], after: Mapping[str, str]
 ) -> str | None:
-    """What a command did to files that it must leave alone, after a damage to `name`."""
+    """Return what a command did to files that it must leave alone, after a damage to `name`; None
+    where it did nothing. `before` and `after` are snapshots.
+    """
     left = [file for file in after if ".tmp-" in file and file not in before]
     if left:
         return f"left over: {left}"
@@ -167,21 +175,24 @@ def touched(
 
 
 _MADE = re.compile(r"^out(/|$)|study\.db-(shm|wal)$|^studies/\.cache(/|$)")
-"""What a command that reads may write."""
+"""Files that a command that only reads a study may write."""
 _OURS = re.compile(r"/checkpoint/\d+|/cache/|study\.db-(shm|wal)$|/requests/|/final/|said-")
-"""What a run, a repair or a cleaning may remove."""
+"""Files that a run, a repair or a cleaning may remove."""
 
 
 def added_lines(usual: str, said: str) -> list[str]:
-    """The lines of a text that another one does not have, and those that it lacks."""
+    """Return the lines that `said` has and `usual` has not, and those that it lacks, as a diff
+    marks them.
+    """
     lines = difflib.ndiff(usual.splitlines(), said.splitlines())
     return [line for line in lines if line[:2] in ("+ ", "- ") and line[2:].strip()]
 
 
 @contextmanager
 def served(command: str) -> Iterator[None]:
-    """In the place of serving pages, some are asked for and printed as far as they say an error; who
-    watches looks once; forms are heard without their packages.
+    """While the context lasts, let commands end by themselves that would not: one that serves pages
+    answers those of `GETS`, printing their status and the text of errors, `watch` looks once, and
+    `verify` hears a fake form.
     """
 
     def visit(server: WSGIServer, started: Callable[[str], None]) -> None:

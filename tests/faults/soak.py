@@ -31,12 +31,15 @@ from tests.faults.matrix import Matrix
 
 DAMAGE = ("flip", "lost")
 UNSEALED = ("study.db", "clock.json", "findings.json", "notes.md", "report.")
-"""Beginnings of the names of files that no number stands on: other bytes there may pass."""
+"""Beginnings of the names of files that no reported number is computed from, whose damage may go
+unnoticed.
+"""
 COLUMNS = ("equal", "repaired", "refused", "unnoticed", BROKEN)
+"""How an attempt may end, in the order of the table."""
 
 
 def harms_here(root: Path) -> tuple[Harm, ...]:
-    """All that can be done on this machine."""
+    """Return the harms that can be done on this machine."""
     found = harms.ANYWHERE
     if system_calls.can_be_armed():
         found += harms.AT_CALLS
@@ -47,7 +50,7 @@ def harms_here(root: Path) -> tuple[Harm, ...]:
 
 @dataclass
 class Soak:
-    """One seed's attempts below a folder, and how they ended."""
+    """The attempts of one seed, below a folder, and how they ended."""
 
     root: Path
     seed: int
@@ -62,7 +65,7 @@ class Soak:
         self.calls = self.projects.count_calls() if system_calls.can_be_armed() else 0
 
     def attempt(self, harm: Harm, number: int) -> None:
-        """One harm to one study, then the same sweep again."""
+        """Begin a study, do it one harm, and give the same command again; count how that ends."""
         kind = harm.__name__
         spec = self.projects.new(f"{kind}-{number}")
         attempt = Attempt(self.projects, self.random, spec, self.calls)
@@ -78,12 +81,14 @@ class Soak:
 
 
 def _continued(attempt: Attempt, damaged: bool) -> str:
-    """How the same command goes on, after a repair where it asks for one."""
+    """Give the same command again, after a repair where a damaged study is refused, and return how
+    that ended: one of COLUMNS.
+    """
     ended, equal = attempt.run(), "equal"
     if ended.told and damaged:
         repaired = orchestrated(attempt.root, "repair", str(attempt.spec))
         ended, equal = attempt.run(), "repaired"
-        # what no rule makes again
+        # a damaged file that cannot be computed again from others
         if repaired.told or ended.told:
             return "refused"
     attempt.met += f"\nafterwards {ended.code}: {ended.said[-3000:]}"
@@ -94,7 +99,7 @@ def _continued(attempt: Attempt, damaged: bool) -> str:
     except OrchestrateError as error:
         attempt.met += f"\n{error}"
         return "refused" if damaged else BROKEN
-    # the fake worker has a file aside of its own
+    # the fake worker leaves files aside of its own, which end in `.aside`
     left = [str(path) for path in attempt.study.rglob("*.tmp-*") if path.suffix != ".aside"]
     if left:
         attempt.met += f"\nleft over: {left}"
@@ -118,7 +123,7 @@ def _differences(
 
 
 def table(soak: Soak) -> Iterator[str]:
-    """What was tried and how it ended."""
+    """Yield the lines of a table of what was tried and how it ended."""
     yield f"{'harm':<14} {'tried':>6} " + " ".join(f"{column:>10}" for column in COLUMNS)
     for harm in soak.harms:
         row = [soak.counts[harm.__name__, column] for column in COLUMNS]
@@ -128,7 +133,7 @@ def table(soak: Soak) -> Iterator[str]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Soak for some minutes; 1 where something broke."""
+    """Soak for some minutes; return 1 where something broke, else 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=1)

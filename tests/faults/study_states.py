@@ -1,5 +1,6 @@
-"""A study as a state machine: whatever is done to it, in whatever order, no number changes in
-silence, no trial is lost, and what was not damaged ends as if nothing had happened.
+"""A study as a state machine of hypothesis, whose rules run, kill, damage, restore, repair and move
+it in any order. No number may change in silence, no trial may be lost, and once the damages are
+undone the study must end as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from tests.cli_project import folder_of, make_project
 from tests.crashes import Fuse, Killed, effects
 from tests.faults.commands import SMALL, contents, said_here
 
-REJECTED, REFUSED = 4, 3
+REJECTED, REFUSED = 4, 3  # exit codes
 
 Number = tuple[TrialResult | None, tuple[Measurement, ...]]
 
 
 @cache
 def straight() -> tuple[dict[int, Number], dict[str, Any]]:
-    """The numbers of a study that nothing happens to, and all that it holds."""
+    """Return the numbers of a study that nothing happens to, and the `contents` of it."""
     root = Path(tempfile.mkdtemp())
     spec = make_project(root, SMALL)
     assert said_here(spec)[0] == REJECTED
@@ -46,7 +47,9 @@ def straight() -> tuple[dict[int, Number], dict[str, Any]]:
 
 
 def numbers(folder: StudyFolder) -> dict[int, Number]:
-    """All that a study says of its trials and confirmation runs, without the time they took."""
+    """Return the result and the measurements of every trial and confirmation run, by number,
+    without the time they took.
+    """
     planned = (*folder.planned(), *folder.planned(confirm=True))
     return {number: _number(folder, number) for number in planned}
 
@@ -65,46 +68,48 @@ class StudyStates(RuleBasedStateMachine):
         self.home = Path(tempfile.mkdtemp())
         self.copies = 0
         self.whole: dict[str, bytes] = {}
-        """What damaged files held."""
+        """Name of a damaged file -> what it held before."""
         self.ended: set[int] = set()
-        """Trials and runs whose result was seen."""
+        """Numbers of the trials and confirmation runs whose result was seen."""
 
     @initialize()
     def begin(self) -> None:
-        """A project without a study."""
+        """Make a project that has no study yet."""
         self.spec = make_project(self.home / "0", SMALL)
 
     @property
     def folder(self) -> StudyFolder:
-        """As a new process finds it."""
+        """The study's folder, opened anew as by a new process."""
         return folder_of(self.spec)
 
     @rule(at=st.integers(1, 300))
     def kill(self, at: int) -> None:
-        """Ask, admit, measure, .. up to a kill."""
+        """Run the command up to effect number `at`, where it is killed."""
         self._run(Fuse(at))
 
     @rule(at=st.integers(1, 300))
     def interrupt(self, at: int) -> None:
-        """The second Ctrl+C, which ends a run wherever it is."""
+        """Run the command up to effect number `at`, where Ctrl+C is pressed for the second time,
+        which ends a run wherever it is.
+        """
         self._run(Fuse(at, Interrupted))
 
     @rule()
     def finish(self) -> None:
-        """The command, to its end."""
+        """Run the command to its end."""
         self._run(Fuse())
 
     @precondition(lambda self: self._files())
     @rule(chosen=st.randoms(use_true_random=False))
     def lose(self, chosen: Any) -> None:
-        """A file is gone."""
+        """Remove a sealed file."""
         path = self._damage(chosen)
         path.unlink()
 
     @precondition(lambda self: self._files())
     @rule(chosen=st.randoms(use_true_random=False))
     def flip(self, chosen: Any) -> None:
-        """A bit of a file is another."""
+        """Flip one bit of a sealed file."""
         path = self._damage(chosen)
         data = bytearray(path.read_bytes())
         data[chosen.randrange(len(data))] ^= 1 << chosen.randrange(8)
@@ -113,7 +118,7 @@ class StudyStates(RuleBasedStateMachine):
     @precondition(lambda self: self.whole)
     @rule()
     def restore(self) -> None:
-        """Damaged files come back from a copy."""
+        """Put back what the damaged files held, unless the study has a newer version by now."""
         for name, data in self.whole.items():
             if digest_of(data) == self.folder.journal.chain().newest.get(name):
                 (self.folder.path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +128,7 @@ class StudyStates(RuleBasedStateMachine):
     @precondition(lambda self: self.folder.exists)
     @rule()
     def repair(self) -> None:
-        """What is made again is what was lost, to the byte."""
+        """Repair the study. What is made again must be what was lost, to the byte."""
         code, said = said_here("repair", self.spec)
         self._check(code, said, (0,))
         for name in [name for name in self.whole if self._holds(name)]:
@@ -133,25 +138,27 @@ class StudyStates(RuleBasedStateMachine):
     @precondition(lambda self: self.folder.exists)
     @rule()
     def report(self) -> None:
-        """A report shows the numbers as they were measured, or names the file that prevents it."""
+        """Report on the study. That shows the numbers as they were measured, or names the file that
+        prevents it.
+        """
         code, said = said_here("table", self.spec)
         self._check(code, said, (0,))
         if code == 0:
-            # of the files it stands on alone: of others, the invariant says what is wrong
+            # a table reads only the files it needs; damage to others is the invariant's to find
             for result in self.folder.results():
                 assert f"{result.wer['domain']!r}" in said, said
         self._check(*said_here("report", self.spec), (0, REJECTED))
 
     @rule()
     def copy(self) -> None:
-        """The project is copied; the copy goes on."""
+        """Move the project to another folder, where the study goes on."""
         self.copies += 1
         shutil.move(self.spec.parents[1], self.home / f"{self.copies}")
         self.spec = self.home / f"{self.copies}" / "sweeps" / "demo.yaml"
 
     @invariant()
     def no_number_changes_and_no_trial_is_lost(self) -> None:
-        """Whatever can be read is what was measured, and all that ended is there."""
+        """Check that what can be read is what was measured, and that all that ended is there."""
         if not hasattr(self, "spec"):
             return
         try:
@@ -169,7 +176,9 @@ class StudyStates(RuleBasedStateMachine):
         self.ended = ended
 
     def teardown(self) -> None:
-        """Undamaged, and given the command again, it is as if nothing had happened."""
+        """Restore the damaged files and give the command again: the study then must be as if
+        nothing had happened.
+        """
         if hasattr(self, "spec") and self.folder.exists:
             self.restore()
             self._run(Fuse())
@@ -177,7 +186,8 @@ class StudyStates(RuleBasedStateMachine):
         shutil.rmtree(self.home)
 
     def _run(self, fuse: Fuse) -> None:
-        straight()  # made outside of what the fuse watches
+        """Run or continue the sweep, with its effects counted by the fuse."""
+        straight()  # computed before the fuse counts effects
         try:
             with effects(fuse):
                 code, said = said_here(self.spec, "--quiet")
@@ -186,18 +196,19 @@ class StudyStates(RuleBasedStateMachine):
         self._check(code, said, (REJECTED, Interrupted.exit_code))
 
     def _check(self, code: int, said: str, right: tuple[int, ...]) -> None:
-        """It went well, or names a file that is damaged."""
+        """Check that a command ended with one of the `right` codes, or named a damaged file."""
         assert "Traceback" not in said
         if code not in right:
             assert code == REFUSED, said
             assert any(name in said or Path(name).name in said for name in self.whole), said
 
     def _files(self) -> list[Path]:
-        """What may be damaged: the sealed files that are as they were written."""
+        """Return the files that may be damaged: sealed ones that are as they were written."""
         if not self.folder.journal.path.exists():
             return []
         chain = self.folder.journal.chain()
-        # of the last act of a killed run the new file and the old one hold: that is promised
+        # not those of the last write of a killed run, of which both the new and the old version
+        # count as whole: that is promised
         return [
             self.folder.path / name
             for name in chain.files
@@ -205,17 +216,19 @@ class StudyStates(RuleBasedStateMachine):
         ]
 
     def _damage(self, chosen: Any) -> Path:
+        """Choose a file to be damaged, and remember what it holds."""
         path: Path = chosen.choice(self._files())
         self.whole[path.relative_to(self.folder.path).as_posix()] = path.read_bytes()
         return path
 
     def _holds(self, name: str) -> bool:
+        """Whether a file is what the journal says that it is."""
         journal = self.folder.journal
         return journal.chain().fault(name, journal.found(self.folder.path / name)) is None
 
 
 def explore(examples: int, steps: int, **options: Any) -> None:
-    """Try some sequences of rules; raises, with a sequence, where one breaks the word of a study."""
+    """Try `examples` sequences of `steps` rules; raise, with the sequence, where one fails."""
     wanted = settings(
         max_examples=examples,
         stateful_step_count=steps,

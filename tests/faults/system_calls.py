@@ -1,7 +1,8 @@
-"""Faults at an exact system call, by a library of our own that is loaded before the C library:
-`calls.c`, compiled here.
+"""Cause faults at an exact system call, by a library of our own that is loaded before the C library
+(LD_PRELOAD): `calls.c`, which is compiled here.
 
-A process must be started with it (`environment`); then it, and what it forks, can be armed.
+A Python must be started with that library, in `environment()`. Then `arm` can set a fault in it,
+and in the processes that it forks.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SOURCE = Path(__file__).with_name("calls.c")
 
 
 class Fault(IntEnum):
-    """What happens at the call; as in `calls.c`."""
+    """What happens at the call. The numbers are those of `calls.c`, which says what each does."""
 
     COUNT = 0
     KILL = 1
@@ -33,7 +34,7 @@ class Fault(IntEnum):
 
 
 def missing() -> str:
-    """Why there can be no such faults on this machine; empty where there can."""
+    """Return why there can be no such faults on this machine; empty where there can."""
     if sys.platform != "linux":
         return "faults at system calls need Linux, whose loader can put a library before libc"
     if _compiler() is None:
@@ -42,28 +43,27 @@ def missing() -> str:
 
 
 def environment() -> dict[str, str]:
-    """In which a Python is started that can be armed. Raises CalledProcessError where `calls.c`
-    does not compile.
+    """Return the environment in which to start a Python that can be armed. Raises
+    CalledProcessError where `calls.c` does not compile.
     """
     preloaded = filter(None, (str(_library()), os.environ.get("LD_PRELOAD")))
     return os.environ | {"LD_PRELOAD": ":".join(preloaded), "FAULTS_LIBRARY": str(_library())}
 
 
 def can_be_armed() -> bool:
-    """This process was started in `environment()`."""
+    """Whether this process was started in `environment()`."""
     return "FAULTS_LIBRARY" in os.environ
 
 
 def arm(folder: Path, call: int, fault: Fault, value: int = 0) -> None:
-    """Let it happen at the `call`-th call from here on that changes something below `folder`.
-
-    `value` is the error number, or the seconds by which the clock jumps.
+    """Let the fault happen at the `call`-th system call from here on that changes something below
+    `folder`. `value` is the error number, or the seconds by which the clock jumps.
     """
     _loaded().faults_arm(os.fsencode(folder), call, int(fault), value)
 
 
 def counted() -> int:
-    """The calls since `arm`."""
+    """Return how many system calls have changed something below the folder since `arm`."""
     return int(_loaded().faults_counted())
 
 

@@ -1,5 +1,6 @@
-"""What stands in study.db and in a trial's files, where one of the two was changed by somebody else:
-refused before anything is trained by it, and the advice leads to the usual end.
+"""Facts that are recorded twice, in study.db and in a trial's files. Where one of the two was
+changed by somebody else, the study is refused before anything is trained, and following the advice
+leads to the usual end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/security.md, as far as the code itself can be asked."""
+"""The claims of docs/security.md, as far as they can be checked in the code itself."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A trial that cannot run costs itself alone: out of memory, or any exception, in a step or an
-evaluation.
+"""A trial that cannot run, out of memory or by any exception, in a step or an evaluation, ends
+alone; the other trials of its pack go on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the sweep keeps of a trial that an exception ended, and of what was noticed."""
+"""What a sweep records of a trial that an exception ended, and of the notices of its worker."""
 
 from __future__ import annotations
 
