@@ -71,12 +71,14 @@ def options() -> argparse.Namespace:
 
 
 def parts(chosen: argparse.Namespace) -> tuple[str, ...]:
-    """Return the parts to run: those of --only, else the defaults. A model of a real size, made for
-    a GPU, has the part `concurrent`, which makes sense only there, and packs of every size as rows
-    of the first table. Raises SystemExit for an unknown part.
+    """Return the parts to run: those of --only, else the defaults. A model of a real size has packs
+    of every size as rows of the first table, and on a GPU the part `concurrent`, which makes sense
+    only there. Raises SystemExit for an unknown part.
     """
     if chosen.only is None:
-        return ("plain", "concurrent", "k") if chosen.config != "shipped" else SHIPPED
+        if chosen.config == "shipped":
+            return SHIPPED
+        return ("plain", "concurrent", "k") if chosen.device == "cuda" else ("plain", "k")
     asked = tuple(chosen.only.split(","))
     if wrong := [part for part in asked if part not in PARTS]:
         raise SystemExit(f"--only {wrong[0]}: allowed are {', '.join(PARTS)}")

@@ -158,7 +158,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 soak.attempt(harm, number)
         number += 1
     print("\n".join((*table(soak), *matrix.table(), *broken)))
-    if not soak.broken:
+    if not soak.broken and not matrix.broken:
         shutil.rmtree(soak.root)
     return bool(soak.broken or matrix.broken or broken)
 
