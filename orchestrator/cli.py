@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.atomic import system_error
 from orchestrator.errors import Interrupted, OrchestrateError
+from orchestrator.files.atomic import system_error
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.lasting_output import outlive_terminal
 from orchestrator.reporting.logs import debug_logging

@@ -19,7 +19,7 @@ from wsgiref.simple_server import WSGIServer
 from rich.console import Console, Group
 
 from orchestrator.commands.opening_study import open_study
-from orchestrator.loopback import guarded_server
+from orchestrator.host.loopback import guarded_server
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Progress
 from orchestrator.reporting import report, terminal

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from orchestrator import atomic
-from orchestrator.atomic import new_files, new_folder
 from orchestrator.errors import StudyError
-from orchestrator.names_aside import clear_leftovers
+from orchestrator.files import atomic
+from orchestrator.files.atomic import new_files, new_folder
+from orchestrator.files.names_aside import clear_leftovers
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters import peft_adapter as adapters
 from orchestrator.tuning.adapters.pack import Adapter
@@ -95,7 +95,7 @@ def test_a_folder_killed_while_it_is_replaced_is_the_old_or_the_new(
     code = (
         "import os, signal, shutil, sys\n"
         "from pathlib import Path\n"
-        "from orchestrator.atomic import new_folder\n"
+        "from orchestrator.files.atomic import new_folder\n"
         "left, replace, rmtree = int(sys.argv[2]), os.replace, shutil.rmtree\n"
         "def step(action):\n"
         "    def stepped(*a, **k):\n"

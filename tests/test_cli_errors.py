@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.atomic import system_error
 from orchestrator.cli import main
 from orchestrator.errors import StudyError
+from orchestrator.files.atomic import system_error
 from tests.cli_project import SWEEP, make_project, orchestrate
 from tests.run_fake import make_worker
 

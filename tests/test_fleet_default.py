@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.machine import may_have_gpu, this_machine, usable_cores
+from orchestrator.host.machine import may_have_gpu, this_machine, usable_cores
 from tests.embedded import ROOT, small_sweep
 from tests.tuning_models import small_model_folder
 

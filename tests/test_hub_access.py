@@ -17,7 +17,7 @@ import pytest
 from huggingface_hub import constants
 
 from orchestrator.errors import ManifestError, ModelError
-from orchestrator.hub_access import hub_problem
+from orchestrator.host.hub_access import hub_problem
 from orchestrator.sweepfile.cached_model import cached_problems, unchecked_text
 from orchestrator.sweepfile.sweep import ModelSpec
 from tests.cli_project import make_project, orchestrate
@@ -140,7 +140,7 @@ def test_a_certificate_that_is_not_trusted_is_told_from_a_network_that_is_away(
         problem = hub_problem("x/y")
         assert problem is not None and problem.cure.endswith("export SSL_CERT_FILE=FILE.pem")
         assert problem.what.startswith(f"the certificate of {address} is not trusted (")
-        code = "from orchestrator.hub_access import hub_problem; print(hub_problem('x/y'))"
+        code = "from orchestrator.host.hub_access import hub_problem; print(hub_problem('x/y'))"
         followed = subprocess.run(
             ["python", "-c", code],
             env={"HF_ENDPOINT": address, "SSL_CERT_FILE": str(own)} | _environment(),
@@ -152,7 +152,7 @@ def test_a_certificate_that_is_not_trusted_is_told_from_a_network_that_is_away(
 
 
 def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "from orchestrator.hub_access import hub_problem; print(hub_problem('x/y'))"
+    code = "from orchestrator.host.hub_access import hub_problem; print(hub_problem('x/y'))"
     with serving(407, {}) as (proxy, _):
         said = subprocess.run(
             ["python", "-c", code],

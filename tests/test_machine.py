@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import machine
+from orchestrator.host import machine
 
 V1 = "4:memory:/docker/1a2b\n3:cpuset:/\n2:cpu,cpuacct:/docker/1a2b\n1:name=systemd:/init.scope\n"
 

@@ -15,7 +15,7 @@ from unittest.mock import Mock
 import psutil
 import pytest
 
-from orchestrator.orphans import end_with_parent
+from orchestrator.host.orphans import end_with_parent
 from tests.cli_project import ROOT
 
 PARENT = """

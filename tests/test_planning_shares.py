@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.machine import Machine
+from orchestrator.host.machine import Machine
 from orchestrator.planning.shares import (
     Share,
     cores_of_all,

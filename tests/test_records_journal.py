@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import atomic
 from orchestrator.errors import StudyError
+from orchestrator.files import atomic
 from orchestrator.records.chain import Chain, Fault, read_chain
 from orchestrator.records.digest_map import Digests
 from orchestrator.records.store import StudyFolder

@@ -16,7 +16,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.loopback import guarded_server
+from orchestrator.host.loopback import guarded_server
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.reporting import report
 from orchestrator.reporting.page.listen import Player, asked_range

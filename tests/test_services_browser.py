@@ -16,7 +16,7 @@ pytestmark = pytest.mark.services
 
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
 
-from orchestrator.loopback import guarded_server  # noqa: E402
+from orchestrator.host.loopback import guarded_server  # noqa: E402
 from orchestrator.records.content_digests import stored_spec  # noqa: E402
 from orchestrator.reporting import report  # noqa: E402
 from orchestrator.reporting.page.listen import Player  # noqa: E402

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from orchestrator.errors import ModelError
-from orchestrator.machine import machine_memory
+from orchestrator.host.machine import machine_memory
 from orchestrator.planning.shares import share_of
 from orchestrator.sweepfile.sweep import Execution
 from orchestrator.tuning.model.device import choose_device, memory_of

@@ -13,8 +13,8 @@ import psutil
 import pytest
 import torch
 
-from orchestrator import machine
-from orchestrator.machine import Machine
+from orchestrator.host import machine
+from orchestrator.host.machine import Machine
 from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.plan_report import pack_text

@@ -23,7 +23,7 @@ def dashboard(
     """optuna-dashboard on this study, with notes, curves, transcripts and clips: read only, this
     machine only, until Ctrl+C.
     """
-    from orchestrator.loopback import require_free, serve_until_interrupted
+    from orchestrator.host.loopback import require_free, serve_until_interrupted
 
     sweep, folder = told(open_study(spec, overrides or [], studies))
     require_free(port)

@@ -26,7 +26,7 @@ def listen(
     """The report as a page with every trial's transcripts and all audio: this machine only, until
     Ctrl+C.
     """
-    from orchestrator.loopback import guarded_server, require_free, serve_until_interrupted
+    from orchestrator.host.loopback import guarded_server, require_free, serve_until_interrupted
 
     sweep, folder = told(open_study(spec, overrides or [], studies))
     require_free(port)

@@ -30,7 +30,7 @@ def plan(
     """What would run, what the data can resolve, and how long it would take."""
     from orchestrator.commands.opening_study import open_sweep
     from orchestrator.errors import SpecError
-    from orchestrator.machine import this_machine
+    from orchestrator.host.machine import this_machine
     from orchestrator.planning.cost import recorded_cost
     from orchestrator.planning.shares import foreseen
     from orchestrator.planning.sweep_plan import sweep_plan
@@ -82,7 +82,7 @@ def _measured_cost(
     sweep: SweepSpec, folder: StudyFolder, planned: SweepPlan, say: Callable[[str], None]
 ) -> Cost:
     """Load the model, measure its pace on this machine, and estimate the time of the sweep."""
-    from orchestrator.machine import machine_cores
+    from orchestrator.host.machine import machine_cores
     from orchestrator.planning.kinds_of_trials import kinds_of_trials
     from orchestrator.planning.probed_cost import probed_cost
     from orchestrator.planning.shares import share_of

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from orchestrator.errors import OrchestrateError
 from orchestrator.fleet.pack_server import PackServer
-from orchestrator.orphans import end_with_parent
+from orchestrator.host.orphans import end_with_parent
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Progress, Worker
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.atomic import new_folder
 from orchestrator.errors import StudyError
+from orchestrator.files.atomic import new_folder
 from orchestrator.fleet.fleet_checkpoint import load_packs, save_packs
 from orchestrator.fleet.hosts import Hosts, Lost, NoRoom, Remote
 from orchestrator.fleet.logs import PackLogs

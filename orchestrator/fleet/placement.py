@@ -9,7 +9,7 @@ from orchestrator.fleet.hosts import Hosts, InlineHosts, Template
 from orchestrator.fleet.machine_identity import identity_of
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
 from orchestrator.fleet.ray_hosts import RayHosts
-from orchestrator.machine import machine_cores
+from orchestrator.host.machine import machine_cores
 from orchestrator.planning.shares import share_of
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.machine import Machine, shares_of
+from orchestrator.host.machine import Machine, shares_of
 from orchestrator.planning.points import count_points
 from orchestrator.sweepfile.sweep import MOST_PACKS, Execution, SweepSpec
 

@@ -25,8 +25,8 @@ from pathlib import Path
 
 import psutil
 
-from orchestrator.atomic import make_folder
 from orchestrator.errors import StudyError
+from orchestrator.files.atomic import make_folder
 from orchestrator.records.writing import refused, safely, write_aside
 
 BEAT_SECONDS = 5.0

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.atomic import make_folder, sync_folder
 from orchestrator.errors import Interrupted, StudyError
-from orchestrator.file_kinds import other_kind
+from orchestrator.files.atomic import make_folder, sync_folder
+from orchestrator.files.file_kinds import other_kind
 from orchestrator.records.chain import NO_FILE, Chain, Entry, Fault, read_chain
 from orchestrator.records.json_files import not_a_file
 from orchestrator.records.still_owner import Ownership

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from orchestrator.checks import Level
 from orchestrator.errors import StudyError
-from orchestrator.file_kinds import other_kind
+from orchestrator.files.file_kinds import other_kind
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
 from orchestrator.sweepfile.digest import digest

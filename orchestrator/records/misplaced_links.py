@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.file_kinds import other_kind
+from orchestrator.files.file_kinds import other_kind
 from orchestrator.records.json_files import not_a_file
 
 _FOLDERS = ("", "trials", "confirm", "checkpoint", "requests", "owner")

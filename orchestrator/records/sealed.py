@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.atomic import new_folder
+from orchestrator.files.atomic import new_folder
 from orchestrator.records.journal import HELP, Journal, digest_of
 from orchestrator.records.json_files import Model, parse_json
 from orchestrator.records.unsealed import UnsealedFiles

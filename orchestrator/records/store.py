@@ -30,9 +30,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orchestrator.atomic import make_folder
 from orchestrator.errors import StudyError
-from orchestrator.names_aside import clear_leftovers
+from orchestrator.files.atomic import make_folder
+from orchestrator.files.names_aside import clear_leftovers
 from orchestrator.records.chain import Fault
 from orchestrator.records.heartbeat_lock import beating, owner
 from orchestrator.records.journal import NAME

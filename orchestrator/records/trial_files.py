@@ -13,7 +13,7 @@ from json.encoder import encode_basestring
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.names_aside import remove
+from orchestrator.files.names_aside import remove
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.journal import HELP
 from orchestrator.records.json_files import (

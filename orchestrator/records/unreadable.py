@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.atomic import system_error
 from orchestrator.errors import OrchestrateError
+from orchestrator.files.atomic import system_error
 
 
 def reason(error: OrchestrateError | OSError) -> str:

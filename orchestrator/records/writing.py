@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.atomic import ADVICE, FULL, as_refusals_of, new_file, new_files
 from orchestrator.errors import StudyError
-from orchestrator.names_aside import published
+from orchestrator.files.atomic import ADVICE, FULL, as_refusals_of, new_file, new_files
+from orchestrator.files.names_aside import published
 
 
 def write_aside(path: Path, data: bytes) -> None:

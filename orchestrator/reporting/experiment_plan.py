@@ -13,8 +13,8 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.atomic import system_error
 from orchestrator.errors import SpecError, StudyError
+from orchestrator.files.atomic import system_error
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.study_lock import one_at_a_time
 from orchestrator.records.writing import write_aside

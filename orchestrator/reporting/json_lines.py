@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from orchestrator.atomic import system_error
 from orchestrator.errors import Interrupted, OrchestrateError
+from orchestrator.files.atomic import system_error
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.progress import listening
 from orchestrator.records.results import Measurement, TrialResult

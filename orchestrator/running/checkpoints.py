@@ -16,10 +16,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from orchestrator.atomic import make_folder
 from orchestrator.errors import StudyError
-from orchestrator.file_kinds import other_kind
-from orchestrator.names_aside import remove
+from orchestrator.files.atomic import make_folder
+from orchestrator.files.file_kinds import other_kind
+from orchestrator.files.names_aside import remove
 from orchestrator.records.journal import digest_of
 from orchestrator.records.json_files import not_a_file
 from orchestrator.records.misplaced_links import link_error

@@ -15,7 +15,7 @@ from pathlib import Path
 from orchestrator.corpus.cache.clip_cache import kept_segments
 from orchestrator.corpus.cache.project_cache import LABELS, ProjectCache
 from orchestrator.errors import OrchestrateError
-from orchestrator.names_aside import is_abandoned, remove
+from orchestrator.files.names_aside import is_abandoned, remove
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.disk_usage import Usage, size_of
 from orchestrator.records.shipping import MADE

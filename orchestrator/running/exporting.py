@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.atomic import new_folder
 from orchestrator.errors import SpecError, StudyError
+from orchestrator.files.atomic import new_folder
 from orchestrator.records.base_weights import write_base_weights
 from orchestrator.records.optional_packages import check_installed
 from orchestrator.records.results import TrialResult

@@ -11,7 +11,7 @@ from typing import cast
 from orchestrator.errors import StudyError
 from orchestrator.fleet.hosts import Template
 from orchestrator.fleet.placement import fleet_of
-from orchestrator.machine import this_machine
+from orchestrator.host.machine import this_machine
 from orchestrator.planning.shares import decided
 from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder

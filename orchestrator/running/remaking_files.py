@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StudyError
-from orchestrator.names_aside import aside_of
+from orchestrator.files.names_aside import aside_of
 from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.records.content_digests import search_contents
 from orchestrator.records.json_files import plan_bytes, result_bytes

@@ -17,7 +17,7 @@ from wsgiref.simple_server import WSGIServer
 import optuna
 
 from orchestrator.errors import OrchestrateError, StudyError
-from orchestrator.loopback import Application, Respond, guarded_server
+from orchestrator.host.loopback import Application, Respond, guarded_server
 from orchestrator.search.dashboard_copy import copy_of
 from orchestrator.search.dashboard_study import DashboardStudy
 from orchestrator.search.storage import (

@@ -17,7 +17,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import StudyError
-from orchestrator.file_kinds import other_kind
+from orchestrator.files.file_kinds import other_kind
 from orchestrator.records.chain import Fault
 from orchestrator.records.json_files import not_a_file
 from orchestrator.records.store import StudyFolder

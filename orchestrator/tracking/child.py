@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from orchestrator.errors import OrchestrateError
-from orchestrator.orphans import end_with_parent
+from orchestrator.host.orphans import end_with_parent
 from orchestrator.records.json_files import read_file
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import torch
 
-from orchestrator.machine import (
+from orchestrator.host.machine import (
     forget_peak_memory,
     machine_cores,
     machine_memory,

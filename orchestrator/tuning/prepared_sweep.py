@@ -17,7 +17,7 @@ import torch
 from orchestrator.checks import Finding
 from orchestrator.corpus.cache.reading_once import once
 from orchestrator.errors import ModelError, ObjectiveError
-from orchestrator.machine import machine_cores
+from orchestrator.host.machine import machine_cores
 from orchestrator.planning.shares import Share, cores_of_all, share_of
 from orchestrator.records.reading_sets import read_sets
 from orchestrator.refused_findings import stop

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from orchestrator.errors import ModelError, OrchestrateError
-from orchestrator.machine import this_machine
+from orchestrator.host.machine import this_machine
 from orchestrator.planning.shares import decided
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.names_aside import remove
+from orchestrator.files.names_aside import remove
 
 MINE = "mine.txt"
 """The name of a file of somebody else, which no command may remove wherever it lies."""

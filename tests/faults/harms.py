@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.names_aside import remove
+from orchestrator.files.names_aside import remove
 from orchestrator.records.store import StudyFolder
 from tests.cli_project import folder_of
 from tests.faults import system_calls

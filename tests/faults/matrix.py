@@ -29,7 +29,7 @@ from types import FrameType
 from unittest import mock
 
 from orchestrator.errors import OrchestrateError
-from orchestrator.names_aside import remove
+from orchestrator.files.names_aside import remove
 from orchestrator.records.store import StudyFolder
 from orchestrator.running import session
 from tests.cli_project import folder_of, make_project

@@ -17,9 +17,9 @@ from types import SimpleNamespace
 from unittest import mock
 from wsgiref.simple_server import WSGIServer
 
-from orchestrator import loopback
 from orchestrator.commands import status
 from orchestrator.errors import Interrupted
+from orchestrator.host import loopback
 from tests.faults.damage import MINE
 from tests.faults.hearing import heard
 

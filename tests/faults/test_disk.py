@@ -15,10 +15,10 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from orchestrator import atomic
-from orchestrator.atomic import new_file, new_folder
 from orchestrator.corpus.cache import clip_cache
 from orchestrator.errors import StudyError
+from orchestrator.files import atomic
+from orchestrator.files.atomic import new_file, new_folder
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.sweep import Budget
 from orchestrator.tuning.adapters import peft_adapter as adapters

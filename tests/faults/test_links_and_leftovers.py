@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.atomic import new_file, new_folder
 from orchestrator.corpus.cache import clip_cache
 from orchestrator.errors import StudyError
-from orchestrator.names_aside import aside_of, clear_leftovers, is_abandoned, published
+from orchestrator.files.atomic import new_file, new_folder
+from orchestrator.files.names_aside import aside_of, clear_leftovers, is_abandoned, published
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.sweep import Budget
 from tests.running_support import make_spec, run

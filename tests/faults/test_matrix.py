@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import atomic
+from orchestrator.files import atomic
 from tests.cli_project import folder_of
 from tests.crashes import Fuse, effects
 from tests.faults import damage

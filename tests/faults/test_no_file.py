@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.atomic import make_folder
 from orchestrator.errors import StudyError
-from orchestrator.file_kinds import other_kind
+from orchestrator.files.atomic import make_folder
+from orchestrator.files.file_kinds import other_kind
 from orchestrator.records.misplaced_links import refuse_misplaced
 from orchestrator.records.study_lock import holder
 from tests.cli_project import folder_of, ran_project

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.atomic import new_file
 from orchestrator.corpus.samples import Samples
-from orchestrator.names_aside import clear_dead
+from orchestrator.files.atomic import new_file
+from orchestrator.files.names_aside import clear_dead
 
 ROW = np.dtype(
     [

@@ -27,7 +27,7 @@ from orchestrator.corpus.recordings.loudness import SILENCE_RMS, level
 from orchestrator.corpus.samples import Samples
 from orchestrator.corpus.utterance import Utterance, audio_source
 from orchestrator.errors import ManifestError
-from orchestrator.machine import usable_cores
+from orchestrator.host.machine import usable_cores
 from orchestrator.progress import Counter
 
 _VERSION = 5

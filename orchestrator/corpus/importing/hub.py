@@ -28,7 +28,7 @@ from orchestrator.corpus.manifests.record_fields import (
 )
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
-from orchestrator.hub_access import cache_alone, hub_problem
+from orchestrator.host.hub_access import cache_alone, hub_problem
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 """The form of a data set's id on the hub."""

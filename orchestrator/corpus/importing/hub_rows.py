@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from orchestrator.atomic import new_file
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.manifest_writing import (
     Made,
@@ -28,6 +27,7 @@ from orchestrator.corpus.manifests.record_fields import is_missing_text, names_s
 from orchestrator.corpus.manifests.unread_times import is_end, refuse_unread_times
 from orchestrator.corpus.recordings.headers import TOLERANCE, Header
 from orchestrator.errors import ManifestError
+from orchestrator.files.atomic import new_file
 
 _ENDINGS = {
     "WAV": ".wav",

@@ -21,12 +21,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.atomic import new_file
 from orchestrator.corpus.manifest_errors import SHOWN, FaultsError, UnusableError, place_text, show
 from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
 from orchestrator.corpus.manifests.record_fields import AUDIO_KEYS
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
+from orchestrator.files.atomic import new_file
 
 T = TypeVar("T")
 

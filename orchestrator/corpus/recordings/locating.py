@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
-from orchestrator.file_kinds import kind_text
+from orchestrator.files.file_kinds import kind_text
 
 AUDIO_SUFFIXES = (
     *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".sph"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError, OrchestrateError
-from orchestrator.loopback import Respond
+from orchestrator.host.loopback import Respond
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.page.contents import common_contents, described_set, rows_of_model
 from orchestrator.reporting.page.report_page import study_page

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from orchestrator.atomic import as_refusals_of
 from orchestrator.errors import ModelError
+from orchestrator.files.atomic import as_refusals_of
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.records.writing import safely
 from orchestrator.sweepfile.layer_ranges import layers_of

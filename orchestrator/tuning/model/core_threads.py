@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import torch
 
-from orchestrator.machine import shares_of
+from orchestrator.host.machine import shares_of
 
 MOST_PARTS = 4
 """The most parts that a step is divided into, each on an equal share of the cores. Each part starts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from orchestrator.errors import ModelError
-from orchestrator.machine import machine_memory
+from orchestrator.host.machine import machine_memory
 
 
 def choose_device(

@@ -10,7 +10,7 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from orchestrator.errors import ModelError
-from orchestrator.hub_access import HubProblem, hub_problem
+from orchestrator.host.hub_access import HubProblem, hub_problem
 from orchestrator.sweepfile.model_folder import fault_of
 from orchestrator.sweepfile.sweep import ModelSpec
 

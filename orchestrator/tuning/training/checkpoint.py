@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from orchestrator.atomic import new_file
 from orchestrator.errors import StudyError
+from orchestrator.files.atomic import new_file
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.writing import safely
 from orchestrator.tuning.adapters.pack import Adapter

@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from orchestrator.errors import OrchestrateError, StudyError
-from orchestrator.names_aside import OLD, aside_of, clear_dead, published, remove
+from orchestrator.files.names_aside import OLD, aside_of, clear_dead, published, remove
 
 _FULL = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT}
 FULL = frozenset(_FULL.values())

@@ -1,0 +1,1 @@
+"""How files are written and read: whole or not at all, under names of their own until then."""
