@@ -1,8 +1,11 @@
-"""Paths in commands that messages advise, written so that the command works when it is copied."""
+"""Commands that messages advise, and the paths in them, written so that they work when they are
+copied.
+"""
 
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 
@@ -17,3 +20,11 @@ def path_word(path: Path | str) -> str:
 def quoted_path(path: Path | str) -> str:
     """Return `path_word(path)`, quoted for a shell."""
     return shlex.quote(path_word(path))
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs the packages of an extra, with the Python that runs now.
+    There this project is installed, so that pip adds the extra's packages alone; the pip of another
+    environment would fetch another project of the same name from the package index.
+    """
+    return f"{shlex.quote(sys.executable)} -m pip install 'orchestrator[{extra}]'"

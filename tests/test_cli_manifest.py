@@ -20,6 +20,7 @@ from scipy import signal
 from orchestrator.corpus.importing.folder import AUDIO_SUFFIXES
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.corpus.recordings.audio import load_audio
+from orchestrator.typed_words import install_command
 from tests.cli_project import orchestrate
 
 RATE = 16_000
@@ -481,5 +482,5 @@ def test_without_the_library_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert orchestrate("manifest", "from-dataset", "some/set", tmp_path / "m.jsonl") == 2
     assert capsys.readouterr().err == (
-        "manifest from-dataset needs the datasets library\n  python -m pip install 'orchestrator[hub]'\n"
+        f"manifest from-dataset needs the datasets library\n  {install_command('hub')}\n"
     )

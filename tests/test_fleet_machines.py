@@ -24,6 +24,7 @@ from orchestrator.records import optional_packages
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.typed_words import install_command
 from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
 from tests.fake_worker import FakeWorker
 
@@ -154,7 +155,7 @@ def test_without_the_extra_one_sentence_says_what_to_install(
     for command in (("validate", sweep), (sweep, "--quiet")):
         assert orchestrate(*command) == 2
         assert capsys.readouterr().err == (
-            "execution.launcher: ray needs ray: pip install 'orchestrator[ray]'\n"
+            f"execution.launcher: ray needs ray: {install_command('ray')}\n"
         )
 
 

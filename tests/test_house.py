@@ -40,6 +40,7 @@ BELOW: dict[str, set[str]] = {
         "files.names_aside",
         "files.file_kinds",
         "set_names",
+        "typed_words",
         "progress",
         "host.hub_access",
     },

@@ -320,7 +320,7 @@ def test_a_write_killed_at_any_point_leaves_the_old_or_the_new(
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from orchestrator import atomic\n"
+        "from orchestrator.files import atomic\n"
         "from orchestrator.records import writing\n"
         "die = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
         "where = sys.argv[2]\n"

@@ -41,6 +41,7 @@ from orchestrator.tuning.deploying.moonshine_export import (
 )
 from orchestrator.tuning.deploying.verification import _is_kept
 from orchestrator.tuning.deploying.writing import Source
+from orchestrator.typed_words import install_command
 from orchestrator.verdicts.conclusion import _as_shipped
 from orchestrator.verdicts.judging import acceptance_of
 from orchestrator.verdicts.shipping import JudgedAgain, asks_for_shipped, judge_again
@@ -151,7 +152,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(
     with pytest.raises(SpecError) as refused:
         optional_packages.check_installed("moonshine", "--format moonshine")
     said = "--format moonshine needs onnx and onnxruntime and onnxscript and moonshine-voice: "
-    assert str(refused.value) == f"{said}pip install 'orchestrator[deploy]'"
+    assert str(refused.value) == f"{said}{install_command('deploy')}"
     optional_packages.check_installed("merged", "--format merged")
 
 
@@ -249,7 +250,7 @@ def test_export_of_graphs_without_the_extra_says_what_to_install(
     capsys.readouterr()
     assert orchestrate("export", sweep, "--to", tmp_path / "out", "--format", "onnx") == 2
     assert capsys.readouterr().err.startswith(
-        "--format onnx needs onnx and onnxruntime and onnxscript: pip install"
+        f"--format onnx needs onnx and onnxruntime and onnxscript: {install_command('deploy')}"
     )
     assert orchestrate("verify", sweep) == 2
     assert "verify --runtime onnx needs onnx" in capsys.readouterr().err

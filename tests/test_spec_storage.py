@@ -13,6 +13,7 @@ from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.loading import check_inputs, load_spec, resolved_yaml
 from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.sweepfile.storage import StorageSpec
+from orchestrator.typed_words import install_command
 from tests.cli_project import SWEEP, make_project
 
 ADDRESS = "postgresql://anna:s3cret@db.example/sweeps"
@@ -83,7 +84,7 @@ def test_where_the_database_lies_is_no_part_of_a_study(tmp_path: Path) -> None:
             "mysql://anna:s3cret@h/d",
             "storage.url_env: what STORE holds is no address; allowed: postgresql://USER:PASSWORD@HOST/DATABASE",
         ),
-        (ADDRESS, "storage: PostgreSQL needs psycopg; pip install 'orchestrator[postgres]'"),
+        (ADDRESS, f"storage: PostgreSQL needs psycopg; {install_command('postgres')}"),
     ],
 )
 def test_validate_says_what_is_missing(

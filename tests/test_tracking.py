@@ -23,6 +23,7 @@ from orchestrator.tracking.child import Sender, Sent, study_id
 from orchestrator.tracking.runs import Ending, TrackedRun, tracked_runs
 from orchestrator.tracking.sending import Trackers
 from orchestrator.tracking.trackers import MODULES, Place, not_installed
+from orchestrator.typed_words import install_command
 from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
 from tests.run_fake import make_worker
 
@@ -75,7 +76,7 @@ def test_what_is_not_installed_is_said_with_what_to_install(
     spec = make_project(tmp_path, SWEEP + "tracking: {wandb: {}}\n")
     said = (
         "tracking.wandb: wandb is not installed, and nothing is sent to it: "
-        "pip install 'orchestrator[wandb]'"
+        f"{install_command('wandb')}"
     )
     assert not_installed(load_spec(spec)) == (said,)
     with pytest.raises(SystemExit) as ended:

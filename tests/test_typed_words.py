@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.typed_words import install_command
 from tests.cli_project import SWEEP, make_project, orchestrate, ran_project
 
 ODD = ("-a b", "it's $HOME", "naïve `x`")
+
+
+def test_an_extra_is_installed_with_the_python_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/opt/an env/bin/python")
+    assert shlex.split(install_command("deploy")) == [
+        *("/opt/an env/bin/python", "-m", "pip", "install", "orchestrator[deploy]")
+    ]
 
 
 def advised(text: str, pattern: str) -> list[str]:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from orchestrator.errors import SpecError
 from orchestrator.sweepfile.sweep import Execution
+from orchestrator.typed_words import install_command
 
 NEEDED = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
@@ -22,7 +23,7 @@ def check_installed(form: str, why: str) -> None:
     """
     missing = [name.replace("_", "-") for name in NEEDED.get(form, ()) if find_spec(name) is None]
     if missing:
-        raise SpecError(f"{why} needs {' and '.join(missing)}: pip install 'orchestrator[deploy]'")
+        raise SpecError(f"{why} needs {' and '.join(missing)}: {install_command('deploy')}")
 
 
 def check_can_launch(execution: Execution) -> None:
@@ -30,4 +31,4 @@ def check_can_launch(execution: Execution) -> None:
     installed.
     """
     if execution.launcher == "ray" and find_spec("ray") is None:
-        raise SpecError("execution.launcher: ray needs ray: pip install 'orchestrator[ray]'")
+        raise SpecError(f"execution.launcher: ray needs ray: {install_command('ray')}")

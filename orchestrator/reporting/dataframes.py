@@ -15,6 +15,7 @@ from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.tables import DataTable, Row, table
 from orchestrator.sweepfile.loading import project_root
+from orchestrator.typed_words import install_command
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 
 if TYPE_CHECKING:
@@ -97,5 +98,5 @@ def _import_library(name: str, what: str) -> Any:
         return import_module(name)
     except ModuleNotFoundError as error:
         raise SpecError(
-            f"{what}: {name} is not installed\n  python -m pip install 'orchestrator[tables]'"
+            f"{what}: {name} is not installed\n  {install_command('tables')}"
         ) from error

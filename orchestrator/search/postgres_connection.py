@@ -13,7 +13,8 @@ import socket
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import StudyError
-from orchestrator.sweepfile.storage import EXTRA, FORM, server_address
+from orchestrator.sweepfile.storage import FORM, server_address
+from orchestrator.typed_words import install_command
 
 if TYPE_CHECKING:
     import psycopg
@@ -55,7 +56,7 @@ def connect(url_env: str, read_only: bool = False) -> psycopg.Connection:
     try:
         import psycopg
     except ImportError as error:
-        raise StudyError(f"PostgreSQL needs psycopg\n  {EXTRA}") from error
+        raise StudyError(f"PostgreSQL needs psycopg\n  {install_command('postgres')}") from error
     given = _given(url_env)
     settings = _CONNECTING | given | {"application_name": _application()}
     try:

@@ -14,8 +14,8 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from orchestrator.sweepfile.frozen import Frozen
+from orchestrator.typed_words import install_command
 
-EXTRA = "pip install 'orchestrator[postgres]'"
 FORM = "postgresql://USER:PASSWORD@HOST/DATABASE"
 NAMED = (
     "the name of the environment variable that holds the address, such as ORCHESTRATE_STORAGE; the "
@@ -55,7 +55,7 @@ def storage_problems(storage: StorageSpec | None) -> list[str]:
     elif not address.startswith(_SCHEMES):
         found.append(f"storage.url_env: what {name} holds is no address; allowed: {FORM}")
     if importlib.util.find_spec("psycopg") is None:
-        found.append(f"storage: PostgreSQL needs psycopg; {EXTRA}")
+        found.append(f"storage: PostgreSQL needs psycopg; {install_command('postgres')}")
     return found
 
 

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from orchestrator.typed_words import install_command
+
 if TYPE_CHECKING:
     from orchestrator.sweepfile.sweep import SweepSpec
     from orchestrator.tracking.runs import TrackedRun
@@ -78,7 +80,7 @@ def not_installed(spec: SweepSpec) -> tuple[str, ...]:
     there = installed(spec)
     return tuple(
         f"tracking.{name}: {name} is not installed, and nothing is sent to it: "
-        f"pip install 'orchestrator[{name}]'"
+        f"{install_command(name)}"
         for name in (spec.tracking.names if spec.tracking else ())
         if name not in there
     )

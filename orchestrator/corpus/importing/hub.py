@@ -29,6 +29,7 @@ from orchestrator.corpus.manifests.record_fields import (
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 from orchestrator.host.hub_access import cache_alone, hub_problem
+from orchestrator.typed_words import install_command
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 """The form of a data set's id on the hub."""
@@ -57,7 +58,7 @@ def _load_split(wanted: Wanted) -> Any:
         import datasets
     except ImportError as error:
         raise ManifestError(
-            "manifest from-dataset needs the datasets library\n  python -m pip install 'orchestrator[hub]'"
+            f"manifest from-dataset needs the datasets library\n  {install_command('hub')}"
         ) from error
     is_id = _HUB_ID.fullmatch(wanted.name) and not Path(wanted.name).exists()
     problem = hub_problem(wanted.name, is_dataset=True) if is_id else None
