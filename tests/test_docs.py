@@ -24,6 +24,7 @@ from orchestrator.checks import CHECKS, STAGES
 from orchestrator.cli import COMMANDS, build_app
 from orchestrator.planning import power
 from orchestrator.records import store
+from orchestrator.reporting.page.glossary import GLOSSARY
 from orchestrator.scoring import bootstrap, limits
 from orchestrator.search.samplers import STARTUP_TRIALS
 from orchestrator.sweepfile.limit_checks import SECTIONS
@@ -231,6 +232,12 @@ def test_every_command_and_option_is_documented() -> None:
             option for option in long if not any(re.search(rf"{option}\b", row) for row in rows)
         }
         assert undocumented == set(), name
+
+
+def test_the_glossary_has_the_terms_of_the_report_page_in_its_words() -> None:
+    rows = [f"| {term} | {meaning} |" for term, meaning in GLOSSARY.values()]
+    lines = (ROOT / "docs" / "glossary.md").read_text().splitlines()
+    assert [line for line in lines if line in rows] == rows
 
 
 def test_every_exit_code_is_documented_in_one_table() -> None:
