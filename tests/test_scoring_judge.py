@@ -17,7 +17,7 @@ from orchestrator.scoring.judge import (
     error_budget,
     judge,
     optimism,
-    set_name,
+    rate_name,
 )
 from orchestrator.scoring.limits import (
     UNMEASURED,
@@ -370,7 +370,7 @@ def test_confirmation_reads_the_confirm_sets() -> None:
         11.9,
     )
     assert optimism(search.delta["domain"], confirmed.delta["confirm_domain"]) == pytest.approx(1.9)
-    assert set_name("heldout_wer", True) == "confirm_heldout"
+    assert rate_name("heldout_wer", True) == "confirm_heldout"
 
 
 def test_seeds_are_pooled_into_their_mean_without_adding_utterances() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.records.results import TrialResult
-from orchestrator.scoring.judge import Verdict, set_name
+from orchestrator.scoring.judge import Verdict, rate_name
 from orchestrator.scoring.limit_text import asked_text, is_share_found, rate_text
 from orchestrator.scoring.limits import Evidence, LimitVerdict
 from orchestrator.set_names import confirm_name
@@ -102,7 +102,7 @@ def rates_of(spec: SweepSpec) -> tuple[str, ...]:
     names = [*spec.data.evaluated, spec.objective]
     for criterion in (*guardrails_of(spec), *acceptance_of(spec)):
         if criterion.metric != TRAIN_LOSS:
-            names += [set_name(metric, False) for metric in criterion.among or (criterion.metric,)]
+            names += [rate_name(metric, False) for metric in criterion.among or (criterion.metric,)]
     return tuple(dict.fromkeys(names))
 
 

@@ -45,7 +45,7 @@ class Scores:
 
     fingerprint: str
     sets: Mapping[str, SetScore]
-    """Counts by the name of the rate, see `set_name`; in confirmation confirm_domain and so on."""
+    """Counts by the name of the rate, see `rate_name`; in confirmation confirm_domain and so on."""
     number: int = -1
     """The trial's number; -1 for the untuned model."""
     step: int = 0
@@ -89,7 +89,7 @@ class Verdict:
     @property
     def objective(self) -> float | None:
         """The rate that the search minimises, in percent."""
-        return self.wer.get(set_name(self.metric, self.confirmed))
+        return self.wer.get(rate_name(self.metric, self.confirmed))
 
     @property
     def violated(self) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ class Verdict:
         return tuple(limit.criterion.metric for limit in self.guardrails if limit.violated)
 
 
-def set_name(metric: str, confirmed: bool) -> str:
+def rate_name(metric: str, confirmed: bool) -> str:
     """Return the name of the rate that a metric of the sweep file means: `heldout` for heldout_wer,
     `domain_terms_recall` for terms_recall; others, such as heldout_cer, keep their name. In
     confirmation it has the prefix `confirm_`.
@@ -189,7 +189,7 @@ class _Comparison:
         return self._on_set(criterion, criterion.metric, self.n_comparisons, looks)
 
     def _on_set(self, criterion: Criterion, metric: str, claims: int, looks: int) -> LimitVerdict:
-        name = set_name(metric, self.confirmed)
+        name = rate_name(metric, self.confirmed)
         before, after = self.baseline.sets.get(name), self.tuned.sets.get(name)
         form = name, criterion.unit != "points", criterion.kind == "max_rate"
         if form not in self.estimates:
@@ -272,7 +272,7 @@ def rank(
 
 def verdict_rank(verdict: Verdict) -> tuple[int, Rank]:
     """Return the sort key of a verdict: its unanswered rates, then its `rank`."""
-    heldout = verdict.delta.get(set_name("heldout_wer", verdict.confirmed))
+    heldout = verdict.delta.get(rate_name("heldout_wer", verdict.confirmed))
     own = rank(verdict.objective, heldout, verdict.step, verdict.number, verdict.adapter_scale)
     return verdict.unanswered, own
 

@@ -13,7 +13,7 @@ from itertools import groupby
 
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.scoring.judge import Decision, Verdict, best_feasible, optimism, set_name
+from orchestrator.scoring.judge import Decision, Verdict, best_feasible, optimism, rate_name
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs, rank_feasible
@@ -77,7 +77,7 @@ class Confirmed:
         verdicts = [seed.verdict for seed in self.seeds if seed.verdict]
         if not verdicts:
             return None
-        changes = [verdict.delta.get(set_name(verdict.metric, True), 0.0) for verdict in verdicts]
+        changes = [verdict.delta.get(rate_name(verdict.metric, True), 0.0) for verdict in verdicts]
         better = sum(change < 0 for change in changes)
         return Agreement(better, len(changes), len(self.seeds))
 

@@ -15,7 +15,7 @@ from orchestrator.scoring.judge import (
     Verdict,
     best_feasible,
     judge,
-    set_name,
+    rate_name,
     verdict_rank,
 )
 from orchestrator.scoring.limits import Criterion, Kind, Unit
@@ -168,7 +168,7 @@ def late_rates(spec: SweepSpec) -> frozenset[str]:
         for criterion in acceptance_of(spec)
         for metric in criterion.among or (criterion.metric,)
     }
-    return frozenset(set_name(metric, False) for metric in asked if set_of(metric) in late)
+    return frozenset(rate_name(metric, False) for metric in asked if set_of(metric) in late)
 
 
 def best_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
