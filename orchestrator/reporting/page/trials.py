@@ -87,7 +87,7 @@ def _trial_row(
         cells.append(
             _number_cell(shown_points(rate, result.delta.get(rate)), result.delta.get(rate))
         )
-    cells.append(f"<td>{_saved_sign(result)}</td>")
+    cells.append(f"<td>{_feasible_sign(result)}</td>")
     cells.append(f'<td class="long">{html_text(result.reason)}</td>')
     cells.append(_number_cell("-" if result.step is None else str(result.step), result.step))
     cells.append(
@@ -101,7 +101,7 @@ def _trial_row(
     return f'<tr{marked} data-state="{html_text(result.state)}">{"".join(cells)}</tr>'
 
 
-def _saved_sign(result: TrialResult) -> str:
+def _feasible_sign(result: TrialResult) -> str:
     if not result.wer:
         return "not measured"
     return "yes" if result.feasible else "no"
