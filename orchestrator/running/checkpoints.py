@@ -165,11 +165,11 @@ class Checkpoints:
             return None
         return (
             None
-            if whole and _slot_digests(self.slots(sealed.state)) != sealed.state.files
+            if whole and _slot_digests(self.worker_folder(sealed.state)) != sealed.state.files
             else sealed.state
         )
 
-    def slots(self, checkpoint: Checkpoint) -> Path:
+    def worker_folder(self, checkpoint: Checkpoint) -> Path:
         """Return the folder of the worker's part."""
         return self._root / f"{checkpoint.tick:06d}"
 
@@ -179,7 +179,7 @@ class Checkpoints:
         """
         if self._root.is_symlink():
             raise link_error(self._root)
-        slots = self.slots(checkpoint)
+        slots = self.worker_folder(checkpoint)
         if (strange := _strange_folder(slots)) is not None:
             raise not_a_file(strange, "a folder")
         remove(slots)  # left by a crash before its JSON was written

@@ -112,7 +112,8 @@ class SweepRun:
             )
         if self.in_slots:
             self.worker.restore(
-                self.checkpoints.slots(checkpoint), {n: f.plan for n, f in self.in_slots.items()}
+                self.checkpoints.worker_folder(checkpoint),
+                {n: f.plan for n, f in self.in_slots.items()},
             )
         for trial in self.in_slots.values():
             self.observer.admitted(trial.plan, trial.last_rung)

@@ -155,11 +155,10 @@ def rows_of_model(
     """Return the transcripts of one model, a row for each utterance, or 0 where it equals that of
     the untuned model; and the changes by word, speaker and length over the whole set.
     """
-    rates = utterance_set.measured.reference_words
     return {
         "rows": _less_the_same(utterance_set, key, kept),
         "errors": sum(utterance_set.errors(key)),
-        "words": sum(rates),
+        "words": sum(utterance_set.measured.reference_words),
         "counted": utterance_set.is_counted(key),
         "summary": utterance_set.summary(key),
     }
