@@ -65,8 +65,8 @@ class Hosts(Protocol):
         """
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
-        """Wait until one of these packs, which advance, has something to say, at most for so many
-        seconds; for all of them where no packs are given.
+        """Wait until one of these packs, which advance, has something to say, but no longer than
+        `seconds`. Where no packs are given, wait that long.
         """
 
     def close(self) -> None:

@@ -91,7 +91,6 @@ class RayHosts(TemplateHosts):
         except BaseException as error:
             remote.close()
             waits.since = time.monotonic()  # the time spent loading the model was no wait for room
-            # RuntimeError: what else a machine raises, such as CUDA's of memory or of a driver
             if not isinstance(error, _REFUSALS):
                 raise
             self._refuse(place, error)

@@ -84,7 +84,7 @@ def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) 
 
 
 def within_budget(seconds: float, wall_clock: float | None) -> float:
-    """Return the seconds that a search takes when `wall_clock` ends it."""
+    """Return the seconds that a search takes where `wall_clock` (None: no limit) may end it."""
     return seconds if wall_clock is None else min(seconds, wall_clock)
 
 

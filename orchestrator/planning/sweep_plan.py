@@ -47,7 +47,7 @@ class PlannedParameter(Plain):
 
     name: str
     role: str
-    """fixed, searched, after training, or taken: fixed by the best trial of another study (`taken,
+    """fixed, searched, after training, or taken: fixed by a trial of another study (`taken,
     infeasible` where that trial broke a guardrail).
     """
     values: str

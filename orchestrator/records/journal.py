@@ -35,7 +35,7 @@ _APPENDED = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _RECORD = re.compile(
     r"(trials|confirm)/[0-9]{4,}/(plan\.json|result\.json|(measurements|hypotheses-.+)\.jsonl)"
 )
-"""The names of the sealed files that a run writes for a trial."""
+"""The records of a trial, which a run seals: plan, result, measurements and hypotheses."""
 Stamp = tuple[int, int, int]
 """(mtime, size, inode) of a file: while they stay the same, so does the content."""
 Found = TypeVar("Found")

@@ -155,9 +155,9 @@ class TrialResult(Value):
     """The step of the best measurement."""
     adapter_scale: float | None
     wer: dict[str, float]
-    """WER in percent per set of the best measurement; empty when nothing was measured."""
+    """Every rate of the best measurement in percent, by name; empty when nothing was measured."""
     delta: dict[str, float]
-    """WER points against the baseline, same keys; negative is better."""
+    """Points against the baseline, same keys; negative is better."""
     constraints: dict[str, float]
     """Optuna's convention: <= 0 is feasible."""
     steps_trained: int

@@ -59,7 +59,7 @@ class ExportManifest(Value):
     base_weights_sha256: str
     """Digest of the base model's weights, as in the evaluation's fingerprint."""
     encoder_windows: str
-    """Frames behind and ahead that each layer attends to, as the graphs compute them."""
+    """Frames before and ahead that each layer attends to, as the graphs compute them."""
     windows_form: EncoderWindows
     """What `evaluation.encoder_windows` calls them."""
     rms: float | None

@@ -53,7 +53,7 @@ class WindowComparison:
     """
 
     used: str
-    """Frames behind and ahead that each layer attends to, as the sweep has them."""
+    """Frames before and ahead that each layer attends to, as the sweep has them."""
     other: str
     """The same in the other reading."""
     other_name: str

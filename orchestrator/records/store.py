@@ -151,8 +151,8 @@ class StudyFolder(TrialFiles):
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the study's lock. First makes the folder, removes what a killed run left
-        half-written, and settles the journal.
+        """Make the folder and hold the study's lock. Once it is held, what a killed run left
+        half-written is removed, and the journal is settled.
 
         Raises StudyError naming process and host when another run holds the lock. While it is held,
         writing raises StudyError once another host has taken the study over.

@@ -161,7 +161,9 @@ def measured_result(
     baseline: Scores,
     resamples: int = RESAMPLES,
 ) -> TrialResult:
-    """Return the result of a run that was measured, judged as its finalist is."""
+    """Return the result of a run that was measured. Limits on the loss are judged by the losses of
+    its finalist.
+    """
     finalist = folder.read_result(run.trial)
     losses = all_losses(spec, folder, finalist) if finalist else ()
     verdict = judge_scores(

@@ -33,7 +33,7 @@ class Repaired:
     """What `repair_study` did."""
 
     made: tuple[str, ...]
-    """What was made again, in words, one entry per file."""
+    """What was done, in words: files made again, damaged ones removed or moved away."""
     sealed: int
     """How many files the journal seals; all of them hold."""
 

@@ -201,9 +201,7 @@ def _run_search(
     drain: GracefulShutdown,
     keep: Callable[[], None],
 ) -> None:
-    """Search until the budget is spent. A new study is given its database only after the model has
-    accepted its data: until then its sweep file may be corrected.
-    """
+    """Search until the budget is spent."""
     from orchestrator.running.sweep_loop import run_sweep
     from orchestrator.search.storage import keep_place
     from orchestrator.search.study import Study

@@ -55,9 +55,8 @@ def run_sweep(
     holds numbers of another evaluation.
     """
     drain = drain or GracefulShutdown()
-    if (
-        drain.requested
-    ):  # asked for while the model was loading: do not begin the baseline, which takes long
+    # asked for while the model was loading: do not begin the baseline, which takes long
+    if drain.requested:
         raise _stopped(drain, folder)
     sweep = SweepRun(spec, folder, worker, study, observer or NullObserver(), clock, resamples)
     sweep.resume()

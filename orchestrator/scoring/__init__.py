@@ -1,1 +1,1 @@
-"""Error rates, their confidence bounds, and the judgement of limits. No file, no torch."""
+"""Error rates, their confidence bounds, and the judgement of limits. No study's file, no torch."""

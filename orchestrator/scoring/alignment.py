@@ -20,8 +20,8 @@ _EDITS = {"replace": SUBSTITUTION, "delete": DELETION, "insert": INSERTION}
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
-    """Return one letter for each column of a minimal alignment: `=` equal, S substitution, D
-    deletion, I insertion.
+    """Return one letter for each column of the minimal alignment that `edit_counts` counts: `=`
+    equal, S substitution, D deletion, I insertion.
 
     All but I consume the next word of the reference, all but D the next one of the hypothesis.
     """

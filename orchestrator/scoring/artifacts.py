@@ -16,7 +16,9 @@ _LIKE_APOSTROPHES = "\u00b4`\u2032\u02b9\u02bb\u02c8\u201b\uff40"
 _LATIN = "".join(
     bytes([code]).decode("cp1252", "ignore") or chr(code) for code in range(0x80, 0x100)
 )
-"""The characters that the bytes 0x80 to 0xFF become when they are read as Windows-1252."""
+"""The characters that the bytes 0x80 to 0xFF become when they are read as Windows-1252, or as
+Latin-1 where that has none.
+"""
 _BYTES = {character: code for code, character in enumerate(_LATIN, start=0x80)}
 _TRACE = re.compile(
     r"(?P<entity>&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z]{2,8});)"

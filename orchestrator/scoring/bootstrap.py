@@ -80,7 +80,7 @@ class DeltaEstimate:
         """How likely the true value is above `limit`, by the confidence distribution that the
         bounds come from.
 
-        One less the confidence at which the upper bound equals `limit`: the larger chance of the
+        It is 1 - the confidence at which the upper bound equals `limit`: the larger chance of the
         two distributions, t* and Student's t. 0.5 where the standard error is infinite.
         """
         from scipy.special import stdtr  # a tenth of a second to import: only who judges spends it
@@ -177,7 +177,7 @@ def paired_rates(
 
     For precision, whose units are the words heard, which differ between the models. As
     `paired_delta`, with the linearised influence of each block in the place of its difference
-    (Efron & Tibshirani 1993, section 10.5). Raises ValueError for other lengths or no units.
+    (Efron & Tibshirani 1993, section 10.5). Raises ValueError for unequal lengths or no units.
     """
     columns = (*baseline, *tuned)
     if len({len(column) for column in (*columns, *([blocks] if blocks is not None else []))}) != 1:

@@ -130,7 +130,7 @@ class LimitVerdict:
     estimate: DeltaEstimate | None
     value: float | None = None
     """The number that is compared with the limit: the change in points or in percent of the
-    baseline, the rate itself, or its multiple of the baseline's.
+    baseline, the rate itself, or its multiple of the baseline's; of a training loss see `trend`.
     """
 
     @property

@@ -22,7 +22,7 @@ class ConfirmationRun:
     """Number of the finalist."""
     seed: int
     number: int
-    """The run's own number, which names its folder; negative, so that it is none of a trial."""
+    """The run's own number, which names its folder; negative, as those of trials are not."""
     plan: TrialPlan
 
 

@@ -57,7 +57,7 @@ def best_adapter(folder: StudyFolder, result: TrialResult) -> SavedAdapter:
 
 
 def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> SavedAdapter:
-    """Return the adapter of the trial's last step, at the adapter scale that was best there.
+    """Return the adapter of the trial's last measured step, at the scale that was best there.
 
     Raises StudyError when nothing was measured, or when the adapter is missing or not as it was
     written.

@@ -12,8 +12,8 @@ from torch import Tensor
 
 
 class DropoutPositions(threading.local):
-    """The place of each of the L positions that go through the model now, as int64 tensors (K, L),
-    or (1, L) where all slots agree. Each thread has its own, for it computes its own micro-batch.
+    """The place of each of the L positions that go through the model now, as int64 tensors (K, L).
+    Each thread has its own, for it computes its own micro-batch.
     """
 
     row: Tensor

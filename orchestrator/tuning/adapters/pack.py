@@ -44,7 +44,7 @@ class Adapter:
 @dataclass
 class Pack:
     """The trainable state of K adapters. Slot k is row k of one buffer, `flat` (K, P), so that
-    clipping is a row norm and AdamW is element-wise; the tensors of `layers` are views into it.
+    clipping is a row norm and AdamW is element-wise; what is trained in `layers` are views into it.
     """
 
     adapters: tuple[Adapter, ...]

@@ -5,9 +5,9 @@ Cross-attention keys and values are computed once, self-attention uses a static 
 are dropped, and each row has a token cap by the length of its own audio. A draft, what the same
 trial or the untuned model said before, is verified in one teacher-forced pass; after the first
 token that differs, the rest of the draft is aligned and proposed again. Every token that is kept is
-the argmax given the tokens before it, so a draft changes the time and never the words. Only in
-bfloat16 may two logits be as good as equal, and then rounding, which depends on the batch, may
-decide between them.
+the argmax given the tokens before it, so a draft changes the time and never the words. In bfloat16
+two logits may be as good as equal, and then rounding, which depends on the batch, may decide
+between them.
 """
 
 from __future__ import annotations

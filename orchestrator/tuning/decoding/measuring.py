@@ -19,7 +19,7 @@ MeasuredSets = tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]
 """Edit counts and raw hypotheses by set."""
 
 MOST_DIVIDED = 64
-"""The largest division of batches that is tried: a batch of this part of the usual is one clip."""
+"""The largest division of batches that is tried: a 64th of the usual batch is a single clip."""
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,9 @@ def _made(job: Verification, source: Source) -> Path:
 
 
 def _is_kept(folder: Path, source: Source) -> bool:
-    """Return whether the folder holds an undamaged export of this source."""
+    """Return whether the folder holds an undamaged export of this adapter, level and token cap;
+    encoder windows, trial, step and adapter scale are in its name.
+    """
     try:
         manifest = read_manifest(folder)
     except ModelError:

@@ -59,7 +59,7 @@ class BaseModel:
     products: Products
     """The kernel that computes its linear layers."""
     notes: tuple[str, ...]
-    """Sentences: what its configuration asks for in vain, and why this kernel was chosen."""
+    """Sentences: what its files ask for or hold in vain, and why this kernel was chosen."""
     _labels: dict[str, list[int]] = field(default_factory=dict, repr=False)
     """The labels of every text so far: each text is asked for twice, to be checked and to be
     trained on.

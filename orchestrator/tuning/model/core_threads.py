@@ -75,8 +75,9 @@ def on_all_cores(device: torch.device) -> Iterator[None]:
 class Cores:
     """The cores of a device, and the thread pools that compute on them.
 
-    `threads` cores in all compute `count` parts of a step, or `at_once` undivided items, at the
-    same time. On any device but a CPU all three are 1, and the caller's thread computes.
+    At the same time are computed `count` parts of a step, on `threads` cores in all, or `at_once`
+    undivided items, each on one core. On any device but a CPU all three are 1, and the caller's
+    thread computes.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -14,8 +14,8 @@ def choose_device(
     """Return the device for `requested`, and notes for the study when `auto` found no CUDA device.
     On CUDA, TensorFloat-32 is switched off for this process from then on.
 
-    `asked_by` is the field of the sweep file that messages name. Raises ModelError when a device is
-    asked for by name and is not there.
+    `asked_by` is the field of the sweep file, or the option, that messages name. Raises ModelError
+    when a device is asked for by name and is not there.
     """
     device, notes = _available_device(requested, asked_by)
     if device.type == "cuda":

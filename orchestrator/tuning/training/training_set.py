@@ -33,7 +33,7 @@ class TrainingSet:
     pseudo_labelled: tuple[int, ...] = ()
     """The clip of each row of the third kind; there are none where no trial may want them."""
     speakers: tuple[str, ...] = ()
-    """The speakers of the domain utterances; () where none is known, "" for one that is not."""
+    """The speaker of each domain utterance, "" where unknown; () stands for all unknown."""
     places: tuple[str, ...] = ()
     """Manifest and line of each domain utterance, for messages."""
     rms: float | None = None
