@@ -21,6 +21,7 @@ from orchestrator.records.shipping import file_sha256, read_manifest
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
+from orchestrator.tuning.model import base_model
 from tests.cli_project import orchestrate
 from tests.embedded import DATA, scaled, small_sweep
 from tests.test_cli_export import run
@@ -99,6 +100,16 @@ def exported(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """Form -> its folder, untouched."""
     root = tmp_path_factory.mktemp("exported")
     return {form: study.export(root / form, "--format", form) for form in ("onnx", "moonshine")}
+
+
+def test_a_base_that_was_replaced_is_not_verified(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(base_model, "weights_sha256", lambda model: "other")
+    capsys.readouterr()
+    assert study.verify("--runtime", "onnx") == 2
+    assert "has other weights than the study was measured with" in capsys.readouterr().err
+    assert "onnx/0" not in study.folder.shipped()
 
 
 @pytest.mark.parametrize("form", ["onnx", "moonshine"])

@@ -120,11 +120,13 @@ def test_an_altered_and_a_missing_file_are_named(tmp_path: Path) -> None:
 def test_a_damaged_form_in_the_cache_is_made_again(tmp_path: Path) -> None:
     kept = manifest(adapter_sha256="")
     source = Source("demo", ModelSpec(id="a/b"), EvaluationSpec(), "stock")
-    assert not _is_kept(tmp_path, source)
+    base = kept.base_weights_sha256
+    assert not _is_kept(tmp_path, source, base)
     write_manifest(kept, tmp_path)
-    assert _is_kept(tmp_path, source)
+    assert _is_kept(tmp_path, source, base)
+    assert not _is_kept(tmp_path, source, "another base model's")
     (tmp_path / "export.json").write_text('{"form": "onnx"}')
-    assert not _is_kept(tmp_path, source)
+    assert not _is_kept(tmp_path, source, base)
 
 
 def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:

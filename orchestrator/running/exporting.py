@@ -118,7 +118,7 @@ def _write_several(study: _Study, adapters: Sequence[SavedAdapter], aside: Path)
 def _write_with_card(study: _Study, kept: SavedAdapter, aside: Path, form: ExportForm) -> None:
     """Write one adapter in its form, and its model card."""
     spec, folder, conclusion = study.spec, study.folder, study.conclusion
-    _write(spec, kept, aside, form, _measured_weights(folder))
+    _write(spec, kept, aside, form, measured_weights(folder))
     plan = stored_plan(folder, kept.number)
     card = model_card(
         plan, kept, spec, folder, conclusion, study.root, done=study.done, form=form.form
@@ -128,7 +128,7 @@ def _write_with_card(study: _Study, kept: SavedAdapter, aside: Path, form: Expor
         (aside / PLOT).write_text(plot, encoding="utf-8")
 
 
-def _measured_weights(folder: StudyFolder) -> str | None:
+def measured_weights(folder: StudyFolder) -> str | None:
     """Return the digest of the base model's weights that the study was measured with; None where
     its evaluations name none, or several.
     """

@@ -13,7 +13,7 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import GRAPH_FORMS, Model, Quantized, Shipped, read_manifest
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Hypotheses
-from orchestrator.running.exporting import requested_trial, source_of
+from orchestrator.running.exporting import measured_weights, requested_trial, source_of
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import chosen_measurement, conclude
@@ -55,6 +55,7 @@ def verify_study(
         cache=folder.cache,
         project_cache=folder.project_cache,
         recorded=_recorded_hypotheses(folder, result),
+        base_weights=measured_weights(folder),
     )
     parts = (
         None if export is None else export.name,

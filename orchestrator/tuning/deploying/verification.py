@@ -61,7 +61,7 @@ from orchestrator.tuning.deploying.writing import (
     wrapped,
     write_graphs,
 )
-from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.base_model import BaseModel, refuse_other_weights
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.windows import EncoderWindow, inclusive_windows
 
@@ -88,6 +88,10 @@ class Verification:
     """The cache of all studies of the project."""
     recorded: Mapping[Model, Hypotheses]
     """The hypotheses that the search recorded, of the sets that it measured."""
+    base_weights: str | None
+    """The digest of the base model's weights that the study was measured with; None where it is not
+    known.
+    """
 
     @property
     def untuned(self) -> Source:
@@ -99,14 +103,17 @@ def verify(job: Verification, say: Callable[[str], None]) -> Shipped:
     """Transcribe every set four times, by the baseline and by the winner, each as it was measured
     and as it ships; return the measurements, and how the export differs from the study's model.
 
-    Raises ModelError, ManifestError or SpecError where a form cannot be made or run.
+    Raises ModelError, ManifestError or SpecError where a form cannot be made or run, ModelError also
+    where the base model's weights are not those that the study was measured with.
     """
     tuned, untuned = wrapped(job.source), wrapped(job.untuned)
+    base = untuned.weights_sha256
+    refuse_other_weights(job.spec.model, base, job.base_weights or base)
     say(f"exporting the {form_key(job.form, job.quantized)} form")
-    folder = job.export or _made(job, job.source)
+    folder = job.export or _made(job, job.source, base)
     manifest = read_manifest(folder)
     ships = replace(job.untuned, windows=manifest.windows_form)
-    beside = _made(replace(job, form=manifest.form, quantized=manifest.quantized), ships)
+    beside = _made(replace(job, form=manifest.form, quantized=manifest.quantized), ships, base)
     runtime = open_runtime(folder, manifest)
     named = [*_named(job, tuned, untuned, runtime, folder)]
     sets = {name: _load(job, name, source, untuned) for name, source in job.sets.items()}
@@ -133,9 +140,9 @@ def _finite(value: float) -> float:
     return min(value, 1e9)
 
 
-def _made(job: Verification, source: Source) -> Path:
+def _made(job: Verification, source: Source, base_weights: str) -> Path:
     """Return the folder of an export in the study's cache; it is written where it is missing,
-    damaged or of another source.
+    damaged, or of another source or base model.
     """
     which = (
         "untuned"
@@ -143,16 +150,16 @@ def _made(job: Verification, source: Source) -> Path:
         else f"trial-{source.trial}-{source.step}-{source.adapter_scale!r}"
     )
     folder = job.cache / "shipped" / f"{form_key(job.form, job.quantized)}-{source.windows}-{which}"
-    if _is_kept(folder, source):
+    if _is_kept(folder, source, base_weights):
         return folder
     with new_folder(folder) as aside:
         write_graphs(source, job.form, job.quantized, aside)
     return folder
 
 
-def _is_kept(folder: Path, source: Source) -> bool:
-    """Return whether the folder holds an undamaged export of this adapter, level and token cap;
-    encoder windows, trial, step and adapter scale are in its name.
+def _is_kept(folder: Path, source: Source, base_weights: str) -> bool:
+    """Return whether the folder holds an undamaged export of this base model, adapter, level and
+    token cap; encoder windows, trial, step and adapter scale are in its name.
     """
     try:
         manifest = read_manifest(folder)
@@ -160,7 +167,8 @@ def _is_kept(folder: Path, source: Source) -> bool:
         return False
     wanted = source.evaluation
     same = (
-        manifest.adapter_sha256 == source.adapter_sha256
+        manifest.base_weights_sha256 == base_weights
+        and manifest.adapter_sha256 == source.adapter_sha256
         and manifest.rms == wanted.rms
         and manifest.max_tokens_per_second == wanted.max_tokens_per_second
     )

@@ -293,7 +293,12 @@ def check_same_weights(spec: ModelSpec, wanted: str) -> None:
     """Raise ModelError where the model's weights do not have the digest `wanted`, or where it
     cannot be loaded.
     """
-    if weights_sha256(load_stock(spec)[0]) != wanted:
+    refuse_other_weights(spec, weights_sha256(load_stock(spec)[0]), wanted)
+
+
+def refuse_other_weights(spec: ModelSpec, found: str, wanted: str) -> None:
+    """Raise ModelError where the digest of the model's weights is not the one `wanted`."""
+    if found != wanted:
         raise ModelError(
             f"model {spec.id!r} has other weights than the study was measured with: with the adapter they would hear "
             "other words than it recorded. Next: put the weights back that were there, or run the sweep anew with "
