@@ -79,15 +79,21 @@ def _print_version(asked: bool) -> None:
 
 def _accept_common_options(
     verbose: Annotated[
-        bool, typer.Option(VERBOSE, help="Log what is done, to stderr; at any place.")
+        bool,
+        typer.Option(VERBOSE, help="Log to stderr what is done. May stand anywhere in the line."),
     ] = False,
     full: Annotated[
-        bool, typer.Option(TRACEBACK, help="Show where an error was raised; at any place.")
+        bool,
+        typer.Option(
+            TRACEBACK,
+            help="Show above an error message where in the program it comes from. May stand "
+            "anywhere in the line.",
+        ),
     ] = False,
     told: Annotated[
         bool,
         typer.Option(
-            "--version", is_eager=True, callback=_print_version, help="Print the version and end."
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
@@ -104,7 +110,8 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """
     app = typer.Typer(
         name="orchestrate",
-        help="Declarative LoRA sweeps for small speech recognisers. `orchestrate SPEC` runs or continues a sweep.",
+        help="Fine-tune small speech recognisers: train the LoRA adapters that a sweep file asks "
+        "for, and judge the best one. `orchestrate SPEC` runs or continues a sweep.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -114,7 +114,9 @@ def test_a_log_line_never_drives_the_terminal(capsys: pytest.CaptureFixture[str]
 def test_help_names_both_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert orchestrate("--help") == 0
     out = capsys.readouterr().out
-    assert "--verbose" in out and "--traceback" in out and "Declarative LoRA sweeps" in out
+    assert (
+        "--verbose" in out and "--traceback" in out and "Fine-tune small speech recognisers" in out
+    )
 
 
 def test_an_assertion_of_ours_is_no_fault_of_the_database(tmp_path: Path) -> None:

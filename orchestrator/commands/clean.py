@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 def clean(
     spec: AnyStudy = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Remove what is not needed; without it only shown.")
+        bool,
+        typer.Option("--yes", help="Remove what no study needs. Without it, it is only shown."),
     ] = False,
     studies: Studies = None,
 ) -> None:
-    """Show what caches and checkpoints take, and remove what no study needs any more.
+    """Show the disk space that studies take; with --yes remove what none needs any more.
 
-    The cache that all studies share is looked at where no SPEC is named.
+    Without SPEC: of all studies, and of the cache that they share.
+    A study that runs or is not finished keeps its caches and checkpoints.
     """
     from orchestrator.errors import OrchestrateError
     from orchestrator.reporting import disk_usage

@@ -23,19 +23,28 @@ def compare(
         list[str],
         typer.Argument(
             metavar="A B...",
-            help="Sweep files or names of studies, each with :N for a trial that is not its best.",
+            help="Two or more sweep files or names of studies. Each means its best trial; with :N, "
+            "such as mine:7, its trial N.",
             show_default=False,
         ),
     ],
-    form: Annotated[str, typer.Option("--format", help=f"{', '.join(_FORMATS)}.")] = "terminal",
+    form: Annotated[
+        str,
+        typer.Option("--format", help="Form of the output: terminal, md (Markdown), html or json."),
+    ] = "terminal",
     shown: Annotated[
         int,
-        typer.Option("--utterances", min=0, help="How many that got worse, and better, to show."),
+        typer.Option(
+            "--utterances",
+            min=0,
+            help="Number of utterances to list that got worse, and of those that got better.",
+        ),
     ] = 10,
     studies: Studies = None,
 ) -> None:
-    """Studies or trials side by side: files, verdicts, paired differences, utterances that
-    changed.
+    """Compare studies or trials: sweep files, verdicts, paired differences, changed utterances.
+
+    The first one is compared with each of the others.
     """
     from orchestrator.reporting import html, markdown, studies_compared
     from orchestrator.verdicts.comparability import pair_of

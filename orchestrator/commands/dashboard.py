@@ -9,19 +9,23 @@ import typer
 
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import naming_words, say, told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study
+from orchestrator.commands.study_arguments import ForkName, Studies, Study
 
 
 def dashboard(
     spec: Study,
-    overrides: Overrides = None,
+    overrides: ForkName = None,
     studies: Studies = None,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")
+        int,
+        typer.Option(
+            "--port", min=0, max=65535, help="Port of the web server; 0 takes a free one."
+        ),
     ] = 8080,
 ) -> None:
-    """optuna-dashboard on this study, with notes, curves, transcripts and clips: read only, this
-    machine only, until Ctrl+C.
+    """Serve optuna-dashboard for a study until Ctrl+C, with notes, transcripts and clips.
+
+    Read only, and reachable from this machine alone. The address is printed.
     """
     from orchestrator.host.loopback import require_free, serve_until_interrupted
 

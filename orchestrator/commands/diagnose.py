@@ -22,7 +22,7 @@ def diagnose(
         Path,
         typer.Argument(
             metavar="SPEC|MANIFEST",
-            help="The sweep file, the name of a study, or a manifest.",
+            help="A sweep file, the name of a study, or a manifest.",
             show_default=False,
         ),
     ],
@@ -30,13 +30,19 @@ def diagnose(
         list[str] | None,
         typer.Argument(
             metavar="[KEY=VALUE|MANIFEST]...",
-            help="Overrides of the sweep file, or more manifests.",
+            help="Values that replace those of the sweep file, such as budget.trials=4; or more "
+            "manifests.",
             show_default=False,
         ),
     ] = None,
     studies: Studies = None,
     train: Annotated[
-        bool, typer.Option("--train", help="Load and check the model, and train 50 steps.")
+        bool,
+        typer.Option(
+            "--train",
+            help="For a sweep: load and check the model, train 50 steps, and show what they "
+            "change.",
+        ),
     ] = False,
     sample: Annotated[
         int | None,
@@ -44,31 +50,49 @@ def diagnose(
             "--sample",
             min=1,
             metavar="N",
-            help="Utterances heard: 100 with --train, all with --model.",
+            help="Number of utterances of each set to transcribe. Default: 100 with --train, all "
+            "with --model.",
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", metavar="MODEL", help="Of manifests: measure this model's WER on each."
+            "--model",
+            metavar="MODEL",
+            help="For manifests: measure the WER of this model, a folder or a hub id, on each.",
         ),
     ] = None,
     max_seconds: Annotated[
         float,
         typer.Option(
-            "--max-seconds", min=0.1, help="Of manifests: longer utterances are filtered out."
+            "--max-seconds",
+            min=0.1,
+            help="For manifests: the longest utterance that is kept, in seconds.",
         ),
     ] = 20.0,
     validation: Annotated[
         float,
-        typer.Option("--validation", min=0.01, max=0.99, help="Of manifests: the share split off."),
+        typer.Option(
+            "--validation",
+            min=0.01,
+            max=0.99,
+            help="For manifests: share of the utterances to set apart for validation.",
+        ),
     ] = 0.1,
     normalizer: Annotated[
-        str, typer.Option("--normalizer", help="Of manifests: whisper-en, basic or none.")
+        str,
+        typer.Option(
+            "--normalizer",
+            help="For manifests: what counts as a word. whisper-en (English), basic (any language) "
+            "or none (what stands between spaces).",
+        ),
     ] = "whisper-en",
 ) -> None:
-    """Durations, splits, leakage; with --train the checks of the model, headroom, and what 50 steps
-    change.
+    """Show what the data hold and what speaks against them, of a sweep or of manifests alone.
+
+    For a sweep: lengths, speakers and overlap between the sets, and if there is
+    a study the room for the gain that is asked for.
+    For manifests: lengths, and how they divide into training and validation.
     """
     is_sweep = spec.suffix.lower() in _SWEEPS or names_study(spec, studies)
     _refuse_mixed_options(spec, is_sweep, train, model)

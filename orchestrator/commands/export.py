@@ -25,38 +25,60 @@ def export(
         list[str] | None,
         typer.Argument(
             metavar="[N]... [KEY=VALUE]...",
-            help="Trials, several of them as adapters alone; by default the best feasible one.",
+            help="Numbers of trials. Default: the best trial that keeps the guardrails. Several "
+            "need --format adapter. name=NAME for a study that was begun with --fork NAME.",
         ),
     ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="DIR", help="A folder that does not exist yet.")
+        Path | None,
+        typer.Option(
+            "--to", metavar="DIR", help="Folder to write, which must not exist yet. Required."
+        ),
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="adapter, merged, onnx or moonshine.")
+        str,
+        typer.Option(
+            "--format",
+            help="Form to write: adapter (for PEFT), merged (whole model for transformers), onnx "
+            "(graphs for onnxruntime) or moonshine (graphs for the authors' runtime).",
+        ),
     ] = "adapter",
     final: Annotated[
-        bool, typer.Option("--final", help="Of the trial's last measurement, not of its best.")
+        bool,
+        typer.Option(
+            "--final",
+            help="Take the adapter of the trial's last measurement instead of its best one.",
+        ),
     ] = False,
     merged: Annotated[bool, typer.Option("--merged", help="Short for --format merged.")] = False,
     quantize: Annotated[
-        str, typer.Option("--quantize", help="Of graphs: none, or dynamic int8.")
+        str,
+        typer.Option(
+            "--quantize",
+            help="With --format onnx or moonshine: none for float32 weights, int8 for dynamic "
+            "quantisation.",
+        ),
     ] = "none",
     windows: Annotated[
         str | None,
         typer.Option(
-            "--encoder-windows", help="Of graphs: stock or inclusive; the study's unless given."
+            "--encoder-windows",
+            help="With --format onnx or moonshine: stock or inclusive, how the widths of the "
+            "encoder's windows are read. Default: as in the study.",
         ),
     ] = None,
     changed_only: Annotated[
         bool,
         typer.Option(
-            "--changed-only", help="Of moonshine: only the graphs that the adapter changes."
+            "--changed-only",
+            help="With --format moonshine: write only the graphs that the adapter changes.",
         ),
     ] = False,
     studies: Studies = None,
 ) -> None:
-    """Write a trial's model in the form it is used in, with its model card; of several trials
-    their adapters.
+    """Write a trial's model in the form in which it will be used, with a model card.
+
+    If several trials are named, the adapter of each is written, in a folder of its own.
     """
     from orchestrator.reporting.adapters_card import adapter_name
     from orchestrator.running.exporting import export as write

@@ -17,11 +17,15 @@ _IGNORED = "/studies/*\n!/studies/.gitkeep\n.venv\n"
 
 def init(
     place: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder; made if missing.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder of the project, made if missing.", show_default=False
+        ),
     ],
 ) -> None:
-    """Write a project to start from: sweeps/ with a commented sweep file, data/, studies/,
-    .gitignore.
+    """Write a project to start from: a commented sweep file in sweeps/, data/ and studies/.
+
+    A .gitignore is written too. Nothing is overwritten.
     """
     template = files("orchestrator").joinpath("commands/start.yaml").read_text(encoding="utf-8")
     wanted = {

@@ -8,7 +8,7 @@ import typer
 
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import naming_words, say, told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study
+from orchestrator.commands.study_arguments import ForkName, Studies, Study
 
 if TYPE_CHECKING:
     from orchestrator.reporting.report_blocks import Document
@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 
 def listen(
     spec: Study,
-    overrides: Overrides = None,
+    overrides: ForkName = None,
     studies: Studies = None,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")
+        int,
+        typer.Option(
+            "--port", min=0, max=65535, help="Port of the web server; 0 takes a free one."
+        ),
     ] = 8081,
 ) -> None:
-    """The report as a page with every trial's transcripts and all audio: this machine only, until
-    Ctrl+C.
+    """Serve the report as a page until Ctrl+C, with every trial's transcripts and all audio.
+
+    Read only, and reachable from this machine alone. The address is printed.
     """
     from orchestrator.host.loopback import guarded_server, require_free, serve_until_interrupted
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from orchestrator.corpus.manifests.manifest_writing import Made
 
 app = typer.Typer(
-    help="Make, copy, choose from and split manifests; FILE.source.json says how each was made.",
+    help="Make, copy, filter and split manifests, which are lists of utterances. FILE.source.json "
+    "says how FILE was made.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -41,20 +42,25 @@ app = typer.Typer(
 @app.command("from-folder")
 def from_folder(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Recordings, in folders below too.")
+        Path,
+        typer.Argument(metavar="DIR", help="Folder of recordings, also in folders below it."),
     ],
     out: Out,
     transcripts: Annotated[
         Path | None,
         typer.Option(
-            "--transcripts", metavar="FILE", help="One list of name and text for all recordings."
+            "--transcripts",
+            metavar="FILE",
+            help="One list with the name and the text of every recording. Default: the "
+            "transcripts that are found beside the recordings.",
         ),
     ] = None,
     speaker: Annotated[
         str,
         typer.Option(
             "--speaker",
-            help="none, folder (first below DIR), prefix (file name up to - or _) or one=NAME.",
+            help="Who speaks: none (not known), folder (the first folder below DIR), prefix (the "
+            "file name up to its first - or _) or one=NAME (NAME says everything).",
         ),
     ] = "none",
     min_seconds: MinSeconds = None,
@@ -64,8 +70,10 @@ def from_folder(
     samples: Samples = None,
     seed: Seed = 0,
 ) -> None:
-    """From recordings with .txt files of the same names, LibriSpeech *.trans.txt files, or one list
-    of transcripts.
+    """Make a manifest of recordings in a folder and their transcripts.
+
+    Transcripts are .txt files of the recordings' names, LibriSpeech's
+    *.trans.txt files, or one list for all. Subtitles and others are read too.
     """
     from orchestrator.corpus.importing.folder import ONE, lines_of_folder
     from orchestrator.corpus.importing.selecting import Selection
@@ -88,13 +96,18 @@ def from_folder(
 @app.command("from-kaldi")
 def from_kaldi(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A data directory: wav.scp and text.")
+        Path,
+        typer.Argument(metavar="DIR", help="Data directory with at least wav.scp and text."),
     ],
     out: Out,
     samples: Samples = None,
     seed: Seed = 0,
 ) -> None:
-    """From a Kaldi data directory: wav.scp, text, and segments and utt2spk where they are."""
+    """Make a manifest of a Kaldi data directory.
+
+    It needs wav.scp and text. Others, such as segments and utt2spk, are read if
+    they are there.
+    """
     from orchestrator.corpus.importing.kaldi import lines_of_kaldi
     from orchestrator.corpus.manifests.manifest_writing import refuse_existing
 
@@ -113,18 +126,38 @@ def from_kaldi(
 @app.command("from-dataset")
 def from_dataset(
     name: Annotated[
-        str, typer.Argument(metavar="NAME_OR_FOLDER", help="A hub id, or a local data set.")
+        str,
+        typer.Argument(metavar="NAME_OR_FOLDER", help="Data set: a hub id or a local folder."),
     ],
     out: Out,
-    config: Annotated[str | None, typer.Option("--config", help="Such as clean.")] = None,
-    split: Annotated[str, typer.Option("--split")] = "test",
+    config: Annotated[
+        str | None, typer.Option("--config", help="Configuration of the data set, such as clean.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="Split of the data set, such as train or test.")
+    ] = "test",
     samples: Samples = None,
     seed: Seed = 0,
-    text_column: Annotated[str | None, typer.Option("--text-column")] = None,
-    speaker_column: Annotated[str | None, typer.Option("--speaker-column")] = None,
-    audio_column: Annotated[str | None, typer.Option("--audio-column")] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            "--text-column", help="Column of the texts. Default: the first with a usual name."
+        ),
+    ] = None,
+    speaker_column: Annotated[
+        str | None,
+        typer.Option(
+            "--speaker-column", help="Column of the speakers. Default: the first with a usual name."
+        ),
+    ] = None,
+    audio_column: Annotated[
+        str | None,
+        typer.Option(
+            "--audio-column", help="Column of the sound. Default: the first with a usual name."
+        ),
+    ] = None,
 ) -> None:
-    """From a Hugging Face data set; needs `pip install 'orchestrator\\[hub]'`."""
+    """Make a manifest of a Hugging Face data set; needs `pip install 'orchestrator\\[hub]'`."""
     from orchestrator.corpus.importing.hub import lines_of_dataset
     from orchestrator.corpus.importing.hub_rows import Wanted
     from orchestrator.corpus.importing.selecting import left_out, require_any
@@ -151,17 +184,34 @@ def noisy(
     manifest: Source,
     out: Out,
     snr: Annotated[
-        str | None, typer.Option("--snr", metavar="LO:HI", help="Signal to noise, dB.")
+        str | None,
+        typer.Option(
+            "--snr",
+            metavar="LO:HI",
+            help="Add white noise at a signal-to-noise ratio drawn from this range, in dB.",
+        ),
     ] = None,
     band: Annotated[
-        str | None, typer.Option("--band", metavar="LO:HI", help="Band kept, Hz.")
+        str | None,
+        typer.Option(
+            "--band", metavar="LO:HI", help="Keep only the frequencies from LO to HI, in Hz."
+        ),
     ] = None,
     speed: Annotated[
-        str | None, typer.Option("--speed", metavar="LO:HI", help="Factor of speed.")
+        str | None,
+        typer.Option(
+            "--speed",
+            metavar="LO:HI",
+            help="Change the speed, and with it the pitch, by a factor drawn from this range.",
+        ),
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """A copy of a manifest with its audio made faster or slower, narrower and noisier."""
+    """Copy a manifest and its sound, at another speed, in a narrower band or with noise.
+
+    At least one of --snr, --band and --speed is needed, such as
+    --snr 0:15 --band 300:3400 --speed 0.9:1.1.
+    """
     from orchestrator.corpus.manifests.manifest import load_manifest
     from orchestrator.corpus.manifests.manifest_writing import (
         audio_or_nothing,

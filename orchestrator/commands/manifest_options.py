@@ -20,30 +20,53 @@ if TYPE_CHECKING:
 Out = Annotated[
     Path,
     typer.Argument(
-        metavar="OUT", help="The manifest to write; must not exist.", show_default=False
+        metavar="OUT", help="Manifest to write, which must not exist yet.", show_default=False
     ),
 ]
 Source = Annotated[
-    Path, typer.Argument(metavar="MANIFEST", help="Any manifest a sweep takes.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="MANIFEST",
+        help="Manifest to read, in any form that a sweep takes.",
+        show_default=False,
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of order, choice and noise.")]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", min=0, help="Seed of the random draws: order, samples, parts, noise."),
+]
 Samples = Annotated[
-    int | None, typer.Option("--samples", min=1, help="Take so many, drawn evenly; by default all.")
+    int | None,
+    typer.Option(
+        "--samples", min=1, help="Number of utterances to take, drawn at random. Default: all."
+    ),
 ]
 MinSeconds = Annotated[
-    float | None, typer.Option("--min-seconds", min=0, help="Leave out what is shorter.")
+    float | None,
+    typer.Option(
+        "--min-seconds", min=0, help="Leave out utterances shorter than this many seconds."
+    ),
 ]
 MaxSeconds = Annotated[
-    float | None, typer.Option("--max-seconds", min=0, help="Leave out what is longer.")
+    float | None,
+    typer.Option(
+        "--max-seconds", min=0, help="Leave out utterances longer than this many seconds."
+    ),
 ]
 Name = Annotated[
-    str | None, typer.Option("--name", metavar="GLOB", help="Only these, such as '*/close/*.wav'.")
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="GLOB",
+        help="Take only utterances whose path, file name or id matches, such as '*/close/*.wav'.",
+    ),
 ]
 Bracketed = Annotated[
     str,
     typer.Option(
         "--brackets",
-        help="Of texts with parts such as (noise): keep, drop the line, or strip the part.",
+        help="What to do with texts that have a part in brackets, such as (noise): keep them, "
+        "drop the utterance, or strip the part.",
     ),
 ]
 

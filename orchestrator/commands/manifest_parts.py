@@ -33,16 +33,24 @@ def choose(
     max_seconds: MaxSeconds = None,
     name: Name = None,
     text: Annotated[
-        str | None, typer.Option("--text", metavar="REGEX", help="Only texts that have this.")
+        str | None,
+        typer.Option(
+            "--text", metavar="REGEX", help="Take only utterances in whose text this is found."
+        ),
     ] = None,
     without_text: Annotated[
         str | None,
-        typer.Option("--without-text", metavar="REGEX", help="Leave out texts that have this."),
+        typer.Option(
+            "--without-text",
+            metavar="REGEX",
+            help="Leave out utterances in whose text this is found.",
+        ),
     ] = None,
     brackets: Bracketed = "keep",
 ) -> None:
-    """A part of a manifest by length, name and text, in its order; it says how many are left out
-    and why.
+    """Copy a part of a manifest, chosen by length, name and text, in the same order.
+
+    It says how many utterances are left out, and why.
     """
     from orchestrator.corpus.importing.selecting import Selection, left_out, require_any, select
     from orchestrator.corpus.manifests.manifest import load_manifest
@@ -73,27 +81,38 @@ def split(
     manifest: Source,
     out: Annotated[
         tuple[Path, Path],
-        typer.Option("--out", metavar="A B", help="The parts; C after them.", show_default=False),
+        typer.Option(
+            "--out",
+            metavar="A B",
+            help="Manifests to write, which must not exist yet. A third one, C, may follow.",
+            show_default=False,
+        ),
     ],
     third: Annotated[
-        Path | None, typer.Argument(metavar="C", help="A third part.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="C", help="Manifest to write for a third part.", show_default=False),
     ] = None,
     by: Annotated[
         str | None,
         typer.Option(
             "--by",
-            help="What no two parts share: speaker, sentence, recording or utterance. By default speaker, or sentence "
-            "where that cannot be.",
+            help="What no two parts have in common: speaker, sentence, recording or utterance. "
+            "Default: speaker, or sentence if there are no two speakers.",
         ),
     ] = None,
     share: Annotated[
         str,
-        typer.Option("--share", help="Of the utterances that go to A, about; for three parts A:B."),
+        typer.Option(
+            "--share",
+            help="Share of the utterances that part A gets, about. For three parts A:B, such as "
+            "0.8:0.1; part C gets the rest.",
+        ),
     ] = "0.5",
     seed: Seed = 0,
 ) -> None:
-    """Two or three parts without a common speaker, sentence or recording, such as train, domain and
-    confirm.
+    """Split a manifest into two or three parts that have no speaker in common, or as --by says.
+
+    For example into train, domain and confirm.
     """
     from orchestrator.corpus.manifests.manifest import load_manifest
     from orchestrator.corpus.manifests.manifest_writing import made_of, source_of, write_manifests

@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 def plan(
     spec: Study,
     overrides: Overrides = None,
-    show: Annotated[int, typer.Option("--show", min=0, help="How many first points to list.")] = 8,
+    show: Annotated[
+        int,
+        typer.Option("--show", min=0, help="How many of the first points (settings) to list."),
+    ] = 8,
     probe: Annotated[
         bool,
-        typer.Option("--probe", help="Load the model and measure how long the sweep would take."),
+        typer.Option(
+            "--probe",
+            help="Load the model, train a few steps and measure how long the sweep takes.",
+        ),
     ] = False,
     studies: Studies = None,
 ) -> None:
-    """What would run, what the data can resolve, and how long it would take."""
+    """Show what would run, which limits the data can resolve, and how long it would take."""
     from orchestrator.commands.opening_study import open_sweep
     from orchestrator.errors import SpecError
     from orchestrator.host.machine import this_machine

@@ -15,11 +15,14 @@ def repair(
     spec: Study,
     overrides: Overrides = None,
     only_check: Annotated[
-        bool, typer.Option("--check", help="Only say whether all holds; change nothing.")
+        bool,
+        typer.Option(
+            "--check", help="Only say whether all files are as they were written; change nothing."
+        ),
     ] = False,
     studies: Studies = None,
 ) -> None:
-    """Make again what was lost or damaged of a study, as far as it follows from the rest."""
+    """Make lost or damaged files of a study again, as far as they follow from the rest."""
     from orchestrator.commands.opening_study import no_study, open_sweep
     from orchestrator.reporting.escape import plain
     from orchestrator.running.repairing import check_sealed

@@ -8,17 +8,28 @@ import typer
 
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import naming_words, show, told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study
+from orchestrator.commands.study_arguments import Studies, Study
 from orchestrator.errors import SpecError
 
 
 def report(
     spec: Study,
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="acceptance.METRIC...=VALUE to judge by another limit; name=NAME for a study that "
+            "was begun with --fork NAME.",
+            show_default=False,
+        ),
+    ] = None,
     studies: Studies = None,
-    form: Annotated[str, typer.Option("--format", help="terminal, md, html or json.")] = "terminal",
+    form: Annotated[
+        str,
+        typer.Option("--format", help="Form of the output: terminal, md (Markdown), html or json."),
+    ] = "terminal",
 ) -> None:
-    """Verdict, tables and plots of a study, judged anew from its files."""
+    """Show the verdict, tables and plots of a study, judged anew from its files."""
     from orchestrator.reporting import markdown, report_json
     from orchestrator.reporting import report as reporting
     from orchestrator.reporting.page import report_page

@@ -29,27 +29,43 @@ def run(
     overrides: Overrides = None,
     studies: Studies = None,
     fork: Annotated[
-        str | None, typer.Option("--fork", metavar="NAME", help="Begin a new study of this name.")
+        str | None,
+        typer.Option(
+            "--fork", metavar="NAME", help="Begin a new study of this name beside the existing one."
+        ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the report.")] = False,
     json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print every event as one JSON object a line, and nothing else."
+            "--json",
+            help="Print every event for programs, one JSON object a line, and nothing else.",
         ),
     ] = False,
     bad: Annotated[
         float | None,
-        typer.Option("--max-bad-fraction", help="Skip bad training lines up to this share."),
+        typer.Option(
+            "--max-bad-fraction",
+            help="Skip bad lines of a training set if they are at most this share of it, such as "
+            "0.01. Default: data.max_bad_fraction of the sweep file.",
+        ),
     ] = None,
     record: Annotated[
         Path | None,
         typer.Option(
-            "--record", metavar="FILE", help="Keep the record of runs here; made if missing."
+            "--record",
+            metavar="FILE",
+            help="Markdown file for the finished sweep's row, made if missing. Default: "
+            "docs/experiment_plan.md, if the project has it.",
         ),
     ] = None,
 ) -> None:
-    """Run or continue a sweep; a finished one is only reported."""
+    """Run a sweep, or continue it where it stopped. A finished one is only reported.
+
+    Exit code 0: ACCEPT, or finished without acceptance criteria. 4: REJECT.
+    5: INCONCLUSIVE, or no trial keeps the guardrails.
+    75: interrupted; the same command continues.
+    """
     from orchestrator.reporting import terminal
     from orchestrator.reporting.experiment_plan import check_record
     from orchestrator.reporting.json_lines import JsonReporter

@@ -10,7 +10,7 @@ import typer
 
 from orchestrator.commands.opening_study import all_studies, open_study
 from orchestrator.commands.output import show, told
-from orchestrator.commands.study_arguments import AnyStudy, Overrides, Studies, Study
+from orchestrator.commands.study_arguments import AnyStudy, ForkName, Studies, Study
 from orchestrator.errors import OrchestrateError
 from orchestrator.records.unreadable import reason
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 def status(
     spec: AnyStudy = None,
-    overrides: Overrides = None,
+    overrides: ForkName = None,
     studies: Studies = None,
 ) -> None:
-    """Where a sweep stands; without SPEC, all studies of a project in one table."""
+    """Show where a sweep stands. Without SPEC: all studies of a project in one table."""
     from orchestrator.records.disk_usage import size_of
     from orchestrator.reporting import studies as overview
     from orchestrator.running.session import is_finished
@@ -43,11 +43,13 @@ def status(
 
 def watch(
     spec: Study,
-    overrides: Overrides = None,
+    overrides: ForkName = None,
     studies: Studies = None,
-    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 5.0,
+    every: Annotated[
+        float, typer.Option("--every", min=0.1, help="Seconds between two looks.")
+    ] = 5.0,
 ) -> None:
-    """Show where a sweep stands, again and again, until it is finished."""
+    """Show again and again where a sweep stands, until it is finished."""
     from orchestrator.reporting import terminal
     from orchestrator.running.session import is_finished
 

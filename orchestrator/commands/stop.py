@@ -8,21 +8,30 @@ import typer
 
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import say, told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study
+from orchestrator.commands.study_arguments import ForkName, Studies, Study
 
 
 def stop(
     spec: Study,
     number: Annotated[
-        int, typer.Argument(metavar="N", min=0, help="The trial's number.", show_default=False)
+        int,
+        typer.Argument(
+            metavar="N",
+            min=0,
+            help="Number of the trial, as `orchestrate status` shows it.",
+            show_default=False,
+        ),
     ],
-    overrides: Overrides = None,
+    overrides: ForkName = None,
     reason: Annotated[
-        str, typer.Option("--reason", help="Kept with the trial and shown in the report.")
+        str,
+        typer.Option(
+            "--reason", help="Why you end it: kept with the trial and shown in the report."
+        ),
     ] = "",
     studies: Studies = None,
 ) -> None:
-    """End one trial at its next evaluation, as a decision of yours; the sweep goes on."""
+    """End one trial at its next evaluation, by your own decision. The sweep goes on."""
     from orchestrator.running.stop_requests import ask_to_stop
 
     _, folder = told(open_study(spec, overrides or [], studies))

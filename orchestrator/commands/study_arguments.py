@@ -10,24 +10,39 @@ import typer
 Study = Annotated[
     Path,
     typer.Argument(
-        metavar="SPEC", help="The sweep file, or the name of a study.", show_default=False
+        metavar="SPEC", help="A sweep file, or the name of a study.", show_default=False
     ),
 ]
 AnyStudy = Annotated[
     Path | None,
     typer.Argument(
         metavar="[SPEC]",
-        help="The sweep file, or the name of a study; without it all.",
+        help="A sweep file, or the name of a study. Without it: all studies.",
         show_default=False,
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...", help="Overrides of the sweep file.", show_default=False
+        metavar="[KEY=VALUE]...",
+        help="Values that replace those of the sweep file, such as budget.trials=4.",
+        show_default=False,
     ),
 ]
+ForkName = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="name=NAME for a study that was begun with --fork NAME. Other values cannot be "
+        "changed here.",
+        show_default=False,
+    ),
+]
+"""Of commands that show a study as it was run."""
 Studies = Annotated[
     Path | None,
-    typer.Option("--studies", help="Folder of all studies; by default studies/ beside sweeps/."),
+    typer.Option(
+        "--studies",
+        help="Folder that holds the studies. Default: studies/ beside sweeps/, or else ./studies.",
+    ),
 ]

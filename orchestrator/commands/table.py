@@ -10,7 +10,7 @@ import typer
 
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study
+from orchestrator.commands.study_arguments import ForkName, Studies, Study
 from orchestrator.errors import SpecError
 
 KINDS = ("trials", "measurements", "utterances")
@@ -18,21 +18,33 @@ KINDS = ("trials", "measurements", "utterances")
 
 def table(
     spec: Study,
-    overrides: Overrides = None,
-    of: Annotated[str, typer.Option("--of", help=f"{', '.join(KINDS)}.")] = "trials",
-    form: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
+    overrides: ForkName = None,
+    of: Annotated[
+        str, typer.Option("--of", help="What the rows are: trials, measurements or utterances.")
+    ] = "trials",
+    form: Annotated[
+        str,
+        typer.Option("--format", help="Format of the table: csv, or parquet, which needs --to."),
+    ] = "csv",
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE", help="A file that does not exist yet.")
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="FILE",
+            help="File to write, which must not exist yet. Default: standard output.",
+        ),
     ] = None,
     every: Annotated[
         bool,
         typer.Option(
-            "--every-measurement", help="Utterances of all measurements, not of the results alone."
+            "--every-measurement",
+            help="With --of utterances: those of all measurements, not only of the ones that gave "
+            "the trials their results.",
         ),
     ] = False,
     studies: Studies = None,
 ) -> None:
-    """Trials, measurements or utterances of a study as one table for other programs."""
+    """Write a study's trials, measurements or utterances as one table for other programs."""
     from orchestrator.records.writing import written_whole
     from orchestrator.reporting import dataframes, spreadsheet, tables
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.tuning.decoding.audio_files import Transcript
     from orchestrator.tuning.model.base_model import BaseModel
 
-_HELP = "as the model was measured, else as a sweep's default"
+_HELP = "as the model was measured, else the default of a sweep file"
 
 
 def transcribe(
@@ -25,14 +25,16 @@ def transcribe(
         str,
         typer.Argument(
             metavar="FOLDER_OR_ADAPTER",
-            help="A model folder or hub id, an exported adapter folder, or a merged model.",
+            help="The model: a folder or hub id, an exported adapter, or a merged model.",
             show_default=False,
         ),
     ],
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...", help="Audio files, or folders of them.", show_default=False
+            metavar="FILE...",
+            help="Audio files, or folders: all audio files in them and below.",
+            show_default=False,
         ),
     ],
     rms: Annotated[
@@ -41,7 +43,7 @@ def transcribe(
             "--rms",
             min=0,
             max=0.999,
-            help="Level each file is scaled to; 0 leaves it.",
+            help="Root mean square to which each file's sound is scaled; 0 leaves it as it is.",
             show_default=_HELP,
         ),
     ] = None,
@@ -50,20 +52,31 @@ def transcribe(
         typer.Option(
             "--max-tokens-per-second",
             min=0.1,
-            help="Caps the length of a text by its file's.",
+            help="Most tokens for a second of audio; a longer text is cut off.",
             show_default=_HELP,
         ),
     ] = None,
     base: Annotated[
         str | None,
         typer.Option(
-            "--base", metavar="MODEL", help="An adapter's base, where its folder cannot say."
+            "--base",
+            metavar="MODEL",
+            help="Base model of an adapter, a folder or hub id. Default: the one that the "
+            "adapter's folder names.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            help="Where to compute: cpu, cuda, mps or auto, the first there is of cuda, mps, cpu.",
+        ),
+    ] = "auto",
 ) -> None:
-    """Print one line per audio file: its path, a tab, and what the model hears. 1 where some could
-    not be heard.
+    """Print what a model hears in audio files: for each its path, a tab and the text.
+
+    Recordings longer than 30 s are cut where they are quietest.
+    Exit code 1: some of the files could not be heard.
     """
     from orchestrator.records.transcription_settings import read_transcription
 

@@ -8,21 +8,32 @@ import typer
 
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import observer_of, pack_worker, show, told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study
+from orchestrator.commands.study_arguments import ForkName, Studies, Study
 
 
 def trial(
     context: typer.Context,
     spec: Study,
     number: Annotated[
-        int, typer.Argument(metavar="N", min=0, help="The trial's number.", show_default=False)
+        int,
+        typer.Argument(
+            metavar="N",
+            min=0,
+            help="Number of the trial, as `orchestrate status` shows it.",
+            show_default=False,
+        ),
     ],
-    overrides: Overrides = None,
+    overrides: ForkName = None,
     studies: Studies = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only the comparison.")
+    ] = False,
 ) -> None:
-    """Run one trial again, alone, and set its numbers beside the recorded ones: 0 where it gives
-    them again, 4 where it does not, 2 where the evaluation is another one.
+    """Train one trial again, alone, and compare its numbers with the recorded ones.
+
+    Exit code 0: they are the same. 4: they differ.
+    2: the evaluation has changed, so that they cannot be compared.
+    The study stays as it is.
     """
     from orchestrator.reporting import rerun_report
     from orchestrator.running.observer import NullObserver

@@ -18,16 +18,24 @@ def validate(
     spec: Annotated[
         Path | None,
         typer.Argument(
-            metavar="SPEC", help="The sweep file, or the name of a study.", show_default=False
+            metavar="SPEC", help="A sweep file, or the name of a study.", show_default=False
         ),
     ] = None,
     overrides: Overrides = None,
     schema: Annotated[
-        bool, typer.Option("--json-schema", help="Print the JSON schema for editors.")
+        bool,
+        typer.Option(
+            "--json-schema",
+            help="Print the JSON schema of sweep files, for editors. Needs no SPEC.",
+        ),
     ] = False,
     studies: Studies = None,
 ) -> None:
-    """Check a sweep file, that what it names is there, and what manifests and headers hold."""
+    """Check a sweep file and all that it names, before anything is trained.
+
+    It checks every field, whether model and manifests are there, and what the
+    manifests, the headers of the audio files and the model's files tell.
+    """
     if schema:
         from orchestrator.sweepfile.loading import json_schema
 

@@ -18,7 +18,9 @@ def verify(
     rest: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[N] [KEY=VALUE]...", help="Trial; by default the best feasible one."
+            metavar="[N] [KEY=VALUE]...",
+            help="Number of the trial. Default: the best trial that keeps the guardrails. "
+            "name=NAME for a study that was begun with --fork NAME.",
         ),
     ] = None,
     runtime: Annotated[
@@ -26,20 +28,33 @@ def verify(
         typer.Option(
             "--runtime",
             metavar="onnx|moonshine|DIR",
-            help="A form that is made, or an exported folder.",
+            help="onnx or moonshine: make that form, and check it. DIR: check a folder that "
+            "`orchestrate export` wrote.",
         ),
     ] = "onnx",
     quantize: Annotated[
-        str, typer.Option("--quantize", help="Of a form that is made: none or int8.")
+        str,
+        typer.Option(
+            "--quantize",
+            help="With --runtime onnx or moonshine: none for float32 weights, int8 for dynamic "
+            "quantisation.",
+        ),
     ] = "none",
     sets: Annotated[
         str | None,
-        typer.Option("--sets", metavar="NAME,...", help="Sets to hear; all of them unless given."),
+        typer.Option(
+            "--sets",
+            metavar="NAME,...",
+            help="Sets to transcribe, such as domain,confirm_domain. Default: all of the sweep's "
+            "evaluation and confirm sets.",
+        ),
     ] = None,
     studies: Studies = None,
 ) -> None:
-    """Hear the study's sets with an exported form: 0 where it says what was measured, 4 where it
-    does not.
+    """Transcribe the study's sets with an exported form, and check that it does what was measured.
+
+    Exit code 0: it is the study's model, and each limit that held still holds.
+    4: it is not, or a limit does not hold any more.
     """
     from orchestrator.records.shipping import QUANTIZED
     from orchestrator.reporting import verification_report

@@ -58,7 +58,7 @@ class PlannedPoint(Plain):
     """A point that is known before the first trial; the sampler chooses the parameters it lacks."""
 
     origin: str
-    """start_with, grid, or qmc."""
+    """Where the point comes from: start_with, grid, or qmc."""
     searched: Point
 
 

@@ -60,7 +60,7 @@ class PackRecord(BaseModel):
     cores: int | None = None
     """CPU cores of each pack; None where one pack takes all that the machine offers."""
     kernel: KernelName = "aten"
-    """What computes the linear layers; left out of the file where it is torch's own."""
+    """Library that computes the linear layers; left out of the file where it is torch's own."""
 
 
 class StopRequest(BaseModel):
@@ -79,7 +79,7 @@ class PersonStop(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     step: int
-    """The rung at which it ends."""
+    """Step of the rung at which it ends."""
     reason: str = ""
 
 

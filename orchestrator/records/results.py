@@ -36,7 +36,7 @@ class SetMeasurement(Value):
     manifest_sha256: str
     utterance_ids: tuple[str, ...]
     speakers: tuple[str, ...]
-    """Empty string where the manifest names no speaker."""
+    """Speaker of each utterance; an empty string where the manifest names none."""
     substitutions: tuple[int, ...]
     deletions: tuple[int, ...]
     insertions: tuple[int, ...]
@@ -90,7 +90,7 @@ class Measurement(Value):
     """One evaluation of one adapter (or of the untuned base) on the sets of a sweep."""
 
     trial: int | None
-    """Trial number; None for the baseline."""
+    """Number of the trial; None for the baseline."""
     step: int
     adapter_scale: float
     fingerprint: str
@@ -111,7 +111,7 @@ class SetRecord(Value):
     sha256: str
     """Digest of the manifest's bytes."""
     part: str
-    """Which part of a split, in words; empty for the whole file."""
+    """The part of a split that it is, in words; empty for the whole file."""
     lines: tuple[int, ...]
     """Line numbers in the file, from 1."""
     audio_sha256: tuple[str, ...]
@@ -132,7 +132,7 @@ class SetRecord(Value):
 
 
 class TrialState(StrEnum):
-    """Optuna's states, by Optuna's names."""
+    """The states that a trial may have, by Optuna's names."""
 
     RUNNING = "RUNNING"
     COMPLETE = "COMPLETE"
@@ -152,23 +152,25 @@ class TrialResult(Value):
     feasible: bool
     """Every declared guardrail was measured, is finite, and holds by the literal point rule."""
     step: int | None
-    """The step of the best measurement."""
+    """Step of the best measurement; None when nothing was measured."""
     adapter_scale: float | None
     wer: dict[str, float]
     """Every rate of the best measurement in percent, by name; empty when nothing was measured."""
     delta: dict[str, float]
     """Points against the baseline, same keys; negative is better."""
     constraints: dict[str, float]
-    """Optuna's convention: <= 0 is feasible."""
+    """How far each guardrail metric is beyond its limit, by Optuna's convention: <= 0 is
+    feasible.
+    """
     steps_trained: int
-    """Optimizer steps; 0 for a duplicate."""
+    """Number of optimizer steps that it trained; 0 for a duplicate."""
     duplicate_of: int | None = None
     """The trial of the same recipe whose result this one took over."""
     pruned_by: str | None = None
     """Which rule ended it early: guardrail:heldout_wer:proven or :point (proven broken at a rung,
     or broken by the measured number), median, asha, ratio, wall_clock, person."""
     seconds: float = 0.0
-    """How long the trial held a slot."""
+    """Seconds that the trial held a slot."""
 
     @property
     def trained(self) -> int:

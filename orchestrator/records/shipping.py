@@ -50,7 +50,7 @@ class ExportManifest(Value):
     quantized: Quantized
     sweep: str
     trial: int | None
-    """None for the untuned model."""
+    """Number of the trial; None for the untuned model."""
     step: int | None
     adapter_scale: float | None
     """The scale at which the adapter is merged into the weights."""
@@ -61,7 +61,7 @@ class ExportManifest(Value):
     encoder_windows: str
     """Frames before and ahead that each layer attends to, as the graphs compute them."""
     windows_form: EncoderWindows
-    """What `evaluation.encoder_windows` calls them."""
+    """The value of `evaluation.encoder_windows` that means these windows."""
     rms: float | None
     """Level to which each clip is scaled before it is transcribed; null leaves it as it is."""
     max_tokens_per_second: float
@@ -223,9 +223,9 @@ class Shipped(Value):
     transcribed.
     """
     size_bytes: int
-    """Size of the graphs."""
+    """Size of all graphs in bytes."""
     versions: dict[str, str]
-    """Package -> version."""
+    """Package -> its version when the form was heard."""
     part: str = ""
     """Empty for the form that the study makes itself, heard on every set; otherwise which folder
     and which sets it was.

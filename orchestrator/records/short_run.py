@@ -26,11 +26,11 @@ class SetComparison:
 
     utterances: int
     words: int
-    """Reference words."""
+    """Number of words in the references."""
     baseline_wer: float
-    """Percent, untuned."""
+    """WER of the untuned model in percent."""
     wer: float | None
-    """Percent, tuned; None when the run failed."""
+    """WER of the tuned model in percent; None when the run failed."""
     changed_words: int | None
     """Word edits from the untuned transcripts to the tuned ones; None when the run failed."""
 
@@ -43,7 +43,7 @@ class Transcribed:
     reference: str
     untuned: str
     tuned: str | None
-    """None when the run failed."""
+    """What the tuned model made of it; None when the run failed."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class WindowComparison:
     used: str
     """Frames before and ahead that each layer attends to, as the sweep has them."""
     other: str
-    """The same in the other reading."""
+    """These frames in the other reading."""
     other_name: str
     """The value of evaluation.encoder_windows that selects the other reading."""
     change: float
@@ -64,9 +64,9 @@ class WindowComparison:
     changed: int
     """Utterances of the domain sample whose words differ between the two."""
     wer: float
-    """Percent, with the sweep's windows."""
+    """WER in percent with the sweep's windows."""
     other_wer: float
-    """Percent, with the other ones."""
+    """WER in percent with the windows of the other reading."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,18 @@ class ShortRun:
     relative_delta: float
     """Frobenius norm of the change of all adapted weights, divided by the norm of these weights."""
     modules: int
-    """How many modules are adapted."""
+    """Number of modules that are adapted."""
     still: tuple[str, ...]
     """Adapted modules whose weight did not change."""
     loss_before: float
     """Nats per token on the batch of the first step, with the untrained adapter."""
     loss_after: float
-    """The same on that batch after the last step."""
+    """Nats per token on that batch after the last step."""
     sets: dict[str, SetComparison]
     windows: WindowComparison | None
-    """None where both readings are the same, or the model has no windows."""
+    """Comparison with the other reading of the encoder's windows; None where both readings are the
+    same, or the model has no windows.
+    """
     transcripts: tuple[Transcribed, ...]
     """A few utterances of the domain set."""
     findings: tuple[Finding, ...]

@@ -26,11 +26,11 @@ class Budgeted:
     trained: int
     """Most trials that are trained: a point that is drawn again is not trained again."""
     confirmations: int
-    """Most confirmation runs."""
+    """Largest number of confirmation runs."""
     longest: int
     """Optimizer steps of the longest trial that the space allows."""
     wall_clock: float | None
-    """Seconds that the search may take."""
+    """Seconds that the search may take; None sets no limit."""
     objective: str
     """The rate that the search minimises, as measurements name it."""
     rates: tuple[str, ...]

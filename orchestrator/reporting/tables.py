@@ -63,7 +63,7 @@ class _Measured:
     """One measurement, and the run that it belongs to."""
 
     run: str
-    """search, confirm or baseline."""
+    """What kind of run it is: search, confirm or baseline."""
     number: int | None
     measurement: Measurement
     gave_the_result: bool

@@ -45,7 +45,7 @@ class InSlot(BaseModel):
     made after the checkpoint and are ignored on resume.
     """
     seconds: float
-    """How long it had held its slot."""
+    """Seconds that it had held its slot."""
 
 
 class Checkpoint(BaseModel):

@@ -48,20 +48,26 @@ class SetSource(NamedTuple):
 
 
 class ConfirmData(Frozen):
-    """Sets that the search never reads: two manifests, or parts of domain and heldout split off by
-    speaker.
+    """The confirm sets, which the search never reads: manifests, or a part of each evaluation set
+    that is split off by speaker.
 
-    The sweep file gives both manifests or `split`, never both forms (`spec_building.py` refuses that).
+    A sweep file names the manifests or gives `split`, never both.
     """
 
+    # spec_building.py refuses a file that has both forms
+
     domain: Path | None = None
+    """Manifest of the confirm set for `data.domain`; null where `split` makes it."""
     heldout: Path | None = None
+    """Manifest of the confirm set for `data.heldout`; null where `split` makes it."""
     also: dict[AlsoName, Path] = Field(default_factory=dict)
-    """Confirm manifests of the sets of `data.also` that limits need."""
+    """Confirm manifests, by name, of those sets of `data.also` that a limit names."""
     split: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the utterances of domain and of heldout, about: whole speakers go."""
+    """Share of the utterances of each evaluation set that is kept from the search. It holds about,
+    because whole speakers are split off. Null where manifests are named.
+    """
     seed: Seed | None = None
-    """Of the split; 0 once it is part of DataSpec."""
+    """Seed of the split. Null means 0, which DataSpec fills in."""
 
     def relative_to(self, root: Path) -> ConfirmData:
         """Return a copy whose paths are relative to `root`."""
@@ -72,11 +78,11 @@ class ConfirmData(Frozen):
 
 
 class AlsoSet(Frozen):
-    """One more evaluation set."""
+    """One more evaluation set, beside domain and held-out."""
 
     manifest: Path
     rungs: Literal["all", "last"] = "all"
-    """Whether trials are measured on it at every rung, or at their last step alone."""
+    """Whether trials are measured on it at every rung, or at their last step only."""
 
 
 def _also_short(value: Any, info: ValidationInfo) -> Any:
@@ -97,23 +103,29 @@ def _also_short(value: Any, info: ValidationInfo) -> Any:
 
 
 class DataSpec(Frozen):
-    """Manifests, as absolute paths once loaded."""
+    """The manifests of the sets for training and evaluation; paths are absolute once loaded."""
 
     train: Path
+    """Speech of the new domain, to train on."""
     replay: Path | None = None
+    """General speech that is mixed into the training; null mixes none in."""
     domain: Path
+    """Speech of the new domain, where the WER must fall."""
     heldout: Path | None = None
-    """General speech; may be absent where no limit names it."""
+    """General speech, where the WER must not rise; may be null where no limit names it."""
     also: dict[AlsoName, Annotated[AlsoSet, BeforeValidator(_also_short)]] = Field(
         default_factory=dict
     )
-    """More evaluation sets by name, measured with the baseline and every trial."""
+    """More evaluation sets by name. The baseline and every trial are measured on them."""
     confirm: ConfirmData | None = None
+    """The confirm sets; null if there are none."""
     max_seconds: float = Field(default=20.0, gt=0)
-    """Longer training utterances are left out and counted; evaluation sets are never cut."""
+    """Training utterances that last longer, in seconds, are left out and counted. From evaluation
+    sets this leaves nothing out.
+    """
     max_bad_fraction: float = Field(default=0.0, ge=0, lt=1)
-    """Bad lines of a training set up to this share are skipped and counted; in an evaluation set
-    none are.
+    """Largest share of bad lines that a training set may have: they are skipped and counted. In an
+    evaluation set no bad line is skipped.
     """
 
     @field_validator("confirm")

@@ -10,7 +10,9 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
 class Frozen(BaseModel):
-    """Base of all spec values: immutable, unknown keys refused, no silent conversion of types."""
+    """Base of all values of a sweep file: immutable, unknown keys refused, and no type converted
+    silently.
+    """
 
     # defer_build: sections are validated as part of a sweep, so their own validators are built only
     # where one is made alone

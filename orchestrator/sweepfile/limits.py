@@ -65,23 +65,31 @@ Rate = Annotated[float | str, BeforeValidator(_parse_rate)]
 
 
 class Limit(Frozen):
-    """What is asked of one rate beside the baseline's."""
+    """What is asked of one rate, compared with the baseline's. Null asks nothing.
+
+    A change is a number of points, or text such as 5% for percent of the baseline's rate.
+    """
 
     max_regression: Change | None = None
-    """It rises by strictly less than this."""
+    """The rate must rise by strictly less than this; recall and precision must fall by less."""
     min_gain: Change | None = None
-    """It falls by at least this; of recall and precision, it rises."""
+    """The rate must fall by at least this; recall and precision must rise by it."""
     max_wer: Rate | None = None
-    """It is at most this itself."""
+    """The WER itself must be at most this: percent, or text such as 2x for a multiple of the
+    baseline's.
+    """
     max_cer: Rate | None = None
-    """The same of a CER."""
+    """The same for a CER."""
     asks: str | None = None
     """What needs no number; `train_loss: falls` is short for `train_loss: {asks: falls}`."""
     rule: Rule | None = None
-    """Guardrail: what prunes at a rung, the measured number breaking it (point) or the data proving
-    so (proven). Acceptance: whether the measured number suffices (point) or its bound must lie
-    inside the limit (proven). None until it is part of a sweep, which fills it in: guardrails
-    proven, gains proven, everything else point."""
+    """How the limit is decided, by the measured number (point) or by what the data prove (proven).
+
+    A guardrail prunes at a rung where the measured number breaks it, or where the data prove that
+    it is broken. For acceptance the measured number suffices, or its bound must keep the limit too.
+    Null until the limit is part of a sweep, which fills it in: proven for guardrails and for gains,
+    point for everything else.
+    """
 
     def ruled(self, default: Rule) -> Limit:
         """Return this limit with the default rule where it has none."""

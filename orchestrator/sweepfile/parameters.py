@@ -102,7 +102,7 @@ class _Kind:
 
 
 class Hyperparameters(BaseModel):
-    """What one training is done with, under the names of PEFT and transformers where they exist.
+    """The parameters of one training, under the names of PEFT and transformers where they exist.
 
     The one declaration of bounds, defaults and descriptions: TABLE, the JSON schema and
     `TrialParams` follow from it.
@@ -115,95 +115,135 @@ class Hyperparameters(BaseModel):
     learning_rate: float = Field(
         gt=0,
         le=1,
-        description="Peak learning rate of AdamW; LoRA wants about ten times that of full fine-tuning.",
+        description="Peak learning rate of AdamW; LoRA wants about ten times that of full "
+        "fine-tuning.",
     )
-    max_steps: int = Field(ge=1, le=10_000_000, description="Optimizer steps, never micro-batches.")
+    max_steps: int = Field(
+        ge=1,
+        le=10_000_000,
+        description="Length of the training in optimizer steps, never in micro-batches.",
+    )
     scheduler: Literal["linear", "cosine", "constant"] = Field(
-        default="linear", description="Course of the learning rate after the warm-up."
+        default="linear", description="How the learning rate changes after the warm-up."
     )
     warmup_steps: int = Field(
-        default=0, ge=0, le=10_000_000, description="Optimizer steps of linear warm-up."
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="Optimizer steps in which the learning rate rises linearly from 0.",
     )
-    batch_size: int = Field(default=8, ge=1, le=4096, description="Utterances in one micro-batch.")
+    batch_size: int = Field(
+        default=8, ge=1, le=4096, description="Number of utterances in one micro-batch."
+    )
     gradient_accumulation_steps: int = Field(
-        default=1, ge=1, le=4096, description="Micro-batches summed into one optimizer step."
+        default=1,
+        ge=1,
+        le=4096,
+        description="Number of micro-batches that make one optimizer step.",
     )
     max_grad_norm: float = Field(
-        default=1.0, gt=0, description="The gradient's norm is clipped to this."
+        default=1.0,
+        gt=0,
+        description="A gradient whose norm is larger is scaled down to this norm.",
     )
     weight_decay: float = Field(
         default=0.0, ge=0, le=1, description="Decoupled weight decay of AdamW."
     )
     adapter: Literal["lora", "dora", "pissa", "pissa-dora"] = Field(
-        default="lora", description="Variant of the adapter."
+        default="lora", description="Variant of the low-rank adapter."
     )
-    rank: int = Field(default=8, ge=1, le=1024, description="Rank of the low-rank update.")
+    rank: int = Field(
+        default=8,
+        ge=1,
+        le=1024,
+        description="Rank of the adapter's low-rank update; larger means more weights.",
+    )
     alpha: float = Field(
         default=8.0,
         gt=0,
-        description="Scale of the update is alpha / rank; give this or alpha_ratio.",
+        description="The update is scaled by alpha / rank; give this or alpha_ratio.",
     )
-    use_rslora: bool = Field(default=False, description="Scale by alpha / sqrt(rank) instead.")
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before the adapter.")
+    use_rslora: bool = Field(
+        default=False, description="Whether the update is scaled by alpha / sqrt(rank) instead."
+    )
+    lora_dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="Dropout rate on the input of the adapter."
+    )
     loraplus_lr_ratio: float = Field(
-        default=1.0, gt=0, description="Learning rate of B over that of A (LoRA+)."
+        default=1.0,
+        gt=0,
+        description="Learning rate of the adapter's matrix B, divided by that of A (LoRA+).",
     )
     target_modules: Annotated[str, _Kind("preset")] = Field(
-        default="attention", description="Which linear layers get an adapter."
+        default="attention", description="Preset that says which linear layers get an adapter."
     )
     layers: Annotated[str, _Kind("layers")] = Field(
         default="all",
-        description="Which layers of each stack, among those that target_modules means.",
+        description="Which layers of encoder and decoder get an adapter, among those that "
+        "target_modules means.",
     )
     average_rungs: int = Field(
         default=1,
         ge=1,
         le=1000,
-        description="The adapter at the last step is the mean of those at so many last evaluations.",
+        description="The adapter at the last step is the mean of those at this many last "
+        "evaluations.",
     )
     train_share: float = Field(
         default=1.0,
         gt=0,
         le=1,
-        description="Share of data.train that is trained on, whole speakers where they are named; the smaller is part "
-        "of the larger.",
+        description="Share of data.train that is trained on, in whole speakers where they are "
+        "named; a smaller share is part of a larger one.",
     )
     replay_ratio: float = Field(
-        default=0.0, ge=0, le=1, description="Share of each batch drawn from data.replay."
+        default=0.0, ge=0, le=1, description="Share of each batch that is drawn from data.replay."
     )
     replay_labels: Literal["manifest", "model"] = Field(
         default="manifest",
-        description="What replay rows are trained on: the manifest's text, or what the untuned model hears.",
+        description="Which texts replay utterances are trained on: those of the manifest, or what "
+        "the untuned model hears.",
     )
     kl_weight: float = Field(
-        default=0.0, ge=0, description="Weight of KL(base || tuned) on the replay rows."
+        default=0.0,
+        ge=0,
+        description="Weight of KL(base || tuned) on replay utterances, which holds the tuned model "
+        "to the untuned one.",
     )
     speed_perturb: float = Field(
         default=0.0,
         ge=0,
         le=0.5,
-        description="Largest relative change of a domain utterance's speed; 0 is none.",
+        description="Largest relative change of speed of a domain utterance in training; 0 is "
+        "none.",
     )
     noise_snr: float = Field(
         default=60.0,
         ge=-10,
         le=60,
-        description="White noise on domain utterances, at this many decibels to 15 more; 60 is none.",
+        description="Signal-to-noise ratio of white noise on domain utterances in training: from "
+        "this many decibels to 15 more; 60 is none.",
     )
     drop_chunks: int = Field(
         default=0,
         ge=0,
         le=100,
-        description="Most chunks of 1000 to 2000 samples silenced in a domain utterance; 0 is none.",
+        description="Largest number of chunks of 1000 to 2000 samples that are silenced in a "
+        "domain utterance in training; 0 is none.",
     )
     augment_prob: float = Field(
         default=1.0,
         ge=0,
         le=1,
-        description="Share of the domain utterances that speed, noise and chunks change.",
+        description="Share of the domain utterances in training that get another speed, noise or "
+        "silenced chunks.",
     )
     seed: int = Field(
-        default=42, ge=0, le=_SEEDS, description="Seed of initialisation, dropout and data order."
+        default=42,
+        ge=0,
+        le=_SEEDS,
+        description="Seed of the adapter's initialisation, of dropout and of the order of the "
+        "data.",
     )
 
 
@@ -236,7 +276,7 @@ def _parameter_of(name: str, field: FieldInfo) -> Parameter:
 _ALPHA_RATIO = Parameter(
     "alpha_ratio",
     "float",
-    "alpha / rank, so that the scale stays while rank varies.",
+    "The value of alpha / rank, which then stays while rank varies.",
     1.0,
     low=0,
     open="low",
@@ -261,7 +301,7 @@ order of Hyperparameters.
 ADAPTER_SCALE = Parameter(
     "adapter_scale",
     "float",
-    "Evaluated as W + scale * delta W after training; costs no training.",
+    "The trained adapter is evaluated as W + scale * delta W; another scale costs no training.",
     1.0,
     low=0,
     high=10,

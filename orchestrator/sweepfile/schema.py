@@ -26,7 +26,7 @@ def json_schema() -> dict[str, Any]:
     properties = schema["properties"]
     properties["extends"] = {
         "type": "string",
-        "description": "Another sweep file; this one is laid over it.",
+        "description": "Path of another sweep file, whose fields this one overrides.",
     }
     properties["parameters"] = _parameters_schema()
     properties["start_with"] = {
@@ -86,8 +86,14 @@ _ALSO = {
 
 def _limit_schema(metric: str) -> dict[str, Any]:
     asks = {"enum": list(questions_of(metric))}
-    change = {"description": "Points, or percent of the baseline.", **_amount_schema("%")}
-    rate = {"description": "Percent, or times the baseline.", **_amount_schema("x")}
+    change = {
+        "description": "Points, or text such as 5% for percent of the baseline.",
+        **_amount_schema("%"),
+    }
+    rate = {
+        "description": "Percent, or text such as 2x for times the baseline.",
+        **_amount_schema("x"),
+    }
     forms = {
         "max_regression": change,
         "min_gain": change,
@@ -97,7 +103,7 @@ def _limit_schema(metric: str) -> dict[str, Any]:
     }
     rule = {
         "enum": ["point", "proven", None],
-        "description": "Decide by the measured number, or by what is proven.",
+        "description": "How it is decided: by the measured number, or by what the data prove.",
     }
     keys = {key: forms[key] for key in limit_keys(metric)}
     return {"anyOf": [asks, _object_schema({**keys, "rule": rule}, []), {"type": "null"}]}

@@ -15,18 +15,21 @@ from orchestrator.sweepfile.parameters import TABLE
 
 
 class Metric(Frozen):
-    """What the search minimises."""
+    """The rate that the search minimises."""
 
     name: Literal["domain_wer", "domain_cer"] = "domain_wer"
     goal: Literal["minimize"] = "minimize"
 
 
 class Condition(Frozen):
-    """One side of a `when`: the parameter is active while the named earlier parameter is so."""
+    """One condition of a `when`: a parameter is active only while an earlier one meets it."""
 
     parameter: str
+    """Name of the earlier parameter."""
     operator: Literal["equals", "in", "above", "below"]
+    """How its value is compared."""
     value: Any
+    """What it is compared with: for `in` a tuple of values, else one value."""
 
     @field_validator("value")
     @classmethod
@@ -43,15 +46,23 @@ class Condition(Frozen):
 
 
 class Dimension(Frozen):
-    """A searched parameter: either choices, or a range."""
+    """A searched parameter: either choices, or a range from `low` to `high`."""
 
     name: str
     choices: tuple[bool | int | float | str, ...] | None = None
+    """The values to choose from; None for a range."""
     low: float | int | None = None
+    """Lower end of the range, part of it; None for choices."""
     high: float | int | None = None
+    """Upper end of the range; None for choices."""
     log: bool = False
+    """Whether the logarithm of the range is searched."""
     step: float | int | None = None
+    """Distance between the values of the range; None: any number, or every integer where both ends
+    are integers.
+    """
     when: tuple[Condition, ...] = ()
+    """Conditions that must all hold for the parameter to be active; else it has its default."""
 
     @property
     def is_integer(self) -> bool:
@@ -120,16 +131,20 @@ class Dimension(Frozen):
 
 
 class SearchSpace(Frozen):
-    """`parameters:` of the file: what is fixed, what is searched, what is evaluated after
+    """`parameters:` of the file: what is fixed, what is searched, and what is evaluated after
     training.
     """
 
     fixed: dict[str, bool | int | float | str]
+    """Parameters with one value, by name."""
     searched: tuple[Dimension, ...]
-    """In file order; a condition refers to an earlier one."""
+    """The searched parameters in file order; a condition refers to an earlier one."""
     adapter_scales: tuple[float, ...] = (1.0,)
+    """The scales at which every trained adapter is evaluated."""
     presets: dict[str, tuple[str, ...]]
-    """Target-module presets by name: the built-in ones and the file's own."""
+    """Name of each preset of target modules -> its patterns: the built-in ones and the file's
+    own.
+    """
 
     def possible(self, name: str) -> tuple[bool | int | float | str, ...]:
         """Return the values that trials may have for a parameter: for a range its two ends only,

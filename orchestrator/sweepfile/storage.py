@@ -36,10 +36,10 @@ def _variable_name(text: str) -> str:
 
 
 class StorageSpec(Frozen):
-    """The study's database on a PostgreSQL server; never part of the study's identity."""
+    """The study's database on a PostgreSQL server. It is never part of the study's identity."""
 
     url_env: Annotated[str, AfterValidator(_variable_name)]
-    """The environment variable that holds the server's address."""
+    """Name of the environment variable that holds the server's address."""
 
 
 def storage_problems(storage: StorageSpec | None) -> list[str]:

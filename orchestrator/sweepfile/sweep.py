@@ -32,10 +32,12 @@ EncoderWindows = Literal["stock", "inclusive"]
 
 
 class ModelSpec(Frozen):
-    """A hub id or a local folder."""
+    """The frozen base model: a hub id with its revision, or a local folder."""
 
     id: str = Field(min_length=1)
+    """The hub id, or the path of the folder."""
     revision: str = Field(default="main", min_length=1)
+    """Branch, tag or commit of the hub; a folder has none."""
 
     @property
     def is_folder(self) -> bool:
@@ -52,30 +54,41 @@ class ModelSpec(Frozen):
 
 
 class EvaluationSpec(Frozen):
-    """What a number depends on, beside the manifests and the model."""
+    """How and how often the model is evaluated, and in which precision it computes."""
 
     rms: float | None = Field(default=0.075, gt=0, lt=1)
-    """Each clip is scaled to this root mean square before padding; null leaves it."""
+    """Root mean square to which each clip is scaled before it is padded; null leaves clips as they
+    are.
+    """
     normalizer: Literal["whisper-en", "basic", "none"] = "whisper-en"
+    """What counts as a word: by OpenAI's rules for English, by rules for any language, or whatever
+    stands between spaces.
+    """
     max_tokens_per_second: float = Field(default=6.5, gt=0)
+    """The decoding of a clip stops after floor(this * seconds) + 2 tokens."""
     max_seconds: float | None = Field(default=None, gt=0)
-    """Longer evaluation utterances are left out, counted and said; null measures all of them."""
+    """Evaluation utterances that last longer, in seconds, are left out, counted and reported; null
+    measures all of them.
+    """
     encoder_windows: EncoderWindows = "stock"
-    """How a streaming encoder's window widths are read: as the installed transformers does, or both
-    ends inclusive as the runtime of the model's authors does. Training and evaluation alike."""
+    """How the window widths of a streaming encoder are read, in training and evaluation alike:
+    `stock` as the installed transformers does, `inclusive` with both ends inclusive, as the runtime
+    of the model's authors does.
+    """
     terms: Path | None = None
-    """A list of words or phrases that matter, one a line: their recall and precision are measured
-    on the domain set.
+    """File with words or phrases that matter, one a line. Their recall and precision are measured
+    on the domain set. Null: none are measured.
     """
     every: int = Field(default=100, ge=1)
-    """Optimizer steps between evaluations."""
+    """Optimizer steps between two evaluations of a trial."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: products in bfloat16 by autocast, in training, baseline and evaluation alike; adapters
-    and optimizer stay in fp32. A number of one precision is never compared with one of the other.
+    """bf16: products are computed in bfloat16 by autocast, in training, baseline and evaluation
+    alike, while adapters and optimizer stay in fp32. A rate of one precision is never compared with
+    one of the other.
     """
     training_precision: Literal["bf16"] | None = None
-    """Of training alone: every number is one of `precision` all the same. Sooner where the hardware
-    and the model's size let it, and slower elsewhere.
+    """Precision of training alone: every rate is still measured in `precision`. bf16 is faster if
+    the hardware and the model's size allow it, else slower. Null: training has `precision` too.
     """
 
     @field_validator("training_precision")
@@ -93,13 +106,15 @@ class EvaluationSpec(Frozen):
 
 
 class ConfirmSpec(Frozen):
-    """The finalists and the fresh seeds they are retrained with."""
+    """How many finalists are confirmed, and the fresh seeds with which they are trained again."""
 
     top: int = Field(default=2, ge=1)
+    """Number of finalists: the best trials of the search."""
     seeds: tuple[Seed, ...] = Field(default=(101, 102, 103), min_length=1)
+    """Each finalist is trained again with each of these."""
     agree: Literal["any", "all"] = "any"
     """all: the sweep is rejected unless every seed alone lowers the rate that the search
-    minimises.
+    minimises. any: that is not asked for.
     """
 
     @field_validator("seeds")
@@ -111,24 +126,32 @@ class ConfirmSpec(Frozen):
 
 
 class TakeSpec(Frozen):
-    """Parameters taken from the best trial of a finished study.
+    """Parameters that are taken from the best trial of a finished study.
 
-    Without `recipe` a request; with it, resolved: the values stand in `parameters`, fixed.
+    Without `recipe` this is a request. With it the request is resolved: the values are among the
+    fixed ones of `parameters`.
     """
 
     study: str = Field(pattern=NAME)
-    """Its name under `studies/`."""
+    """Name of the study under `studies/`."""
     parameters: tuple[str, ...] = Field(min_length=1)
+    """Names of the parameters that are taken."""
     trial: int | None = Field(default=None, ge=0)
-    """Which trial; the study's best one where the file does not say."""
+    """Number of the trial that they are taken from; null in a sweep file means the study's best
+    one.
+    """
     fallback: Literal["none", "lowest_domain"] = "none"
-    """Where no trial of the study is feasible: nothing can be taken, or the trial of lowest domain
-    WER is.
+    """What to do if no trial of the study is feasible: take nothing and end, or take the trial of
+    lowest domain WER.
     """
     recipe: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """Digest of that trial's recipe: what it was, whatever the study says later."""
+    """Digest of that trial's recipe, which says what it was, whatever the study holds later; null
+    until the request is resolved.
+    """
     infeasible: bool = False
-    """Resolved: that trial broke a guardrail of its study, and is taken all the same."""
+    """Once resolved: whether that trial broke a guardrail of its study and is taken all the
+    same.
+    """
 
     @field_validator("parameters")
     @classmethod
@@ -139,25 +162,27 @@ class TakeSpec(Frozen):
 
 
 class Budget(Frozen):
-    """How much may be spent; may change between runs."""
+    """How much the search may spend, in all runs together. May change between runs of a study."""
 
     trials: int = Field(ge=1, le=1_000_000)
+    """Number of trials."""
     wall_clock: float | None = Field(default=None, gt=0)
-    """Seconds, all runs of the sweep together."""
+    """Seconds; null sets no limit."""
 
 
 class EarlyStop(Frozen):
-    """Stopping of trials that are behind the others (median, asha) or worse than the baseline
-    (ratio).
+    """Rules that stop a trial early: it is behind the others (median, asha), or worse than the
+    baseline (ratio).
     """
 
     method: Literal["none", "median", "asha", "ratio"] = "none"
+    """The rule; `none` stops no trial for this reason."""
     ratio: float = Field(default=1.1, gt=1)
-    """ratio: stop when domain WER exceeds this many times the baseline."""
+    """For `ratio`: a trial stops when its domain WER exceeds this many times the baseline's."""
     reduction_factor: int = Field(default=3, ge=2)
-    """asha."""
+    """For `asha`: about one of so many trials goes on from each rung of successive halving."""
     startup_trials: int = Field(default=4, ge=1)
-    """median: trials that must have finished before it judges."""
+    """For `median`: number of trials that must have finished before it judges."""
 
 
 def _device_name(text: str) -> str:
@@ -178,30 +203,39 @@ MOST_PACKS = 64
 
 
 class Execution(Frozen):
-    """Where and how it runs; never part of the identity."""
+    """Where and how the sweep is computed; never part of its identity."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto: CUDA if it is there, else MPS, else the CPU."""
     pack: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Adapter slots of one pack, trained at once."""
+    """Number of adapters that one pack trains at once, its slots."""
     packs: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_PACKS)] = "auto"
-    """Packs that train side by side; part of what the study is, like `pack`, and kept when it
-    begins.
+    """Number of packs that train side by side. Like `pack` it is part of what a study is, which
+    keeps the number that it began with.
     """
     cores: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Of the CPU, for each pack: sums are rounded by how many there are, so they are kept too."""
+    """Number of CPU cores for each pack. Sums are rounded differently with another number, so a
+    study keeps it too.
+    """
     kernel: Literal["auto"] | KernelName = "auto"
-    """What computes the linear layers: they are rounded by it, so it is kept too."""
+    """Library that computes the linear layers. Another one rounds differently, so a study keeps it
+    too.
+    """
     devices: tuple[Device, ...] = ()
-    """A pack takes the next of these, in turn; none: all packs on `device`."""
+    """Devices on which the packs are placed in turn; if there are none, all packs are on
+    `device`.
+    """
     processes: Literal["auto"] | bool = "auto"
-    """Whether each pack has a process of its own; it changes the time and nothing else."""
+    """Whether each pack has a process of its own. It changes the time and nothing else."""
     launcher: Literal["local", "ray"] = "local"
-    """ray: each pack is an actor on a machine of the Ray cluster that is joined when it starts."""
+    """ray: each pack is an actor on a machine of the Ray cluster, which is joined at the start."""
     memory_gb: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
-    """What the frames that all trials share may take, in GB; the others are computed anew."""
+    """Memory in GB that the frames which all trials share may take; frames that do not fit are
+    computed anew whenever they are needed.
+    """
     cache_gb: Annotated[float, Field(gt=0)] = 20.0
-    """What the decoded sound of all studies of the project may take on the disk, in GB; that of
-    the study itself stays.
+    """Disk space in GB that the decoded sound of all studies of the project may take. The sound of
+    the study itself stays in any case.
     """
 
     @property
@@ -220,17 +254,18 @@ class Execution(Frozen):
 
 
 class ChecksSpec(Frozen):
-    """What is found and yet accepted; may change between runs."""
+    """Checks whose findings are accepted. May change between runs of a study."""
 
     ignore: tuple[Annotated[Ignorable, BeforeValidator(may_be_ignored)], ...] = ()
-    """Names of checks. What they find stops nothing any more, and stands in the notes and the
+    """Names of these checks. What they find stops no sweep; it is in the notes and in the
     report.
     """
 
 
 class SweepSpec(Frozen):
-    """One sweep file, resolved: `extends` merged, overrides applied, paths absolute, defaults
-    filled.
+    """One sweep: model, data, the space of parameters, limits and a budget.
+
+    As read from its file: `extends` merged, overrides applied, paths absolute, defaults filled in.
     """
 
     _project: Path | None = PrivateAttr(default=None)
@@ -238,39 +273,47 @@ class SweepSpec(Frozen):
     # model_construct: defaults of sections are made without validation. Validation would build the
     # sections' validators at import, which every command would wait for.
     version: Literal[1]
+    """Version of the file's format."""
     name: str = Field(pattern=NAME)
-    """Also the folder's name under `studies/`."""
+    """Name of the study, and of its folder under `studies/`."""
     description: str = ""
+    """For people."""
     model: ModelSpec
     data: DataSpec
     evaluation: EvaluationSpec = EvaluationSpec.model_construct()
     method: Literal["tpe", "gp", "random", "grid", "qmc"] = "tpe"
+    """How the search chooses the next point."""
     metric: Metric = Metric.model_construct()
     take: TakeSpec | None = None
-    """Parameters that another study decided."""
+    """Parameters that another study decided; null takes none."""
     parameters: SearchSpace
     start_with: tuple[dict[str, bool | int | float | str], ...] = ()
+    """Points that are tried first, in order. A point names searched parameters; the others are
+    drawn.
+    """
     guardrails: dict[str, Annotated[Limit, BeforeValidator(short_form)]] = Field(
         default_factory=dict
     )
-    """By metric, see `limits.metrics`."""
+    """What every trial must keep, by metric (see `limits.metrics`)."""
     acceptance: dict[str, Annotated[Limit, BeforeValidator(short_form)]] = Field(
         default_factory=dict
     )
+    """What the winner must show, by metric; without any there is no verdict."""
     confirm: ConfirmSpec | None = None
     seed: Seed = 0
-    """Seed of the search itself (the sampler), apart from the trials' `parameters.seed`."""
+    """Seed of the search itself (the sampler). That of the trials is `parameters.seed`."""
     early_stop: EarlyStop = EarlyStop.model_construct()
     budget: Budget
     execution: Execution = Execution.model_construct()
     storage: StorageSpec | None = None
-    """The study's database on a server; none: study.db in the study's folder. No part of `portable`
-    and so of no file of the study, which are the same wherever the database lies."""
+    """The study's database on a server; null keeps it as study.db in the study's folder. It is no
+    part of `portable`, and so of no file of the study: these are the same wherever the database is.
+    """
     checks: ChecksSpec = ChecksSpec.model_construct()
     record: bool = True
     """Whether a finished run gets its row in the project's docs/experiment_plan.md."""
     tracking: TrackingSpec | None = None
-    """Where the study is also sent. The study itself does not keep it."""
+    """Trackers to which the study is also sent; null: none. The study itself does not keep it."""
 
     def __eq__(self, other: object) -> bool:
         """Compare the fields alone: the project's folder is no part of the sweep."""

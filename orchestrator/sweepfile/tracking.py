@@ -21,39 +21,46 @@ def _without_credentials(address: str) -> str:
 
 
 class MlflowSpec(Frozen):
-    """An MLflow server, or a folder or database that MLflow writes itself."""
+    """Where MLflow is: a server, or a folder or database that MLflow writes itself."""
 
     uri: Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)] | None = None
-    """None: what MLFLOW_TRACKING_URI says."""
+    """Address of the server, or what else MLflow takes; null takes that in
+    MLFLOW_TRACKING_URI.
+    """
     experiment: str | None = Field(default=None, min_length=1)
-    """None: the name of the study."""
+    """Name of the experiment there; null takes the name of the study."""
 
 
 class WandbSpec(Frozen):
-    """Weights & Biases."""
+    """Where the runs go at Weights & Biases, and whether they are sent or kept for later."""
 
     project: str = Field(default="orchestrator", min_length=1)
+    """Name of the project there."""
     entity: str | None = Field(default=None, min_length=1)
-    """None: the user's default."""
+    """The team or user that the project belongs to; null takes the user's default."""
     mode: Literal["online", "offline"] | None = None
-    """offline: kept in the study until `wandb sync`; None: what WANDB_MODE says, else online."""
+    """offline: runs are kept in the study until `wandb sync`. Null: what WANDB_MODE says, else
+    online.
+    """
 
 
 class TensorboardSpec(Frozen):
-    """Event files."""
+    """Where the event files for TensorBoard are written."""
 
     folder: Path = Path("runs")
-    """From the project's folder on; each study has a folder in it."""
+    """Relative to the project's folder; each study has a folder in it."""
 
 
 class TrackingSpec(Frozen):
-    """Trackers by name, none by default. Never part of the study."""
+    """The trackers to which a study is also sent, by name; null does not use one. Never part of
+    the study.
+    """
 
     mlflow: MlflowSpec | None = None
     wandb: WandbSpec | None = None
     tensorboard: TensorboardSpec | None = None
     wait: float = Field(default=60.0, ge=0, le=3600)
-    """Seconds that the end of a sweep waits for what is not sent yet."""
+    """Seconds that a sweep waits at its end for what is not sent yet."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -63,8 +63,8 @@ class Difference:
     """Both rates are in percent."""
     estimate: DeltaEstimate
     confidence: float = CONFIDENCE
-    """Of the two-sided bounds, with the error divided among all differences that are shown
-    together.
+    """Confidence of the two-sided bounds, with the error divided among all differences that are
+    shown together.
     """
 
     @property

@@ -30,9 +30,9 @@ class SeedRun:
 
     run: ConfirmationRun
     result: TrialResult | None
-    """None while it has not ended."""
+    """How it ended; None while it has not ended."""
     verdict: Verdict | None
-    """None when nothing was measured."""
+    """The judgement of its measurement; None when nothing was measured."""
 
     @property
     def reproduces(self) -> bool:

@@ -44,7 +44,7 @@ class ManifestBaseline:
     """How well a model transcribes a manifest without being tuned."""
 
     wer: float
-    """Percent."""
+    """WER in percent."""
     heard: int
     """The number of utterances that were decoded."""
     too_long: int

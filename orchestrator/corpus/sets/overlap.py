@@ -47,7 +47,7 @@ class Shared:
     utterance: Utterance
     other: Utterance
     why: str
-    """By what they are known to be the same, in words."""
+    """How it is known that they are the same, in words."""
 
 
 # cached, because every set is compared with every other
