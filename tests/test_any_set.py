@@ -4,6 +4,8 @@ the shipped model.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -12,8 +14,12 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.json_lines import JsonReporter
+from orchestrator.reporting.sweep_standing import Budgeted
 from orchestrator.scoring.normalizers import normalizer
 from orchestrator.sweepfile.loading import load_spec
+from orchestrator.tracking.runs import tracked_runs
+from orchestrator.verdicts.conclusion import chosen_measurement
 from tests.embedded import DATA, cut_manifest
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
@@ -149,6 +155,48 @@ def test_the_report_has_every_limit_in_its_own_unit(
     page = capsys.readouterr().out
     assert "How much data?" in page and "Ten utterances of the domain" in page
     assert "some further set WER does not rise" in page and "far CER is at most 95 %" in page
+
+
+def test_programs_get_recall_as_the_share_that_is_found(
+    project: Path, finished: StudyFolder, capsys: Printed
+) -> None:
+    spec, rate = project / "sweeps" / "five.yaml", "domain_terms_recall"
+    [result] = [result for result in finished.results() if result.number == 0]
+    row = chosen_measurement(finished, result)
+    assert row is not None
+    baseline = finished.read_baseline(row.fingerprint)
+    assert baseline is not None
+    recalls = []
+    for measured in (baseline, row):
+        terms = measured.sets["domain"].terms
+        assert terms is not None
+        recalls.append(100 * sum(terms.found) / sum(terms.said))
+    found, change = pytest.approx(recalls[1]), pytest.approx(recalls[1] - recalls[0])
+
+    assert orchestrate("report", spec, "--format", "json") == 0
+    report = json.loads(capsys.readouterr().out)
+    [trial] = [trial for trial in report["trials"] if trial["number"] == 0]
+    assert (trial["wer"][rate], trial["delta"][rate]) == (found, change)
+
+    assert orchestrate("table", spec, "--of", "trials") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    [shown] = [each for each in rows if each["number"] == "0"]
+    assert float(shown[f"wer_{rate}"]) == found
+    assert float(shown[f"delta_{rate}"]) == change
+
+    with JsonReporter(finished.path, Budgeted.of(load_spec(spec))) as reporter:
+        reporter.ended(result)
+    event = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (event["rates"][rate], event["changes"][rate]) == (found, change)
+
+    points = {
+        point.metric: point.value
+        for run in tracked_runs(load_spec(spec), finished)
+        if run.name == "trial 0"
+        for point in run.points
+    }
+    assert points[f"chosen_{rate}"] == found
+    assert points[f"chosen_{rate}_change"] == change
 
 
 def test_a_set_that_changed_is_refused_by_name(

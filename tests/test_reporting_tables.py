@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from orchestrator.reporting import dataframes
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.spreadsheet import guard_cell, unguard_cell, write_csv
 from orchestrator.reporting.tables import DataTable
+from orchestrator.typed_words import install_command
 from tests.cli_project import folder_of, orchestrate, ran_project
 
 
@@ -160,7 +162,7 @@ def test_the_package_is_light_and_says_what_is_missing(
     study = orchestrator.open_study(folder_of(spec).path)
     with pytest.raises(
         SpecError,
-        match=r"pandas is not installed\n  python -m pip install 'orchestrator\[tables\]'",
+        match=re.escape(f"pandas is not installed\n  {install_command('tables')}"),
     ):
         study.trials()
     with pytest.raises(SpecError, match="pyarrow is not installed"):

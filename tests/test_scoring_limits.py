@@ -20,7 +20,14 @@ from orchestrator.running.trial_stopping import RunningTrial, at_last_step, why_
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.edit_counts import character_counts, check_with_jiwer, edit_counts
 from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
-from orchestrator.scoring.limit_text import allowed_text, asked_text, value_text
+from orchestrator.scoring.limit_text import (
+    allowed_text,
+    asked_text,
+    shown_bounds,
+    shown_change,
+    shown_rate,
+    value_text,
+)
 from orchestrator.scoring.limits import (
     Criterion,
     Evidence,
@@ -522,6 +529,14 @@ def test_what_each_adapter_scale_breaks_is_said(at_half_scale: tuple[int, int], 
     for stop in (why_stop(spec, rung, 4.0, behind=False), last):
         assert stop is not None and stop.rule == "guardrail:heldout_wer:point"
         assert stop.reason == f"guardrail heldout_wer: +0.55 points at step 50 ({said})"
+
+
+def test_recall_is_shown_as_what_is_found_and_its_rise_is_positive() -> None:
+    lost, plain = "confirm_domain_terms_recall", "domain"
+    assert (shown_rate(lost, 30.0), shown_rate(plain, 30.0)) == (70.0, 30.0)
+    assert (shown_change(lost, -2.0), shown_change(plain, -2.0)) == (2.0, -2.0)
+    assert shown_bounds(lost, -3.0, 1.0) == (-1.0, 3.0)
+    assert shown_bounds(plain, -3.0, 1.0) == (-3.0, 1.0)
 
 
 def verdict_of(**rates: tuple[SetScore, SetScore]) -> Verdict:

@@ -89,10 +89,13 @@ class MeasuredEvent(_OfTrial):
     step: int = Field(description="Number of optimizer steps that are done.")
     adapter_scale: float = Field(description="The adapter scale that is best at this step.")
     feasible: bool = Field(description="Whether every guardrail was measured and holds.")
-    rates: Rates = Field(description="Rates in percent, by the names that measurements use.")
+    rates: Rates = Field(
+        description="Rates in percent, by the names that measurements use; recall and precision "
+        "are shares that are found."
+    )
     changes: Rates = Field(
         description="Changes in points against the untuned model, by the same names; negative is "
-        "better."
+        "better, but of recall and precision positive."
     )
 
 
@@ -119,12 +122,12 @@ class TrialEndedEvent(_OfTrial):
         description="Adapter scale of its best measurement; null if nothing was measured."
     )
     rates: Rates = Field(
-        description="Rates in percent, by the names that measurements use; empty if nothing was "
-        "measured."
+        description="Rates in percent, by the names that measurements use; recall and precision "
+        "are shares that are found; empty if nothing was measured."
     )
     changes: Rates = Field(
         description="Changes in points against the untuned model, by the same names; negative is "
-        "better."
+        "better, but of recall and precision positive."
     )
     steps_trained: int = Field(description="Number of optimizer steps that it trained.")
     duplicate_of: int | None = Field(

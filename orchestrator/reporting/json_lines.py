@@ -23,7 +23,9 @@ from orchestrator.records.worker_protocol import Progress
 from orchestrator.reporting import events
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.sweep_standing import Budgeted
+from orchestrator.reporting.wording import shown_result
 from orchestrator.scoring.judge import Verdict
+from orchestrator.scoring.limit_text import shown_change, shown_rate
 from orchestrator.verdicts.conclusion import Conclusion
 
 WORK_SECONDS = 1.0
@@ -119,8 +121,8 @@ class JsonReporter:
             step=verdict.step,
             adapter_scale=verdict.adapter_scale,
             feasible=verdict.feasible,
-            rates=verdict.wer,
-            changes=verdict.delta,
+            rates={rate: shown_rate(rate, value) for rate, value in verdict.wer.items()},
+            changes={rate: shown_change(rate, value) for rate, value in verdict.delta.items()},
         )
 
     def ended(self, result: TrialResult) -> None:
@@ -152,6 +154,7 @@ class JsonReporter:
         )
 
     def _write_ended(self, result: TrialResult, earlier: bool) -> None:
+        shown = shown_result(result)
         self._write_event(
             events.TrialEndedEvent,
             **_number_fields(result.number),
@@ -162,8 +165,8 @@ class JsonReporter:
             parameters=result.params,
             step=result.step,
             adapter_scale=result.adapter_scale,
-            rates=result.wer,
-            changes=result.delta,
+            rates=shown["wer"],
+            changes=shown["delta"],
             steps_trained=result.steps_trained,
             duplicate_of=result.duplicate_of,
             earlier=earlier,

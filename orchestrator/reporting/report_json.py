@@ -6,8 +6,10 @@ import json
 from math import isfinite
 from typing import Any
 
-from orchestrator.reporting.wording import limits_of
+from orchestrator.reporting.wording import limits_of, shown_result
 from orchestrator.scoring.judge import Verdict
+from orchestrator.scoring.limit_text import shown_bounds, shown_change, shown_rate
+from orchestrator.scoring.limits import LimitVerdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
@@ -44,7 +46,7 @@ def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bo
         "baseline": {name: score.wer for name, score in conclusion.baseline.sets.items()}
         if conclusion.baseline
         else {},
-        "trials": [result.model_dump(mode="json") for result in conclusion.results],
+        "trials": [shown_result(result) for result in conclusion.results],
     }
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -57,22 +59,25 @@ def _verdict_fields(verdict: Verdict | None) -> dict[str, Any] | None:
         "feasible": verdict.feasible,
         "step": verdict.step,
         "adapter_scale": verdict.adapter_scale,
-        "wer": verdict.wer,
-        "delta": verdict.delta,
-        "limits": [
-            {
-                "metric": limit.criterion.metric,
-                "kind": limit.criterion.kind,
-                "limit": limit.criterion.limit,
-                "unit": limit.criterion.unit,
-                "value": limit.value,
-                "delta": limit.delta,
-                "holds": limit.holds,
-                "evidence": limit.evidence,
-                "lower": limit.lower if isfinite(limit.lower) else None,
-                "upper": limit.upper if isfinite(limit.upper) else None,
-                "utterances_needed": limit.utterances_needed,
-            }
-            for limit in limits_of(verdict)
-        ],
+        "wer": {rate: shown_rate(rate, value) for rate, value in verdict.wer.items()},
+        "delta": {rate: shown_change(rate, value) for rate, value in verdict.delta.items()},
+        "limits": [_limit_fields(limit) for limit in limits_of(verdict)],
+    }
+
+
+def _limit_fields(limit: LimitVerdict) -> dict[str, Any]:
+    metric = limit.criterion.metric
+    lower, upper = shown_bounds(metric, limit.lower, limit.upper)
+    return {
+        "metric": metric,
+        "kind": limit.criterion.kind,
+        "limit": limit.criterion.limit,
+        "unit": limit.criterion.unit,
+        "value": None if limit.value is None else shown_change(metric, limit.value),
+        "delta": None if limit.delta is None else shown_change(metric, limit.delta),
+        "holds": limit.holds,
+        "evidence": limit.evidence,
+        "lower": lower if isfinite(lower) else None,
+        "upper": upper if isfinite(upper) else None,
+        "utterances_needed": limit.utterances_needed,
     }

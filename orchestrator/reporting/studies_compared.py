@@ -17,9 +17,10 @@ from orchestrator.reporting.wording import (
     rates_of,
     shown_percent,
     shown_points,
+    shown_result,
     value_text,
 )
-from orchestrator.scoring.limit_text import is_share_found, rate_text
+from orchestrator.scoring.limit_text import rate_text, shown_bounds, shown_change, shown_rate
 from orchestrator.set_names import search_name
 from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.verdicts.comparability import Changed, Difference, Pair, Side
@@ -140,9 +141,7 @@ def _difference_blocks(pair: Pair) -> Iterator[Block]:
 
 
 def _difference_row(difference: Difference) -> tuple[str, ...]:
-    lower, upper = difference.bounds
-    if is_share_found(difference.rate):
-        lower, upper = -upper, -lower
+    lower, upper = shown_bounds(difference.rate, *difference.bounds)
     return (
         rate_text(difference.rate),
         difference.stage,
@@ -190,7 +189,7 @@ def _utterance_row(utterance: Changed) -> tuple[str, ...]:
 
 def render_json(sides: Sequence[Side], pairs: Sequence[Pair]) -> str:
     """Return the comparison as one JSON object: rates in percent, differences (`after` less
-    `before`) in points.
+    `before`) in points; recall and precision of terms as shares that are found.
     """
     value = {
         "sides": [_side_fields(side) for side in sides],
@@ -200,12 +199,11 @@ def render_json(sides: Sequence[Side], pairs: Sequence[Pair]) -> str:
 
 
 def _side_fields(side: Side) -> dict[str, Any]:
-    result = side.result.model_dump(mode="json")
     return {
         "label": side.label,
         "study": side.folder.name,
         "decision": side.conclusion.decision,
-        "trial": result,
+        "trial": shown_result(side.result),
     }
 
 
@@ -217,10 +215,13 @@ def _pair_fields(pair: Pair) -> dict[str, Any]:
             {
                 "rate": difference.rate,
                 "sets": difference.stage,
-                "before": difference.before,
-                "after": difference.after,
-                "difference": difference.estimate.point,
-                "bounds": [_finite_or_none(bound) for bound in difference.bounds],
+                "before": shown_rate(difference.rate, difference.before),
+                "after": shown_rate(difference.rate, difference.after),
+                "difference": shown_change(difference.rate, difference.estimate.point),
+                "bounds": [
+                    _finite_or_none(bound)
+                    for bound in shown_bounds(difference.rate, *difference.bounds)
+                ],
                 "unit": difference.estimate.unit,
             }
             for difference in pair.differences

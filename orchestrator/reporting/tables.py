@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.wording import shown_result
 from orchestrator.scoring.edit_counts import error_rate
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import confirmation_runs
@@ -114,9 +115,9 @@ def _trial_record(
         return record
     names = set(_TRIAL) - {"confirms", "recipe", "state"}
     record |= {"state": str(result.state)} | {name: getattr(result, name) for name in names}
+    shown = shown_result(result)
     for group in ("wer", "delta", "constraints"):
-        rates = getattr(result, group)
-        record |= {f"{group.removesuffix('s')}_{name}": value for name, value in rates.items()}
+        record |= {f"{group.removesuffix('s')}_{name}": x for name, x in shown[group].items()}
     return record
 
 

@@ -11,7 +11,13 @@ from typing import Any
 
 from orchestrator.records.results import TrialResult
 from orchestrator.scoring.judge import Verdict, rate_name
-from orchestrator.scoring.limit_text import asked_text, is_share_found, rate_text
+from orchestrator.scoring.limit_text import (
+    asked_text,
+    rate_text,
+    shown_bounds,
+    shown_change,
+    shown_rate,
+)
 from orchestrator.scoring.limits import Evidence, LimitVerdict
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.limits import TRAIN_LOSS
@@ -52,9 +58,7 @@ def bounds(limit: LimitVerdict) -> str:
     """
     if not (isfinite(limit.lower) and isfinite(limit.upper)):
         return "-"
-    lower, upper = limit.lower, limit.upper
-    if is_share_found(limit.criterion.metric):
-        lower, upper = -upper, -lower
+    lower, upper = shown_bounds(limit.criterion.metric, limit.lower, limit.upper)
     if limit.criterion.kind == "max_rate":
         return f"{lower:.2f} to {upper:.2f}" + (
             " %" if limit.criterion.unit == "points" else " times"
@@ -81,18 +85,23 @@ def shown_percent(rate: str, value: float | None) -> str:
     """Return a rate in percent as it is shown. Term recall and precision are measured as shares
     that are missed, and shown as shares that are found.
     """
-    if value is not None and is_share_found(rate):
-        value = 100 - value
-    return percent(value)
+    return percent(None if value is None else shown_rate(rate, value))
 
 
 def shown_points(rate: str, value: float | None) -> str:
     """Return a change of a rate in points, with the sign reversed where `shown_percent` shows the
     complement.
     """
-    if value is not None and is_share_found(rate):
-        value = -value
-    return points(value)
+    return points(None if value is None else shown_change(rate, value))
+
+
+def shown_result(result: TrialResult) -> dict[str, Any]:
+    """Return a result as JSON values for other programs, with its rates and changes as they are
+    shown.
+    """
+    rates = {rate: shown_rate(rate, value) for rate, value in result.wer.items()}
+    changes = {rate: shown_change(rate, value) for rate, value in result.delta.items()}
+    return result.model_dump(mode="json") | {"wer": rates, "delta": changes}
 
 
 def rates_of(spec: SweepSpec) -> tuple[str, ...]:

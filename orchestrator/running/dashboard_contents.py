@@ -19,7 +19,7 @@ from orchestrator.reporting.wording import rates_of, shown_percent, shown_points
 from orchestrator.running.checkpoints import known_as_ended
 from orchestrator.running.dashboard_transcripts import HeardSet, Worse, attachments, worst_of
 from orchestrator.running.session import is_finished
-from orchestrator.scoring.limit_text import asked_text, is_share_found, rate_text
+from orchestrator.scoring.limit_text import asked_text, rate_text, shown_change, shown_rate
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
 from orchestrator.search.database_differences import differing_trial
 from orchestrator.set_names import is_confirm
@@ -119,10 +119,10 @@ def _trial_attributes(result: TrialResult) -> dict[str, Attribute]:
     """
     found: dict[str, Attribute] = {}
     for rate, value in result.wer.items():
-        sign = -1 if is_share_found(rate) else 1
-        found[f"{rate_text(rate)}, %"] = round(100 - value if is_share_found(rate) else value, 2)
+        found[f"{rate_text(rate)}, %"] = round(shown_rate(rate, value), 2)
         if rate in result.delta:
-            found[f"{rate_text(rate)}, change in points"] = round(sign * result.delta[rate], 2)
+            change = shown_change(rate, result.delta[rate])
+            found[f"{rate_text(rate)}, change in points"] = round(change, 2)
     others = {
         "keeps the guardrails": "yes" if result.feasible else "no",
         "step chosen": result.step, "adapter scale chosen": result.adapter_scale,

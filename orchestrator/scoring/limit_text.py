@@ -33,6 +33,23 @@ def is_share_found(name: str) -> bool:
     return name.endswith(("terms_recall", "terms_precision"))
 
 
+def shown_rate(rate: str, value: float) -> float:
+    """Return a rate in percent as it is shown: of recall and precision, the share that is found."""
+    return 100 - value if is_share_found(rate) else value
+
+
+def shown_change(rate: str, value: float) -> float:
+    """Return a change of a rate in points as it is shown: of recall and precision, a rise is
+    positive and better.
+    """
+    return -value if is_share_found(rate) else value
+
+
+def shown_bounds(rate: str, lower: float, upper: float) -> tuple[float, float]:
+    """Return the bounds of a change as they are shown, the lower one first."""
+    return (-upper, -lower) if is_share_found(rate) else (lower, upper)
+
+
 def asked_text(criterion: Criterion) -> str:
     """A limit as a person would say it."""
     name, amount = metric_text(criterion.metric), _amount_text(criterion)
@@ -77,7 +94,7 @@ def value_text(limit: LimitVerdict) -> str:
         return f"{limit.baseline:.3f} to {limit.tuned:.3f} nats"
     if criterion.kind == "max_rate":
         return f"{value:.2f} %" if criterion.unit == "points" else f"{value:.2f} times the baseline"
-    change = -value if is_share_found(criterion.metric) else value
+    change = shown_change(criterion.metric, value)
     return (
         f"{change:+.2f} points"
         if criterion.unit == "points"

@@ -14,6 +14,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.edit_counts import error_rate
+from orchestrator.scoring.limit_text import shown_change, shown_rate
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import confirmation_runs
@@ -190,9 +191,9 @@ def _chosen(result: TrialResult) -> Iterator[Point]:
     """Yield the numbers of a trial's result, at the step at which they were measured."""
     step = result.step or 0
     for rate, value in result.wer.items():
-        yield Point(f"chosen_{_metric(rate)}", step, value)
+        yield Point(f"chosen_{_metric(rate)}", step, shown_rate(rate, value))
     for rate, value in result.delta.items():
-        yield Point(f"chosen_{_metric(rate)}_change", step, value)
+        yield Point(f"chosen_{_metric(rate)}_change", step, shown_change(rate, value))
 
 
 def _metric(rate: str) -> str:
