@@ -1,5 +1,5 @@
 """Files that say what is said when in a recording: SubRip, WebVTT, Praat's TextGrid, Audacity's
-labels, transcripts of LDC, and STM, which names its recordings. Pure.
+labels, transcripts of LDC and of MagicHub, and STM, which names its recordings. Pure.
 
 Sources: https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM, NIST's sclite:
 https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
@@ -11,7 +11,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
-from orchestrator.corpus.label_files.segments import Segment, seconds
+from orchestrator.corpus.label_files.bracketed_turns import (
+    ATC,
+    MAGIC_HUB,
+    is_atc,
+    is_magic_hub,
+    read_atc,
+    read_magic_hub,
+)
+from orchestrator.corpus.label_files.segments import Segment, is_unspoken, seconds
 from orchestrator.corpus.label_files.subtitles import LIKE_CUE, read_subtitles
 from orchestrator.corpus.label_files.textgrid import read_textgrid
 from orchestrator.corpus.label_files.word_level import refuse_words
@@ -39,8 +47,6 @@ _COUNTED = re.compile(r"(\d+)\s+(\d+)\s+\S+")
 """HTK and TIMIT: times in units of their own, and a word or a sound."""
 _TIMIT = re.compile(r"0 (?:[89]\d{3}|\d{5,}) (?P<text>\D.*)", re.DOTALL)
 """First sample, last sample and the sentence, which lasts half a second or more; `0 2000 euros` is said."""
-_UNSPOKEN = ("ignore_time_segment_in_scoring", "inter_segment_gap")
-"""What stands in an STM where nothing is to be scored."""
 _WHISPER = "a table of Whisper"
 _WHISPER_FIRST = "start\tend\ttext"
 _WHISPER_ROW = re.compile(r"(\d+)\t(\d+)\t(.*)")
@@ -65,7 +71,11 @@ def kind_of_labels(text: str) -> str:
         return "Praat TextGrid"
     if text.startswith(_WHISPER_FIRST):
         return _WHISPER
+    if is_atc(text):
+        return ATC
     lines = _first_lines(text)
+    if is_magic_hub(lines):
+        return MAGIC_HUB
     if all(map(_LYRICS.fullmatch, lines)) and any(map(_SURELY_LYRICS.match, lines)):
         return "LRC"
     if _is_label_track(lines):
@@ -153,7 +163,7 @@ def segments_of(text: str, kind: str) -> list[Segment]:
     found = [
         segment
         for segment in _READERS[kind](text.replace("\r\n", "\n").replace("\r", "\n"))
-        if segment.text and segment.text not in _UNSPOKEN
+        if segment.text and not is_unspoken(segment.text)
     ]
     if not found:
         raise UnusableError(f"is {kind} in which nothing is said; write what is said, or delete it")
@@ -258,5 +268,7 @@ _READERS: dict[str, Callable[[str], Iterable[Segment]]] = {
     _WHISPER: _whisper_table,
     "STM": _stm,
     LDC: _ldc,
+    MAGIC_HUB: read_magic_hub,
+    ATC: read_atc,
     "Praat TextGrid": read_textgrid,
 }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
 from orchestrator.corpus.label_files.segments import NAME, seconds
+from orchestrator.corpus.label_files.speakers_in_cues import is_read_aloud
 from orchestrator.corpus.manifest_errors import show
 
 _CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d\d(?:[.,]\d+)?"
@@ -26,14 +27,22 @@ _TIMED = re.compile(
 """`[00:00:00.000 - 00:00:02.500] Anna: hello`, `Anna (00:03): hello`, `0:00 hello` or the clock alone."""
 _SECONDS = r"\d+(?:[.,]\d+)?"
 _PRINTED = re.compile(
-    rf"\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*-\s*\d+\.\d+)\s*\].*"
+    rf"(?:\S*\d\S*\s+)?\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*[-,]\s*\d+\.\d+)\s*\].*"
 )
-"""`[0.00s -> 2.50s] hello`, as faster-whisper is printed, and `[6.29-8.24]: hello` of IEMOCAP."""
+"""`[0.00s -> 2.50s] hello`, as faster-whisper is printed, and `[6.29-8.24]: hello` of IEMOCAP, which may
+stand behind the name of a turn.
+"""
+_TURN_BETWEEN_GAPS = re.compile(rf"{NAME}(?:\s{{2,}}|\t)(?P<clock>{_CLOCK})(?:\s{{2,}}|\t)\S.*")
+"""`Speaker 0    00:00:02    hello`, as Rev prints them."""
 _SPAN_ALONE = re.compile(rf"(?P<clock>{_CLOCK})\s*(?:,|-+|–)\s*{_CLOCK}")
 """`0:00:00.500,0:00:02.310` of SBV, above what is said."""
 _WITHIN = re.compile(rf"\[({_CLOCK})\]")
-_SPACED_ROW = re.compile(r"(\d+[.,]\d+)[\s,;]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+")
-"""`0.0 2.5 hello`; more than one, for people say such numbers too."""
+_SPACED_ROW = re.compile(
+    r"(?:\S*[A-Za-z]\S*\d\S*\s+)?(\d+[.,]\d+)[\s,;]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+"
+)
+"""`0.0 2.5 hello`, or with a name of the row before it, as Switchboard has; more than one, for people say
+such numbers too.
+"""
 _HEADING = re.compile(
     rf"(?P<name>{NAME})(?P<gap>\s{{2,}}|\t|\s*[\[(]| )(?P<clock>{_CLOCK})[\])]?:?"
 )
@@ -41,9 +50,15 @@ _HEADING = re.compile(
 _MACHINE = re.compile(r"(?:speaker|spk)[ _-]?\d+", re.IGNORECASE)
 _MACHINE_TURN = re.compile(rf"\[{_MACHINE.pattern}\]:?\s+\S.*|{_MACHINE.pattern}:?", re.IGNORECASE)
 _TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME})\]?:\s+\S.*")
+_TURNS_IN_LINE = re.compile(
+    r"(?:(?<=[.!?…] )|^)(?P<name>[A-Z][\w'-]*(?: [A-Z\d][\w'-]*)?): (?=\S)|(?<!\S)(?P<letter>[A-Z]): (?=\S)"
+)
+"""`D: When? P: Last night. D: Where?` in one line."""
 _ENDS = (".", "!", "?", "…", ":", "。", "！", "？")
 _MANY_TURNS = 4
 """Lines that each begin with a name, some name twice, before they are taken for a conversation."""
+_FEW_TURNS = 2
+"""In one line, which may be said."""
 _LOOKED_AT = 5
 
 _NEXT = "export it as SubRip, WebVTT or Praat TextGrid"
@@ -144,6 +159,9 @@ def _first_printed(lines: Sequence[_Line]) -> _Line | None:
         starts = alone is not None and re.match(r"0+:|.*\.", alone["clock"]) is not None
         if _PRINTED.fullmatch(line.text) or (starts and following is not None):
             return line
+        turn = _TURN_BETWEEN_GAPS.fullmatch(line.text)
+        if turn is not None and re.match("0+:", turn["clock"]):
+            return line
         within = [seconds(clock) for clock in _WITHIN.findall(line.text)]
         if len(within) > 1 and all(first <= second for first, second in pairwise(within)):
             return line
@@ -226,4 +244,13 @@ def _first_turn(lines: Sequence[_Line]) -> _Line | None:
     ):
         return lines[0]
     every = len(names) == len(lines) >= _MANY_TURNS and 2 * len(set(names)) <= len(names)
-    return lines[0] if every else None
+    return lines[0] if every or (lines and _goes_on_with_turns(lines[0].text)) else None
+
+
+def _goes_on_with_turns(line: str) -> bool:
+    """Whether three turns or more stand in one line, of which the first one's name returns."""
+    found = list(_TURNS_IN_LINE.finditer(line))
+    names = [turn["name"] or turn["letter"] for turn in found]
+    if len(names) <= _FEW_TURNS or found[0].start() or is_read_aloud(names[0].casefold()):
+        return False
+    return names[0] in names[1:] and len(set(names)) > 1

@@ -1,0 +1,122 @@
+"""`manifest from-folder` on public corpora of conversations: their turns are parts, and neither times nor names
+nor marks of theirs are words.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.corpus.label_files.label_file import kind_of_labels
+from orchestrator.corpus.label_files.times_in_text import times_or_turns
+from orchestrator.corpus.manifests.record_fields import is_missing_text
+from tests.test_cli_manifest_folder_corpora import made, put, refused, told, tones
+
+EDACC = (
+    "C06 1 C06-A 0.00 0.5 <o,F,English> IGNORE_TIME_SEGMENT_IN_SCORING\n"
+    "C06 1 C06-B 0.5 2.0 <o,M,French> C ELEVEN\n"
+)
+
+
+def test_a_part_that_is_not_scored_is_none_in_capitals_too(tmp_path: Path) -> None:
+    """EdAcc; and tables that were made of an STM."""
+    tones(tmp_path / "d", "data/C06.wav", "x/a.wav", "x/b.wav", seconds=3.0)
+    made(tmp_path / "d", "--transcripts", put(tmp_path / "d/dev/stm", EDACC))
+    assert told(tmp_path / "out.jsonl") == {("C ELEVEN", 0.5, 1.5, "C06-B")}
+    rows = "path,text\nx/a.wav,hello\nx/b.wav,ignore_time_segment_in_scoring\n"
+    assert made(tmp_path / "d", "--transcripts", put(tmp_path / "l.csv", rows)) == {"x/a": "hello"}
+    assert is_missing_text(" inter_segment_gap ") and not is_missing_text("ignore time segments")
+
+
+MAGIC = (
+    "[0.000,1.730]\tG00000125\t女,普通话\t嗯，你好\n"
+    "[1.730,2.5]\tG00000126\t男,普通话\t你好啊\n"
+    "[2.5,2.9]\t0\tNone,None\t[*]\n\n"
+)
+
+
+def test_turns_of_magic_hub_are_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """MagicData-RAMC."""
+    folder = tmp_path / "RAMC"
+    tones(folder, "WAV/CTS-1.wav", seconds=3.0)
+    place = put(folder / "TXT/CTS-1.txt", MAGIC)
+    made(folder, "--brackets", "strip")
+    turns = {("嗯，你好", 0.0, 1.73, "G00000125"), ("你好啊", 1.73, 0.77, "G00000126")}
+    assert told(tmp_path / "out.jsonl") == turns
+    place.write_text(MAGIC + "你好\n")
+    assert (
+        f"{place} is a transcript of MagicHub, and line 5 is none of its rows: '你好'; a row has [begin,end]"
+        in refused(folder, capsys)
+    )
+
+
+ATC = (
+    "; Boston\n"
+    '((TAPE-HEADER "BOSTON FINAL"))\n'
+    "((FROM F1-1)\n (NUM BOS-0001)\n (TO AAL551)\n (TEXT AMERICAN FIVE (UNINTELLIGIBLE) BOSTON)\n"
+    ' (TIMES 0.50 1.75)\n (COMMENT "(sic"))\n'
+    "((FROM AAL551)(NUM BOS-0002)(TO F1-1)(TEXT ROGER)(TIMES 2.0 2.5))\n"
+)
+
+
+def test_lists_of_air_traffic_control_are_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ATC0 of the LDC, whose transcripts are lists of Lisp."""
+    folder = tmp_path / "atc0"
+    tones(folder, "audio/bos.wav", seconds=3.0)
+    place = put(folder / "transcripts/bos.txt", ATC)
+    made(folder)
+    assert told(tmp_path / "out.jsonl") == {
+        ("AMERICAN FIVE (UNINTELLIGIBLE) BOSTON", 0.5, 1.25, "F1-1"),
+        ("ROGER", 2.0, 0.5, "AAL551"),
+    }
+    what = f"{place} is a transcript of air traffic control of the LDC, and"
+    for text, why in (
+        (ATC[:-2], "the list that begins in line 9 is never closed"),
+        (ATC.replace("2.0 2.5", "2.0"), "the list that begins in line 9 has no (TIMES begin end)"),
+        (f"{ATC}ROGER\n", "'ROGER' in line 10 stands outside of a list"),
+    ):
+        place.write_text(text)
+        assert f"{what} {why}" in refused(folder, capsys)
+
+
+@pytest.mark.parametrize("text", ["((laughs)) so (TEXT me)", "(( no ))", "[1,2] is a pair"])
+def test_brackets_that_are_said_are_no_turns(text: str) -> None:
+    assert kind_of_labels(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (  # Switchboard
+            "sw2001A-ms98-a-0001 0.000000 0.977625 [silence]\nsw2001A-ms98-a-0002 0.977625 1.5 hi um\n",
+            "is a row of a table with times",
+        ),
+        ("Speaker 0    00:00:00    Hello there.\n", "has a time beside what is said"),  # Rev
+        ("Anna\t0:02\tHello there.\nBert\t0:05\tHi.\n", "has a time beside what is said"),
+        ("[0.5, 1.25] hello there", "has a time beside what is said"),
+        ("Ses01F_F000 [006.2901-008.2357]: Excuse me.", "has a time beside what is said"),
+        ("D: When? P: Last night. D: OK.", "begins with a speaker"),
+        ("Doctor: What brings you in? Patient: My chest. Doctor: OK.", "begins with a speaker"),
+    ],
+)
+def test_times_and_names_of_turns_are_refused(text: str, why: str) -> None:
+    found = times_or_turns(text)
+    assert found is not None and found[0] == 1 and why in found[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Question: who is it? Answer: me. Question: why?",
+        "It is A: one, B: two, A: three",
+        "Plan: go. Time: now.",
+        "one 1.5 2.5 percent\ntwo 3.5 2.5 percent",
+        "Anna  10:30  lunch",
+        "Doctor: come in. Doctor: sit. Doctor: talk.",
+    ],
+)
+def test_what_may_be_said_is_no_turn(text: str) -> None:
+    assert times_or_turns(text) is None
