@@ -1,12 +1,17 @@
-"""Texts under a recording's name that are no words: what describes it, its check sum, or its sounds.
-Pure.
+"""Texts under a recording's name that are no words: what describes it, its check sum, its sounds, or the
+picture that was shown. Pure.
 """
 
 from __future__ import annotations
 
 import re
 
+from orchestrator.corpus.manifest_errors import show
+
 _SUM = re.compile(r"[0-9a-fA-F]{32,128}(?:\s+\*?\S+)?")
+_FILE = re.compile(
+    r"\S*[\w-]\.(?:jpe?g|png|gif|bmp|tiff?|webp|svg|mp4|avi|wav|mp3|flac)", re.IGNORECASE
+)
 _FIELD = re.compile(r"\W*(?P<key>[^\W\d_][\w ()./-]{1,30}?)\s*[:=]\s*\S.*")
 _DESCRIBING = frozenset(
     (
@@ -33,6 +38,8 @@ def what_is_no_speech(text: str) -> str:
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if lines and all(map(_SUM.fullmatch, lines)):
         return "a check sum"
+    if len(lines) == 1 and _FILE.fullmatch(lines[0]):
+        return f"the name of a file, {show(lines[0])}"
     fields = [found for line in lines[:2] if (found := _FIELD.fullmatch(line))]
     keys = {" ".join(found["key"].casefold().split()) for found in fields}
     if len(keys & _DESCRIBING) == _FEW:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from orchestrator.corpus.importing.readings import as_said_in_korean
 from orchestrator.corpus.importing.records_as_transcripts import said_in_record
 from orchestrator.corpus.importing.transcript_files import Transcript, labelled_parts, read_text
-from orchestrator.corpus.importing.transcripts import Findings, Transcripts
+from orchestrator.corpus.importing.transcripts import AS_SAID, Findings, Transcripts
 from orchestrator.corpus.label_files.label_file import kind_of_list
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.manifests.format_detection import read_records
@@ -34,13 +35,19 @@ from orchestrator.corpus.manifests.unread_times import (
     told_start,
 )
 from orchestrator.corpus.recordings.headers import Header, read_header
-from orchestrator.corpus.recordings.locating import locate
+from orchestrator.corpus.recordings.locating import (
+    AUDIO_SUFFIXES,
+    HEADLESS_SUFFIXES,
+    UNREAD_SUFFIXES,
+    locate,
+)
 
 _WITHOUT_PINYIN = "the text is the words, and not the pinyin behind each"
 _START = 4096
 """Bytes by which a list is known."""
 _FEATURES = re.compile(r"(^|/)mfc/")
 """The folder of what HTK made of a recording, by which the prompts of VoxForge name that."""
+_SOUND = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
 _OF_SOUND = ("wav", "flac")
 """The folders of VoxForge that hold recordings."""
 LISTS = (
@@ -103,11 +110,22 @@ def texts_from_list(
         here = ((name.removeprefix(root), said) for name, said in missing)
         texts, missing = _matched(here, names, table, findings.faults)
         findings.choices[f"{root} in {table.name} is taken for {folder}"] += len(texts)
-    for said in (said for own in texts.values() for said in own):
-        if said.record and said.text != said.record.text:
-            findings.choices[_WITHOUT_PINYIN] += 1
+    findings.choices.update(what for path, own in texts.items() for what in _choices_of(path, own))
     findings.unmatched.extend(f"{said.origin}: {show(name)}" for name, said in missing)
     return texts
+
+
+def _choices_of(path: Path, own: Sequence[Transcript]) -> Iterator[str]:
+    """What was taken of the rows of a recording where there was a choice, once for each row."""
+    for said in own:
+        if (row := said.record) is None:
+            continue
+        if said.text != row.text:
+            is_korean = as_said_in_korean(row.text) != row.text
+            yield AS_SAID if is_korean else _WITHOUT_PINYIN
+        ending = _ending_of_sound(row.path or "")
+        if ending and ending.lower() != path.suffix.lower():
+            yield f"NAME{ending} in the list is taken for NAME{path.suffix}"
 
 
 def _spoken(
@@ -251,8 +269,13 @@ def _root_elsewhere(written: Sequence[str], recordings: Sequence[Path], folder: 
     paths = {form.as_posix() for path in inside for form in (path, path.with_suffix(""))}
     levels = zip(*(name.split("/")[:-1] for name in written), strict=False)
     shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
-    roots = (f"{'/'.join(shared[:depth])}/" for depth in range(1, len(shared) + 1))
-    found = (root for root in roots if any(name.removeprefix(root) in paths for name in written))
+    roots = [f"{'/'.join(shared[:depth])}/" for depth in range(1, len(shared) + 1)]
+    ends = ({name.removeprefix(root) for name in written} for root in roots)
+    found = (
+        root
+        for root, names in zip(roots, ends, strict=True)
+        if not paths.isdisjoint(names | set(map(_without_ending, names)))
+    )
     return next(found, "")
 
 
@@ -264,4 +287,14 @@ def _recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) -
     try:
         return names.get(str(locate(name, table.parent)), []) if name else []
     except UnusableError:
-        return []
+        return names.get(_without_ending(plain), [])
+
+
+def _ending_of_sound(name: str) -> str:
+    ending = PurePosixPath(name).suffix
+    return ending if ending.lower() in _SOUND else ""
+
+
+def _without_ending(name: str) -> str:
+    """A name without the ending of a sound: a recording that was converted has another."""
+    return name.removesuffix(_ending_of_sound(name))

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from orchestrator.corpus.importing.files_beside import EXPORT, FilesBeside, names_language
 from orchestrator.corpus.importing.no_speech import what_is_no_speech
+from orchestrator.corpus.importing.own_names import without_own_name
 from orchestrator.corpus.importing.parallel_texts import doubtful_folder, names_of
-from orchestrator.corpus.importing.readings import without_readings
+from orchestrator.corpus.importing.readings import as_said_in_korean, without_readings
 from orchestrator.corpus.importing.records_as_transcripts import record_beside
 from orchestrator.corpus.importing.shared_texts import check_shared
 from orchestrator.corpus.importing.transcript_files import (
@@ -44,6 +45,9 @@ _OF_ALL_MICROPHONES = (
     "the text is that of all microphones that heard it, and each is taken; one of them:"
 )
 _FIRST_LINE = "the text is the first line, and not those below, which say how it is read"
+_OWN_NAME = "the name of the recording before or behind its text is left out, which is no word"
+AS_SAID = "the text is what is said of (written)/(said), without marks of noise and hesitation"
+"""Of Korean texts."""
 _NAMES = "every line of the text begins with what may be who speaks, and it is learnt as words"
 _NAMES_NONE = ", which does not name its recording"
 _LONG = 30.0
@@ -194,10 +198,22 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
         return []
     if said is None and may_name_speakers(text):
         findings.choices[_NAMES] += 1
-    said = said or without_readings(text)
-    if len(said.split()) < len(text.split()) and said in text.split("\n"):
-        findings.choices[_FIRST_LINE] += 1
-    return [Transcript(" ".join(said.split()), f"{path}:{first}")]
+    words = said or _words_alone(text, recording, findings.choices)
+    return [Transcript(" ".join(words.split()), f"{path}:{first}")]
+
+
+def _words_alone(text: str, recording: Path, choices: Counter[str]) -> str:
+    """A text without what is written beside its words; what that was is counted."""
+    named = without_own_name(text, recording.stem)
+    said = as_said_in_korean(named)
+    words = without_readings(said)
+    left_out = {
+        _OWN_NAME: named != text,
+        AS_SAID: said != named,
+        _FIRST_LINE: words != said and words in said.split("\n"),
+    }
+    choices.update(what for what, is_left_out in left_out.items() if is_left_out)
+    return words
 
 
 def _parts_of(
@@ -266,7 +282,7 @@ def _why_no_words(path: Path, text: str) -> str:
         return "is a binary file; write what is said as text"
     what = next((name for begin, name in _NOT_WORDS.items() if start.startswith(begin)), "")
     if what := what or what_is_no_speech(text):
-        return f"is {what}; write what is said as plain text"
+        return f"is {what}; write what is said as plain text, or take the file away to go without"
     if start.startswith(_CHAT):
         return f"is CHAT; {EXPORT}"
     if kind := kind_of_json(text):

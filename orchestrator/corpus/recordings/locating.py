@@ -21,6 +21,8 @@ AUDIO_SUFFIXES = (
 """Of the files that are read as audio."""
 UNREAD_SUFFIXES = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
 """Of files with sound that are not read; what helps is named."""
+HEADLESS_SUFFIXES = (".pcm", ".raw")
+"""Of sound without a header, or of something else."""
 
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _VARIABLE = re.compile(r"\$\w|\$\{|%\w+%|\{\w+\}")
