@@ -49,8 +49,11 @@ _UNREAD = {
     ".pdf": "is a document; save it as plain text (.txt)",
     ".json": f"is JSON of a form that is not read; {EXPORT}",
 }
+_OF_PROGRAMS = (".tsv", ".csv", ".json", ".trs", ".eaf", ".xml")
 _LOOKED_AT = 65_536
-_TELLS_WORDS = re.compile(rb'"(?:text|words?|transcripts?|utterances|alternatives)"\s*:')
+_TELLS_WORDS = re.compile(
+    rb'"(?:text|words?|transcripts?|utterances|alternatives|monologues|recognizedPhrases|body)"\s*:'
+)
 """In what Deepgram, AssemblyAI, AWS and Google write, and in no description of a recording."""
 
 
@@ -95,7 +98,7 @@ class FilesBeside:
 
     def program_output(self, path: Path) -> list[Path]:
         """Tables and JSON of recognisers and XML of others, if that is what they are."""
-        names = [path.with_suffix(ending) for ending in (".tsv", ".json", ".trs", ".eaf", ".xml")]
+        names = [path.with_suffix(ending) for ending in _OF_PROGRAMS]
         return self._there([*names, path.with_name(f"{path.name}.json")])
 
     def unread(self, path: Path) -> tuple[Path, str] | None:

@@ -8,13 +8,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.corpus.importing.files_beside import EXPORT, FilesBeside, names_language
 from orchestrator.corpus.importing.no_speech import what_is_no_speech
 from orchestrator.corpus.importing.own_names import without_own_name
 from orchestrator.corpus.importing.parallel_texts import doubtful_folder, names_of
+from orchestrator.corpus.importing.parts_beside import parts_of_recording
 from orchestrator.corpus.importing.readings import as_said_in_korean, without_readings
 from orchestrator.corpus.importing.records_as_transcripts import record_beside
 from orchestrator.corpus.importing.shared_texts import check_shared
@@ -23,9 +24,9 @@ from orchestrator.corpus.importing.transcript_files import (
     labelled_parts,
     program_output,
     read_text,
+    tabled_parts,
 )
 from orchestrator.corpus.label_files.label_file import (
-    LDC,
     WITHOUT_SENTENCES,
     kind_of_labels,
     kind_of_list,
@@ -38,7 +39,6 @@ from orchestrator.corpus.label_files.times_in_text import (
 )
 from orchestrator.corpus.label_files.whisper_json import parts_of_whisper
 from orchestrator.corpus.manifest_errors import UnusableError, show
-from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
 from orchestrator.corpus.recordings.headers import read_header
 
 _OF_ALL_MICROPHONES = (
@@ -113,7 +113,7 @@ def _written_by_programs(path: Path, beside: FilesBeside, findings: Findings) ->
             if not found.by_name:
                 findings.choices[f"the text is that of {_ending_of(place, path)}{_NAMES_NONE}"] += 1
             return found.said
-    return parts
+    return parts_of_recording(parts, path, findings.faults)
 
 
 def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Transcript]:
@@ -154,7 +154,7 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
     except UnusableError:
         return []  # a fault of its own, of whoever makes its line
     for other in others if seconds > _LONG else ():
-        timed = other.suffix.lower() in (".json", ".tsv", ".trs", ".eaf", ".xml")
+        timed = other.suffix.lower() in (".json", ".tsv", ".csv", ".trs", ".eaf", ".xml")
         parts = program_output([other], []) if timed else _own_transcripts(other, path, Findings())
         if len(parts) > 1:
             text = Path(said.origin.rpartition(":")[0]).name
@@ -178,7 +178,10 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
             return []
         return _own_transcripts(meant, recording, findings)
     if kind := kind_of_labels(text):
-        return _parts_of(recording, labelled_parts(path, text, kind, faults), kind, faults)
+        parts = [said for _, said in labelled_parts(path, text, kind, faults)]
+        return parts_of_recording(parts, recording, faults, kind)
+    if (tabled := tabled_parts(path, text, faults)) is not None:
+        return parts_of_recording(tabled, recording, faults)
     if path.suffix == ".stm" and kind_of_list(text) == "STM":
         return _own_parts(path, recording, labelled_parts(path, text, "STM", faults), faults)
     if why := _why_no_words(path, text):
@@ -214,32 +217,6 @@ def _words_alone(text: str, recording: Path, choices: Counter[str]) -> str:
     }
     choices.update(what for what, is_left_out in left_out.items() if is_left_out)
     return words
-
-
-def _parts_of(
-    recording: Path, parts: Sequence[tuple[str, Transcript]], kind: str, faults: list[str]
-) -> list[Transcript]:
-    """The parts that labels tell of a recording; those of LDC name the sides of a call."""
-    for _, said in parts if kind == LDC else ():
-        try:
-            refuse_one_of_several(
-                {"side": said.speaker}, recording, f"audio file {show(str(recording))}"
-            )
-        except UnusableError as error:
-            faults.append(f"{said.origin}: {error}")
-            return []
-    if kind == LDC:  # everybody's A is another person
-        return [_with_call(said, recording) for _, said in parts]
-    return [said for _, said in parts]
-
-
-def _with_call(said: Transcript, recording: Path) -> Transcript:
-    """A part whose speaker, where that is the side of a call, has the name of the call too."""
-    return (
-        replace(said, speaker=f"{recording.stem}-{said.speaker}")
-        if len(said.speaker) == 1
-        else said
-    )
 
 
 def _own_parts(

@@ -48,7 +48,7 @@ _COUNTED = re.compile(r"(\d+)\s+(\d+)\s+\S+")
 _TIMIT = re.compile(r"0 (?:[89]\d{3}|\d{5,}) (?P<text>\D.*)", re.DOTALL)
 """First sample, last sample and the sentence, which lasts half a second or more; `0 2000 euros` is said."""
 _WHISPER = "a table of Whisper"
-_WHISPER_FIRST = "start\tend\ttext"
+_WHISPER_FIRST = re.compile(r"start\tend\ttext *(?:\r?\n(?:\d+\t\d+\t|\s*\Z)|\Z)")
 _WHISPER_ROW = re.compile(r"(\d+)\t(\d+)\t(.*)")
 _HTK = "HTK or TIMIT labels"
 _XLABEL = "labels of xwaves"
@@ -69,7 +69,7 @@ def kind_of_labels(text: str) -> str:
         return "SubRip"
     if "ooTextFile" in text[:200] and '"TextGrid"' in text[:200]:
         return "Praat TextGrid"
-    if text.startswith(_WHISPER_FIRST):
+    if _WHISPER_FIRST.match(text):
         return _WHISPER
     if is_atc(text):
         return ATC

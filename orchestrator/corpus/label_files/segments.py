@@ -25,6 +25,8 @@ class Segment:
     speaker: str = ""
     before: str = ""
     """What stood before the words and is none: the name of who speaks, or a dash."""
+    channel: str = ""
+    """Of a recording of several, where the file tells it."""
 
 
 def is_unspoken(text: str) -> bool:
