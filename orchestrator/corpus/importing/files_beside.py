@@ -49,7 +49,7 @@ _UNREAD = {
     ".pdf": "is a document; save it as plain text (.txt)",
     ".json": f"is JSON of a form that is not read; {EXPORT}",
 }
-_OF_PROGRAMS = (".tsv", ".csv", ".json", ".trs", ".eaf", ".xml")
+_OF_PROGRAMS = (".tsv", ".csv", ".tdf", ".json", ".trs", ".eaf", ".xml")
 _LOOKED_AT = 65_536
 _TELLS_WORDS = re.compile(
     rb'"(?:text|words?|transcripts?|utterances|alternatives|monologues|recognizedPhrases|body)"\s*:'
@@ -97,9 +97,12 @@ class FilesBeside:
         ]
 
     def program_output(self, path: Path) -> list[Path]:
-        """Tables and JSON of recognisers and XML of others, if that is what they are."""
+        """Tables and JSON of recognisers and XML of others, if that is what they are; beside a recording, or in
+        a folder of texts.
+        """
         names = [path.with_suffix(ending) for ending in _OF_PROGRAMS]
-        return self._there([*names, path.with_name(f"{path.name}.json")])
+        beside = self._there([*names, path.with_name(f"{path.name}.json")])
+        return beside or self._parallel.find(path, _OF_PROGRAMS)
 
     def unread(self, path: Path) -> tuple[Path, str] | None:
         """A file beside a recording without a transcript that seems to hold one, and what it is, with

@@ -5,7 +5,9 @@ transcribing export it and CORAAL has it. Pure.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 
 from orchestrator.corpus.label_files.segments import Segment
 from orchestrator.corpus.label_files.word_level import refuse_words
@@ -28,20 +30,38 @@ _TEXTS = ("utterance", "content", "dialogue", "message")
 """What a column of words is called too, where the others have times and speakers."""
 
 
-def parts_of_table(text: str) -> list[Segment] | None:
-    """Every row in which something is said; None for another text. Raises UnusableError where a row cannot
-    be read.
+class OtherRecordingsError(UnusableError):
+    """A table tells the parts of other recordings than that it has the name of."""
+
+
+def parts_of_table(text: str, stem: str) -> list[Segment] | None:
+    """Every row in which something is said in the recording `stem`; None for another text. Raises UnusableError
+    where a row cannot be read, and OtherRecordingsError where the rows are of others.
     """
     rows = text.replace("\r\n", "\n").replace("\r", "\n")
     first = rows.lstrip("\ufeff\n").partition("\n")[0]
-    for separator in _SEPARATORS:
-        names = [_CORAAL.get(cell.strip(), column_name(cell)) for cell in first.split(separator)]
+    typed = first.count(";") > first.count("\t") > 0
+    for separator in _SEPARATORS[: 1 if typed else None]:
+        names = [_column(cell) for cell in first.split(separator)]
         columns = _Columns.of(names)
         if len(names) > 2 and columns is not None:
             found = list(_parts(rows, separator, names, columns))
+            named = (part.recording for part in found if part.recording)
+            other = next((name for name in named if PurePosixPath(name).stem != stem), None)
+            if other is not None:
+                raise OtherRecordingsError(
+                    f"is a table of other recordings, such as {show(other)}; put the rows of each under its "
+                    "own name beside it"
+                )
             refuse_words(found, "a table")
             return found
     return None
+
+
+def _column(cell: str) -> str:
+    """A column's name, which LDC's tables (.tdf) have a type behind: `start;float`."""
+    name = re.sub(r";(?:unicode|float|int)$", "", cell.strip())
+    return _CORAAL.get(name, column_name(name))
 
 
 class _Columns:
@@ -50,6 +70,7 @@ class _Columns:
     def __init__(self, times: tuple[str, str], text: str, names: Sequence[str]) -> None:
         self.times, self.text = times, text
         self.speaker = next((key for key in SPEAKER_KEYS if key in names), "")
+        self.recording = next((key for key in AUDIO_KEYS if key in names), "")
         self.channel = next(iter(key for key in names if channel_keys({key: "1"})), "")
 
     @classmethod
@@ -57,9 +78,7 @@ class _Columns:
         plain = {name.lower(): name for name in names}
         text = next((plain[key] for key in (*TEXT_KEYS, *_TEXTS) if key in plain), None)
         times = span_keys(names)
-        if text is None or times is None or not set(AUDIO_KEYS).isdisjoint(names):
-            return None  # or a list of several recordings
-        return cls(times, text, names)
+        return None if text is None or times is None else cls(times, text, names)
 
 
 def _parts(rows: str, separator: str, names: Sequence[str], columns: _Columns) -> Iterator[Segment]:
@@ -71,7 +90,7 @@ def _parts(rows: str, separator: str, names: Sequence[str], columns: _Columns) -
     begins, seen_first = 1, False
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells):
+            if any(cell.strip() for cell in cells) and not cells[0].startswith(";;"):
                 row = dict(zip(names, cells, strict=False))
                 yield from _part(begins, row, columns) if seen_first else ()
                 seen_first = True
@@ -101,4 +120,5 @@ def _part(line: int, row: Mapping[str, str], columns: _Columns) -> Iterator[Segm
     speaker = row.get(columns.speaker, "").strip()
     named = speaker if names_somebody(speaker) else ""
     channel = row.get(columns.channel, "").strip()
-    yield Segment(line, *span, said, speaker=named, channel=channel)
+    recording = row.get(columns.recording, "").strip()
+    yield Segment(line, *span, said, recording, named, channel=channel)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.corpus.importing.part_tables import parts_of_table
+from orchestrator.corpus.importing.part_tables import OtherRecordingsError, parts_of_table
 from orchestrator.corpus.label_files.label_file import kind_of_labels, segments_of
 from orchestrator.corpus.label_files.segments import Segment
 from orchestrator.corpus.label_files.service_json import parts_of_service
@@ -47,15 +47,17 @@ def program_output(places: Sequence[Path], faults: list[str]) -> list[Transcript
         text = read_text(place, faults)
         if not text:
             continue
-        is_table = place.suffix in (".tsv", ".csv")
+        is_table = place.suffix in (".tsv", ".csv", ".tdf")
         if is_table and (kind := kind_of_labels(text)):
             return [part for _, part in labelled_parts(place, text, kind, faults)]
         try:
             parts = (
-                parts_of_table(text)
+                parts_of_table(text, place.stem)
                 if is_table
                 else parts_of_whisper(text) or parts_of_service(text)
             )
+        except OtherRecordingsError:
+            continue
         except UnusableError as error:
             faults.append(f"{place} {error}")
             return []
@@ -123,7 +125,7 @@ def read_text(path: Path, faults: list[str]) -> str | None:
 def tabled_parts(path: Path, text: str, faults: list[str]) -> list[Transcript] | None:
     """The parts that a table of one recording tells; None for another text."""
     try:
-        found = parts_of_table(text)
+        found = parts_of_table(text, path.stem)
     except UnusableError as error:
         faults.append(f"{path} {error}")
         return []

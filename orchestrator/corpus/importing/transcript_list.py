@@ -47,6 +47,8 @@ _START = 4096
 """Bytes by which a list is known."""
 _FEATURES = re.compile(r"(^|/)mfc/")
 """The folder of what HTK made of a recording, by which the prompts of VoxForge name that."""
+_NUMBERS = re.compile(r"\d+\.\d+(\s+\d+\.\d+)*")
+"""A length, or the ends of a part."""
 _SOUND = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
 _OF_SOUND = ("wav", "flac")
 """The folders of VoxForge that hold recordings."""
@@ -98,6 +100,7 @@ def texts_from_list(
     rows = _spoken(_rows_of_list(table, folder, findings.faults), silent)
     texts, missing = _matched(rows, names, table, findings.faults)
     with_text = len(missing) + sum(map(len, texts.values()))
+    _refuse_numbers([said for own in texts.values() for said in own])
     if len(silent) > with_text:
         findings.faults.append(_mostly_silent([said for _, said in silent], with_text))
         return {}
@@ -113,6 +116,18 @@ def texts_from_list(
     findings.choices.update(what for path, own in texts.items() for what in _choices_of(path, own))
     findings.unmatched.extend(f"{said.origin}: {show(name)}" for name, said in missing)
     return texts
+
+
+def _refuse_numbers(said: Sequence[Transcript]) -> None:
+    """Raise UnusableError where a list tells lengths or times in the place of texts."""
+    numbers = [found for each in said if (found := _NUMBERS.fullmatch(each.text))]
+    if not said or len(numbers) < len(said) or (len(said) == 1 and not numbers[0][1]):
+        return
+    line = said[0].origin.rpartition(":")[2]
+    raise UnusableError(
+        f"has numbers in the place of texts, such as {show(said[0].text)} in line {line}; name the list of what is "
+        "said, or write the times of parts as offset and duration beside their texts"
+    )
 
 
 def _choices_of(path: Path, own: Sequence[Transcript]) -> Iterator[str]:

@@ -49,6 +49,7 @@ _OWN_NAME = "the name of the recording before or behind its text is left out, wh
 AS_SAID = "the text is what is said of (written)/(said), without marks of noise and hesitation"
 """Of Korean texts."""
 _NAMES = "every line of the text begins with what may be who speaks, and it is learnt as words"
+_OF_ITS_NAME = "the text is that of its name in the folder"
 _NAMES_NONE = ", which does not name its recording"
 _LONG = 30.0
 """Seconds, the longest that Whisper hears at a time; whoever cuts recordings cuts them shorter."""
@@ -107,6 +108,8 @@ def _written_by_programs(path: Path, beside: FilesBeside, findings: Findings) ->
     places, faults = beside.program_output(path), list[str]()
     parts = program_output(places, faults)
     findings.faults.extend(faults)
+    if parts and (folder := doubtful_folder(Path(parts[0].origin.rpartition(":")[0]), path)):
+        findings.choices[f"{_OF_ITS_NAME} {show(folder)}"] += 1
     for place in places if not (parts or faults) else ():
         text = read_text(place, []) if place.suffix == ".json" else None
         if text and (found := record_beside(text, place, path, findings.faults)) is not None:
@@ -135,7 +138,7 @@ def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Tr
         what = f"the text is {_ending_of(first, path)}, in whose language they are taken to be"
         findings.choices[what] += 1
     if said and (place := doubtful_folder(first, path)):
-        findings.choices[f"the text is that of its name in the folder {show(place)}"] += 1
+        findings.choices[f"{_OF_ITS_NAME} {show(place)}"] += 1
     return said
 
 
@@ -154,7 +157,7 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
     except UnusableError:
         return []  # a fault of its own, of whoever makes its line
     for other in others if seconds > _LONG else ():
-        timed = other.suffix.lower() in (".json", ".tsv", ".csv", ".trs", ".eaf", ".xml")
+        timed = other.suffix.lower() in (".json", ".tsv", ".csv", ".tdf", ".trs", ".eaf", ".xml")
         parts = program_output([other], []) if timed else _own_transcripts(other, path, Findings())
         if len(parts) > 1:
             text = Path(said.origin.rpartition(":")[0]).name

@@ -1,6 +1,6 @@
-"""Transcripts whose turns stand in brackets: those of MagicHub, `[0.00,2.73]<TAB>G01<TAB>female<TAB>hello`, and
-the lists in round brackets of the LDC's air traffic control, `((FROM AAL551) (TEXT ROGER) (TIMES 4.0 5.1))`.
-Pure.
+"""Transcripts whose turns or times stand in brackets: those of MagicHub, `[0.00,2.73]<TAB>G01<TAB>female<TAB>hello`,
+of Babel, whose lines stand between their times, `[0.00]`, and the lists in round brackets of the LDC's air traffic
+control, `((FROM AAL551) (TEXT ROGER) (TIMES 4.0 5.1))`. Pure.
 
 Sources: https://magichub.com, https://catalog.ldc.upenn.edu/docs/LDC94S14A
 """
@@ -18,6 +18,9 @@ ATC = "a transcript of air traffic control of the LDC"
 _ROW = re.compile(
     r"\[(\d+(?:\.\d+)?), ?(\d+(?:\.\d+)?)\]\t(?P<speaker>[^\t]*)\t[^\t]*(?:\t(?P<text>.*))?"
 )
+BABEL = "a transcript of Babel"
+_TIME = re.compile(r"\[(\d+(?:\.\d+)?)\]")
+_SILENCE = "<no-speech>"
 _NOBODY = "0"
 """Who speaks where nothing is said."""
 _TURN = re.compile(r"^[ \t]*\(\s*\((?:FROM|TO|NUM|TEXT|TIMES|TAPE-HEADER|COMMENT)\b", re.MULTILINE)
@@ -30,6 +33,12 @@ _List = list["str | _List"]
 def is_magic_hub(lines: Sequence[str]) -> bool:
     """Whether the first lines of a text are rows of MagicHub."""
     return bool(lines) and all(map(_ROW.fullmatch, lines[:2]))
+
+
+def is_babel(lines: Sequence[str]) -> bool:
+    """Whether the first lines of a text are a time, what is said, and another time."""
+    times = [_TIME.fullmatch(line.strip()) is not None for line in lines[:3]]
+    return times == [True, False, True]
 
 
 def is_atc(text: str) -> bool:
@@ -51,6 +60,24 @@ def read_magic_hub(text: str) -> Iterator[Segment]:
                 f"is {MAGIC_HUB}, and line {number} is none of its rows: {show(line.strip()[:60])}; a row has "
                 "[begin,end], speaker, gender and text with tabs between them"
             )
+
+
+def read_babel(text: str) -> Iterator[Segment]:
+    """What stands between two times."""
+    begin, said, first = 0.0, list[str](), 1
+    for number, line in enumerate(text.split("\n"), start=1):
+        if found := _TIME.fullmatch(line.strip()):
+            words = " ".join(" ".join(said).split())
+            if words and words != _SILENCE:
+                yield Segment(first, begin, float(found[1]), words)
+            begin, said = float(found[1]), []
+        elif line.strip():
+            first = first if said else number
+            said.append(line)
+    if said:
+        raise UnusableError(
+            f"is {BABEL}, and no time stands behind line {first}; write its end, [{begin:g}] or later"
+        )
 
 
 def read_atc(text: str) -> Iterator[Segment]:

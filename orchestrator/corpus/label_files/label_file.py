@@ -1,5 +1,5 @@
 """Files that say what is said when in a recording: SubRip, WebVTT, Praat's TextGrid, Audacity's
-labels, transcripts of LDC and of MagicHub, and STM, which names its recordings. Pure.
+labels, transcripts of LDC, MagicHub and Babel, and STM, which names its recordings. Pure.
 
 Sources: https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM, NIST's sclite:
 https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 from orchestrator.corpus.label_files.bracketed_turns import (
     ATC,
+    BABEL,
     MAGIC_HUB,
     is_atc,
+    is_babel,
     is_magic_hub,
     read_atc,
+    read_babel,
     read_magic_hub,
 )
 from orchestrator.corpus.label_files.segments import Segment, is_unspoken, seconds
@@ -76,6 +80,8 @@ def kind_of_labels(text: str) -> str:
     lines = _first_lines(text)
     if is_magic_hub(lines):
         return MAGIC_HUB
+    if is_babel(lines):
+        return BABEL
     if all(map(_LYRICS.fullmatch, lines)) and any(map(_SURELY_LYRICS.match, lines)):
         return "LRC"
     if _is_label_track(lines):
@@ -179,6 +185,26 @@ def _rows(text: str, comment: str) -> Iterator[tuple[int, str]]:
 
 
 def _audacity(text: str) -> Iterator[Segment]:
+    """Rows of begin, end and text, or of a speaker before the text, where each has one."""
+    found = list(_label_rows(text))
+    cells = [segment.text.split("\t") for segment in found if segment.text]
+    names = [row[0].strip() for row in cells]
+    if all(len(row) == 1 for row in cells):
+        yield from found
+        return
+    returns = len(set(names)) < len(names) and not any(" " in name for name in names)
+    if not (returns and all(len(row) == 2 for row in cells)):
+        line = next(segment.line for segment in found if "\t" in segment.text)
+        raise UnusableError(
+            f"is rows of begin, end and text, and line {line} has a tab within its text; name the columns in a first "
+            "row: start, end, speaker, text"
+        )
+    for segment in found:
+        name, _, said = segment.text.partition("\t")
+        yield replace(segment, text=said.strip(), speaker=name.strip())
+
+
+def _label_rows(text: str) -> Iterator[Segment]:
     for number, line in _rows(text, "\\"):  # the frequencies of a selection
         row = _AUDACITY.fullmatch(line)
         if row is None:
@@ -270,5 +296,6 @@ _READERS: dict[str, Callable[[str], Iterable[Segment]]] = {
     LDC: _ldc,
     MAGIC_HUB: read_magic_hub,
     ATC: read_atc,
+    BABEL: read_babel,
     "Praat TextGrid": read_textgrid,
 }

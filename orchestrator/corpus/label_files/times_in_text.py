@@ -38,11 +38,15 @@ _SPAN_ALONE = re.compile(rf"(?P<clock>{_CLOCK})\s*(?:,|-+|–)\s*{_CLOCK}")
 """`0:00:00.500,0:00:02.310` of SBV, above what is said."""
 _WITHIN = re.compile(rf"\[({_CLOCK})\]")
 _SPACED_ROW = re.compile(
-    r"(?:\S*[A-Za-z]\S*\d\S*\s+)?(\d+[.,]\d+)[\s,;]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+"
+    r"(?:\S*[A-Za-z]\S*\d\S*\s+)?(\d+[.,]\d+)\s*[\s,;–-]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+"
 )
 """`0.0 2.5 hello`, or with a name of the row before it, as Switchboard has; more than one, for people say
 such numbers too.
 """
+_WHOLE_ROW = re.compile(r"(\d+)\s+(\d+)\s+(?=.*[^\W\d_]).+")
+"""`500 1500 hello there`, in milliseconds; rows that follow one another."""
+_ARROW = re.compile(rf"{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?(?:$|\s.*)")
+"""`0.50 --> 1.50`, of subtitles without a clock."""
 _HEADING = re.compile(
     rf"(?P<name>{NAME})(?P<gap>\s{{2,}}|\t|\s*[\[(]| )(?P<clock>{_CLOCK})[\])]?:?"
 )
@@ -157,7 +161,11 @@ def _first_printed(lines: Sequence[_Line]) -> _Line | None:
     for line, following in zip_longest(lines, lines[1:]):
         alone = _SPAN_ALONE.fullmatch(line.text)
         starts = alone is not None and re.match(r"0+:|.*\.", alone["clock"]) is not None
-        if _PRINTED.fullmatch(line.text) or (starts and following is not None):
+        if (
+            _PRINTED.fullmatch(line.text)
+            or _ARROW.fullmatch(line.text)
+            or (starts and following is not None)
+        ):
             return line
         turn = _TURN_BETWEEN_GAPS.fullmatch(line.text)
         if turn is not None and re.match("0+:", turn["clock"]):
@@ -220,6 +228,10 @@ def _first_row(lines: Sequence[_Line]) -> _Line | None:
     rows = list(lines[:_LOOKED_AT])
     spaced = [_SPACED_ROW.fullmatch(row.text) for row in rows]
     if len(rows) > 1 and all(row and seconds(row[1]) < seconds(row[2]) for row in spaced):
+        return rows[0]
+    whole = [row for line in rows if (row := _WHOLE_ROW.fullmatch(line.text))]
+    ends = [int(time) for row in whole for time in row.groups()]
+    if len(rows) == len(whole) > 1 and ends == sorted(ends) and len(set(ends)) > len(rows):
         return rows[0]
     if len(rows) > 1 and rows[0].text.count("\t") > 1 and not _times_between_tabs(rows[0]):
         rows = rows[1:]
