@@ -27,7 +27,10 @@ from orchestrator.corpus.manifests.format_detection import read_records
 from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
 from orchestrator.corpus.manifests.published_rows import published_rows
 from orchestrator.corpus.manifests.record_fields import TEXT_KEYS
-from orchestrator.corpus.manifests.toolkit_lists import refuse_toolkit_record
+from orchestrator.corpus.manifests.toolkit_lists import (
+    refuse_toolkit_record,
+    speech_brain_cure,
+)
 from orchestrator.corpus.manifests.unread_times import (
     refuse_unread_end,
     refuse_unread_times,
@@ -102,7 +105,11 @@ def texts_from_list(
     with_text = len(missing) + sum(map(len, texts.values()))
     _refuse_numbers([said for own in texts.values() for said in own])
     if len(silent) > with_text:
-        findings.faults.append(_mostly_silent([said for _, said in silent], with_text))
+        draft = silent[0][1].record
+        has_words = table.suffix == ".json" and draft is not None and "words" in draft.unread
+        command = speech_brain_cure(table).partition(": ")[2]
+        cure = f"; the words of SpeechBrain become texts with: {command}" if has_words else ""
+        findings.faults.append(f"{_mostly_silent([said for _, said in silent], with_text)}{cure}")
         return {}
     for name, said in silent:
         found = _recordings_meant(name, names, table)
