@@ -172,7 +172,9 @@ def test_numbers_in_the_place_of_texts_are_refused(
     assert made(folder, "--transcripts", table) == {"a": "4.0"}
 
 
-@pytest.mark.parametrize("text", ["((laughs)) so (TEXT me)", "(( no ))", "[1,2] is a pair"])
+@pytest.mark.parametrize(
+    "text", ["((laughs)) so (TEXT me)", "(( no ))", "[1,2] is a pair", "[1]\nnote\n[2]\n"]
+)
 def test_brackets_that_are_said_are_no_turns(text: str) -> None:
     assert kind_of_labels(text) == ""
 
@@ -190,6 +192,7 @@ def test_brackets_that_are_said_are_no_turns(text: str) -> None:
         ("Ses01F_F000 [006.2901-008.2357]: Excuse me.", "has a time beside what is said"),
         ("0.5-1.5 A hello there\n1.5-2.5 B yes\n", "is a row of a table with times"),
         ("500 1500 hello there\n1500 2500 yes it is\n", "is a row of a table with times"),
+        ("500 1500 hello\n1600 2500 yes\n2700 3000 no\n", "is a row of a table with times"),
         ("0.50 --> 1.50\nhello there\n", "has a time beside what is said"),
         ("D: When? P: Last night. D: OK.", "begins with a speaker"),
         ("Doctor: What brings you in? Patient: My chest. Doctor: OK.", "begins with a speaker"),
@@ -210,6 +213,8 @@ def test_times_and_names_of_turns_are_refused(text: str, why: str) -> None:
         "Anna  10:30  lunch",
         "20 30 or more\n10 20 or less",
         "3 3 and 4\n4 4 and 5",
+        "1914 1918 a war\n1939 1945 another",
+        "5 -> 10 is more",
         "Doctor: come in. Doctor: sit. Doctor: talk.",
     ],
 )

@@ -100,6 +100,21 @@ def test_lists_name_recordings_before_they_were_converted(
     )
 
 
+def test_a_row_of_its_own_ending_is_that_of_a_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    tones(folder, "a.wav", "b.wav", "c.wav")
+    rows = "a.mp3,of the mp3\na.wav,of the wav\n./b.mp3,of b\nc.m4a,\ngone.mp3,gone\n"
+    table = put(folder / "metadata.csv", f"file_name,text\n{rows}")
+    assert made(folder) == {"a": "of the wav", "b": "of b"}
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"left out 3 of 5: 2 listed without a recording (the first is {table}:2: 'a.mp3'), 1 listed without a text "
+        f"(the first is {table}:5: 'c.m4a')",
+        "of 1 recordings NAME.mp3 in the list is taken for NAME.wav",
+    ]
+
+
 def test_a_picture_that_was_shown_is_no_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

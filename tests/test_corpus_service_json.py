@@ -198,7 +198,7 @@ def test_a_text_that_is_no_json_is_of_no_service() -> None:
 
 
 TABLES = {
-    "a.csv": 'start,end,speaker,text\n0.5,1.5,Agent,"Hello, there."\n2.0,2.5,Customer,Yes.\n',
+    "a.csv": 'start,end,speaker,text\r\n0.5,1.5,Agent,"Hello,\r\nthere.",\r\n2.0,2.5,Customer,Yes.\r\n',
     "a.tsv": "Start\tEnd\tSpeaker\tTranscript\n00:00:00.500\t00:00:01.500\tAgent\tHello, there.\n\n"
     "2\t2,5\tCustomer\tYes.\n",
     "a.txt": "start_ms\tduration_ms\tspeaker\tutterance\n500\t1000\tAgent\tHello, there.\n"

@@ -82,7 +82,7 @@ class _Columns:
 
 
 def _parts(rows: str, separator: str, names: Sequence[str], columns: _Columns) -> Iterator[Segment]:
-    lines = rows.split("\n")
+    lines = [f"{line}\n" for line in rows.split("\n")]  # one within quotes is a space
     if separator in ",;":
         reader = csv.reader(lines, delimiter=separator, strict=True)
     else:  # a quote is a quote
@@ -91,7 +91,7 @@ def _parts(rows: str, separator: str, names: Sequence[str], columns: _Columns) -
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells) and not cells[0].startswith(";;"):
-                row = dict(zip(names, cells, strict=False))
+                row = _row(begins, cells, names, separator)
                 yield from _part(begins, row, columns) if seen_first else ()
                 seen_first = True
             begins = reader.line_num + 1
@@ -99,6 +99,18 @@ def _parts(rows: str, separator: str, names: Sequence[str], columns: _Columns) -
         raise UnusableError(
             f"is a table of parts, and the row that begins in line {begins} cannot be read: {error}; write it again"
         ) from error
+
+
+def _row(line: int, cells: list[str], names: Sequence[str], separator: str) -> dict[str, str]:
+    """The cells of a row by their columns; empty ones at its end may be missing, or be too many."""
+    while len(cells) > len(names) and not cells[-1].strip():
+        cells.pop()
+    if len(cells) <= len(names):
+        return dict(zip(names, [*cells, *[""] * (len(names) - len(cells))], strict=True))
+    hint = '; a text with a separator in it stands in "quotes"' if separator in ",;" else ""
+    raise UnusableError(
+        f"is a table of parts, and line {line} has {len(cells)} cells where {len(names)} are expected{hint}"
+    )
 
 
 def _part(line: int, row: Mapping[str, str], columns: _Columns) -> Iterator[Segment]:

@@ -101,7 +101,7 @@ def texts_from_list(
     names = _recordings_by_name(recordings, folder)
     silent: list[tuple[str, Transcript]] = []
     rows = _spoken(_rows_of_list(table, folder, findings.faults), silent)
-    texts, missing = _matched(rows, names, table, findings.faults)
+    texts, missing = _matched_by_any_ending(rows, names, table, findings.faults)
     with_text = len(missing) + sum(map(len, texts.values()))
     _refuse_numbers([said for own in texts.values() for said in own])
     if len(silent) > with_text:
@@ -112,13 +112,13 @@ def texts_from_list(
         findings.faults.append(f"{_mostly_silent([said for _, said in silent], with_text)}{cure}")
         return {}
     for name, said in silent:
-        found = _recordings_meant(name, names, table)
+        found = _recordings_meant(name, names, table) or _converted(name, names)
         place = f"{said.origin}: {show(name)}"
         findings.silent[place] = found[0] if len(found) == 1 else None
     root = _root_elsewhere([name for name, _ in missing], recordings, folder) if not texts else ""
     if root:
         here = ((name.removeprefix(root), said) for name, said in missing)
-        texts, missing = _matched(here, names, table, findings.faults)
+        texts, missing = _matched_by_any_ending(here, names, table, findings.faults)
         findings.choices[f"{root} in {table.name} is taken for {folder}"] += len(texts)
     findings.choices.update(what for path, own in texts.items() for what in _choices_of(path, own))
     findings.unmatched.extend(f"{said.origin}: {show(name)}" for name, said in missing)
@@ -167,6 +167,25 @@ def _mostly_silent(silent: Sequence[Transcript], others: int) -> str:
         f"{silent[0].origin}: has no text, as {len(silent)} of {len(silent) + others} rows; write what is said (in a "
         f"table or in JSON as {', '.join(TEXT_KEYS[:4])}), or delete these rows to go without"
     )
+
+
+def _matched_by_any_ending(
+    rows: Iterable[tuple[str, Transcript]],
+    names: dict[str, list[Path]],
+    table: Path,
+    faults: list[str],
+) -> tuple[Transcripts, list[tuple[str, Transcript]]]:
+    """As `_matched`; a recording that no row names with its own ending is meant by those with another."""
+    texts, missing = _matched(rows, names, table, faults)
+    former, absent = list[tuple[str, Transcript]](), list[tuple[str, Transcript]]()
+    for name, row in missing:
+        found = _converted(name, names)
+        here = found and texts.keys().isdisjoint(found)
+        (former if here else absent).append((name, row))
+    again, _ = _matched(
+        ((_without_ending(name), row) for name, row in former), names, table, faults
+    )
+    return texts | again, absent
 
 
 def _matched(
@@ -309,7 +328,13 @@ def _recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) -
     try:
         return names.get(str(locate(name, table.parent)), []) if name else []
     except UnusableError:
-        return names.get(_without_ending(plain), [])
+        return []
+
+
+def _converted(name: str, names: Mapping[str, list[Path]]) -> list[Path]:
+    """The recordings of a name with another ending."""
+    plain = _without_ending(name)
+    return names.get(plain.removeprefix("./"), []) if plain != name else []
 
 
 def _ending_of_sound(name: str) -> str:

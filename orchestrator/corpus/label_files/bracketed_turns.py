@@ -19,13 +19,16 @@ _ROW = re.compile(
     r"\[(\d+(?:\.\d+)?), ?(\d+(?:\.\d+)?)\]\t(?P<speaker>[^\t]*)\t[^\t]*(?:\t(?P<text>.*))?"
 )
 BABEL = "a transcript of Babel"
-_TIME = re.compile(r"\[(\d+(?:\.\d+)?)\]")
+_TIME = re.compile(r"\[(\d+\.\d+)\]")
 _SILENCE = "<no-speech>"
 _NOBODY = "0"
 """Who speaks where nothing is said."""
 _TURN = re.compile(r"^[ \t]*\(\s*\((?:FROM|TO|NUM|TEXT|TIMES|TAPE-HEADER|COMMENT)\b", re.MULTILINE)
 _ITEM = re.compile(r'"(?:[^"\\]|\\.)*"|[()]|[^\s()"]+')
 _COMMENT = re.compile(r"^[ \t]*;.*$", re.MULTILINE)
+
+_LOOKED_AT = 4096
+"""Signs by which a list is known."""
 
 _List = list["str | _List"]
 
@@ -43,7 +46,7 @@ def is_babel(lines: Sequence[str]) -> bool:
 
 def is_atc(text: str) -> bool:
     """Whether a text begins with a list of the LDC's air traffic control."""
-    return _TURN.match(_COMMENT.sub("", text).lstrip()) is not None
+    return _TURN.match(_COMMENT.sub("", text[:_LOOKED_AT]).lstrip()) is not None
 
 
 def read_magic_hub(text: str) -> Iterator[Segment]:

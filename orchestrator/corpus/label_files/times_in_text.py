@@ -45,7 +45,7 @@ such numbers too.
 """
 _WHOLE_ROW = re.compile(r"(\d+)\s+(\d+)\s+(?=.*[^\W\d_]).+")
 """`500 1500 hello there`, in milliseconds; rows that follow one another."""
-_ARROW = re.compile(rf"{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?(?:$|\s.*)")
+_ARROW = re.compile(r"\d+[.,]\d+ ?s?\s*-+>\s*\d+[.,]\d+ ?s?(?:$|\s.*)")
 """`0.50 --> 1.50`, of subtitles without a clock."""
 _HEADING = re.compile(
     rf"(?P<name>{NAME})(?P<gap>\s{{2,}}|\t|\s*[\[(]| )(?P<clock>{_CLOCK})[\])]?:?"
@@ -229,14 +229,24 @@ def _first_row(lines: Sequence[_Line]) -> _Line | None:
     spaced = [_SPACED_ROW.fullmatch(row.text) for row in rows]
     if len(rows) > 1 and all(row and seconds(row[1]) < seconds(row[2]) for row in spaced):
         return rows[0]
-    whole = [row for line in rows if (row := _WHOLE_ROW.fullmatch(line.text))]
-    ends = [int(time) for row in whole for time in row.groups()]
-    if len(rows) == len(whole) > 1 and ends == sorted(ends) and len(set(ends)) > len(rows):
+    if _are_whole_rows(rows):
         return rows[0]
     if len(rows) > 1 and rows[0].text.count("\t") > 1 and not _times_between_tabs(rows[0]):
         rows = rows[1:]
     named = all(re.search(r"[^\W\d_]", row.text) for row in rows)
     return rows[0] if rows and named and all(_times_between_tabs(row) > 1 for row in rows) else None
+
+
+def _are_whole_rows(rows: Sequence[_Line]) -> bool:
+    """Whether all rows begin with two whole numbers, each later than the one before, and follow one another
+    without a pause, or are more than two.
+    """
+    found = [row for line in rows if (row := _WHOLE_ROW.fullmatch(line.text))]
+    spans = [(int(row[1]), int(row[2])) for row in found]
+    if len(found) < max(len(rows), 2) or not all(begin < end for begin, end in spans):
+        return False
+    gaps = [later[0] - earlier[1] for earlier, later in pairwise(spans)]
+    return min(gaps) >= 0 and (len(spans) > 2 or not any(gaps))
 
 
 def _times_between_tabs(line: _Line) -> int:
