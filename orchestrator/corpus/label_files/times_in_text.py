@@ -271,6 +271,8 @@ def _first_turn(lines: Sequence[_Line]) -> _Line | None:
 
 def _goes_on_with_turns(line: str) -> bool:
     """Whether three turns or more stand in one line, of which the first one's name returns."""
+    if line.count(": ") <= _FEW_TURNS:
+        return False
     found = list(_TURNS_IN_LINE.finditer(line))
     names = [turn["name"] or turn["letter"] for turn in found]
     if len(names) <= _FEW_TURNS or found[0].start() or is_read_aloud(names[0].casefold()):
