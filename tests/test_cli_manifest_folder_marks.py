@@ -115,6 +115,26 @@ def test_a_row_of_its_own_ending_is_that_of_a_recording(
     ]
 
 
+def test_a_row_that_says_the_one_above_again_is_a_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Singapore's National Speech Corpus."""
+    folder = tmp_path / "d"
+    tones(folder, "000010001.wav", "000010002.wav")
+    rows = "\ufeff000010001\tBarrels of wine.\n\tbarrels of wine\n000010002\tI ate.\n\ti ate\n"
+    table = put(tmp_path / "000010.TXT", rows)
+    said = refused(folder, capsys, "--transcripts", table)
+    assert (
+        f"{table}:2: names no recording in its first column, before 'barrels of wine'; where such rows say the one "
+        "above again, take them out: grep -v '^[[:space:]]' LIST > OTHER" in said
+    )
+    table.write_text("".join(line for line in rows.splitlines(True) if line[0] != "\t"))
+    assert made(folder, "--transcripts", table) == {
+        "000010001": "Barrels of wine.",
+        "000010002": "I ate.",
+    }
+
+
 def test_a_picture_that_was_shown_is_no_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
