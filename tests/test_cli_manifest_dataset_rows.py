@@ -65,6 +65,30 @@ def test_rows_without_a_text_are_left_out_and_counted(tmp_path: Path, capsys: Pr
     assert note["arguments"]["left_out"] == {"without a text, such as row 1": 2}
 
 
+def test_rows_with_times_or_speakers_among_the_words_are_left_out_and_counted(
+    tmp_path: Path, capsys: Printed
+) -> None:
+    """They were learnt as words."""
+    turns = "Doctor: What is it? Patient: My chest. Doctor: OK."
+    rows: list[dict[str, Any]] = [
+        {},
+        {"text": turns},
+        {"text": "[00:00:00.000 --> 00:00:01.000] hi"},
+        {"text": None},
+    ]
+    assert [line["text"] for line in made(tmp_path, rows)] == ["text 0"]
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "left out 3 of 4: 1 without a text, such as row 3, 2 with times or speakers among the words, such as row 1"
+    ]
+
+
+def test_a_row_that_is_not_to_be_scored_has_no_text(tmp_path: Path, capsys: Printed) -> None:
+    """TED-LIUM on the hub."""
+    rows: list[dict[str, Any]] = [{"text": "ignore_time_segment_in_scoring"}, {}]
+    assert [line["text"] for line in made(tmp_path, rows)] == ["text 1"]
+    assert "1 without a text, such as row 0" in capsys.readouterr().out
+
+
 def test_rows_of_which_none_has_a_text_are_refused_and_leave_nothing(
     tmp_path: Path, capsys: Printed
 ) -> None:

@@ -20,7 +20,7 @@ from orchestrator.typed_words import quoted_path
 _SIGNS = {f"<{name}>": sign for name, sign in PUNCTUATION.items()}
 _TAG = re.compile(
     rf"{'|'.join(_SIGNS)}|<(?:MUSIC|NOISE|SIL|OTHER)>"
-    r"|(?P<spoken><unk>|<UNK>|ignore_time_segment_in_scoring)"
+    r"|(?P<spoken><unk>|<UNK>|(?i:ignore_time_segment_in_scoring))"
 )
 """A mark. The group `spoken` matches those that stand where something is said."""
 

@@ -54,9 +54,13 @@ _UNREAD = {
     ".json": f"is JSON of a form that is not read; {EXPORT}",
 }
 """What a file beside a recording is that cannot be read, by its ending, and what to do."""
+_OF_PROGRAMS = (".tsv", ".csv", ".tdf", ".json", ".trs", ".eaf", ".xml")
+"""Endings of what recognisers and annotation programs write."""
 _LOOKED_AT = 65_536
 """The number of bytes at the beginning of a JSON file that are searched."""
-_TELLS_WORDS = re.compile(rb'"(?:text|words?|transcripts?|utterances|alternatives)"\s*:')
+_TELLS_WORDS = re.compile(
+    rb'"(?:text|words?|transcripts?|utterances|alternatives|monologues|recognizedPhrases|body)"\s*:'
+)
 """Keys in the JSON that Deepgram, AssemblyAI, AWS and Google write, and that no description of a
 recording has.
 """
@@ -106,10 +110,12 @@ class FilesBeside:
 
     def program_output(self, path: Path) -> list[Path]:
         """Return the files under a recording's name that may be tables or JSON of recognisers, or
-        XML of annotation programs; what they hold is not checked here.
+        XML of annotation programs, beside it or else in a folder of texts; what they hold is not
+        checked here.
         """
-        names = [path.with_suffix(ending) for ending in (".tsv", ".json", ".trs", ".eaf", ".xml")]
-        return self._there([*names, path.with_name(f"{path.name}.json")])
+        names = [path.with_suffix(ending) for ending in _OF_PROGRAMS]
+        beside = self._there([*names, path.with_name(f"{path.name}.json")])
+        return beside or self._parallel.find(path, _OF_PROGRAMS)
 
     def unread(self, path: Path) -> tuple[Path, str] | None:
         """Return a file beside a recording without a transcript that seems to hold one but cannot

@@ -30,13 +30,22 @@ from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopene
 from orchestrator.corpus.manifests.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.manifests.recordings_below import lists_that_name
 from orchestrator.corpus.recordings.headers import read_header
-from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, UNREAD_SUFFIXES
+from orchestrator.corpus.recordings.locating import (
+    AUDIO_SUFFIXES,
+    HEADLESS_SUFFIXES,
+    UNREAD_SUFFIXES,
+)
 from orchestrator.errors import ManifestError
 
 __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
 
 _LATE = 1.0
 """Seconds by which subtitles and recognisers let the last part end after its recording does."""
+_SPLIT = re.compile(
+    r"(?:train|dev|devel|test|valid|validation|val|eval|evaluation|other)(?:ing|set|_set)?(?:[-_.].*|\d*)",
+    re.IGNORECASE,
+)
+"""Names of the parts of a corpus, and of nobody."""
 _READ_SOUND = ".wav"
 """The format that other formats should be converted to."""
 
@@ -104,7 +113,7 @@ def lines_of_folder(
     for kind, rows in (("recording", unmatched), ("text", list(findings.silent))):
         if rows:
             more[f"listed without a {kind} (the first is {rows[0]})"] = len(rows)
-    notes = notes_of_folder(findings.choices, texts, wanted)
+    notes = notes_of_folder(findings.choices, texts, kept, wanted)
     return kept, left + more, notes + _one_folder(recordings, folder, speaker)
 
 
@@ -146,6 +155,12 @@ def _find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:
         return recordings, others
     convert = f"convert it and its like: ffmpeg -i IN OUT{_READ_SOUND}"
     hint = f"\n  {others[0]} is not read; {convert}" if others else ""
+    headless = [path for path in files if path.suffix.lower() in HEADLESS_SUFFIXES]
+    if headless and not others:
+        hint = (
+            f"\n  {headless[0]} may be sound without a header; where it is, convert it and its like, with the rate "
+            f"that its corpus tells: ffmpeg -f s16le -ar 16000 -ac 1 -i IN OUT{_READ_SOUND}"
+        )
     raise ManifestError(
         f"{folder} holds no recordings\n  Looked for {', '.join(AUDIO_SUFFIXES)}, in all folders below.{hint}"
     )
@@ -292,6 +307,12 @@ def _one_folder(recordings: list[Path], folder: Path, rule: str) -> list[str]:
     """
     inside = [path.relative_to(folder).parts for path in recordings]
     first = {parts[0] for parts in inside}
+    if rule == "folder" and len(first) > 1 and all(map(_SPLIT.fullmatch, first)):
+        return [
+            f"the speakers are {', '.join(map(show, sorted(first)[:3]))}, the first folders below {folder}, which are "
+            f"named as the parts of a corpus; where the folders in them are the speakers, name one, such as "
+            f"{folder / min(first)}, or take --speaker prefix where the names of recordings begin with them"
+        ]
     if rule != "folder" or len(first) > 1 or len({parts[1] for parts in inside if parts[2:]}) < 2:
         return []
     return [

@@ -5,19 +5,24 @@ was a choice, and what may be no word. Pure.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
 
 from orchestrator.corpus.importing.selecting import Selection, bracketed_part
 from orchestrator.corpus.importing.transcripts import Transcripts
 from orchestrator.corpus.label_files.speakers_in_cues import begins_with_name
 from orchestrator.corpus.manifest_errors import show
+from orchestrator.corpus.manifests.manifest_writing import Made
 
 _SHOWN = 8
 """The number of names that are shown; among them all a person sees one that is none."""
 
 
-def notes_of_folder(choices: Counter[str], texts: Transcripts, wanted: Selection) -> list[str]:
-    """Return sentences about the `choices` that were made, and about names, dashes and brackets in
-    the texts of parts.
+def notes_of_folder(
+    choices: Counter[str], texts: Transcripts, kept: Sequence[Made], wanted: Selection
+) -> list[str]:
+    """Return sentences about the `choices` that were made, about names and dashes in the texts of
+    parts, and about brackets in the lines that are `kept`.
     """
     notes = [f"of {count} recordings {what}" for what, count in choices.items()]
     parts = [part for own in texts.values() for part in own if part.span and not part.record]
@@ -35,11 +40,18 @@ def notes_of_folder(choices: Counter[str], texts: Transcripts, wanted: Selection
             f"of {len(doubted)} parts the words begin with what may be who speaks, {show(doubted[0].text[:40])} in "
             f"{doubted[0].origin}, and it is learnt as words; in WebVTT a speaker is <v NAME>"
         )
-    cut = [part for own in texts.values() for part in own if part.span]
-    brackets = [found for part in cut if (found := bracketed_part(part.text))]
-    if brackets and wanted.brackets == "keep":
-        notes.append(
-            f"of {len(brackets)} parts the text has something in brackets, such as {show(brackets[0][:40])}, and it is "
-            "learnt as words; --brackets strip or drop leaves it out"
-        )
+    if wanted.brackets == "keep":
+        notes += filter(None, (_bracket_note(kept, "parts"), _bracket_note(kept, "recordings")))
     return notes
+
+
+def _bracket_note(kept: Sequence[Made], what: Literal["parts", "recordings"]) -> str:
+    """A sentence on brackets in what is said in parts, or in whole recordings; empty where there are none."""
+    lines = [made.line for made in kept if ("offset" in made.line) == (what == "parts")]
+    found = [part for line in lines if (part := bracketed_part(str(line["text"])))]
+    if not found:
+        return ""
+    return (
+        f"of {len(found)} {what} the text has something in brackets, such as {show(found[0][:40])}, and it is "
+        "learnt as words; --brackets strip or drop leaves it out"
+    )

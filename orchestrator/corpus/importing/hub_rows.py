@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from orchestrator.corpus.label_files.times_in_text import times_or_turns
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.manifest_writing import (
     Made,
@@ -86,9 +87,14 @@ def lines_of_rows(data: Any, columns: Columns, wanted: Wanted, out: Path) -> Row
     ManifestError with all rows that cannot be used.
     """
     texts = list(data[columns.text])
-    usable = [row for row, text in enumerate(texts) if not is_missing_text(text)]
     silent = [row for row, text in enumerate(texts) if is_missing_text(text)]
-    reasons = {f"without a text, such as row {silent[0]}": len(silent)} if silent else {}
+    marked = [
+        row for row, text in enumerate(texts) if isinstance(text, str) and times_or_turns(text)
+    ]
+    left_out = {*silent, *marked}
+    usable = [row for row in range(len(texts)) if row not in left_out]
+    whys = ("without a text", silent), ("with times or speakers among the words", marked)
+    reasons = {f"{why}, such as row {rows[0]}": len(rows) for why, rows in whys if rows}
     ids, note = _unique_ids(data, columns.id, usable)
     folder = audio_folder(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,17 +5,22 @@ utt2spk and reco2file_and_channel where they exist.
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.corpus.label_files.segments import is_unspoken
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.manifest_writing import Made, relative, some_faults
 from orchestrator.corpus.recordings.headers import read_header
-from orchestrator.corpus.recordings.locating import locate
+from orchestrator.corpus.recordings.locating import MissingAudioError, locate
 from orchestrator.errors import ManifestError
 
+_IN_ARCHIVE = re.compile(r"\.ark:\d+$")
 _TO_THE_END = -1
 """The end of a segment that extends to the end of its recording."""
 
@@ -44,8 +49,11 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
         _read_rows(folder / name, faults)
         for name in ("wav.scp", "text", "utt2spk", "segments", "reco2file_and_channel")
     )
-    lines = []
+    lines, left = [], Counter[str]()
     for name, said in texts.items():
+        if is_unspoken(said.value):
+            left["marked as not to be scored"] += 1
+            continue
         try:
             span = _recording_span(name, said, segments, sounds)
             # adds the duration to `span` where there is no segment
@@ -68,7 +76,8 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
     if faults:
         raise ManifestError(some_faults(folder, faults))
     silent = sum(name not in texts for name in (segments or sounds))
-    return lines, Counter({"without a transcript": silent} if silent else {})
+    left.update({"without a transcript": silent} if silent else {})
+    return lines, left
 
 
 def _read_rows(path: Path, faults: list[str]) -> dict[str, Row]:
@@ -136,10 +145,29 @@ def _sound_path(span: dict[str, Any], sounds: dict[str, Row], folder: Path, out:
         raise UnusableError(
             f"{row.origin}: {show(row.value)} is a command, and commands are never run: keep its output in a file"
         )
+    if _IN_ARCHIVE.search(row.value):
+        raise UnusableError(
+            f"{row.origin}: {show(row.value)} is a place in an archive, which is not read; write its recordings as "
+            "files (ESPnet: --audio_format flac), and name these"
+        )
     try:
-        path = locate(row.value, folder)
+        path = _located(row.value, folder)
         if "offset" not in span:
             span["duration"] = round(read_header(path, f"audio file {show(row.value)}").seconds, 6)
     except UnusableError as error:
         raise UnusableError(f"{row.origin}: {error}") from error
     return relative(path, out.parent)
+
+
+def _located(written: str, folder: Path) -> Path:
+    """A recording as `locate` finds it, or else below the nearest folder above the Kaldi directory: paths begin
+    where the recipe was run.
+    """
+    try:
+        return locate(written, folder)
+    except MissingAudioError:
+        above = () if Path(written).is_absolute() else Path(os.path.abspath(folder)).parents
+        for place in above:
+            with suppress(UnusableError):
+                return locate(str(place / written), folder)
+        raise

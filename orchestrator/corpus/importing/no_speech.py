@@ -1,12 +1,19 @@
 """Detects texts under a recording's name that are not what is said in it: a description of it, a
-checksum, or a list of its sounds (phones). Pure.
+checksum, a list of its sounds (phones), or the picture that was shown. Pure.
 """
 
 from __future__ import annotations
 
 import re
 
+from orchestrator.corpus.manifest_errors import show
+
 _SUM = re.compile(r"[0-9a-fA-F]{32,128}(?:\s+\*?\S+)?")
+_FILE = re.compile(
+    r"\S*[\w-]\.(?:jpe?g|png|gif|bmp|tiff?|webp|svg|mp4|avi|wav|mp3|flac)", re.IGNORECASE
+)
+_TIMED_TAG = re.compile(r"<\w+\s[^<>]*\b\w*time\s*=\s*\"?\d[^<>]*>", re.IGNORECASE)
+"""`<Segment S_time=0.5 E_time=3.0>` of broadcasts."""
 _FIELD = re.compile(r"\W*(?P<key>[^\W\d_][\w ()./-]{1,30}?)\s*[:=]\s*\S.*")
 _DESCRIBING = frozenset(
     (
@@ -40,6 +47,10 @@ def what_is_no_speech(text: str) -> str:
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if lines and all(map(_SUM.fullmatch, lines)):
         return "a check sum"
+    if len(lines) == 1 and _FILE.fullmatch(lines[0]):
+        return f"the name of a file, {show(lines[0])}"
+    if _TIMED_TAG.search(text):
+        return "markup with times (SGML)"
     fields = [found for line in lines[:2] if (found := _FIELD.fullmatch(line))]
     keys = {" ".join(found["key"].casefold().split()) for found in fields}
     if len(keys & _DESCRIBING) == _FEW:

@@ -1,5 +1,8 @@
 """Removing how words are read from texts that say it: on the lines below, as THCHS-30 does with
-pinyin and phones, or behind each word, as AISHELL-3 does. Pure.
+pinyin and phones, behind each word, as AISHELL-3 does, or behind what is written otherwise, as
+Korean texts in the notation of ETRI do. Pure.
+
+Source: the notation of KsponSpeech, https://doi.org/10.3390/app10196936.
 """
 
 from __future__ import annotations
@@ -13,6 +16,13 @@ _TONED = re.compile(r"(?:[bpmfdtnlgkhjqxrzcsyw]?h?[aeiouvü:]{1,4}(?:ng?)?r?|ng?
 _HAN = "\u3400-\u9fff\U00020000-\U0003ffff"
 _HAN_TEXT = re.compile(rf"[{_HAN}]")
 _HAN_SYLLABLE = re.compile(rf"[{_HAN}]儿?")
+_HANGUL = "\uac00-\ud7a3"
+_TWO_FORMS = re.compile(r"\(([^()/]+)\) ?/ ?\(([^()/]+)\)")
+"""`(70%)/(칠십 퍼센트)`: as it is written, and as it is said."""
+_NOISE = re.compile(r"(?<![A-Za-z])[blnou]/(?![^\s.,?!])")
+"""A breath, laughter, noise, another voice, or what is not understood."""
+_HESITATION = re.compile(rf"(?<=[{_HANGUL}])[/+*]+(?=[\s.,?!]|$)")
+"""Behind a word to fill a pause, one that is said again, and one that is hard to understand."""
 _FEW = 2
 """The number of words with their pinyin up to which these may be said."""
 
@@ -39,3 +49,11 @@ def without_pinyin(text: str) -> str:
     pairs = list(zip(words[::2], words[1::2], strict=False))
     each = all(_HAN_SYLLABLE.fullmatch(word) and _TONED.fullmatch(said) for word, said in pairs)
     return " ".join(words[::2]) if each and len(words) == 2 * len(pairs) > _FEW else text
+
+
+def as_said_in_korean(text: str) -> str:
+    """A Korean text in the notation of ETRI as it is said, without marks; any other text as it is."""
+    if not re.search(rf"[{_HANGUL}]", text):
+        return text
+    said = _HESITATION.sub("", _NOISE.sub(" ", _TWO_FORMS.sub(r"\2", text)))
+    return text if said == text else "\n".join(" ".join(line.split()) for line in said.split("\n"))

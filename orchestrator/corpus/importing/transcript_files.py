@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.corpus.importing.part_tables import OtherRecordingsError, parts_of_table
 from orchestrator.corpus.label_files.label_file import kind_of_labels, segments_of
 from orchestrator.corpus.label_files.segments import Segment
+from orchestrator.corpus.label_files.service_json import parts_of_service
 from orchestrator.corpus.label_files.whisper_json import parts_of_whisper
 from orchestrator.corpus.label_files.xml_transcripts import parts_of_xml
 from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
@@ -27,6 +29,8 @@ class Transcript:
     speaker: str = ""
     before: str = ""
     """What stood before the words without being said: the name of the speaker, or a dash."""
+    channel: str = ""
+    """The channel of a recording of several, where the file tells it."""
     record: Draft | None = None
     """The row of a list that it was made of, whose other fields are compared with the recording."""
 
@@ -43,12 +47,17 @@ def program_output(places: Sequence[Path], faults: list[str]) -> list[Transcript
         text = read_text(place, faults)
         if not text:
             continue
-        if place.suffix == ".tsv":
-            if kind := kind_of_labels(text):
-                return [part for _, part in labelled_parts(place, text, kind, faults)]
-            continue
+        is_table = place.suffix in (".tsv", ".csv", ".tdf")
+        if is_table and (kind := kind_of_labels(text)):
+            return [part for _, part in labelled_parts(place, text, kind, faults)]
         try:
-            parts = parts_of_whisper(text)
+            parts = (
+                parts_of_table(text, place.stem)
+                if is_table
+                else parts_of_whisper(text) or parts_of_service(text)
+            )
+        except OtherRecordingsError:
+            continue
         except UnusableError as error:
             faults.append(f"{place} {error}")
             return []
@@ -94,7 +103,9 @@ def _as_transcripts(
                 f"{origin}: a part begins at {part.begin:g} s and ends at {part.end:g} s; write its times, or delete "
                 f"it, beside {show(part.text[:40])}"
             )
-        said = Transcript(part.text, origin, (part.begin, part.end), part.speaker, part.before)
+        said = Transcript(
+            part.text, origin, (part.begin, part.end), part.speaker, part.before, part.channel
+        )
         found.append((part.recording, said))
     return found
 
@@ -114,3 +125,13 @@ def read_text(path: Path, faults: list[str]) -> str | None:
     except OSError as error:
         faults.append(f"{path} cannot be read: {why_unopened(error)}")
     return None
+
+
+def tabled_parts(path: Path, text: str, faults: list[str]) -> list[Transcript] | None:
+    """The parts that a table of one recording tells; None for another text."""
+    try:
+        found = parts_of_table(text, path.stem)
+    except UnusableError as error:
+        faults.append(f"{path} {error}")
+        return []
+    return None if found is None else [said for _, said in _as_transcripts(path, found, faults)]

@@ -14,19 +14,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from orchestrator.corpus.importing.readings import as_said_in_korean
 from orchestrator.corpus.importing.records_as_transcripts import said_in_record
 from orchestrator.corpus.importing.transcript_files import Transcript, labelled_parts, read_text
-from orchestrator.corpus.importing.transcripts import Findings, Transcripts
+from orchestrator.corpus.importing.transcripts import AS_SAID, Findings, Transcripts
 from orchestrator.corpus.label_files.label_file import kind_of_list
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.manifests.format_detection import read_records
 from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
 from orchestrator.corpus.manifests.published_rows import published_rows
 from orchestrator.corpus.manifests.record_fields import TEXT_KEYS
-from orchestrator.corpus.manifests.toolkit_lists import refuse_toolkit_record
+from orchestrator.corpus.manifests.toolkit_lists import (
+    refuse_toolkit_record,
+    speech_brain_cure,
+)
 from orchestrator.corpus.manifests.unread_times import (
     refuse_unread_end,
     refuse_unread_times,
@@ -34,7 +38,12 @@ from orchestrator.corpus.manifests.unread_times import (
     told_start,
 )
 from orchestrator.corpus.recordings.headers import Header, read_header
-from orchestrator.corpus.recordings.locating import locate
+from orchestrator.corpus.recordings.locating import (
+    AUDIO_SUFFIXES,
+    HEADLESS_SUFFIXES,
+    UNREAD_SUFFIXES,
+    locate,
+)
 
 _WITHOUT_PINYIN = "the text is the words, and not the pinyin behind each"
 _START = 4096
@@ -43,6 +52,9 @@ _FEATURES = re.compile(r"(^|/)mfc/")
 """The folder of the features that HTK computed of a recording; the prompts of VoxForge name the
 recording by it.
 """
+_NUMBERS = re.compile(r"\d+\.\d+(\s+\d+\.\d+)*")
+"""A length, or the ends of a part, in the place of a text."""
+_SOUND = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
 _OF_SOUND = ("wav", "flac")
 """The folders of VoxForge that hold recordings, in the place of that of features."""
 LISTS = (
@@ -93,25 +105,53 @@ def texts_from_list(
     names = _recordings_by_name(recordings, folder)
     silent: list[tuple[str, Transcript]] = []
     rows = _spoken(_rows_of_list(table, folder, findings.faults), silent)
-    texts, missing = _matched(rows, names, table, findings.faults)
+    texts, missing = _matched_by_any_ending(rows, names, table, findings.faults)
     with_text = len(missing) + sum(map(len, texts.values()))
+    _refuse_numbers([said for own in texts.values() for said in own])
     if len(silent) > with_text:
-        findings.faults.append(_mostly_silent([said for _, said in silent], with_text))
+        draft = silent[0][1].record
+        has_words = table.suffix == ".json" and draft is not None and "words" in draft.unread
+        command = speech_brain_cure(table).partition(": ")[2]
+        cure = f"; the words of SpeechBrain become texts with: {command}" if has_words else ""
+        findings.faults.append(f"{_mostly_silent([said for _, said in silent], with_text)}{cure}")
         return {}
     for name, said in silent:
-        found = _recordings_meant(name, names, table)
+        found = _recordings_meant(name, names, table) or _converted(name, names)
         place = f"{said.origin}: {show(name)}"
         findings.silent[place] = found[0] if len(found) == 1 else None
     root = _root_elsewhere([name for name, _ in missing], recordings, folder) if not texts else ""
     if root:
         here = ((name.removeprefix(root), said) for name, said in missing)
-        texts, missing = _matched(here, names, table, findings.faults)
+        texts, missing = _matched_by_any_ending(here, names, table, findings.faults)
         findings.choices[f"{root} in {table.name} is taken for {folder}"] += len(texts)
-    for said in (said for own in texts.values() for said in own):
-        if said.record and said.text != said.record.text:
-            findings.choices[_WITHOUT_PINYIN] += 1
+    findings.choices.update(what for path, own in texts.items() for what in _choices_of(path, own))
     findings.unmatched.extend(f"{said.origin}: {show(name)}" for name, said in missing)
     return texts
+
+
+def _refuse_numbers(said: Sequence[Transcript]) -> None:
+    """Raise UnusableError where a list tells lengths or times in the place of texts."""
+    numbers = [found for each in said if (found := _NUMBERS.fullmatch(each.text))]
+    if not said or len(numbers) < len(said) or (len(said) == 1 and not numbers[0][1]):
+        return
+    line = said[0].origin.rpartition(":")[2]
+    raise UnusableError(
+        f"has numbers in the place of texts, such as {show(said[0].text)} in line {line}; name the list of what is "
+        "said, or write the times of parts as offset and duration beside their texts"
+    )
+
+
+def _choices_of(path: Path, own: Sequence[Transcript]) -> Iterator[str]:
+    """What was taken of the rows of a recording where there was a choice, once for each row."""
+    for said in own:
+        if (row := said.record) is None:
+            continue
+        if said.text != row.text:
+            is_korean = as_said_in_korean(row.text) != row.text
+            yield AS_SAID if is_korean else _WITHOUT_PINYIN
+        ending = _ending_of_sound(row.path or "")
+        if ending and ending.lower() != path.suffix.lower():
+            yield f"NAME{ending} in the list is taken for NAME{path.suffix}"
 
 
 def _spoken(
@@ -133,6 +173,25 @@ def _mostly_silent(silent: Sequence[Transcript], others: int) -> str:
         f"{silent[0].origin}: has no text, as {len(silent)} of {len(silent) + others} rows; write what is said (in a "
         f"table or in JSON as {', '.join(TEXT_KEYS[:4])}), or delete these rows to go without"
     )
+
+
+def _matched_by_any_ending(
+    rows: Iterable[tuple[str, Transcript]],
+    names: dict[str, list[Path]],
+    table: Path,
+    faults: list[str],
+) -> tuple[Transcripts, list[tuple[str, Transcript]]]:
+    """As `_matched`; a recording that no row names with its own ending is meant by those with another."""
+    texts, missing = _matched(rows, names, table, faults)
+    former, absent = list[tuple[str, Transcript]](), list[tuple[str, Transcript]]()
+    for name, row in missing:
+        found = _converted(name, names)
+        here = found and texts.keys().isdisjoint(found)
+        (former if here else absent).append((name, row))
+    again, _ = _matched(
+        ((_without_ending(name), row) for name, row in former), names, table, faults
+    )
+    return texts | again, absent
 
 
 def _matched(
@@ -260,8 +319,13 @@ def _root_elsewhere(written: Sequence[str], recordings: Sequence[Path], folder: 
     paths = {form.as_posix() for path in inside for form in (path, path.with_suffix(""))}
     levels = zip(*(name.split("/")[:-1] for name in written), strict=False)
     shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
-    roots = (f"{'/'.join(shared[:depth])}/" for depth in range(1, len(shared) + 1))
-    found = (root for root in roots if any(name.removeprefix(root) in paths for name in written))
+    roots = [f"{'/'.join(shared[:depth])}/" for depth in range(1, len(shared) + 1)]
+    ends = ({name.removeprefix(root) for name in written} for root in roots)
+    found = (
+        root
+        for root, names in zip(roots, ends, strict=True)
+        if not paths.isdisjoint(names | set(map(_without_ending, names)))
+    )
     return next(found, "")
 
 
@@ -275,3 +339,19 @@ def _recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) -
         return names.get(str(locate(name, table.parent)), []) if name else []
     except UnusableError:
         return []
+
+
+def _converted(name: str, names: Mapping[str, list[Path]]) -> list[Path]:
+    """The recordings of a name with another ending."""
+    plain = _without_ending(name)
+    return names.get(plain.removeprefix("./"), []) if plain != name else []
+
+
+def _ending_of_sound(name: str) -> str:
+    ending = PurePosixPath(name).suffix
+    return ending if ending.lower() in _SOUND else ""
+
+
+def _without_ending(name: str) -> str:
+    """A name without the ending of a sound: a recording that was converted has another."""
+    return name.removesuffix(_ending_of_sound(name))

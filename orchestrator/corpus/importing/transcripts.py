@@ -8,13 +8,15 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.corpus.importing.files_beside import EXPORT, FilesBeside, names_language
 from orchestrator.corpus.importing.no_speech import what_is_no_speech
+from orchestrator.corpus.importing.own_names import without_own_name
 from orchestrator.corpus.importing.parallel_texts import doubtful_folder, names_of
-from orchestrator.corpus.importing.readings import without_readings
+from orchestrator.corpus.importing.parts_beside import parts_of_recording
+from orchestrator.corpus.importing.readings import as_said_in_korean, without_readings
 from orchestrator.corpus.importing.records_as_transcripts import record_beside
 from orchestrator.corpus.importing.shared_texts import check_shared
 from orchestrator.corpus.importing.transcript_files import (
@@ -22,9 +24,9 @@ from orchestrator.corpus.importing.transcript_files import (
     labelled_parts,
     program_output,
     read_text,
+    tabled_parts,
 )
 from orchestrator.corpus.label_files.label_file import (
-    LDC,
     WITHOUT_SENTENCES,
     kind_of_labels,
     kind_of_list,
@@ -37,14 +39,17 @@ from orchestrator.corpus.label_files.times_in_text import (
 )
 from orchestrator.corpus.label_files.whisper_json import parts_of_whisper
 from orchestrator.corpus.manifest_errors import UnusableError, show
-from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
 from orchestrator.corpus.recordings.headers import read_header
 
 _OF_ALL_MICROPHONES = (
     "the text is that of all microphones that heard it, and each is taken; one of them:"
 )
 _FIRST_LINE = "the text is the first line, and not those below, which say how it is read"
+_OWN_NAME = "the name of the recording before or behind its text is left out, which is no word"
+AS_SAID = "the text is what is said of (written)/(said), without marks of noise and hesitation"
+"""Of Korean texts."""
 _NAMES = "every line of the text begins with what may be who speaks, and it is learnt as words"
+_OF_ITS_NAME = "the text is that of its name in the folder"
 _NAMES_NONE = ", which does not name its recording"
 _LONG = 30.0
 """Seconds, the most that Whisper hears at a time; people who cut recordings cut them shorter."""
@@ -105,13 +110,15 @@ def _written_by_programs(path: Path, beside: FilesBeside, findings: Findings) ->
     places, faults = beside.program_output(path), list[str]()
     parts = program_output(places, faults)
     findings.faults.extend(faults)
+    if parts and (folder := doubtful_folder(Path(parts[0].origin.rpartition(":")[0]), path)):
+        findings.choices[f"{_OF_ITS_NAME} {show(folder)}"] += 1
     for place in places if not (parts or faults) else ():
         text = read_text(place, []) if place.suffix == ".json" else None
         if text and (found := record_beside(text, place, path, findings.faults)) is not None:
             if not found.by_name:
                 findings.choices[f"the text is that of {_ending_of(place, path)}{_NAMES_NONE}"] += 1
             return found.said
-    return parts
+    return parts_of_recording(parts, path, findings.faults)
 
 
 def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Transcript]:
@@ -133,7 +140,7 @@ def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Tr
         what = f"the text is {_ending_of(first, path)}, in whose language they are taken to be"
         findings.choices[what] += 1
     if said and (place := doubtful_folder(first, path)):
-        findings.choices[f"the text is that of its name in the folder {show(place)}"] += 1
+        findings.choices[f"{_OF_ITS_NAME} {show(place)}"] += 1
     return said
 
 
@@ -152,7 +159,7 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
     except UnusableError:
         return []  # the fault is reported when its line is made
     for other in others if seconds > _LONG else ():
-        timed = other.suffix.lower() in (".json", ".tsv", ".trs", ".eaf", ".xml")
+        timed = other.suffix.lower() in (".json", ".tsv", ".csv", ".tdf", ".trs", ".eaf", ".xml")
         parts = program_output([other], []) if timed else _own_transcripts(other, path, Findings())
         if len(parts) > 1:
             text = Path(said.origin.rpartition(":")[0]).name
@@ -177,7 +184,10 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
             return []
         return _own_transcripts(meant, recording, findings)
     if kind := kind_of_labels(text):
-        return _parts_of(recording, labelled_parts(path, text, kind, faults), kind, faults)
+        parts = [said for _, said in labelled_parts(path, text, kind, faults)]
+        return parts_of_recording(parts, recording, faults, kind)
+    if (tabled := tabled_parts(path, text, faults)) is not None:
+        return parts_of_recording(tabled, recording, faults)
     if path.suffix == ".stm" and kind_of_list(text) == "STM":
         return _own_parts(path, recording, labelled_parts(path, text, "STM", faults), faults)
     if why := _why_no_words(path, text):
@@ -197,40 +207,22 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
         return []
     if said is None and may_name_speakers(text):
         findings.choices[_NAMES] += 1
-    said = said or without_readings(text)
-    if len(said.split()) < len(text.split()) and said in text.split("\n"):
-        findings.choices[_FIRST_LINE] += 1
-    return [Transcript(" ".join(said.split()), f"{path}:{first}")]
+    words = said or _words_alone(text, recording, findings.choices)
+    return [Transcript(" ".join(words.split()), f"{path}:{first}")]
 
 
-def _parts_of(
-    recording: Path, parts: Sequence[tuple[str, Transcript]], kind: str, faults: list[str]
-) -> list[Transcript]:
-    """Return the parts that labels tell of a recording. Those of LDC may name the sides of a call,
-    which are channels of the recording.
-    """
-    for _, said in parts if kind == LDC else ():
-        try:
-            refuse_one_of_several(
-                {"side": said.speaker}, recording, f"audio file {show(str(recording))}"
-            )
-        except UnusableError as error:
-            faults.append(f"{said.origin}: {error}")
-            return []
-    if kind == LDC:  # A is another person in every call
-        return [_with_call(said, recording) for _, said in parts]
-    return [said for _, said in parts]
-
-
-def _with_call(said: Transcript, recording: Path) -> Transcript:
-    """Return a part whose speaker is only the side of a call with the name of the call added to the
-    speaker.
-    """
-    return (
-        replace(said, speaker=f"{recording.stem}-{said.speaker}")
-        if len(said.speaker) == 1
-        else said
-    )
+def _words_alone(text: str, recording: Path, choices: Counter[str]) -> str:
+    """Return a text without what is written beside its words, and count what that was."""
+    named = without_own_name(text, recording.stem)
+    said = as_said_in_korean(named)
+    words = without_readings(said)
+    left_out = {
+        _OWN_NAME: named != text,
+        AS_SAID: said != named,
+        _FIRST_LINE: words != said and words in said.split("\n"),
+    }
+    choices.update(what for what, is_left_out in left_out.items() if is_left_out)
+    return words
 
 
 def _own_parts(
@@ -277,7 +269,7 @@ def _why_no_words(path: Path, text: str) -> str:
         return "is a binary file; write what is said as text"
     what = next((name for begin, name in _NOT_WORDS.items() if start.startswith(begin)), "")
     if what := what or what_is_no_speech(text):
-        return f"is {what}; write what is said as plain text"
+        return f"is {what}; write what is said as plain text, or take the file away to go without"
     if start.startswith(_CHAT):
         return f"is CHAT; {EXPORT}"
     if kind := kind_of_json(text):

@@ -1,6 +1,6 @@
 """Recognising and reading label files, which tell what is said in a recording, and when: SubRip,
-WebVTT, Praat's TextGrid, Audacity's labels, transcripts of LDC, and STM, whose rows name their
-recordings. Pure.
+WebVTT, Praat's TextGrid, Audacity's labels, transcripts of LDC, MagicHub and Babel, and STM, whose
+rows name their recordings. Pure.
 
 Sources: https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM,
 NIST's sclite: https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
@@ -10,9 +10,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 
-from orchestrator.corpus.label_files.segments import Segment, seconds
+from orchestrator.corpus.label_files.bracketed_turns import (
+    ATC,
+    BABEL,
+    MAGIC_HUB,
+    is_atc,
+    is_babel,
+    is_magic_hub,
+    read_atc,
+    read_babel,
+    read_magic_hub,
+)
+from orchestrator.corpus.label_files.segments import Segment, is_unspoken, seconds
 from orchestrator.corpus.label_files.subtitles import LIKE_CUE, read_subtitles
 from orchestrator.corpus.label_files.textgrid import read_textgrid
 from orchestrator.corpus.label_files.word_level import refuse_words
@@ -44,10 +56,8 @@ _TIMIT = re.compile(r"0 (?:[89]\d{3}|\d{5,}) (?P<text>\D.*)", re.DOTALL)
 """The first sample, the last sample and the sentence, which lasts half a second or more (8,000
 samples); `0 2000 euros` could be said.
 """
-_UNSPOKEN = ("ignore_time_segment_in_scoring", "inter_segment_gap")
-"""What an STM has in the place of a text where nothing is to be scored."""
 _WHISPER = "a table of Whisper"
-_WHISPER_FIRST = "start\tend\ttext"
+_WHISPER_FIRST = re.compile(r"start\tend\ttext *(?:\r?\n(?:\d+\t\d+\t|\s*\Z)|\Z)")
 _WHISPER_ROW = re.compile(r"(\d+)\t(\d+)\t(.*)")
 _HTK = "HTK or TIMIT labels"
 _XLABEL = "labels of xwaves"
@@ -70,9 +80,15 @@ def kind_of_labels(text: str) -> str:
         return "SubRip"
     if "ooTextFile" in text[:200] and '"TextGrid"' in text[:200]:
         return "Praat TextGrid"
-    if text.startswith(_WHISPER_FIRST):
+    if _WHISPER_FIRST.match(text):
         return _WHISPER
+    if is_atc(text):
+        return ATC
     lines = _first_lines(text)
+    if is_magic_hub(lines):
+        return MAGIC_HUB
+    if is_babel(lines):
+        return BABEL
     if all(map(_LYRICS.fullmatch, lines)) and any(map(_SURELY_LYRICS.match, lines)):
         return "LRC"
     if _is_label_track(lines):
@@ -168,7 +184,7 @@ def segments_of(text: str, kind: str) -> list[Segment]:
     found = [
         segment
         for segment in _READERS[kind](text.replace("\r\n", "\n").replace("\r", "\n"))
-        if segment.text and segment.text not in _UNSPOKEN
+        if segment.text and not is_unspoken(segment.text)
     ]
     if not found:
         raise UnusableError(f"is {kind} in which nothing is said; write what is said, or delete it")
@@ -184,6 +200,26 @@ def _rows(text: str, comment: str) -> Iterator[tuple[int, str]]:
 
 
 def _audacity(text: str) -> Iterator[Segment]:
+    """Yield rows of begin, end and text, or of a speaker before the text, where each has one."""
+    found = list(_label_rows(text))
+    cells = [segment.text.split("\t") for segment in found if segment.text]
+    names = [row[0].strip() for row in cells]
+    if all(len(row) == 1 for row in cells):
+        yield from found
+        return
+    returns = len(set(names)) < len(names) and not any(" " in name for name in names)
+    if not (returns and all(len(row) == 2 for row in cells)):
+        line = next(segment.line for segment in found if "\t" in segment.text)
+        raise UnusableError(
+            f"is rows of begin, end and text, and line {line} has a tab within its text; name the columns in a first "
+            "row: start, end, speaker, text"
+        )
+    for segment in found:
+        name, _, said = segment.text.partition("\t")
+        yield replace(segment, text=said.strip(), speaker=name.strip())
+
+
+def _label_rows(text: str) -> Iterator[Segment]:
     for number, line in _rows(text, "\\"):  # lines with \ are the frequencies of a selection
         row = _AUDACITY.fullmatch(line)
         if row is None:
@@ -276,6 +312,9 @@ _READERS: dict[str, Callable[[str], Iterable[Segment]]] = {
     _WHISPER: _whisper_table,
     "STM": _stm,
     LDC: _ldc,
+    MAGIC_HUB: read_magic_hub,
+    ATC: read_atc,
+    BABEL: read_babel,
     "Praat TextGrid": read_textgrid,
 }
 """The function that reads the parts of a label file, by its kind."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 NAME = r"[^\W\d_][\w.'-]*(?: [\w.'-]+){0,3}"
 """A regular expression for how people and programs name a speaker before what is said."""
 
+_UNSPOKEN = ("ignore_time_segment_in_scoring", "inter_segment_gap")
+"""What stands in an STM, in small letters or in capitals, where nothing is to be scored."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -24,6 +27,13 @@ class Segment:
     speaker: str = ""
     before: str = ""
     """What stood before the words without being said: the name of the speaker, or a dash."""
+    channel: str = ""
+    """The channel of a recording of several, where the file tells it."""
+
+
+def is_unspoken(text: str) -> bool:
+    """Whether a text is the mark of a part that is not to be scored."""
+    return text.strip().casefold() in _UNSPOKEN
 
 
 def seconds(time: str) -> float:

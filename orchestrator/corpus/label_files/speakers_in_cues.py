@@ -122,12 +122,13 @@ def _by_program(row: str) -> tuple[str, str] | None:
 def _person(row: str) -> tuple[str, str] | None:
     """Find a name before a colon, unless it is a word that is read aloud."""
     found = _PERSON.fullmatch(row)
-    if found is None or _is_read_aloud(found["name"].casefold()):
+    if found is None or is_read_aloud(found["name"].casefold()):
         return None
     return found["name"], found["said"] or ""
 
 
-def _is_read_aloud(name: str) -> bool:
+def is_read_aloud(name: str) -> bool:
+    """Whether a name in small letters begins what is read aloud, and is nobody's."""
     return name in _ALONE or name.split()[0] in _READ_ALOUD
 
 

@@ -6,7 +6,9 @@ Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
 
 from orchestrator.corpus.label_files.segments import Segment
 from orchestrator.corpus.label_files.word_level import are_joined_words
@@ -15,6 +17,16 @@ from orchestrator.corpus.manifest_errors import UnusableError, show
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s=])(<exists>|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![^\s])')
 """A value of a TextGrid: a quoted string, in which quotes are doubled, or a number or flag."""
 
+_ROLES = frozenset(
+    "doctor patient agent customer caller client operator interviewer interviewee teacher student child adult".split()
+)
+"""Of people in a conversation, as tiers are named after them."""
+_LAYER = re.compile(
+    r"tier|text|line|layer|level|trans|note|comment|word|phon|sentence|utt", re.IGNORECASE
+)
+"""What is numbered and is nobody."""
+_TOGETHER = 0.2
+"""Share of intervals with the same times; two people hardly speak so, a sentence and its translation do."""
 _ALIGNED = re.compile(r"\b(word|phone|phoneme|phon)s?$", re.IGNORECASE)
 """Names of tiers of words or sounds, as the Montreal Forced Aligner, WebMAUS and similar aligners
 give them: `words`, `anna - phones`.
@@ -22,8 +34,8 @@ give them: `words`, `anna - phones`.
 
 
 def read_textgrid(text: str) -> Iterator[Segment]:
-    """Read the intervals of the one tier that has texts, of both the long and the short form, which
-    have the same values in the same order.
+    """Read the intervals of the one tier that has texts, or of those of several people, of both the
+    long and the short form, which have the same values in the same order.
     """
     items = _GridItems(text)
     items.skip(5)  # both headings, both times and <exists>; the number of tiers follows
@@ -40,11 +52,32 @@ def read_textgrid(text: str) -> Iterator[Segment]:
             f"is Praat TextGrid with words or sounds alone, {names}, and nothing says where a sentence ends; "
             "save a tier of sentences, or write what is said as text"
         )
+    if len(tiers) > 1 and are_of_people(tiers):
+        for name, parts in tiers:
+            yield from (replace(part, speaker=name.strip()) for part in parts)
+        return
     if len(tiers) > 1:
         raise UnusableError(
             f"is Praat TextGrid with several tiers, {names}; save the one with the sentences alone"
         )
     yield from tiers[0][1] if tiers else ()
+
+
+def are_of_people(tiers: Sequence[tuple[str, Sequence[Segment]]]) -> bool:
+    """Whether tiers are each of another person, and not layers of what is said: their names differ in numbers
+    and a letter alone, as `001-M` and `002-F` or `A` and `B`, or say who speaks in a conversation, and hardly
+    any interval of one begins and ends as one of another.
+    """
+    names = [name.strip().casefold() for name, _ in tiers]
+    shapes = {re.sub(r"\d+|(?<![^\W_])[^\W\d_](?![^\W_])", "#", name) for name in names}
+    alike = len(shapes) == 1 and "#" in next(iter(shapes)) and _LAYER.search(names[0]) is None
+    if len(set(names)) < len(names) or not (alike or _ROLES.issuperset(names)):
+        return False
+    spans = [{(part.begin, part.end) for part in parts} for _, parts in tiers]
+    return all(
+        len(one & other) <= _TOGETHER * min(len(one), len(other))
+        for one, other in combinations(spans, 2)
+    )
 
 
 def _is_of_words(name: str, parts: list[Segment]) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
 from orchestrator.corpus.label_files.segments import NAME, seconds
+from orchestrator.corpus.label_files.speakers_in_cues import is_read_aloud
 from orchestrator.corpus.manifest_errors import show
 
 _CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d\d(?:[.,]\d+)?"
@@ -29,18 +30,26 @@ or the clock alone.
 """
 _SECONDS = r"\d+(?:[.,]\d+)?"
 _PRINTED = re.compile(
-    rf"\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*-\s*\d+\.\d+)\s*\].*"
+    rf"(?:\S*\d\S*\s+)?\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*[-,]\s*\d+\.\d+)\s*\].*"
 )
 """A line such as `[0.00s -> 2.50s] hello`, as scripts print the segments of faster-whisper, or
-`[6.29-8.24]: hello` of IEMOCAP.
+`[6.29-8.24]: hello` of IEMOCAP, which may stand behind the name of a turn.
 """
+_TURN_BETWEEN_GAPS = re.compile(rf"{NAME}(?:\s{{2,}}|\t)(?P<clock>{_CLOCK})(?:\s{{2,}}|\t)\S.*")
+"""A line such as `Speaker 0    00:00:02    hello`, as Rev prints them."""
 _SPAN_ALONE = re.compile(rf"(?P<clock>{_CLOCK})\s*(?:,|-+|–)\s*{_CLOCK}")
 """A line such as `0:00:00.500,0:00:02.310` of SBV, which stands above what is said."""
 _WITHIN = re.compile(rf"\[({_CLOCK})\]")
-_SPACED_ROW = re.compile(r"(\d+[.,]\d+)[\s,;]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+")
-"""A row such as `0.0 2.5 hello`. Only several of them prove anything, because people say such
-numbers too.
+_SPACED_ROW = re.compile(
+    r"(?:\S*[A-Za-z]\S*\d\S*\s+)?(\d+[.,]\d+)\s*[\s,;–-]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+"
+)
+"""A row such as `0.0 2.5 hello`, or one with a name before it, as Switchboard has. Only several of
+them prove anything, because people say such numbers too.
 """
+_WHOLE_ROW = re.compile(r"(\d+)\s+(\d+)\s+(?=.*[^\W\d_]).+")
+"""A row such as `500 1500 hello there`, in milliseconds; several of them follow one another."""
+_ARROW = re.compile(r"\d+[.,]\d+ ?s?\s*-+>\s*\d+[.,]\d+ ?s?(?:$|\s.*)")
+"""A line such as `0.50 --> 1.50`, as of subtitles, but without a clock."""
 _HEADING = re.compile(
     rf"(?P<name>{NAME})(?P<gap>\s{{2,}}|\t|\s*[\[(]| )(?P<clock>{_CLOCK})[\])]?:?"
 )
@@ -48,11 +57,17 @@ _HEADING = re.compile(
 _MACHINE = re.compile(r"(?:speaker|spk)[ _-]?\d+", re.IGNORECASE)
 _MACHINE_TURN = re.compile(rf"\[{_MACHINE.pattern}\]:?\s+\S.*|{_MACHINE.pattern}:?", re.IGNORECASE)
 _TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME})\]?:\s+\S.*")
+_TURNS_IN_LINE = re.compile(
+    r"(?:(?<=[.!?…] )|^)(?P<name>[A-Z][\w'-]*(?: [A-Z\d][\w'-]*)?): (?=\S)|(?<!\S)(?P<letter>[A-Z]): (?=\S)"
+)
+"""`D: When? P: Last night. D: Where?` in one line."""
 _ENDS = (".", "!", "?", "…", ":", "。", "！", "？")
 _MANY_TURNS = 4
 """The number of lines, each beginning with a name and some with the same, from which on a text is
 taken for a conversation.
 """
+_FEW_TURNS = 2
+"""The same number for turns within one line; one of them may be said."""
 _LOOKED_AT = 5
 """The number of lines at the beginning by which a table is recognised."""
 
@@ -157,7 +172,14 @@ def _first_printed(lines: Sequence[_Line]) -> _Line | None:
     for line, following in zip_longest(lines, lines[1:]):
         alone = _SPAN_ALONE.fullmatch(line.text)
         starts = alone is not None and re.match(r"0+:|.*\.", alone["clock"]) is not None
-        if _PRINTED.fullmatch(line.text) or (starts and following is not None):
+        if (
+            _PRINTED.fullmatch(line.text)
+            or _ARROW.fullmatch(line.text)
+            or (starts and following is not None)
+        ):
+            return line
+        turn = _TURN_BETWEEN_GAPS.fullmatch(line.text)
+        if turn is not None and re.match("0+:", turn["clock"]):
             return line
         within = [seconds(clock) for clock in _WITHIN.findall(line.text)]
         if len(within) > 1 and all(first <= second for first, second in pairwise(within)):
@@ -220,10 +242,24 @@ def _first_row(lines: Sequence[_Line]) -> _Line | None:
     spaced = [_SPACED_ROW.fullmatch(row.text) for row in rows]
     if len(rows) > 1 and all(row and seconds(row[1]) < seconds(row[2]) for row in spaced):
         return rows[0]
+    if _are_whole_rows(rows):
+        return rows[0]
     if len(rows) > 1 and rows[0].text.count("\t") > 1 and not _times_between_tabs(rows[0]):
         rows = rows[1:]
     named = all(re.search(r"[^\W\d_]", row.text) for row in rows)
     return rows[0] if rows and named and all(_times_between_tabs(row) > 1 for row in rows) else None
+
+
+def _are_whole_rows(rows: Sequence[_Line]) -> bool:
+    """Whether all rows begin with two whole numbers, each later than the one before, and follow one another
+    without a pause, or are more than two.
+    """
+    found = [row for line in rows if (row := _WHOLE_ROW.fullmatch(line.text))]
+    spans = [(int(row[1]), int(row[2])) for row in found]
+    if len(found) < max(len(rows), 2) or not all(begin < end for begin, end in spans):
+        return False
+    gaps = [later[0] - earlier[1] for earlier, later in pairwise(spans)]
+    return min(gaps) >= 0 and (len(spans) > 2 or not any(gaps))
 
 
 def _times_between_tabs(line: _Line) -> int:
@@ -246,4 +282,15 @@ def _first_turn(lines: Sequence[_Line]) -> _Line | None:
     ):
         return lines[0]
     every = len(names) == len(lines) >= _MANY_TURNS and 2 * len(set(names)) <= len(names)
-    return lines[0] if every else None
+    return lines[0] if every or (lines and _goes_on_with_turns(lines[0].text)) else None
+
+
+def _goes_on_with_turns(line: str) -> bool:
+    """Whether three turns or more stand in one line, of which the first one's name returns."""
+    if line.count(": ") <= _FEW_TURNS:
+        return False
+    found = list(_TURNS_IN_LINE.finditer(line))
+    names = [turn["name"] or turn["letter"] for turn in found]
+    if len(names) <= _FEW_TURNS or found[0].start() or is_read_aloud(names[0].casefold()):
+        return False
+    return names[0] in names[1:] and len(set(names)) > 1

@@ -1,6 +1,6 @@
 """Reading lists that give, on each line, the name of a recording and what is said in it.
 
-    name: text         name:text    as JSUT has them
+    name: text         name:text    as JSUT has them    name :: text    as KsponSpeech has them
     name text
     ( name "text" )    as Festival and CMU ARCTIC have them
     text (name)        as CMU Sphinx and NIST's sclite have them
@@ -19,9 +19,14 @@ from pathlib import Path, PurePosixPath
 from orchestrator.corpus.manifest_errors import Fault, show
 from orchestrator.corpus.manifests.lines import Lines, Record, decoded_line
 from orchestrator.corpus.manifests.not_a_manifest import is_kaldi_row, kaldi_error
-from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, is_there
+from orchestrator.corpus.recordings.locating import (
+    AUDIO_SUFFIXES,
+    HEADLESS_SUFFIXES,
+    UNREAD_SUFFIXES,
+    is_there,
+)
 
-_NAMED = re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*:[ \t]+(?P<text>\S.*)")
+_NAMED = re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*::?[ \t]+(?P<text>\S.*)")
 _CLOSE = re.compile(r"(?P<name>[^:\s]+):(?P<text>\S.*)")
 _SPACED = re.compile(r"(?P<name>\S+)[ \t]+(?P<text>\S.*)")
 _FESTIVAL = re.compile(r'\(\s*(?P<name>\S+)\s+"(?P<text>.*)"\s*\)')
@@ -34,7 +39,7 @@ _FORMS = {
     _BEHIND: "text (name)",
 }
 _WITHOUT_TEXT = {
-    _NAMED: re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*:"),
+    _NAMED: re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*::?"),
     _CLOSE: re.compile(r"(?P<name>[^:\s]+):"),
     _SPACED: re.compile(r"(?P<name>\S+)"),
     _BEHIND: re.compile(r"(?:<s>\s*)?(?:</s>\s*)?\((?P<name>[^\s()]+)\)"),
@@ -114,7 +119,9 @@ def audio_names(folder: Path, with_below: bool) -> Callable[[str], bool]:
         name = cell.strip()
         if name.lower().endswith(AUDIO_SUFFIXES) or is_there(name, folder):
             return True
-        return PurePosixPath(name).name in below()
+        named = PurePosixPath(name)
+        was_converted = named.suffix.lower() in (*UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
+        return named.name in below() or (was_converted and named.stem in below())
 
     return is_audio
 

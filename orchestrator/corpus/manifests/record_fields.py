@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from orchestrator.corpus.label_files.segments import is_unspoken
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.lhotse_cut import flatten_cut, is_cut
 from orchestrator.corpus.manifests.unread_times import is_end
@@ -138,10 +139,12 @@ def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | Non
 
 
 def is_missing_text(value: object) -> bool:
-    """Whether a value stands for a missing text: null, blank, or what tables have for an empty
-    cell.
+    """Whether a value stands for a missing text: null, blank, what tables have for an empty cell, or
+    the mark of a part that is not to be scored.
     """
-    return value is None or (isinstance(value, str) and value.strip() in ("", *_MISSING_TEXTS))
+    if not isinstance(value, str):
+        return value is None
+    return value.strip() in ("", *_MISSING_TEXTS) or is_unspoken(value)
 
 
 def names_somebody(value: object) -> bool:

@@ -7,11 +7,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
+from orchestrator.corpus.recordings.locating import (
+    AUDIO_SUFFIXES,
+    HEADLESS_SUFFIXES,
+    UNREAD_SUFFIXES,
+)
 
 _FOLDERS = 2000
 """The number of folders that are looked into, at most."""
@@ -26,10 +30,17 @@ _LISTS = (
     ".list",
     ".data",
     ".transcription",
+    ".trn",
+    "",
 )
 """Endings of files that may be lists."""
 _LOOKED_AT = 16_384
 """The number of bytes of a list that are searched for names."""
+_BETWEEN = r"\s,;|\"/\\()"
+"""Signs between names, within a regular expression's brackets."""
+_FILES, _OF_A_FOLDER = 200, 20
+"""The most files of text that are searched, in all and in one folder."""
+_ENDINGS = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
 
 
 def names_below(written: str, path: Path) -> str:
@@ -56,16 +67,32 @@ def _is_below(names: set[str], folder: Path) -> bool:
 
 
 def lists_that_name(recordings: Sequence[Path], folder: Path) -> list[Path]:
-    """Return the text files of a folder whose beginning contains names of its recordings."""
-    names = {name for path in recordings for name in (path.name, path.stem)}
-    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _LISTS]
-    return [path for path in files if path.is_file() and not names.isdisjoint(_words_of(path))]
+    """Return the text files of a folder and of those below it whose beginning contains names of its
+    recordings, those near the top first. A file that has the name of one recording belongs to that
+    one.
+    """
+    stems = {path.stem for path in recordings}
+    names = {path.name for path in recordings} | stems
+    files = (path for path in islice(_files_of_text(folder), _FILES) if path.stem not in stems)
+    found = [path for path in files if not names.isdisjoint(_words_of(path))]
+    return sorted(found, key=lambda path: (len(path.parts), path))
+
+
+def _files_of_text(folder: Path) -> Iterator[Path]:
+    for place, folders, names in islice(os.walk(folder), _FOLDERS):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        shown = (name for name in sorted(names) if not name.startswith("."))
+        texts = (path for name in shown if (path := Path(place, name)).suffix.lower() in _LISTS)
+        yield from islice((path for path in texts if path.is_file()), _OF_A_FOLDER)
 
 
 def _words_of(path: Path) -> set[str]:
+    """The words of the first lines, names of recordings without their ending too."""
     try:
         with path.open("rb") as stream:
             text = stream.read(_LOOKED_AT).decode("utf-8", "replace")
     except OSError:
         return set()
-    return set(re.split(r"[\s,;|\"/\\()]+", text))
+    words = {word for signs in (_BETWEEN, f"{_BETWEEN}:") for word in re.split(f"[{signs}]+", text)}
+    sounds = map(PurePosixPath, (word for word in words if word.lower().endswith(_ENDINGS)))
+    return words | {sound.stem for sound in sounds}

@@ -65,8 +65,14 @@ class Table:
 
     def record(self, number: int, cells: list[str]) -> dict[str, Any] | Fault:
         """Return a row as a record, without its empty cells, or a fault where it has another number
-        of cells.
+        of cells or, in a list without a first row, names no recording.
         """
+        if not self.has_header and len(cells) == len(self.columns) and not cells[0].strip():
+            return Fault(
+                number,
+                f"names no recording in its first column, before {show(' '.join(cells).strip()[:40])}; where such rows "
+                "say the one above again, take them out: grep -v '^[[:space:]]' LIST > OTHER",
+            )
         if len(cells) == len(self.columns):
             return {
                 key: cell_value(key, without_quotes(cell.strip()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -82,6 +82,37 @@ def time_keys(record: Mapping[str, Any]) -> set[str]:
     return {time.key for time in _times_of(record)} | {
         key for key in record if _spelled(key) in _BOTH
     }
+
+
+def span_keys(names: Iterable[str]) -> tuple[str, str] | None:
+    """The keys of the start and of the end or the length of a segment, where these are the only ones of
+    their kind that mean it by themselves.
+    """
+    times = [time for time in _times_of(dict.fromkeys(names)) if time.by_itself]
+    starts, ends, lengths = (
+        [time.key for time in times if time.role == role and time.unit != _FRAMES]
+        for role in ("start", "end", "length")
+    )
+    last = ends or lengths
+    return (starts[0], last[0]) if len(starts) == 1 == len(last) else None
+
+
+def span_in_seconds(
+    first: str, start: object, last: str, end: object
+) -> tuple[float, float] | None:
+    """Begin and end of a segment that `first` and `last`, as `span_keys` gives them, hold; None where one of
+    them is no time.
+    """
+    told = _number(start), _number(end)
+    keys = _meaning(first), _meaning(last)
+    if None in told or None in keys:
+        return None
+    begin, until = (
+        float(value or 0) / ((key and key.unit) or _SECOND)
+        for key, value in zip(keys, told, strict=True)
+    )
+    is_length = keys[1] is not None and keys[1].role == "length"
+    return begin, round(begin + until, 6) if is_length else until
 
 
 def is_end(record: Mapping[str, Any]) -> bool:

@@ -23,6 +23,8 @@ AUDIO_SUFFIXES = (
 """Endings of the files that are read as audio."""
 UNREAD_SUFFIXES = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
 """Endings of files that contain sound and cannot be read; messages name them with what helps."""
+HEADLESS_SUFFIXES = (".pcm", ".raw")
+"""Endings of files that contain sound without a header, or something else."""
 
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _VARIABLE = re.compile(r"\$\w|\$\{|%\w+%|\{\w+\}")

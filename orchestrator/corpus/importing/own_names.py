@@ -1,0 +1,33 @@
+"""Texts that stand beside the name of their recording in a file of that name, as rows of lists do: `F01_BUS A
+STRONG TURNOUT` in `F01_BUS.trn` of CHiME-4. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, UNREAD_SUFFIXES
+
+_BEFORE = re.compile(r"(?P<name>[^\s:|,;]+)(?:\s*[:|,;]\s*|\s+)(?P<text>\S.*)")
+_BEHIND = re.compile(r"(?:<s>\s*)?(?P<text>\S.*?)\s*(?:</s>)?\s*\((?P<name>[^\s()]+)\)")
+_FESTIVAL = re.compile(r'\(\s*(?P<name>\S+)\s+"(?P<text>.*)"\s*\)')
+_ID = re.compile(r"(?=.*\d)(?=.*[^\d]).{4,}|\d{6,}")
+"""What nobody says as a word; `7`, `b2` and `2001` may be said."""
+
+
+def without_own_name(text: str, stem: str) -> str:
+    """The text of the recording `stem` without its name before or behind it; any other text as it is."""
+    line = text.strip()
+    if "\n" in line or not _ID.fullmatch(stem):
+        return text
+    for form in (_FESTIVAL, _BEHIND, _BEFORE):
+        found = form.fullmatch(line)
+        if found is not None and _stem_of(found["name"]) == stem.casefold():
+            return found["text"].replace('\\"', '"') if form is _FESTIVAL else found["text"]
+    return text
+
+
+def _stem_of(name: str) -> str:
+    path = PurePosixPath(name.casefold())
+    return path.stem if path.suffix in (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES) else path.name

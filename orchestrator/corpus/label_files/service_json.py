@@ -1,0 +1,180 @@
+"""What services say of one recording, with times: the JSON of Deepgram, AssemblyAI, AWS Transcribe, Azure,
+Google, Rev and Speechmatics. Words that have times alone are put together to sentences. Pure.
+
+Sources: https://developers.deepgram.com, https://www.assemblyai.com/docs, https://docs.aws.amazon.com/transcribe,
+https://learn.microsoft.com/azure/ai-services/speech-service, https://cloud.google.com/speech-to-text,
+https://docs.rev.ai and https://docs.speechmatics.com.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+from orchestrator.corpus.label_files.segments import Segment
+
+_ENDS = (".", "?", "!", "。", "？", "！")
+_TICKS = 10_000_000
+"""Of Azure, in a second."""
+_CLOSE = frozenset(",.?!;:%)。，？！")
+"""What stands behind a word without a space."""
+
+
+@dataclass(frozen=True)
+class _Word:
+    text: str
+    begin: float | None
+    """None for punctuation, which has no times."""
+    end: float | None
+    speaker: str = ""
+    channel: str = ""
+
+
+def parts_of_service(text: str) -> list[Segment] | None:
+    """Every part in which something is said; None for another text, or one without times."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    for read in _READERS if isinstance(value, Mapping) else ():
+        try:
+            found = [part for part in read(value) if part.text]
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            continue  # another one's
+        if found:
+            return found
+    return None
+
+
+def _part(told: Mapping[str, Any], text: str, scale: float = 1.0, **more: Any) -> Segment:
+    begin, end = (float(told[key]) / scale for key in ("start", "end"))
+    channel = more.pop("channel", told.get("channel"))
+    speaker = more.pop("speaker", told.get("speaker"))
+    said = " ".join(text.split())
+    return Segment(1, begin, end, said, speaker=_name(speaker), channel=_name(channel))
+
+
+def _name(value: object) -> str:
+    return "" if value is None or isinstance(value, dict | list) else str(value)
+
+
+def _deepgram(value: Mapping[str, Any]) -> Iterator[Segment]:
+    results, one = value["results"], value["metadata"].get("channels") == 1
+    if utterances := results.get("utterances"):
+        for each in utterances:
+            yield _part(each, each["transcript"], channel=None if one else each.get("channel"))
+        return
+    for number, channel in enumerate(results["channels"]):
+        for paragraph in channel["alternatives"][0]["paragraphs"]["paragraphs"]:
+            speaker = paragraph.get("speaker")
+            for each in paragraph["sentences"]:
+                yield _part(each, each["text"], speaker=speaker, channel=None if one else number)
+
+
+def _assembly(value: Mapping[str, Any]) -> Iterator[Segment]:
+    """Milliseconds."""
+    parts = value.get("utterances") or value["sentences"]
+    if {"audio_duration", "audio_url"}.isdisjoint(value):
+        return
+    yield from (_part(each, each["text"], 1000.0) for each in parts)
+
+
+def _aws(value: Mapping[str, Any]) -> Iterator[Segment]:
+    results = value["results"]
+    if parts := results.get("audio_segments"):
+        for each in parts:
+            channel, speaker = each.get("channel_label"), each.get("speaker_label")
+            times = {"start": each["start_time"], "end": each["end_time"]}
+            yield _part(times, each["transcript"], speaker=speaker, channel=channel)
+        return
+    labels = (results.get("channel_labels") or {}).get("channels")
+    channels = labels or [{"items": results["items"]}]
+    for channel in channels:
+        items = (
+            {"channel": channel.get("channel_label"), "speaker": each.get("speaker_label"), **each}
+            for each in channel["items"]
+        )
+        yield from _sentences(map(_item, items))
+
+
+def _speechmatics(value: Mapping[str, Any]) -> Iterator[Segment]:
+    yield from _sentences(map(_item, value["results"]))
+
+
+def _item(told: Mapping[str, Any]) -> _Word:
+    """A word or a sign of AWS or Speechmatics."""
+    best = told["alternatives"][0]
+    speaker, channel = told.get("speaker", best.get("speaker")), told.get("channel")
+    begin, end = (told.get(key) for key in ("start_time", "end_time"))
+    is_word = told["type"] != "punctuation" and begin is not None and end is not None
+    return _Word(
+        best["content"],
+        float(begin or 0) if is_word else None,
+        float(end or 0) if is_word else None,
+        _name(speaker),
+        _name(channel),
+    )
+
+
+def _azure(value: Mapping[str, Any]) -> Iterator[Segment]:
+    for each in value["recognizedPhrases"]:
+        if each.get("recognitionStatus", "Success") != "Success":
+            continue
+        begin, length = each["offsetInTicks"], each["durationInTicks"]
+        times = {"start": begin / _TICKS, "end": (begin + length) / _TICKS}
+        more = {key: each.get(key) for key in ("speaker", "channel")}
+        yield _part(times, each["nBest"][0]["display"], **more)
+
+
+def _google(value: Mapping[str, Any]) -> Iterator[Segment]:
+    """Every result ends at a time, and begins with its first word or where the one before ended."""
+    ends: dict[object, float] = {}
+    for each in value["results"]:
+        best, channel = each["alternatives"][0], each.get("channelTag")
+        first: Mapping[str, Any] = next(iter(best.get("words", ())), {})
+        told = first.get("startTime", first.get("startOffset"))
+        begin = ends.get(channel, 0.0) if told is None else _seconds(told)
+        end = ends[channel] = _seconds(each.get("resultEndTime") or each["resultEndOffset"])
+        speaker = first.get("speakerTag")
+        times = {"start": begin, "end": end}
+        yield _part(times, best["transcript"], speaker=speaker, channel=channel)
+
+
+def _seconds(told: str) -> float:
+    return float(told.removesuffix("s"))
+
+
+def _rev(value: Mapping[str, Any]) -> Iterator[Segment]:
+    for turn in value["monologues"]:
+        words = (
+            _Word(each["value"], each.get("ts"), each.get("end_ts"), _name(turn.get("speaker")))
+            for each in turn["elements"]
+        )
+        yield from _sentences(words)
+
+
+def _sentences(words: Iterable[_Word]) -> Iterator[Segment]:
+    """Words up to a sign that ends a sentence, or to the next speaker."""
+    part: Segment | None = None
+    last = ""
+    for word in chain(words, [_Word("", 0.0, 0.0, "\0")]):
+        told = word.text.strip()
+        is_new = part is None or word.speaker != part.speaker or last.endswith(_ENDS)
+        if word.begin is not None and is_new:
+            if part is not None:
+                yield part
+            end = word.begin if word.end is None else word.end
+            part = Segment(1, word.begin, end, told, speaker=word.speaker, channel=word.channel)
+        elif part is not None and told:
+            space = "" if told[0] in _CLOSE else " "
+            end = part.end if word.end is None else word.end
+            part = replace(part, end=end, text=f"{part.text}{space}{told}")
+        last = told or last
+
+
+_READERS: tuple[Callable[[Mapping[str, Any]], Iterator[Segment]], ...] = (
+    *(_deepgram, _assembly, _azure, _rev, _google, _aws, _speechmatics),
+)
