@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import peft
@@ -34,3 +35,19 @@ def test_a_model_that_is_not_there_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="cannot be loaded"):
         export_merged(ModelSpec(id=str(tmp_path / "empty")), tmp_path, tmp_path / "merged")
+
+
+def test_a_processor_is_left_out_only_where_there_is_none(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(BASE, base)
+    tuned = peft.get_peft_model(
+        AutoModelForSpeechSeq2Seq.from_pretrained(base),
+        peft.LoraConfig(r=4, target_modules=["q_proj"]),
+    )
+    tuned.save_pretrained(str(tmp_path / "adapter"))
+    (base / "processor_config.json").write_text("{damaged")
+    with pytest.raises(ModelError, match=r"processor_config\.json' is not a valid JSON file"):
+        export_merged(ModelSpec(id=str(base)), tmp_path / "adapter", tmp_path / "merged")
+    (base / "processor_config.json").unlink()
+    export_merged(ModelSpec(id=str(base)), tmp_path / "adapter", tmp_path / "merged")
+    assert (tmp_path / "merged" / "tokenizer.json").is_file()

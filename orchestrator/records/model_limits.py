@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.corpus.samples import SAMPLE_RATE
+from orchestrator.sweepfile.cached_model import model_file
 from orchestrator.sweepfile.sweep import ModelSpec
 
 VERSION_1_STRIDE, VERSION_1_SHORTEST = 384, 895
@@ -52,7 +53,7 @@ def read_limits(model: ModelSpec) -> ModelLimits | None:
     Returns None where these are missing or not as expected: the error is left to whoever loads the
     model.
     """
-    config, tokenizer = (_model_file(model, name) for name in ("config.json", "tokenizer.json"))
+    config, tokenizer = (model_file(model, name) for name in ("config.json", "tokenizer.json"))
     if config is None or tokenizer is None:
         return None
     try:
@@ -90,16 +91,3 @@ def _parse_limits(config: dict[str, Any], tokenizer: Path) -> ModelLimits:
         ],
         texts=reader.decode_batch,
     )
-
-
-def _model_file(model: ModelSpec, name: str) -> Path | None:
-    if Path(model.id).is_dir():
-        return Path(model.id) / name if (Path(model.id) / name).is_file() else None
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(model.id, name, revision=model.revision)
-    except HFValidationError:
-        return None
-    return Path(found) if isinstance(found, str) else None

@@ -7,9 +7,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
-
+from orchestrator.sweepfile.cached_model import model_file
 from orchestrator.sweepfile.sweep import ModelSpec
 
 FILES = (
@@ -30,17 +28,6 @@ def copy_processor_files(model: ModelSpec, folder: Path) -> None:
     this machine.
     """
     for name in FILES:
-        place = _file_of_model(model, name)
-        if place is not None and place.is_file():
+        place = model_file(model, name)
+        if place is not None:
             shutil.copyfile(place, folder / name)
-
-
-def _file_of_model(model: ModelSpec, name: str) -> Path | None:
-    """Return where a file of the base model is; None where the hub's cache does not have it."""
-    if model.is_folder:
-        return Path(model.id) / name
-    try:
-        found = try_to_load_from_cache(model.id, name, revision=model.revision)
-    except HFValidationError:  # no name that a hub could know
-        return None
-    return Path(found) if isinstance(found, str) else None

@@ -1,5 +1,5 @@
-"""Checks of a model with a hub id against the hub's cache on this machine, before anything is
-downloaded. Makes no request.
+"""The files of a model on this machine, in its folder or in the hub's cache, and checks of a model
+with a hub id against that cache before anything is downloaded. Makes no request.
 """
 
 from __future__ import annotations
@@ -51,14 +51,29 @@ def _download(model: ModelSpec) -> str:
     return f"hf download {model.id}{revision}"
 
 
-def _cached_folder(model: ModelSpec) -> Path | None:
+def model_file(model: ModelSpec, name: str) -> Path | None:
+    """Return where a file of a model is, in its folder or in the hub's cache on this machine; None
+    where it is in neither.
+    """
+    if os.path.isdir(model.id):
+        place = Path(model.id) / name
+        return place if place.is_file() else None
+    return _cached_file(model, name)
+
+
+def _cached_file(model: ModelSpec, name: str) -> Path | None:
     from huggingface_hub import constants, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
         found = try_to_load_from_cache(
-            model.id, "config.json", cache_dir=constants.HF_HUB_CACHE, revision=model.revision
+            model.id, name, cache_dir=constants.HF_HUB_CACHE, revision=model.revision
         )
-    except HFValidationError:
+    except HFValidationError:  # no name that a hub could know
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(found) if isinstance(found, str) else None
+
+
+def _cached_folder(model: ModelSpec) -> Path | None:
+    config = _cached_file(model, "config.json")
+    return None if config is None else config.parent

@@ -12,9 +12,13 @@ from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.errors import ModelError
+from orchestrator.sweepfile.cached_model import model_file
 from orchestrator.sweepfile.sweep import EncoderWindows, ModelSpec
 from orchestrator.tuning.model.base_model import read_inclusively
 from orchestrator.tuning.model.hub import place_of
+
+_CONFIGURATIONS = ("processor_config.json", "preprocessor_config.json")
+"""Files of which a model with a processor has at least one."""
 
 
 def export_merged(
@@ -32,7 +36,7 @@ def export_merged(
         base = AutoModelForSpeechSeq2Seq.from_pretrained(
             name, trust_remote_code=False, use_safetensors=True, dtype="auto", **where
         )
-        processor = _load_processor(name, where)
+        processor = _load_processor(model, name, where)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         said = " ".join(str(error).split())[:200]
         raise ModelError(
@@ -55,11 +59,13 @@ def with_adapter(base: Any, adapter: Path) -> Any:
         return peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
 
 
-def _load_processor(name: str, where: dict[str, str]) -> Any:
-    """Return the model's processor, or its tokenizer alone where it cannot be loaded, as for a
-    model without a preprocessor configuration.
+def _load_processor(model: ModelSpec, name: str, where: dict[str, str]) -> Any:
+    """Return the model's processor, or its tokenizer alone where the model has no configuration of
+    one. Raises what transformers raises where that is damaged.
     """
     try:
         return AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)
     except (OSError, ValueError):
+        if any(model_file(model, file) for file in _CONFIGURATIONS):
+            raise
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
