@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestrator.reporting.dataframes import StudyTables
+    from orchestrator.reporting.tables.dataframes import StudyTables
 
 __all__ = ["open_study"]
 
@@ -19,6 +19,6 @@ def open_study(path: str | os.PathLike[str]) -> StudyTables:
     for; it comes with `pip install 'orchestrator[tables]'`. Raises StudyError where there is no
     study, or its files are not as they were written; SpecError where pandas is missing.
     """
-    from orchestrator.reporting.dataframes import StudyTables
+    from orchestrator.reporting.tables.dataframes import StudyTables
 
     return StudyTables(Path(path))

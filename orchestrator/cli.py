@@ -26,9 +26,9 @@ import typer
 
 from orchestrator.errors import Interrupted, OrchestrateError
 from orchestrator.files.atomic import system_error
-from orchestrator.reporting.escape import plain
-from orchestrator.reporting.lasting_output import outlive_terminal
-from orchestrator.reporting.logs import debug_logging
+from orchestrator.reporting.rendering.escape import plain
+from orchestrator.reporting.rendering.lasting_output import outlive_terminal
+from orchestrator.reporting.rendering.logs import debug_logging
 
 if TYPE_CHECKING:
     from orchestrator.running.pack_sizes import MakeWorker

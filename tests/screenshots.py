@@ -22,11 +22,12 @@ from orchestrator.commands.opening_study import open_study
 from orchestrator.host.loopback import guarded_server
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Progress
-from orchestrator.reporting import report, terminal
-from orchestrator.reporting.live import LiveReporter
+from orchestrator.reporting.documents import report
 from orchestrator.reporting.page.listen import Player
-from orchestrator.reporting.report_blocks import Document
-from orchestrator.reporting.sweep_standing import Budgeted
+from orchestrator.reporting.progress.live import LiveReporter
+from orchestrator.reporting.progress.sweep_standing import Budgeted
+from orchestrator.reporting.rendering import terminal
+from orchestrator.reporting.rendering.report_blocks import Document
 from orchestrator.running.dashboard_contents import dashboard_study
 from orchestrator.running.session import is_finished
 from orchestrator.search.dashboard import open_server

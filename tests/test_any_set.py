@@ -14,8 +14,8 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.json_lines import JsonReporter
-from orchestrator.reporting.sweep_standing import Budgeted
+from orchestrator.reporting.progress.json_lines import JsonReporter
+from orchestrator.reporting.progress.sweep_standing import Budgeted
 from orchestrator.scoring.normalizers import normalizer
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tracking.runs import tracked_runs

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from orchestrator.corpus.sets.manifest_diagnosis import diagnose_manifests
-from orchestrator.reporting import manifest_diagnosis
+from orchestrator.reporting.documents import manifest_diagnosis
 from tests.cli_project import make_project, orchestrate
 from tests.embedded import DATA, SETS
 

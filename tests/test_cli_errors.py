@@ -104,7 +104,7 @@ def test_without_verbose_nothing_is_logged(spec: Path, capsys: pytest.CaptureFix
 
 
 def test_a_log_line_never_drives_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    from orchestrator.reporting.logs import debug_logging
+    from orchestrator.reporting.rendering.logs import debug_logging
 
     with debug_logging(True):
         logging.getLogger("orchestrator.running").debug("a name: %s", "\x1b[31mred")

@@ -20,7 +20,7 @@ from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.headline import doubt
+from orchestrator.reporting.documents.headline import doubt
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.model import base_model as stock_models
 from orchestrator.tuning.worker import start_worker

@@ -19,7 +19,8 @@ from orchestrator.corpus.sets.confirm_split import load_evaluation_manifest
 from orchestrator.errors import ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import markdown, report
+from orchestrator.reporting.documents import report
+from orchestrator.reporting.rendering import markdown
 from orchestrator.running.observer import NullObserver
 from orchestrator.running.session import run_study
 from orchestrator.running.signals import GracefulShutdown

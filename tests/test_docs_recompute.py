@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import markdown, report
+from orchestrator.reporting.documents import report
+from orchestrator.reporting.rendering import markdown
 from orchestrator.running.observer import NullObserver
 from orchestrator.running.session import run_study
 from orchestrator.running.signals import GracefulShutdown

@@ -18,7 +18,7 @@ from orchestrator.planning.power import (
 )
 from orchestrator.planning.sweep_plan import SetSize, SweepPlan, sweep_plan, warm_up_text
 from orchestrator.planning.trial_plan import TrialPlan, trial_plan
-from orchestrator.reporting import plan_report
+from orchestrator.reporting.documents import plan_report
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.search_space import Condition, Dimension

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import StudyError
-from orchestrator.reporting.experiment_plan import BEGIN, END, enter_row, text_with_row
-from orchestrator.reporting.experiment_plan_row import COLUMNS, Row
+from orchestrator.reporting.record.experiment_plan import BEGIN, END, enter_row, text_with_row
+from orchestrator.reporting.record.experiment_plan_row import COLUMNS, Row
 from tests.cli_project import ROOT, make_project, orchestrate
 
 PROSE = "# Plan\n\nH1: it works | honestly.\n\n"
@@ -161,7 +161,7 @@ def test_sweeps_that_end_together_lose_no_row(tmp_path: Path) -> None:
     path = tmp_path / "plan.md"
     code = (
         "import sys; from pathlib import Path; from tests.test_reporting_experiment_plan import made\n"
-        "from orchestrator.reporting.experiment_plan import enter_row\n"
+        "from orchestrator.reporting.record.experiment_plan import enter_row\n"
         f"for n in range(10): enter_row(Path({str(path)!r}), made(f'{{sys.argv[1]}}-{{n}}'))"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code, name], cwd=ROOT) for name in "ab"]

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from orchestrator.host.loopback import guarded_server
 from orchestrator.records.content_digests import stored_spec
-from orchestrator.reporting import report
+from orchestrator.reporting.documents import report
 from orchestrator.reporting.page.listen import Player, asked_range
 from orchestrator.reporting.page.utterances import utterance_sets
-from orchestrator.reporting.report_blocks import Document
+from orchestrator.reporting.rendering.report_blocks import Document
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from tests.page_study import SWEEP_TEXT, folder_of, make_study
 

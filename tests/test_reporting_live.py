@@ -22,11 +22,12 @@ from orchestrator.progress import Counter, listening
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Progress
-from orchestrator.reporting import events, report_files
-from orchestrator.reporting.events import EVENTS
-from orchestrator.reporting.json_lines import JsonReporter
-from orchestrator.reporting.live import LiveReporter
-from orchestrator.reporting.live_table import (
+from orchestrator.reporting.documents import report_files
+from orchestrator.reporting.progress import events
+from orchestrator.reporting.progress.events import EVENTS
+from orchestrator.reporting.progress.json_lines import JsonReporter
+from orchestrator.reporting.progress.live import LiveReporter
+from orchestrator.reporting.progress.live_table import (
     LEAST_PARAMETERS,
     Row,
     chosen_rows,
@@ -34,7 +35,7 @@ from orchestrator.reporting.live_table import (
     width_taken,
     widths_that_fit,
 )
-from orchestrator.reporting.sweep_standing import (
+from orchestrator.reporting.progress.sweep_standing import (
     Budgeted,
     InTraining,
     Standing,

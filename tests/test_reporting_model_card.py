@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import ModelCard
 from ruamel.yaml import YAML
 
-from orchestrator.reporting import model_card
+from orchestrator.reporting.cards import model_card
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 
 SEARCH = "WER (%), on a set that also chose the trial"
@@ -76,7 +76,7 @@ def test_a_verdict_that_nobody_should_believe_is_doubted_wherever_it_stands(
 
     sound = said(tmp_path / "sound")
     assert all("ACCEPT" in each and "DOUBTFUL" not in each for each in sound)
-    monkeypatch.setattr("orchestrator.reporting.headline.HIGH", 0.0)
+    monkeypatch.setattr("orchestrator.reporting.documents.headline.HIGH", 0.0)
     doubted = said(tmp_path / "doubted")
     assert all("ACCEPT" in each and "; DOUBTFUL: a WER of " in each for each in doubted)
 

@@ -16,7 +16,7 @@ import soundfile
 
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import report
+from orchestrator.reporting.documents import report
 from orchestrator.reporting.page import report_page
 from orchestrator.reporting.page.contents import CLIPS, file_contents, to_script
 from orchestrator.reporting.page.glossary import GLOSSARY, HEADINGS

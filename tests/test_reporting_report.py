@@ -18,11 +18,13 @@ from rich.console import Console
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import html, markdown, report, report_json, status, terminal
-from orchestrator.reporting.escape import markdown as escape_markdown
-from orchestrator.reporting.escape import plain
-from orchestrator.reporting.report_blocks import Document
-from orchestrator.reporting.svg import Axis, Point, scatter_plot
+from orchestrator.reporting.documents import report, report_json, status
+from orchestrator.reporting.page import html
+from orchestrator.reporting.rendering import markdown, terminal
+from orchestrator.reporting.rendering.escape import markdown as escape_markdown
+from orchestrator.reporting.rendering.escape import plain
+from orchestrator.reporting.rendering.report_blocks import Document
+from orchestrator.reporting.rendering.svg import Axis, Point, scatter_plot
 from orchestrator.running.confirmation import run_confirmation
 from orchestrator.sweepfile.data import ConfirmData, DataSpec
 from orchestrator.sweepfile.sweep import Budget, ConfirmSpec, SweepSpec

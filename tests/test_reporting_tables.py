@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 import orchestrator
 from orchestrator.errors import SpecError, StudyError
-from orchestrator.reporting import dataframes
-from orchestrator.reporting.escape import plain
-from orchestrator.reporting.spreadsheet import guard_cell, unguard_cell, write_csv
-from orchestrator.reporting.tables import DataTable
+from orchestrator.reporting.rendering.escape import plain
+from orchestrator.reporting.tables import dataframes
+from orchestrator.reporting.tables.spreadsheet import guard_cell, unguard_cell, write_csv
+from orchestrator.reporting.tables.study_tables import DataTable
 from orchestrator.typed_words import install_command
 from tests.cli_project import folder_of, orchestrate, ran_project
 

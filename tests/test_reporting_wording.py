@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.records.results import TrialResult, TrialState
-from orchestrator.reporting import train_shares
-from orchestrator.reporting.report_blocks import Paragraph, Table
+from orchestrator.reporting.documents import train_shares
+from orchestrator.reporting.rendering.report_blocks import Paragraph, Table
 from orchestrator.reporting.wording import proof
 from orchestrator.scoring.limits import Criterion, estimate_of, judge_limit
 from orchestrator.scoring.rates import SetScore

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from orchestrator.records.content_digests import stored_spec
-from orchestrator.reporting.spreadsheet import unguard_cell
+from orchestrator.reporting.tables.spreadsheet import unguard_cell
 from orchestrator.running.dashboard_contents import dashboard_study
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.dashboard_study import DashboardStudy

@@ -17,7 +17,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event, Measured
-from orchestrator.reporting.caveats import caveats
+from orchestrator.reporting.documents.caveats import caveats
 from orchestrator.running.observer import NullObserver
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.search.study import Study

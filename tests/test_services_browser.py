@@ -18,9 +18,9 @@ from axe_playwright_python.sync_playwright import Axe  # noqa: E402
 
 from orchestrator.host.loopback import guarded_server  # noqa: E402
 from orchestrator.records.content_digests import stored_spec  # noqa: E402
-from orchestrator.reporting import report  # noqa: E402
+from orchestrator.reporting.documents import report  # noqa: E402
 from orchestrator.reporting.page.listen import Player  # noqa: E402
-from orchestrator.reporting.report_blocks import Document  # noqa: E402
+from orchestrator.reporting.rendering.report_blocks import Document  # noqa: E402
 from orchestrator.running.dashboard_contents import dashboard_study  # noqa: E402
 from orchestrator.search.dashboard import open_server  # noqa: E402
 from orchestrator.verdicts.conclusion import Conclusion  # noqa: E402

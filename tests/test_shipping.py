@@ -27,8 +27,8 @@ from orchestrator.records.shipping import (
     read_manifest,
     write_manifest,
 )
-from orchestrator.reporting.load_script import load_script
-from orchestrator.reporting.verification_report import headline
+from orchestrator.reporting.cards.load_script import load_script
+from orchestrator.reporting.documents.verification_report import headline
 from orchestrator.scoring.judge import Decision
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml

@@ -19,7 +19,8 @@ import pytest
 from orchestrator.errors import StudyError
 from orchestrator.planning.sweep_plan import sweep_plan
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import markdown, plan_report
+from orchestrator.reporting.documents import plan_report
+from orchestrator.reporting.rendering import markdown
 from orchestrator.running.chained_spec import load_chained_spec
 from orchestrator.sweepfile.loading import changed_fields, load_spec, resolved_yaml
 from orchestrator.sweepfile.parameters import TABLE

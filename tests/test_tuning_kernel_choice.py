@@ -19,7 +19,7 @@ from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Measured, Worker
-from orchestrator.reporting.plan_report import kernel_text
+from orchestrator.reporting.documents.plan_report import kernel_text
 from orchestrator.running.pack_sizes import pack_record, with_recorded_pack
 from orchestrator.sweepfile.sweep import KernelName, ModelSpec
 from orchestrator.tuning.adapters.pack import Pack

@@ -17,7 +17,7 @@ from orchestrator.host import machine
 from orchestrator.host.machine import Machine
 from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.plan_report import pack_text
+from orchestrator.reporting.documents.plan_report import pack_text
 from orchestrator.running.pack_sizes import with_recorded_pack
 from orchestrator.sweepfile.sweep import Execution, SweepSpec
 from orchestrator.tuning import autotune as probe

@@ -13,8 +13,8 @@ import torch
 from orchestrator.errors import ObjectiveError
 from orchestrator.records import short_run as values
 from orchestrator.records.short_run import ShortRun
-from orchestrator.reporting import markdown
-from orchestrator.reporting.short_run import build
+from orchestrator.reporting.documents.short_run import build
+from orchestrator.reporting.rendering import markdown
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning import prepared_sweep, short_run
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter

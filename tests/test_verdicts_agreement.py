@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.reporting.caveats import _repeated_seeds
+from orchestrator.reporting.documents.caveats import _repeated_seeds
 from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
 from orchestrator.scoring.limits import Criterion
 from orchestrator.scoring.rates import SetScore

@@ -13,7 +13,7 @@ from typing import Any
 
 from _shared.old_way import OLD, OLD_FASTER, RIGHT, Recipe
 from _shared.tables import markdown
-from orchestrator.reporting.svg import COLOURS, MARGIN, WIDTH, Curve, curves_plot
+from orchestrator.reporting.rendering.svg import COLOURS, MARGIN, WIDTH, Curve, curves_plot
 from orchestrator.scoring.bootstrap import DeltaEstimate, paired_delta
 
 SETS = {"domain": "domain", "heldout": "held-out"}

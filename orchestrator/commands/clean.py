@@ -29,7 +29,7 @@ def clean(
     A study that runs or is not finished keeps its caches and checkpoints.
     """
     from orchestrator.errors import OrchestrateError
-    from orchestrator.reporting import disk_usage
+    from orchestrator.reporting.documents import disk_usage
     from orchestrator.running.cleaning import clean as remove_unneeded
     from orchestrator.running.cleaning import clean_shared, shared_usage, usage_of
 

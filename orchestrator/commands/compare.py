@@ -46,7 +46,9 @@ def compare(
 
     The first one is compared with each of the others.
     """
-    from orchestrator.reporting import html, markdown, studies_compared
+    from orchestrator.reporting.documents import studies_compared
+    from orchestrator.reporting.page import html
+    from orchestrator.reporting.rendering import markdown
     from orchestrator.verdicts.comparability import pair_of
 
     if form not in _FORMATS:

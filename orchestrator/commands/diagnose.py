@@ -121,7 +121,8 @@ def _diagnose_sweep(
     spec: Path, overrides: list[str], studies: Path | None, train: bool, sample: int
 ) -> None:
     from orchestrator.records.reading_sets import decode_sets
-    from orchestrator.reporting import short_run, sweep_diagnosis, terminal
+    from orchestrator.reporting.documents import short_run, sweep_diagnosis
+    from orchestrator.reporting.rendering import terminal
     from orchestrator.running.preflight import find_all
     from orchestrator.sweepfile.loading import check_inputs
     from orchestrator.verdicts.conclusion import conclude
@@ -156,7 +157,8 @@ def _diagnose_manifests(
     sample: int | None,
 ) -> None:
     from orchestrator.corpus.sets.manifest_diagnosis import diagnose_manifests
-    from orchestrator.reporting import manifest_diagnosis, terminal
+    from orchestrator.reporting.documents import manifest_diagnosis
+    from orchestrator.reporting.rendering import terminal
 
     if normalizer not in ("whisper-en", "basic", "none"):
         raise SpecError(

@@ -80,7 +80,7 @@ def export(
 
     If several trials are named, the adapter of each is written, in a folder of its own.
     """
-    from orchestrator.reporting.adapters_card import adapter_name
+    from orchestrator.reporting.cards.adapters_card import adapter_name
     from orchestrator.running.exporting import export as write
 
     words = rest or []

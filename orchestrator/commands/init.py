@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.errors import SpecError
-from orchestrator.reporting.escape import plain
+from orchestrator.reporting.rendering.escape import plain
 from orchestrator.typed_words import quoted_path
 
 _IGNORED = "/studies/*\n!/studies/.gitkeep\n.venv\n"

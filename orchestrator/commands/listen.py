@@ -11,7 +11,7 @@ from orchestrator.commands.output import naming_words, say, told
 from orchestrator.commands.study_arguments import ForkName, Studies, Study
 
 if TYPE_CHECKING:
-    from orchestrator.reporting.report_blocks import Document
+    from orchestrator.reporting.rendering.report_blocks import Document
     from orchestrator.verdicts.conclusion import Conclusion
 
 
@@ -35,7 +35,7 @@ def listen(
     sweep, folder = told(open_study(spec, overrides or [], studies))
     require_free(port)
 
-    from orchestrator.reporting import report
+    from orchestrator.reporting.documents import report
     from orchestrator.reporting.page.listen import Player
     from orchestrator.running.session import is_finished
 

@@ -26,7 +26,7 @@ from orchestrator.commands.manifest_options import (
 )
 from orchestrator.commands.manifest_parts import choose, split
 from orchestrator.errors import SpecError
-from orchestrator.reporting.escape import plain
+from orchestrator.reporting.rendering.escape import plain
 
 if TYPE_CHECKING:
     from orchestrator.corpus.manifests.manifest_writing import Made

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.errors import SpecError
-from orchestrator.reporting.escape import plain
+from orchestrator.reporting.rendering.escape import plain
 
 if TYPE_CHECKING:
     from orchestrator.corpus.manifests.manifest import Manifest

@@ -23,7 +23,7 @@ from orchestrator.commands.manifest_options import (
     require_regex,
 )
 from orchestrator.errors import SpecError
-from orchestrator.reporting.escape import plain
+from orchestrator.reporting.rendering.escape import plain
 
 
 def choose(

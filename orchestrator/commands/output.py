@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from orchestrator.commands.opening_study import Opened, own_name
-from orchestrator.reporting.escape import plain
+from orchestrator.reporting.rendering.escape import plain
 from orchestrator.typed_words import path_word
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
     from orchestrator.records.worker_protocol import Worker
-    from orchestrator.reporting.json_lines import JsonReporter
-    from orchestrator.reporting.live import LiveReporter
-    from orchestrator.reporting.report_blocks import Document
+    from orchestrator.reporting.progress.json_lines import JsonReporter
+    from orchestrator.reporting.progress.live import LiveReporter
+    from orchestrator.reporting.rendering.report_blocks import Document
     from orchestrator.running.observer import NullObserver
     from orchestrator.sweepfile.sweep import SweepSpec
 
@@ -52,10 +52,10 @@ def observer_of(
     """Return the observer of a run as a context manager: `silent` if there is one, else JSON lines
     for programs, or a live table or lines for people.
     """
-    from orchestrator.reporting import terminal
-    from orchestrator.reporting.json_lines import JsonReporter
-    from orchestrator.reporting.live import LiveReporter
-    from orchestrator.reporting.sweep_standing import Budgeted
+    from orchestrator.reporting.progress.json_lines import JsonReporter
+    from orchestrator.reporting.progress.live import LiveReporter
+    from orchestrator.reporting.progress.sweep_standing import Budgeted
+    from orchestrator.reporting.rendering import terminal
 
     if silent is not None:
         return nullcontext(silent)
@@ -80,7 +80,7 @@ def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
 
 def show(document: Document) -> None:
     """Print a document on the terminal."""
-    from orchestrator.reporting import terminal
+    from orchestrator.reporting.rendering import terminal
 
     terminal.show(document, terminal.console())
 
@@ -89,7 +89,7 @@ def say(text: str) -> None:
     """Print one line on stdout; characters that a terminal could interpret are replaced."""
     from rich.text import Text
 
-    from orchestrator.reporting import terminal
+    from orchestrator.reporting.rendering import terminal
 
     terminal.console().print(Text(plain(text)), soft_wrap=True)
 

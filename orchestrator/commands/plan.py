@@ -42,8 +42,9 @@ def plan(
     from orchestrator.planning.sweep_plan import sweep_plan
     from orchestrator.records.reading_sets import read_sets
     from orchestrator.records.search_times import spent_before
-    from orchestrator.reporting import plan_report, terminal
-    from orchestrator.reporting.sweep_diagnosis import checks_blocks
+    from orchestrator.reporting.documents import plan_report
+    from orchestrator.reporting.documents.sweep_diagnosis import checks_blocks
+    from orchestrator.reporting.rendering import terminal
     from orchestrator.running.preflight import find_before_decoding
     from orchestrator.sweepfile.loading import check_inputs
 

@@ -24,7 +24,7 @@ def repair(
 ) -> None:
     """Make lost or damaged files of a study again, as far as they follow from the rest."""
     from orchestrator.commands.opening_study import no_study, open_sweep
-    from orchestrator.reporting.escape import plain
+    from orchestrator.reporting.rendering.escape import plain
     from orchestrator.running.repairing import check_sealed
     from orchestrator.running.repairing import repair_study as make_again
 

@@ -30,9 +30,10 @@ def report(
     ] = "terminal",
 ) -> None:
     """Show the verdict, tables and plots of a study, judged anew from its files."""
-    from orchestrator.reporting import markdown, report_json
-    from orchestrator.reporting import report as reporting
+    from orchestrator.reporting.documents import report as reporting
+    from orchestrator.reporting.documents import report_json
     from orchestrator.reporting.page import report_page
+    from orchestrator.reporting.rendering import markdown
     from orchestrator.running.session import is_finished
     from orchestrator.verdicts.conclusion import conclude
 

@@ -17,7 +17,7 @@ from orchestrator.typed_words import path_word
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
-    from orchestrator.reporting.report_blocks import Document
+    from orchestrator.reporting.rendering.report_blocks import Document
     from orchestrator.sweepfile.sweep import SweepSpec
     from orchestrator.tracking.runs import Ending
     from orchestrator.verdicts.conclusion import Conclusion
@@ -66,9 +66,9 @@ def run(
     5: INCONCLUSIVE, or no trial keeps the guardrails.
     75: interrupted; the same command continues.
     """
-    from orchestrator.reporting import terminal
-    from orchestrator.reporting.experiment_plan import check_record
-    from orchestrator.reporting.json_lines import JsonReporter
+    from orchestrator.reporting.progress.json_lines import JsonReporter
+    from orchestrator.reporting.record.experiment_plan import check_record
+    from orchestrator.reporting.rendering import terminal
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import is_finished, run_study
     from orchestrator.running.signals import GracefulShutdown, continues_later
@@ -130,7 +130,7 @@ def _keep_row(
     in_project: bool,
 ) -> None:
     """Write the finished study to the project's record of runs, and warn where that fails."""
-    from orchestrator.reporting.experiment_plan import keep_record
+    from orchestrator.reporting.record.experiment_plan import keep_record
     from orchestrator.sweepfile.loading import project_root
 
     root = project_root(spec)
@@ -146,7 +146,7 @@ def _write_report(
     done: bool,
 ) -> Document:
     """Write report.md and report.html, unless the study is read-only, and return the report."""
-    from orchestrator.reporting import report, report_files
+    from orchestrator.reporting.documents import report, report_files
     from orchestrator.reporting.page import report_page
 
     document = report.build(sweep, folder, conclusion, words, done)

@@ -16,8 +16,8 @@ from orchestrator.records.unreadable import reason
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
-    from orchestrator.reporting.report_blocks import Document
-    from orchestrator.reporting.studies import StudyRow
+    from orchestrator.reporting.documents.studies import StudyRow
+    from orchestrator.reporting.rendering.report_blocks import Document
     from orchestrator.sweepfile.sweep import SweepSpec
 
 
@@ -28,7 +28,7 @@ def status(
 ) -> None:
     """Show where a sweep stands. Without SPEC: all studies of a project in one table."""
     from orchestrator.records.disk_usage import size_of
-    from orchestrator.reporting import studies as overview
+    from orchestrator.reporting.documents import studies as overview
     from orchestrator.running.session import is_finished
 
     if spec is None:
@@ -50,7 +50,7 @@ def watch(
     ] = 5.0,
 ) -> None:
     """Show again and again where a sweep stands, until it is finished."""
-    from orchestrator.reporting import terminal
+    from orchestrator.reporting.rendering import terminal
     from orchestrator.running.session import is_finished
 
     sweep, folder = told(open_study(spec, overrides or [], studies))
@@ -73,7 +73,7 @@ def _standing_row(folder: StudyFolder, project: Path, faults: list[str]) -> Stud
     `faults`, so that the other studies are still shown.
     """
     from orchestrator.records.content_digests import stored_spec
-    from orchestrator.reporting.studies import study_row, unreadable_row
+    from orchestrator.reporting.documents.studies import study_row, unreadable_row
     from orchestrator.running.session import is_finished
     from orchestrator.verdicts.conclusion import conclude
 
@@ -90,7 +90,7 @@ def _standing_row(folder: StudyFolder, project: Path, faults: list[str]) -> Stud
 
 def _standing_document(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:
     from orchestrator.records.fleet_file import read_fleet
-    from orchestrator.reporting import status as standing
+    from orchestrator.reporting.documents import status as standing
     from orchestrator.running.checkpoints import Checkpoints
     from orchestrator.verdicts.conclusion import conclude
 

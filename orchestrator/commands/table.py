@@ -46,11 +46,11 @@ def table(
 ) -> None:
     """Write a study's trials, measurements or utterances as one table for other programs."""
     from orchestrator.records.writing import written_whole
-    from orchestrator.reporting import dataframes, spreadsheet, tables
+    from orchestrator.reporting.tables import dataframes, spreadsheet, study_tables
 
     _check_options(of, form, to)
     sweep, folder = told(open_study(spec, overrides or [], studies))
-    found = tables.table(sweep, folder, of, every)
+    found = study_tables.table(sweep, folder, of, every)
     if to is None:
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
         spreadsheet.write_csv(found, sys.stdout)

@@ -10,7 +10,7 @@ import typer
 
 from orchestrator.commands.output import warn
 from orchestrator.errors import SpecError
-from orchestrator.reporting.escape import plain
+from orchestrator.reporting.rendering.escape import plain
 from orchestrator.typed_words import quoted_path
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ def trial(
     2: the evaluation has changed, so that they cannot be compared.
     The study stays as it is.
     """
-    from orchestrator.reporting import rerun_report
+    from orchestrator.reporting.documents import rerun_report
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.pack_sizes import with_recorded_pack
     from orchestrator.running.preflight import check_rerun

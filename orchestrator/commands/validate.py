@@ -48,7 +48,7 @@ def validate(
     from orchestrator.records.optional_packages import check_can_launch
     from orchestrator.records.reading_sets import read_sets
     from orchestrator.refused_findings import stop
-    from orchestrator.reporting.sweep_diagnosis import findings_text
+    from orchestrator.reporting.documents.sweep_diagnosis import findings_text
     from orchestrator.running.preflight import find_before_decoding
     from orchestrator.sweepfile.cached_model import unchecked_text
     from orchestrator.sweepfile.loading import check_inputs

@@ -57,7 +57,7 @@ def verify(
     4: it is not, or a limit does not hold any more.
     """
     from orchestrator.records.shipping import QUANTIZED
-    from orchestrator.reporting import verification_report
+    from orchestrator.reporting.documents import verification_report
     from orchestrator.running.verifying import verify_study
     from orchestrator.verdicts.shipping import judge_again
 

@@ -10,11 +10,12 @@ from itertools import takewhile
 
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import markdown, report
+from orchestrator.reporting.documents import report
 from orchestrator.reporting.page.charts import charts
 from orchestrator.reporting.page.figures import figure
 from orchestrator.reporting.page.utterances import utterance_sets
-from orchestrator.reporting.report_blocks import Block, Document, Heading, Table
+from orchestrator.reporting.rendering import markdown
+from orchestrator.reporting.rendering.report_blocks import Block, Document, Heading, Table
 from orchestrator.reporting.wording import rates_of, shown_percent, shown_points
 from orchestrator.running.checkpoints import known_as_ended
 from orchestrator.running.dashboard_transcripts import HeardSet, Worse, attachments, worst_of

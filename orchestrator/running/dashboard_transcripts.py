@@ -15,8 +15,8 @@ from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import StudyError
 from orchestrator.reporting.page.sound import PACKED_KIND, can_pack, packed_mp3, read_utterances
 from orchestrator.reporting.page.utterances import BASELINE, UtteranceSet
-from orchestrator.reporting.spreadsheet import write_csv
-from orchestrator.reporting.tables import Columns, DataTable, Row
+from orchestrator.reporting.tables.spreadsheet import write_csv
+from orchestrator.reporting.tables.study_tables import Columns, DataTable, Row
 from orchestrator.search.dashboard_study import Attachment
 from orchestrator.sweepfile.sweep import SweepSpec
 

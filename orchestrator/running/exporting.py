@@ -18,9 +18,9 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import ExportForm
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.transcription_settings import write_transcription
-from orchestrator.reporting.adapters_card import adapter_name, adapters_card
-from orchestrator.reporting.load_script import load_script
-from orchestrator.reporting.model_card import PLOT, card_plot, model_card
+from orchestrator.reporting.cards.adapters_card import adapter_name, adapters_card
+from orchestrator.reporting.cards.load_script import load_script
+from orchestrator.reporting.cards.model_card import PLOT, card_plot, model_card
 from orchestrator.running.processor_files import copy_processor_files
 from orchestrator.running.rerun import stored_plan
 from orchestrator.running.session import is_finished

@@ -8,7 +8,7 @@ from typing import Literal
 
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import adapter_scales, train_shares
+from orchestrator.reporting.documents import adapter_scales, train_shares
 from orchestrator.reporting.page.trial_bounds import bound_crosses, bounds_in_points
 from orchestrator.reporting.wording import params_text, plotted_limits
 from orchestrator.scoring.importance import FEWEST, importances

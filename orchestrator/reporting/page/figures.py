@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.reporting.escape import html_text
 from orchestrator.reporting.page.charts import Chart, Series
+from orchestrator.reporting.rendering.escape import html_text
 
 _SOLID, _FAINT = {"width": 3}, {"width": 1}
 

@@ -20,7 +20,7 @@ from orchestrator.reporting.page.report_page import study_page
 from orchestrator.reporting.page.shell import policy
 from orchestrator.reporting.page.sound import Sound, original_sound, read_utterances
 from orchestrator.reporting.page.utterances import UtteranceSet, utterance_sets
-from orchestrator.reporting.report_blocks import Document
+from orchestrator.reporting.rendering.report_blocks import Document
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 

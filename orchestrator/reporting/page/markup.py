@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.reporting.escape import html_text
 from orchestrator.reporting.page.glossary import GLOSSARY, HEADINGS
-from orchestrator.reporting.report_blocks import (
+from orchestrator.reporting.rendering.escape import html_text
+from orchestrator.reporting.rendering.report_blocks import (
     Block,
     Bullets,
     Code,

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.escape import html_text
+from orchestrator.reporting.documents.report import CANNOT_SAY, TRIALS
+from orchestrator.reporting.documents.transcripts import TEN_UTTERANCES
 from orchestrator.reporting.page.contents import file_contents
 from orchestrator.reporting.page.markup import block_html, glossary_html, term_html
 from orchestrator.reporting.page.shell import page
 from orchestrator.reporting.page.trials import trials_html
 from orchestrator.reporting.page.without_scripts import worst_html
-from orchestrator.reporting.report import CANNOT_SAY, TRIALS
-from orchestrator.reporting.report_blocks import Block, Bullets, Document, Heading
-from orchestrator.reporting.transcripts import TEN_UTTERANCES
+from orchestrator.reporting.rendering.escape import html_text
+from orchestrator.reporting.rendering.report_blocks import Block, Bullets, Document, Heading
 from orchestrator.reporting.wording import (
     bounds,
     change,

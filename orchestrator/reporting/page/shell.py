@@ -10,8 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from orchestrator.reporting.escape import html_text
 from orchestrator.reporting.page.contents import to_script
+from orchestrator.reporting.rendering.escape import html_text
 
 _ASSETS = files("orchestrator.reporting.page")
 LIBRARIES = ("vendor/chart.umd.min.js", "vendor/chartjs-plugin-annotation.min.js")

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.records.results import TrialResult
-from orchestrator.reporting.escape import html_text
 from orchestrator.reporting.page.glossary import GLOSSARY
 from orchestrator.reporting.page.markup import heading_html, term_html
+from orchestrator.reporting.rendering.escape import html_text
 from orchestrator.reporting.wording import (
     params_text,
     rate_heading,

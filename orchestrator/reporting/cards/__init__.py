@@ -1,0 +1,1 @@
+"""What is written beside exported models: cards and scripts."""

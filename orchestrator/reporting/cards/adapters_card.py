@@ -1,0 +1,99 @@
+"""The README.md of a folder with several exported adapters of one study: a list of them, and how to
+use them all with one base model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import ModelCardData
+
+from orchestrator.reporting.cards.model_card import LIBRARY, TASK
+from orchestrator.reporting.rendering.markdown import render
+from orchestrator.reporting.rendering.report_blocks import Code, Document, Heading, Paragraph, Table
+from orchestrator.reporting.wording import (
+    rate_heading,
+    rates_of,
+    relative_to,
+    shown_percent,
+    shown_points,
+    value_text,
+)
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
+from orchestrator.verdicts.saved_adapters import SavedAdapter
+
+
+def adapter_name(kept: SavedAdapter) -> str:
+    """Return the name of an adapter's folder, which is also its name in PEFT: trial-3."""
+    return f"trial-{kept.result.number}"
+
+
+def adapters_card(
+    spec: SweepSpec,
+    conclusion: Conclusion,
+    adapters: Sequence[SavedAdapter],
+    script: str,
+    root: Path,
+) -> str:
+    """Return Markdown with the metadata that the Hugging Face hub reads. `script` is the content of
+    load.py in the same folder. Paths are relative to `root`, the project's folder.
+    """
+    model = relative_to(spec.model.id, root)
+    names = ", ".join(adapter_name(kept) for kept in adapters)
+    blocks = (
+        Paragraph(
+            f"They belong to the base model {model}, revision {spec.model.revision}. Their adapter "
+            "scales are in their weights. Each folder can be used alone, and its card has the data, "
+            "the limits and what the numbers cannot say."
+        ),
+        Heading("Adapters"),
+        _table(spec, conclusion, adapters),
+        Paragraph(
+            "WER in percent, changes in WER points against the untuned model, on sets that also "
+            "chose the trials (optimistic)."
+        ),
+        Heading("Use"),
+        Paragraph(
+            "load.py loads the base once and prints what each adapter hears in a file of 16 kHz and "
+            "one channel, or those adapters whose names follow the file:"
+        ),
+        Code(tuple(script.splitlines())),
+    )
+    header = ModelCardData(
+        base_model=model, library_name=LIBRARY["adapter"], pipeline_tag=TASK, tags=["lora"]
+    )
+    title = f"{spec.name}, {len(adapters)} adapters"
+    headline = (
+        f"Adapters of sweep {spec.name} for one base model, each in the folder of its name: {names}"
+    )
+    return f"---\n{header.to_yaml()}\n---\n\n" + render(Document(title, headline, blocks))
+
+
+def _table(spec: SweepSpec, conclusion: Conclusion, adapters: Sequence[SavedAdapter]) -> Table:
+    columns = ["folder", "step", "adapter scale"]
+    for rate in rates_of(spec):
+        columns += [f"{rate_heading(rate)} %", "change"]
+    rows = [_row(spec, conclusion, kept) for kept in adapters]
+    return Table((*columns, "the trial is"), tuple(rows))
+
+
+def _row(spec: SweepSpec, conclusion: Conclusion, kept: SavedAdapter) -> tuple[str, ...]:
+    cells = [adapter_name(kept), value_text(kept.step), value_text(kept.adapter_scale)]
+    for rate in rates_of(spec):
+        cells += [
+            shown_percent(rate, kept.wer.get(rate)),
+            shown_points(rate, kept.delta.get(rate)),
+        ]
+    return (*cells, _standing(conclusion, kept))
+
+
+def _standing(conclusion: Conclusion, kept: SavedAdapter) -> str:
+    """Say how the trial ended, and for the best one the decision, which concerns it alone."""
+    state = str(kept.result.state)
+    best = conclusion.best is not None and conclusion.best.number == kept.result.number
+    if not best or not kept.gave_the_result:
+        return state
+    decision = f", {conclusion.decision}" if conclusion.decision else ""
+    return f"{state}, the best{decision}"

@@ -1,0 +1,1 @@
+"""What the commands report: plans, standings, reports, comparisons, diagnoses."""

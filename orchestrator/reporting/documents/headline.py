@@ -1,0 +1,76 @@
+"""The result of a study in one line, with a warning where it should not be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.records.results import Measurement, SetMeasurement
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.documents import verification_report
+from orchestrator.reporting.wording import proof
+from orchestrator.scoring.judge import Decision
+from orchestrator.scoring.limit_text import asked_text
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
+from orchestrator.verdicts.headroom import HIGH
+from orchestrator.verdicts.shipping import asks_for_shipped, judge_again, shipped_of
+
+
+def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> str:
+    """Return the result of a study in one line; `done`: nothing is left to train."""
+    ended = f"{len(conclusion.results)} of {spec.budget.trials} trials ended"
+    if not done:
+        left = (
+            f", {conclusion.unconfirmed} confirmation runs left" if conclusion.unconfirmed else ""
+        )
+        return f"Not finished: {ended}{left}"
+    best = conclusion.best
+    if best is None:
+        return f"INCONCLUSIVE: no feasible trial; {ended}"
+    where = "on the confirm sets" if conclusion.confirmation else "on the sets of the search"
+    if conclusion.decision is None:
+        return f"Finished: trial {best.number} is the best feasible one {where}; no acceptance criteria were declared"
+    ends = f"{_open_questions(conclusion)}{_shipped_clause(spec, folder, conclusion)}{doubt(conclusion)}"
+    return f"{conclusion.decision}: trial {best.number}, judged {where}{ends}"
+
+
+def doubt(conclusion: Conclusion) -> str:
+    """Return a warning to append to a verdict that should not be believed, because a WER is very
+    high; empty where there is none.
+    """
+    sets = _measured_sets((conclusion.baseline, conclusion.confirm_baseline))
+    rates = [score.wer for score in sets.values()]
+    if verdict := conclusion.deciding:
+        rates += [wer for name, wer in verdict.wer.items() if name in sets]
+    highest = max(rates, default=0.0)
+    if highest <= HIGH:
+        return ""
+    return f"; DOUBTFUL: a WER of {highest:.0f} % says that a model hears little or nothing, read its transcripts"
+
+
+def _measured_sets(measurements: Sequence[Measurement | None]) -> dict[str, SetMeasurement]:
+    found: dict[str, SetMeasurement] = {}
+    for measurement in measurements:
+        if measurement is not None:
+            found |= measurement.sets
+    return found
+
+
+def _open_questions(conclusion: Conclusion) -> str:
+    """Name the acceptance criteria that leave an INCONCLUSIVE verdict open."""
+    verdict = conclusion.deciding
+    if conclusion.decision is not Decision.INCONCLUSIVE or verdict is None:
+        return ""
+    unmet = [limit for limit in verdict.acceptance if not limit.satisfied]
+    return "".join(f"; {asked_text(limit.criterion)}: {proof(limit)}" for limit in unmet)
+
+
+def _shipped_clause(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> str:
+    """Say how the exported form did, where the sweep asks for it."""
+    if not asks_for_shipped(spec) or conclusion.best is None:
+        return ""
+    found = shipped_of(folder, conclusion.best)
+    if found is None:
+        return "; what ships was not heard, `orchestrate verify SPEC` hears it"
+    again = tuple(judge_again(spec, folder, conclusion.best, found))
+    return f"; what ships ({found.key}): {verification_report.headline(found, again)}"

@@ -1,0 +1,1 @@
+"""What a running sweep says: a table or lines for people, events for programs."""

@@ -1,0 +1,1 @@
+"""The project's record of runs, `docs/experiment_plan.md`."""

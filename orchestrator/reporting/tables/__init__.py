@@ -1,0 +1,1 @@
+"""A study as tables for other programs: CSV, Parquet, data frames."""
