@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from orchestrator.records import journal, sealed, unsealed
+from orchestrator.records.journal import journal, sealed, unsealed
 from orchestrator.records.store import StudyFolder
 from orchestrator.running import checkpoints
 from orchestrator.search.write_through import WriteThroughStorage

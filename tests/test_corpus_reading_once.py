@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.corpus.cache.reading_once import once, reading_once
-from orchestrator.records.reading_sets import decode_sets, read_sets
+from orchestrator.records.readiness.reading_sets import decode_sets, read_sets
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.prepared_sweep import prepare
 from orchestrator.verdicts.confirming import confirmation_spec

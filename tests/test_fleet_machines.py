@@ -20,7 +20,7 @@ from orchestrator.fleet import ray_cluster
 from orchestrator.fleet.machine_identity import Identity, identity_of, local_cache, versions
 from orchestrator.fleet.message_chunks import PIECE, Joined, Outbox, packed, pieces
 from orchestrator.fleet.ray_actor import PackActor, checked
-from orchestrator.records import optional_packages
+from orchestrator.records.readiness import optional_packages
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import StudyError
-from orchestrator.records import heartbeat_lock, mounts, store, study_lock
-from orchestrator.records.heartbeat_lock import Process, take_turn
+from orchestrator.records import store
+from orchestrator.records.locks import heartbeat_lock, mounts, study_lock
+from orchestrator.records.locks.heartbeat_lock import Process, take_turn
 from orchestrator.records.store import StudyFolder
 from tests.cli_project import make_project, orchestrate
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import StudyError
 from orchestrator.files import atomic
-from orchestrator.records.chain import Chain, Fault, read_chain
-from orchestrator.records.digest_map import Digests
+from orchestrator.records.journal.chain import Chain, Fault, read_chain
+from orchestrator.records.journal.digest_map import Digests
 from orchestrator.records.store import StudyFolder
 from orchestrator.verdicts.saved_adapters import check_if_kept
 from tests.search_helpers import make_result
@@ -97,7 +97,7 @@ def test_a_line_that_a_power_cut_left_half_is_no_line(tmp_path: Path) -> None:
 KILL = """
 import os, signal, sys
 from pathlib import Path
-from orchestrator.records.digest_map import Digests
+from orchestrator.records.journal.digest_map import Digests
 from orchestrator.records.store import StudyFolder
 from tests.search_helpers import make_result
 folder = StudyFolder(Path(sys.argv[1]), "s")

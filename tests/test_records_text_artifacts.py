@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
-from orchestrator.records.text_artifacts import artifact_texts, wordless_text
+from orchestrator.records.readiness.text_artifacts import artifact_texts, wordless_text
 from tests.cli_project import make_project, orchestrate
 from tests.test_cli_manifest import tone
 

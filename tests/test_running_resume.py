@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import Interrupted
-from orchestrator.records.journal import Journal
+from orchestrator.records.journal.journal import Journal
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.observer import NullObserver

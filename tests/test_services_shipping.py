@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from orchestrator.corpus.manifests.manifest import load_manifest
-from orchestrator.records import optional_packages
+from orchestrator.records.readiness import optional_packages
 from orchestrator.records.shipping import file_sha256, read_manifest
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
@@ -35,7 +35,7 @@ from moonshine_voice.lora.export import export_checkpoint  # noqa: E402
 from moonshine_voice.moonshine_api import ModelArch  # noqa: E402
 from moonshine_voice.transcriber import Transcriber  # noqa: E402
 
-from orchestrator.records.model_limits import token_caps  # noqa: E402
+from orchestrator.records.readiness.model_limits import token_caps  # noqa: E402
 from orchestrator.tuning.decoding.greedy_decoding import transcribe  # noqa: E402
 from orchestrator.tuning.deploying.moonshine_export import (  # noqa: E402
     read_tokenizer_bin,

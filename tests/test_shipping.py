@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.commands.export import _asked_form
 from orchestrator.errors import ModelError, SpecError
-from orchestrator.records import optional_packages
+from orchestrator.records.readiness import optional_packages
 from orchestrator.records.results import SetMeasurement
 from orchestrator.records.shipping import (
     ExportForm,

@@ -21,7 +21,7 @@ from orchestrator.corpus.sets.diagnosis import check_sets
 from orchestrator.errors import DataError, ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.json_files import model_line
-from orchestrator.records.reading_sets import read_sets
+from orchestrator.records.readiness.reading_sets import read_sets
 from orchestrator.records.worker_protocol import Failed, Measured
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.loading import load_spec

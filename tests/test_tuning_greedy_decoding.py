@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from orchestrator.records.model_limits import token_caps
+from orchestrator.records.readiness.model_limits import token_caps
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter, merged_weight
 from orchestrator.tuning.adapters.peft_adapter import ROOT

@@ -19,9 +19,9 @@ from transformers import AutoModelForSpeechSeq2Seq
 from orchestrator.checks import Finding
 from orchestrator.errors import DataError
 from orchestrator.planning.trial_plan import first_plan
-from orchestrator.records.model_limit_checks import find_limit_violations
-from orchestrator.records.model_limits import read_limits
-from orchestrator.records.reading_sets import read_sets
+from orchestrator.records.readiness.model_limit_checks import find_limit_violations
+from orchestrator.records.readiness.model_limits import read_limits
+from orchestrator.records.readiness.reading_sets import read_sets
 from orchestrator.records.worker_protocol import Measured
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import ChecksSpec, ModelSpec, SweepSpec

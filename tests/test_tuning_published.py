@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from orchestrator.records.model_limits import token_caps
+from orchestrator.records.readiness.model_limits import token_caps
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.peft_adapter import export
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe

@@ -120,7 +120,7 @@ def _refuse_mixed_options(spec: Path, is_sweep: bool, train: bool, model: str | 
 def _diagnose_sweep(
     spec: Path, overrides: list[str], studies: Path | None, train: bool, sample: int
 ) -> None:
-    from orchestrator.records.reading_sets import decode_sets
+    from orchestrator.records.readiness.reading_sets import decode_sets
     from orchestrator.reporting.documents import short_run, sweep_diagnosis
     from orchestrator.reporting.rendering import terminal
     from orchestrator.running.preflight import find_all

@@ -40,7 +40,7 @@ def plan(
     from orchestrator.planning.cost import recorded_cost
     from orchestrator.planning.shares import foreseen
     from orchestrator.planning.sweep_plan import sweep_plan
-    from orchestrator.records.reading_sets import read_sets
+    from orchestrator.records.readiness.reading_sets import read_sets
     from orchestrator.records.search_times import spent_before
     from orchestrator.reporting.documents import plan_report
     from orchestrator.reporting.documents.sweep_diagnosis import checks_blocks

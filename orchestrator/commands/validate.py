@@ -45,8 +45,8 @@ def validate(
         raise SpecError(
             "validate needs a sweep file\n  orchestrate validate SPEC, or orchestrate validate --json-schema"
         )
-    from orchestrator.records.optional_packages import check_can_launch
-    from orchestrator.records.reading_sets import read_sets
+    from orchestrator.records.readiness.optional_packages import check_can_launch
+    from orchestrator.records.readiness.reading_sets import read_sets
     from orchestrator.refused_findings import stop
     from orchestrator.reporting.documents.sweep_diagnosis import findings_text
     from orchestrator.running.preflight import find_before_decoding

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import FingerprintError, StudyError
+from orchestrator.records.locks.study_lock import one_at_a_time
 from orchestrator.records.provenance import package_version
-from orchestrator.records.reading_sets import decode_sets, set_records
+from orchestrator.records.readiness.reading_sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.study_lock import one_at_a_time
 from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 

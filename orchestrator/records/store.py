@@ -33,9 +33,8 @@ from pathlib import Path
 from orchestrator.errors import StudyError
 from orchestrator.files.atomic import make_folder
 from orchestrator.files.names_aside import clear_leftovers
-from orchestrator.records.chain import Fault
-from orchestrator.records.heartbeat_lock import beating, owner
-from orchestrator.records.journal import NAME
+from orchestrator.records.journal.chain import Fault
+from orchestrator.records.journal.journal import NAME
 from orchestrator.records.json_files import (
     BaselinesFile,
     EvaluationsFile,
@@ -46,11 +45,12 @@ from orchestrator.records.json_files import (
     read_json,
     to_line,
 )
+from orchestrator.records.locks.heartbeat_lock import beating, owner
+from orchestrator.records.locks.mounts import network_file_system
+from orchestrator.records.locks.study_lock import exclusive, holder
 from orchestrator.records.misplaced_links import refuse_misplaced
-from orchestrator.records.mounts import network_file_system
 from orchestrator.records.results import Measurement, SetRecord
 from orchestrator.records.shipping import Shipped, ShippedFile
-from orchestrator.records.study_lock import exclusive, holder
 from orchestrator.records.trial_files import TrialFiles, hypothesis_lines
 from orchestrator.sweepfile.digest import FORMAT
 from orchestrator.typed_words import quoted_path

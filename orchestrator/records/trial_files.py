@@ -15,7 +15,8 @@ from pathlib import Path
 from orchestrator.errors import StudyError
 from orchestrator.files.names_aside import remove
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.journal import HELP
+from orchestrator.records.journal.journal import HELP
+from orchestrator.records.journal.sealed import SealedFiles
 from orchestrator.records.json_files import (
     PersonStop,
     StopRequest,
@@ -28,7 +29,6 @@ from orchestrator.records.json_files import (
     to_line,
 )
 from orchestrator.records.results import Measurement, TrialResult
-from orchestrator.records.sealed import SealedFiles
 
 _FILE = re.compile(r"(trials|confirm)/([0-9]{4,})/([a-z.]+)")
 """A file in a trial's folder: the groups are the parent folder, the number, and the file's name."""

@@ -20,7 +20,7 @@ from orchestrator.errors import StudyError
 from orchestrator.files.atomic import make_folder
 from orchestrator.files.file_kinds import other_kind
 from orchestrator.files.names_aside import remove
-from orchestrator.records.journal import digest_of
+from orchestrator.records.journal.journal import digest_of
 from orchestrator.records.json_files import not_a_file
 from orchestrator.records.misplaced_links import link_error
 from orchestrator.records.results import TrialResult

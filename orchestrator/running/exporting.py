@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import SpecError, StudyError
 from orchestrator.files.atomic import new_folder
 from orchestrator.records.base_weights import write_base_weights
-from orchestrator.records.optional_packages import check_installed
+from orchestrator.records.readiness.optional_packages import check_installed
 from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import ExportForm
 from orchestrator.records.store import StudyFolder

@@ -18,13 +18,18 @@ from orchestrator.corpus.sets.decoding_findings import check_sound, sound_text
 from orchestrator.corpus.sets.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.errors import DataError, OrchestrateError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
-from orchestrator.records.model_limit_checks import CANNOT_TAKE, find_limit_violations
-from orchestrator.records.model_limits import read_limits
-from orchestrator.records.reading_sets import decode_sets, known_files, read_sets, set_records
+from orchestrator.records.readiness.model_limit_checks import CANNOT_TAKE, find_limit_violations
+from orchestrator.records.readiness.model_limits import read_limits
+from orchestrator.records.readiness.reading_sets import (
+    decode_sets,
+    known_files,
+    read_sets,
+    set_records,
+)
+from orchestrator.records.readiness.terms import read_terms
+from orchestrator.records.readiness.text_artifacts import artifact_texts, wordless_text
 from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.terms import read_terms
-from orchestrator.records.text_artifacts import artifact_texts, wordless_text
 from orchestrator.records.unreadable import reason
 from orchestrator.refused_findings import stop
 from orchestrator.running.observer import Observer

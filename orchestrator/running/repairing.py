@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import OrchestrateError, StudyError
-from orchestrator.records.chain import Fault
 from orchestrator.records.content_digests import stored_spec
+from orchestrator.records.journal.chain import Fault
 from orchestrator.records.json_files import FormatFile, SetsFile, model_line
-from orchestrator.records.reading_sets import decode_sets, set_records
+from orchestrator.records.readiness.reading_sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.checkpoints import Checkpoints, known_as_ended, mend_beside
 from orchestrator.sweepfile.digest import FORMAT

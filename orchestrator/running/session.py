@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.corpus.cache.reading_once import reading_once
-from orchestrator.records.optional_packages import check_can_launch
 from orchestrator.records.provenance import provenance
+from orchestrator.records.readiness.optional_packages import check_can_launch
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import SAVE_SECONDS, Worker

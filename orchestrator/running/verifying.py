@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from orchestrator.errors import SpecError
-from orchestrator.records.optional_packages import check_installed
+from orchestrator.records.readiness.optional_packages import check_installed
 from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import GRAPH_FORMS, Model, Quantized, Shipped, read_manifest
 from orchestrator.records.store import StudyFolder

@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import StudyError
 from orchestrator.files.file_kinds import other_kind
-from orchestrator.records.chain import Fault
+from orchestrator.records.journal.chain import Fault
 from orchestrator.records.json_files import not_a_file
 from orchestrator.records.store import StudyFolder
 from orchestrator.search.postgres import ReadStudy, ServerDatabase, new_record

@@ -19,7 +19,7 @@ from orchestrator.corpus.cache.reading_once import once
 from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.host.machine import machine_cores
 from orchestrator.planning.shares import Share, cores_of_all, share_of
-from orchestrator.records.reading_sets import read_sets
+from orchestrator.records.readiness.reading_sets import read_sets
 from orchestrator.refused_findings import stop
 from orchestrator.sweepfile.sweep import Execution, KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.records.journal import NAME
+from orchestrator.records.journal.journal import NAME
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Verdict

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from orchestrator.records.optional_packages import check_installed
+from orchestrator.records.readiness.optional_packages import check_installed
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
 from orchestrator.records.shipping import Shipped
 from orchestrator.records.store import StudyFolder

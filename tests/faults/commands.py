@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cli import main
-from orchestrator.records.journal import digest_of
+from orchestrator.records.journal.journal import digest_of
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.pack_sizes import MakeWorker
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate

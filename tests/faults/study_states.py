@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from orchestrator.errors import Interrupted, StudyError
-from orchestrator.records.journal import digest_of
+from orchestrator.records.journal.journal import digest_of
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from tests.cli_project import folder_of, make_project

@@ -15,8 +15,8 @@ import pytest
 from orchestrator.errors import StudyError
 from orchestrator.files.atomic import make_folder
 from orchestrator.files.file_kinds import other_kind
+from orchestrator.records.locks.study_lock import holder
 from orchestrator.records.misplaced_links import refuse_misplaced
-from orchestrator.records.study_lock import holder
 from tests.cli_project import folder_of, ran_project
 from tests.faults.commands import contents, said_here
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.corpus.sets.diagnosis import FEW_TRAINING_UTTERANCES
 from orchestrator.corpus.sets.durations_and_speakers import SURVIVAL_LIMITS
 from orchestrator.corpus.sets.manifest_diagnosis import ManifestBaseline, ManifestDiagnosis
-from orchestrator.records.text_artifacts import artifact_texts, wordless_text
+from orchestrator.records.readiness.text_artifacts import artifact_texts, wordless_text
 from orchestrator.reporting.rendering.report_blocks import Block, Bullets, Document, Heading, Table
 from orchestrator.reporting.wording import percent
 from orchestrator.verdicts.headroom import HEADROOM, HIGH

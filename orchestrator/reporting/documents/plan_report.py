@@ -12,7 +12,7 @@ from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.planning.cost import Cost, coarse_span
 from orchestrator.planning.sweep_plan import Resolution, SetSize, SweepPlan
 from orchestrator.records.json_files import PackRecord
-from orchestrator.records.reading_sets import known_files
+from orchestrator.records.readiness.reading_sets import known_files
 from orchestrator.reporting.rendering.report_blocks import (
     Block,
     Bullets,

@@ -17,7 +17,7 @@ import soundfile
 from orchestrator.corpus.recordings.audio import load_original
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
-from orchestrator.records.reading_sets import read_evaluation_set
+from orchestrator.records.readiness.reading_sets import read_evaluation_set
 from orchestrator.sweepfile.sweep import SweepSpec
 
 AUDIO_BYTES = 2_000_000

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from orchestrator.errors import SpecError, StudyError
 from orchestrator.files.atomic import system_error
+from orchestrator.records.locks.study_lock import one_at_a_time
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.study_lock import one_at_a_time
 from orchestrator.records.writing import write_aside
 from orchestrator.reporting.record.experiment_plan_row import COLUMNS, Row, study_row
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -29,7 +29,7 @@ from orchestrator.corpus.samples import SAMPLE_RATE, Samples
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError, ModelError
 from orchestrator.records.base_weights import read_base_weights
-from orchestrator.records.model_limits import token_caps
+from orchestrator.records.readiness.model_limits import token_caps
 from orchestrator.records.transcription_settings import read_transcription
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter

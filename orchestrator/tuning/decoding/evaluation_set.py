@@ -9,11 +9,11 @@ from pathlib import Path
 
 from orchestrator.corpus.cache.clips import Clips
 from orchestrator.corpus.manifests.manifest import Manifest
-from orchestrator.records.model_limits import token_caps
-from orchestrator.records.reading_sets import decode_set
+from orchestrator.records.readiness.model_limits import token_caps
+from orchestrator.records.readiness.reading_sets import decode_set
+from orchestrator.records.readiness.terms import read_terms
 from orchestrator.records.results import SetMeasurement, TermCounts
 from orchestrator.records.short_run import spread_rows
-from orchestrator.records.terms import read_terms
 from orchestrator.scoring.edit_counts import character_counts, check_with_jiwer, edit_counts
 from orchestrator.scoring.normalizers import has_loop, normalizer
 from orchestrator.scoring.terms import Terms

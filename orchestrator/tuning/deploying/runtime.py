@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from orchestrator.errors import ModelError
-from orchestrator.records.model_limits import token_caps
+from orchestrator.records.readiness.model_limits import token_caps
 from orchestrator.records.shipping import ExportManifest
 from orchestrator.tuning.decoding.greedy_decoding import Decoded
 from orchestrator.tuning.deploying.moonshine_export import (

@@ -14,7 +14,7 @@ import numpy as np
 from orchestrator.corpus.samples import SAMPLE_RATE
 from orchestrator.errors import ModelError
 from orchestrator.files.atomic import new_folder
-from orchestrator.records.reading_sets import read_evaluation_set
+from orchestrator.records.readiness.reading_sets import read_evaluation_set
 from orchestrator.records.shipping import (
     ExportManifest,
     GraphForm,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from orchestrator.records.optional_packages import check_installed
+from orchestrator.records.readiness.optional_packages import check_installed
 from orchestrator.records.shipping import (
     ExportManifest,
     GraphForm,

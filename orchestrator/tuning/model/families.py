@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from orchestrator.errors import ModelError
-from orchestrator.records.model_limits import VERSION_1_SHORTEST, VERSION_1_STRIDE
+from orchestrator.records.readiness.model_limits import VERSION_1_SHORTEST, VERSION_1_STRIDE
 from orchestrator.tuning.model.attention import attend
 from orchestrator.tuning.model.configuration import check_runnable
 from orchestrator.tuning.model.layout import RaggedLayout

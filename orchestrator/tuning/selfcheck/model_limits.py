@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from orchestrator.checks import Finding
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.errors import DataError
-from orchestrator.records.model_limit_checks import CANNOT_TAKE, find_limit_violations
-from orchestrator.records.model_limits import ModelLimits
+from orchestrator.records.readiness.model_limit_checks import CANNOT_TAKE, find_limit_violations
+from orchestrator.records.readiness.model_limits import ModelLimits
 from orchestrator.refused_findings import stop
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.model.base_model import BaseModel

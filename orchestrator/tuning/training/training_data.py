@@ -19,7 +19,7 @@ from orchestrator.corpus.sets.diagnosis import (
     skipped_lines,
 )
 from orchestrator.errors import DataError
-from orchestrator.records.reading_sets import decode_set
+from orchestrator.records.readiness.reading_sets import decode_set
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.evaluation_fingerprint import precision_text
 from orchestrator.tuning.decoding.pseudo_labels import pseudo_labels

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from orchestrator.checks import Finding
 from orchestrator.errors import StudyError
-from orchestrator.records.journal import NAME, origin_of
+from orchestrator.records.journal.journal import NAME, origin_of
 from orchestrator.records.json_files import (
     ClockFile,
     FindingRow,
@@ -27,7 +27,7 @@ from orchestrator.records.json_files import (
     read_json,
     to_line,
 )
-from orchestrator.records.still_owner import Ownership
+from orchestrator.records.locks.still_owner import Ownership
 from orchestrator.records.writing import write_aside
 
 _SERVER_ADVICE = (

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.files.atomic import new_folder
-from orchestrator.records.journal import HELP, Journal, digest_of
+from orchestrator.records.journal.journal import HELP, Journal, digest_of
+from orchestrator.records.journal.unsealed import UnsealedFiles
 from orchestrator.records.json_files import Model, parse_json
-from orchestrator.records.unsealed import UnsealedFiles
 from orchestrator.records.writing import safely, write_together
 
 

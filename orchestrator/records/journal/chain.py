@@ -19,7 +19,7 @@ from functools import cached_property
 
 from pydantic import ValidationError
 
-from orchestrator.records.digest_map import Digests
+from orchestrator.records.journal.digest_map import Digests
 from orchestrator.records.results import Value
 
 CLOSED = ""

@@ -11,7 +11,7 @@ from orchestrator.corpus.importing.selecting import without_brackets
 from orchestrator.corpus.manifest_errors import place_text, show
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.sets.diagnosis import TRAINING_SETS
-from orchestrator.records.corpus_tags import cure_of_tags, find_tags
+from orchestrator.records.readiness.corpus_tags import cure_of_tags, find_tags
 from orchestrator.scoring.artifacts import Artifacts, find_artifacts, without_artifacts
 from orchestrator.scoring.normalizers import normalizer
 from orchestrator.typed_words import quoted_path

@@ -20,9 +20,9 @@ from typing import TypeVar
 from orchestrator.errors import Interrupted, StudyError
 from orchestrator.files.atomic import make_folder, sync_folder
 from orchestrator.files.file_kinds import other_kind
-from orchestrator.records.chain import NO_FILE, Chain, Entry, Fault, read_chain
+from orchestrator.records.journal.chain import NO_FILE, Chain, Entry, Fault, read_chain
 from orchestrator.records.json_files import not_a_file
-from orchestrator.records.still_owner import Ownership
+from orchestrator.records.locks.still_owner import Ownership
 from orchestrator.records.writing import refused
 
 NAME = "journal.jsonl"

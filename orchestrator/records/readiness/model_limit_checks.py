@@ -21,7 +21,7 @@ from orchestrator.corpus.sets.diagnosis import (
     used_utterances,
 )
 from orchestrator.corpus.utterance import Utterance
-from orchestrator.records.model_limits import ModelLimits, token_caps
+from orchestrator.records.readiness.model_limits import ModelLimits, token_caps
 from orchestrator.sweepfile.sweep import SweepSpec
 
 TOKENS_MORE = 5

@@ -1,0 +1,1 @@
+"""The journal of a study, and files that are sealed in it or beside those that are."""
