@@ -28,8 +28,8 @@ from orchestrator.reporting.progress.live import LiveReporter
 from orchestrator.reporting.progress.sweep_standing import Budgeted
 from orchestrator.reporting.rendering import terminal
 from orchestrator.reporting.rendering.report_blocks import Document
+from orchestrator.running.completion import is_finished
 from orchestrator.running.dashboard_contents import dashboard_study
-from orchestrator.running.session import is_finished
 from orchestrator.search.dashboard import open_server
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude

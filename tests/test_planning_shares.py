@@ -18,8 +18,9 @@ from orchestrator.planning.shares import (
     share_of,
     slots_of_each,
 )
+from orchestrator.sweepfile.execution import Execution
 from orchestrator.sweepfile.search_space import Dimension
-from orchestrator.sweepfile.sweep import Budget, Execution, SweepSpec
+from orchestrator.sweepfile.sweep import Budget, SweepSpec
 from tests.running_support import make_spec
 
 TWO_GPUS = {"devices": ("cuda:0", "cuda:1"), "cores": 2}

@@ -20,9 +20,10 @@ from orchestrator.planning.sweep_plan import SetSize, SweepPlan, sweep_plan, war
 from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.reporting.documents import plan_report
 from orchestrator.search.study import Study
+from orchestrator.sweepfile.execution import Execution
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.search_space import Condition, Dimension
-from orchestrator.sweepfile.sweep import Budget, Execution, SweepSpec
+from orchestrator.sweepfile.sweep import Budget, SweepSpec
 from tests.running_support import make_spec
 
 TEXT = """version: 1

@@ -21,7 +21,7 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.session import is_finished
+from orchestrator.running.completion import is_finished
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import EXIT_CODES, Conclusion, conclude

@@ -20,9 +20,10 @@ from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tracking import child
 from orchestrator.tracking.child import Sender, Sent, study_id
+from orchestrator.tracking.place import Place
 from orchestrator.tracking.runs import Ending, TrackedRun, tracked_runs
 from orchestrator.tracking.sending import Trackers
-from orchestrator.tracking.trackers import MODULES, Place, not_installed
+from orchestrator.tracking.trackers import MODULES, not_installed
 from orchestrator.typed_words import install_command
 from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
 from tests.run_fake import make_worker

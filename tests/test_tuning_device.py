@@ -13,7 +13,7 @@ import torch
 from orchestrator.errors import ModelError
 from orchestrator.host.machine import machine_memory
 from orchestrator.planning.shares import share_of
-from orchestrator.sweepfile.sweep import Execution
+from orchestrator.sweepfile.execution import Execution
 from orchestrator.tuning.model.device import choose_device, memory_of
 from orchestrator.tuning.prepared_sweep import frames_budget
 

@@ -21,7 +21,8 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Measured, Worker
 from orchestrator.reporting.documents.plan_report import kernel_text
 from orchestrator.running.pack_sizes import pack_record, with_recorded_pack
-from orchestrator.sweepfile.sweep import KernelName, ModelSpec
+from orchestrator.sweepfile.execution import KernelName
+from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Pack
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter, resolve_targets
 from orchestrator.tuning.model import kernel_choice, linear_kernels

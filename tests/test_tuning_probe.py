@@ -19,7 +19,8 @@ from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents.plan_report import pack_text
 from orchestrator.running.pack_sizes import with_recorded_pack
-from orchestrator.sweepfile.sweep import Execution, SweepSpec
+from orchestrator.sweepfile.execution import Execution
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning import autotune as probe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.core_threads import use_cores

@@ -37,7 +37,7 @@ def listen(
 
     from orchestrator.reporting.documents import report
     from orchestrator.reporting.page.listen import Player
-    from orchestrator.running.session import is_finished
+    from orchestrator.running.completion import is_finished
 
     words = naming_words(spec, folder.name, studies)
 

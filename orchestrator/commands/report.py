@@ -34,7 +34,7 @@ def report(
     from orchestrator.reporting.documents import report_json
     from orchestrator.reporting.page import report_page
     from orchestrator.reporting.rendering import markdown
-    from orchestrator.running.session import is_finished
+    from orchestrator.running.completion import is_finished
     from orchestrator.verdicts.conclusion import conclude
 
     if form not in ("terminal", "md", "html", "json"):

@@ -69,8 +69,9 @@ def run(
     from orchestrator.reporting.progress.json_lines import JsonReporter
     from orchestrator.reporting.record.experiment_plan import check_record
     from orchestrator.reporting.rendering import terminal
+    from orchestrator.running.completion import is_finished
     from orchestrator.running.observer import NullObserver
-    from orchestrator.running.session import is_finished, run_study
+    from orchestrator.running.session import run_study
     from orchestrator.running.signals import GracefulShutdown, continues_later
     from orchestrator.sweepfile.loading import check_inputs
     from orchestrator.tracking.sending import tracked

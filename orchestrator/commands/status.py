@@ -29,7 +29,7 @@ def status(
     """Show where a sweep stands. Without SPEC: all studies of a project in one table."""
     from orchestrator.records.disk_usage import size_of
     from orchestrator.reporting.documents import studies as overview
-    from orchestrator.running.session import is_finished
+    from orchestrator.running.completion import is_finished
 
     if spec is None:
         faults: list[str] = []
@@ -51,7 +51,7 @@ def watch(
 ) -> None:
     """Show again and again where a sweep stands, until it is finished."""
     from orchestrator.reporting.rendering import terminal
-    from orchestrator.running.session import is_finished
+    from orchestrator.running.completion import is_finished
 
     sweep, folder = told(open_study(spec, overrides or [], studies))
     console, before = terminal.console(), None
@@ -74,7 +74,7 @@ def _standing_row(folder: StudyFolder, project: Path, faults: list[str]) -> Stud
     """
     from orchestrator.records.content_digests import stored_spec
     from orchestrator.reporting.documents.studies import study_row, unreadable_row
-    from orchestrator.running.session import is_finished
+    from orchestrator.running.completion import is_finished
     from orchestrator.verdicts.conclusion import conclude
 
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StudyError
-from orchestrator.sweepfile.sweep import Execution
+from orchestrator.sweepfile.execution import Execution
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from typing import Literal
 
 from orchestrator.host.machine import Machine, shares_of
 from orchestrator.planning.points import count_points
-from orchestrator.sweepfile.sweep import MOST_PACKS, Execution, SweepSpec
+from orchestrator.sweepfile.execution import MOST_PACKS, Execution
+from orchestrator.sweepfile.sweep import SweepSpec
 
 AT_ONCE = 4
 """Most trials that one pack on a CPU trains at once by default; more gain next to nothing."""

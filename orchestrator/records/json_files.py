@@ -14,7 +14,7 @@ from orchestrator.files.file_kinds import other_kind
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
 from orchestrator.sweepfile.digest import digest
-from orchestrator.sweepfile.sweep import KernelName
+from orchestrator.sweepfile.execution import KernelName
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -19,7 +19,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.session import is_finished
+from orchestrator.running.completion import is_finished
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.search_space_reading import CUSTOM
 from orchestrator.sweepfile.sweep import TakeSpec

@@ -22,7 +22,7 @@ from orchestrator.records.shipping import MADE
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.unreadable import reason
 from orchestrator.running.checkpoints import Checkpoints
-from orchestrator.running.session import is_finished
+from orchestrator.running.completion import is_finished
 
 
 def usage_of(folder: StudyFolder, project: Path) -> Usage:

@@ -18,8 +18,8 @@ from orchestrator.reporting.rendering import markdown
 from orchestrator.reporting.rendering.report_blocks import Block, Document, Heading, Table
 from orchestrator.reporting.wording import rates_of, shown_percent, shown_points
 from orchestrator.running.checkpoints import known_as_ended
+from orchestrator.running.completion import is_finished
 from orchestrator.running.dashboard_transcripts import HeardSet, Worse, attachments, worst_of
-from orchestrator.running.session import is_finished
 from orchestrator.scoring.limit_text import asked_text, rate_text, shown_change, shown_rate
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
 from orchestrator.search.database_differences import differing_trial

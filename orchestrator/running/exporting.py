@@ -21,9 +21,9 @@ from orchestrator.records.transcription_settings import write_transcription
 from orchestrator.reporting.cards.adapters_card import adapter_name, adapters_card
 from orchestrator.reporting.cards.load_script import load_script
 from orchestrator.reporting.cards.model_card import PLOT, card_plot, model_card
+from orchestrator.running.completion import is_finished
 from orchestrator.running.processor_files import copy_processor_files
 from orchestrator.running.rerun import stored_plan
-from orchestrator.running.session import is_finished
 from orchestrator.sweepfile.sweep import EncoderWindows, SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from orchestrator.verdicts.saved_adapters import SavedAdapter, best_adapter, final_adapter

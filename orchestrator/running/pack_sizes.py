@@ -16,7 +16,8 @@ from orchestrator.planning.shares import decided
 from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
-from orchestrator.sweepfile.sweep import Execution, SweepSpec
+from orchestrator.sweepfile.execution import Execution
+from orchestrator.sweepfile.sweep import SweepSpec
 
 MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]
 """Makes a worker for the sets of a spec. It loads the model, so it is called only when something is

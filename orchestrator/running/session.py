@@ -19,12 +19,10 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import SAVE_SECONDS, Worker
 from orchestrator.running.checkpoints import (
-    Checkpoint,
-    Checkpoints,
-    InSlot,
     known_as_ended,
     mend_beside,
 )
+from orchestrator.running.completion import is_finished, last_checkpoint, search_is_over
 from orchestrator.running.observer import Observer
 from orchestrator.running.pack_sizes import (
     MakeWorker,
@@ -80,7 +78,7 @@ def run_study(
             notice_text(folder, observer, f"made again: {line}")
         log.debug("study %s is held by this process", folder.path)
         # a search without its checkpoint is gone through again: the database may not know its end
-        if not is_finished(spec, folder) or _last_checkpoint(folder) is None:
+        if not is_finished(spec, folder) or last_checkpoint(folder) is None:
             _search_and_confirm(spec, folder, make_worker, observer, drain, keep)
         elif folder.began:
             keep()
@@ -128,7 +126,7 @@ def _search_and_confirm(
         if spec.taken:
             folder.note(spec.taken)
         observer.resumed(ended, folder.seconds_spent() or 0.0)
-        if search_is_over(spec, folder) and _last_checkpoint(folder) is not None:
+        if search_is_over(spec, folder) and last_checkpoint(folder) is not None:
             observer.searched(folder.seconds_spent() or 0.0, goes_on=False)
             _check_database(spec, folder, database)
         else:
@@ -149,39 +147,6 @@ def _check_database(spec: SweepSpec, folder: StudyFolder, database: Database) ->
         raise folder.journal.error({name: fault})
     results = folder.results()
     check_results(database, spec, results, known_as_ended(folder, results))
-
-
-def search_is_over(spec: SweepSpec, folder: StudyFolder) -> bool:
-    """Say whether the search has spent its trials or its wall clock, or has tried every point, and
-    no trial is left in a slot.
-    """
-    last = _last_checkpoint(folder) or _state_by_files(folder)
-    if last is None or last.slots:
-        return False
-    limit = spec.budget.wall_clock
-    out_of_time = limit is not None and max(folder.seconds_spent() or 0.0, last.spent) >= limit
-    return last.exhausted or last.asked >= spec.budget.trials or out_of_time
-
-
-def _last_checkpoint(folder: StudyFolder) -> Checkpoint | None:
-    return Checkpoints(folder.checkpoint).latest()
-
-
-def _state_by_files(folder: StudyFolder) -> Checkpoint | None:
-    """Reconstruct a checkpoint from the trials' files, for a study whose checkpoints were removed.
-    It lacks only whether the search space was used up. None before the first trial.
-    """
-    numbers = folder.planned()
-    if not numbers:
-        return None
-    left = [number for number in numbers if folder.read_result(number) is None]
-    slots = {number: InSlot(last_rung=0, seconds=0.0) for number in left}
-    return Checkpoint(asked=len(numbers), slots=slots)
-
-
-def is_finished(spec: SweepSpec, folder: StudyFolder) -> bool:
-    """Say whether nothing is left to train: the search is over and every finalist is confirmed."""
-    return search_is_over(spec, folder) and not pending_runs(spec, folder)
 
 
 def _ended_results(spec: SweepSpec, folder: StudyFolder) -> tuple[TrialResult, ...]:

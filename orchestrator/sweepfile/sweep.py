@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
@@ -17,6 +15,7 @@ from pydantic import (
 
 from orchestrator.checks import Ignorable, may_be_ignored
 from orchestrator.sweepfile.data import DataSpec, relative_to
+from orchestrator.sweepfile.execution import Execution
 from orchestrator.sweepfile.frozen import Frozen, Seed
 from orchestrator.sweepfile.limits import Limit, metrics, short_form
 from orchestrator.sweepfile.parameters import NAMES
@@ -183,74 +182,6 @@ class EarlyStop(Frozen):
     """For `asha`: about one of so many trials goes on from each rung of successive halving."""
     startup_trials: int = Field(default=4, ge=1)
     """For `median`: number of trials that must have finished before it judges."""
-
-
-def _device_name(text: str) -> str:
-    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", text):
-        raise ValueError("cpu, cuda, or one GPU of several such as cuda:1")
-    return text
-
-
-Device = Annotated[str, AfterValidator(_device_name)]
-"""cpu, cuda, or one GPU of several: cuda:1."""
-
-
-KernelName = Literal["aten", "onednn"]
-"""Which of torch's libraries computes the linear layers."""
-
-
-MOST_PACKS = 64
-
-
-class Execution(Frozen):
-    """Where and how the sweep is computed; never part of its identity."""
-
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """auto: CUDA if it is there, else MPS, else the CPU."""
-    pack: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Number of adapters that one pack trains at once, its slots."""
-    packs: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_PACKS)] = "auto"
-    """Number of packs that train side by side. Like `pack` it is part of what a study is, which
-    keeps the number that it began with.
-    """
-    cores: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Number of CPU cores for each pack. Sums are rounded differently with another number, so a
-    study keeps it too.
-    """
-    kernel: Literal["auto"] | KernelName = "auto"
-    """Library that computes the linear layers. Another one rounds differently, so a study keeps it
-    too.
-    """
-    devices: tuple[Device, ...] = ()
-    """Devices on which the packs are placed in turn; if there are none, all packs are on
-    `device`.
-    """
-    processes: Literal["auto"] | bool = "auto"
-    """Whether each pack has a process of its own. It changes the time and nothing else."""
-    launcher: Literal["local", "ray"] = "local"
-    """ray: each pack is an actor on a machine of the Ray cluster, which is joined at the start."""
-    memory_gb: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
-    """Memory in GB that the frames which all trials share may take; frames that do not fit are
-    computed anew whenever they are needed.
-    """
-    cache_gb: Annotated[float, Field(gt=0)] = 20.0
-    """Disk space in GB that the decoded sound of all studies of the project may take. The sound of
-    the study itself stays in any case.
-    """
-
-    @property
-    def first_device(self) -> str:
-        """The device of the process that the command starts."""
-        return self.devices[0] if self.devices else self.device
-
-    @property
-    def in_flight(self) -> int | None:
-        """The number of trials that train at the same time; None while `pack` or `packs`
-        is auto.
-        """
-        if self.pack == "auto" or self.packs == "auto":
-            return None
-        return self.packs * self.pack
 
 
 class ChecksSpec(Frozen):

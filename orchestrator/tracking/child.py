@@ -17,8 +17,9 @@ from orchestrator.records.json_files import read_file
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tracking.place import Place
 from orchestrator.tracking.runs import Ending, tracked_runs
-from orchestrator.tracking.trackers import Place, Tracker, connect
+from orchestrator.tracking.trackers import Tracker, connect
 
 LOOK_SECONDS = 1.0
 """Shortest time between two looks at the journal."""

@@ -12,8 +12,8 @@ from mlflow.entities import Metric, Param, RunTag
 
 from orchestrator.errors import StudyError
 from orchestrator.sweepfile.tracking import MlflowSpec
+from orchestrator.tracking.place import Place
 from orchestrator.tracking.runs import Point, TrackedRun
-from orchestrator.tracking.trackers import Place
 
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 """Shorter than MLflow's own limits of minutes: what fails is sent again at the next rung."""

@@ -18,8 +18,8 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from orchestrator.sweepfile.tracking import TensorboardSpec
+from orchestrator.tracking.place import Place
 from orchestrator.tracking.runs import TrackedRun
-from orchestrator.tracking.trackers import Place
 
 _ALL = {SCALARS: 0, TENSORS: 0}
 _PARAMETERS = "_hparams_/session_start_info"

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.typed_words import install_command
 
 if TYPE_CHECKING:
     from orchestrator.sweepfile.sweep import SweepSpec
+    from orchestrator.tracking.place import Place
     from orchestrator.tracking.runs import TrackedRun
 
 MODULES = {"mlflow": "mlflow", "wandb": "wandb", "tensorboard": "tensorboard.backend"}
 """Tracker -> the module that its optional package brings."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which study's runs are sent, and where a tracker may keep files of its own."""
-
-    study: str
-    id: str
-    """Identifies this study, whatever its name."""
-    project: Path
-    """The project's folder."""
-    own: Path
-    """A folder in the study for the tracker's own files."""
 
 
 class Tracker(Protocol):

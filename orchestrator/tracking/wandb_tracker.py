@@ -14,8 +14,8 @@ import wandb
 
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.tracking import WandbSpec
+from orchestrator.tracking.place import Place
 from orchestrator.tracking.runs import TrackedRun
-from orchestrator.tracking.trackers import Place
 
 
 class WandbTracker:

@@ -21,7 +21,8 @@ from orchestrator.host.machine import machine_cores
 from orchestrator.planning.shares import Share, cores_of_all, share_of
 from orchestrator.records.readiness.reading_sets import read_sets
 from orchestrator.refused_findings import stop
-from orchestrator.sweepfile.sweep import Execution, KernelName, SweepSpec
+from orchestrator.sweepfile.execution import Execution, KernelName
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.evaluation_set import load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model

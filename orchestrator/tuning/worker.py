@@ -18,7 +18,8 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 from orchestrator.records.worker_protocol import Event, Failed, Measured, Noticed, Progress
 from orchestrator.sweepfile.digest import digest
-from orchestrator.sweepfile.sweep import Execution, SweepSpec
+from orchestrator.sweepfile.execution import Execution
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
 from orchestrator.tuning.autotune import found_packs

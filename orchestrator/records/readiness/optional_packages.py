@@ -7,7 +7,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from orchestrator.errors import SpecError
-from orchestrator.sweepfile.sweep import Execution
+from orchestrator.sweepfile.execution import Execution
 from orchestrator.typed_words import install_command
 
 NEEDED = {

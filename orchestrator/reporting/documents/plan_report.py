@@ -23,7 +23,7 @@ from orchestrator.reporting.rendering.report_blocks import (
 )
 from orchestrator.reporting.wording import params_text
 from orchestrator.scoring.normalizers import normalizer, normalizer_version
-from orchestrator.sweepfile.sweep import Execution
+from orchestrator.sweepfile.execution import Execution
 
 
 def set_sizes(

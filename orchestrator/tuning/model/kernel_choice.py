@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from orchestrator.sweepfile.sweep import KernelName
+from orchestrator.sweepfile.execution import KernelName
 from orchestrator.tuning.model.linear_kernels import (
     ATEN,
     ONEDNN,

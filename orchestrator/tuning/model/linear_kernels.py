@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orchestrator.errors import ModelError
-from orchestrator.sweepfile.sweep import KernelName
+from orchestrator.sweepfile.execution import KernelName
 
 
 class Products:

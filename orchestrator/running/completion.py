@@ -1,0 +1,42 @@
+"""Whether anything of a study is left to do, from its files alone."""
+
+from __future__ import annotations
+
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.confirming import pending_runs
+
+
+def search_is_over(spec: SweepSpec, folder: StudyFolder) -> bool:
+    """Say whether the search has spent its trials or its wall clock, or has tried every point, and
+    no trial is left in a slot.
+    """
+    last = last_checkpoint(folder) or _state_by_files(folder)
+    if last is None or last.slots:
+        return False
+    limit = spec.budget.wall_clock
+    out_of_time = limit is not None and max(folder.seconds_spent() or 0.0, last.spent) >= limit
+    return last.exhausted or last.asked >= spec.budget.trials or out_of_time
+
+
+def last_checkpoint(folder: StudyFolder) -> Checkpoint | None:
+    """Return the newest whole checkpoint of a study; None where it has none."""
+    return Checkpoints(folder.checkpoint).latest()
+
+
+def _state_by_files(folder: StudyFolder) -> Checkpoint | None:
+    """Reconstruct a checkpoint from the trials' files, for a study whose checkpoints were removed.
+    It lacks only whether the search space was used up. None before the first trial.
+    """
+    numbers = folder.planned()
+    if not numbers:
+        return None
+    left = [number for number in numbers if folder.read_result(number) is None]
+    slots = {number: InSlot(last_rung=0, seconds=0.0) for number in left}
+    return Checkpoint(asked=len(numbers), slots=slots)
+
+
+def is_finished(spec: SweepSpec, folder: StudyFolder) -> bool:
+    """Say whether nothing is left to train: the search is over and every finalist is confirmed."""
+    return search_is_over(spec, folder) and not pending_runs(spec, folder)
