@@ -26,6 +26,7 @@ from orchestrator.corpus.importing.transcript_list import (
     texts_from_list,
 )
 from orchestrator.corpus.importing.transcripts import Findings, Transcripts, texts_beside
+from orchestrator.corpus.importing.whole_corpus import without_marks_of_corpora
 from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
 from orchestrator.corpus.manifests.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.manifests.recordings_below import lists_that_name
@@ -78,6 +79,7 @@ def lines_of_folder(
     findings = Findings()
     faults, unmatched = findings.faults, findings.unmatched
     texts = _texts_of(recordings, folder, transcripts, findings)
+    texts = without_marks_of_corpora(texts, findings)
     faults += [] if texts else [f"{path} names no recording" for path in unmatched]
     unread = _unread_beside(recordings, folder, texts)
     if not texts and not faults:

@@ -13,13 +13,20 @@ _BEFORE = re.compile(r"(?P<name>[^\s:|,;]+)(?:\s*[:|,;]\s*|\s+)(?P<text>\S.*)")
 _BEHIND = re.compile(r"(?:<s>\s*)?(?P<text>\S.*?)\s*(?:</s>)?\s*\((?P<name>[^\s()]+)\)")
 _FESTIVAL = re.compile(r'\(\s*(?P<name>\S+)\s+"(?P<text>.*)"\s*\)')
 _ID = re.compile(r"(?=.*\d)(?=.*[^\d]).{4,}|\d{6,}")
-"""What nobody says as a word; `7`, `b2` and `2001` may be said."""
+"""What is hardly ever said as a word; `7`, `b2` and `2001` may be said."""
+
+
+def looks_like_an_id(stem: str) -> bool:
+    """Whether the name of a recording has the form of an id, which is hardly ever a word that is said."""
+    return _ID.fullmatch(stem) is not None
 
 
 def without_own_name(text: str, stem: str) -> str:
-    """The text of the recording `stem` without its name before or behind it; any other text as it is."""
+    """Return the text of the recording `stem` without its name before or behind the words; any other text is
+    returned as it is.
+    """
     line = text.strip()
-    if "\n" in line or not _ID.fullmatch(stem):
+    if "\n" in line or not looks_like_an_id(stem):
         return text
     for form in (_FESTIVAL, _BEHIND, _BEFORE):
         found = form.fullmatch(line)
@@ -29,5 +36,6 @@ def without_own_name(text: str, stem: str) -> str:
 
 
 def _stem_of(name: str) -> str:
+    """Return a path in small letters without its folders, and without the ending of a recording."""
     path = PurePosixPath(name.casefold())
     return path.stem if path.suffix in (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES) else path.name

@@ -17,10 +17,9 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from orchestrator.corpus.importing.readings import as_said_in_korean
 from orchestrator.corpus.importing.records_as_transcripts import said_in_record
 from orchestrator.corpus.importing.transcript_files import Transcript, labelled_parts, read_text
-from orchestrator.corpus.importing.transcripts import AS_SAID, Findings, Transcripts
+from orchestrator.corpus.importing.transcripts import Findings, Transcripts
 from orchestrator.corpus.label_files.label_file import kind_of_list
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.manifests.format_detection import read_records
@@ -147,8 +146,7 @@ def _choices_of(path: Path, own: Sequence[Transcript]) -> Iterator[str]:
         if (row := said.record) is None:
             continue
         if said.text != row.text:
-            is_korean = as_said_in_korean(row.text) != row.text
-            yield AS_SAID if is_korean else _WITHOUT_PINYIN
+            yield _WITHOUT_PINYIN
         ending = _ending_of_sound(row.path or "")
         if ending and ending.lower() != path.suffix.lower():
             yield f"NAME{ending} in the list is taken for NAME{path.suffix}"

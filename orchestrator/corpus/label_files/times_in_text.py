@@ -30,7 +30,7 @@ or the clock alone.
 """
 _SECONDS = r"\d+(?:[.,]\d+)?"
 _PRINTED = re.compile(
-    rf"(?:\S*\d\S*\s+)?\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*[-,]\s*\d+\.\d+)\s*\].*"
+    rf"(?:(?=[^\s\d]*\d)\S+\s+)?\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*[-,]\s*\d+\.\d+)\s*\].*"
 )
 """A line such as `[0.00s -> 2.50s] hello`, as scripts print the segments of faster-whisper, or
 `[6.29-8.24]: hello` of IEMOCAP, which may stand behind the name of a turn.
@@ -41,7 +41,7 @@ _SPAN_ALONE = re.compile(rf"(?P<clock>{_CLOCK})\s*(?:,|-+|–)\s*{_CLOCK}")
 """A line such as `0:00:00.500,0:00:02.310` of SBV, which stands above what is said."""
 _WITHIN = re.compile(rf"\[({_CLOCK})\]")
 _SPACED_ROW = re.compile(
-    r"(?:\S*[A-Za-z]\S*\d\S*\s+)?(\d+[.,]\d+)\s*[\s,;–-]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+"
+    r"(?:(?=[^\sA-Za-z]*[A-Za-z][^\s\d]*\d)\S+\s+)?(\d+[.,]\d+)\s*[\s,;–-]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+"
 )
 """A row such as `0.0 2.5 hello`, or one with a name before it, as Switchboard has. Only several of
 them prove anything, because people say such numbers too.
