@@ -10,7 +10,7 @@ import pytest
 from orchestrator.corpus.importing.no_speech import what_is_no_speech
 from orchestrator.corpus.label_files.label_file import kind_of_labels
 from orchestrator.corpus.label_files.times_in_text import times_or_turns
-from tests.test_cli_manifest_folder_corpora import made, put, tones
+from tests.test_cli_manifest_folder_corpora import made, put, refused, tones
 
 
 def texts_beside(folder: Path, texts: dict[str, str], seconds: float = 3.0) -> Path:
@@ -79,3 +79,47 @@ def test_long_lines_are_looked_through_at_once(word: str) -> None:
     for reads in (times_or_turns, kind_of_labels, what_is_no_speech):
         reads(word * (20_000 // len(word)))
     assert time.process_time() - begun < 5
+
+
+def test_a_list_of_prices_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was refused as a list of times; one of lengths or times still is."""
+    folder = tmp_path / "d"
+    tones(folder, "a.wav", "b.wav", "c.wav", seconds=3.0)
+    put(folder / "transcripts.txt", "a 3.50\nb 12.99\nc 1.5 0.75\n")
+    assert made(folder) == {"a": "3.50", "b": "12.99", "c": "1.5 0.75"}
+    assert notes(capsys) == [
+        "of 3 recordings the text is nothing but numbers, such as '3.50', which are taken for what is said"
+    ]
+    for text in ("a 3.0\nb 2.9\nc 3.01\n", "a 0.5 1.5\nb 1.0 3.1\nc 0.0 0.75\n"):
+        put(folder / "transcripts.txt", text)
+        assert "transcripts.txt has numbers in the place of texts" in refused(folder, capsys)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 2 buckle my shoe\n3 4 knock at the door\n5 6 pick up sticks",
+        "2 4 eggs\n5 6 apples\n7 8 pears",
+        "10 20 thirty\n30 40 fifty\n50 60 seventy",
+        "1990 2000 the nineties\n2000 2010 the noughties\n2010 2020 the tens",
+        "500 1500 grams\n2000 9000 more\n9000 12000 most",
+    ],
+)
+def test_two_numbers_before_each_line_may_be_said(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A nursery rhyme was refused as a table of times."""
+    rows = "500 1500 hello\n1600 2500 yes\n2700 3000 no"
+    folder = texts_beside(tmp_path / "d", {"a": text})
+    if text.startswith("500"):  # milliseconds, in a recording that is longer
+        assert "is a row of a table with times" in refused(
+            texts_beside(tmp_path / "e", {"a": text}, seconds=12.0), capsys
+        )
+        text = put(folder / "a.txt", text.replace("12000", "912000")).read_text()
+    assert made(folder) == {"a": " ".join(text.split())}
+    assert notes(capsys) == [
+        "of 1 recordings every line of the text begins with two numbers, which may be times, and they are learnt as "
+        "words"
+    ]
+    put(folder / "a.txt", rows)
+    assert "is a row of a table with times" in refused(folder, capsys)

@@ -33,6 +33,7 @@ from orchestrator.corpus.label_files.label_file import (
 )
 from orchestrator.corpus.label_files.times_in_text import (
     kind_of_json,
+    may_begin_with_times,
     may_name_speakers,
     times_or_turns,
 )
@@ -45,6 +46,7 @@ _OF_ALL_MICROPHONES = (
 )
 _FIRST_LINE = "the text is the first line, and not those below, which say how it is read"
 _NAMES = "every line of the text begins with what may be who speaks, and it is learnt as words"
+_TWO_NUMBERS = "every line of the text begins with two numbers, which may be times, and they are learnt as words"
 _OF_ITS_NAME = "the text is that of its name in the folder"
 _NAMES_NONE = ", which does not name its recording"
 _LONG = 30.0
@@ -203,6 +205,8 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
         return []
     if said is None and may_name_speakers(text):
         findings.choices[_NAMES] += 1
+    if may_begin_with_times(text):
+        findings.choices[_TWO_NUMBERS] += 1
     words = said or without_readings(text)
     if said is None and words != text:
         findings.choices[_FIRST_LINE] += 1
