@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import pytest
 
 from orchestrator.corpus.importing.no_speech import what_is_no_speech
 from orchestrator.corpus.label_files.label_file import kind_of_labels
+from orchestrator.corpus.label_files.service_json import parts_of_service
 from orchestrator.corpus.label_files.times_in_text import times_or_turns
+from tests.test_cli_manifest import rows
 from tests.test_cli_manifest_folder_corpora import made, put, refused, tones
+from tests.test_cli_manifest_folder_meetings import grid
 
 
 def texts_beside(folder: Path, texts: dict[str, str], seconds: float = 3.0) -> Path:
@@ -123,3 +127,101 @@ def test_two_numbers_before_each_line_may_be_said(
     ]
     put(folder / "a.txt", rows)
     assert "is a row of a table with times" in refused(folder, capsys)
+
+
+def speakers(folder: Path) -> set[str]:
+    made(folder)
+    return {row["speaker"] for row in rows(folder.with_name("out.jsonl"))}
+
+
+@pytest.mark.parametrize(
+    ("names", "own", "said"),
+    [
+        (("101", "S012"), ("101", "S012"), False),
+        (("A", "Speaker 2"), ("a-A", "a-Speaker 2"), True),
+        (("Interviewer", "child"), ("a-Interviewer", "a-child"), True),
+    ],
+)
+def test_numbers_of_three_digits_are_people(
+    tmp_path: Path,
+    names: tuple[str, str],
+    own: tuple[str, str],
+    said: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One person was another one in every recording, unsaid."""
+    folder = tmp_path / "d"
+    tones(folder, "a.wav", "b.wav", seconds=3.0)
+    for name in "ab":
+        table = f"start,end,speaker,text\n0,1,{names[0]},hello there\n1,2,{names[1]},yes it is\n"
+        put(folder / f"{name}.csv", table)
+    found = speakers(folder)
+    assert found >= set(own) and len(found) == (4 if said else 2)
+    told = [note for note in notes(capsys) if note.startswith("speakers such as ")]
+    assert (
+        told
+        == [
+            f"speakers such as {names[0]!r}, of 2 recordings, are taken for other people in each recording, whose name is "
+            "put before theirs; where they are the same, name them by words or give --speaker"
+        ]
+        * said
+    )
+
+
+@pytest.mark.parametrize("names", [("T1", "T2"), ("1", "2"), ("L1", "L2"), ("A", "B")])
+def test_tiers_whose_parts_begin_together_are_layers(
+    tmp_path: Path, names: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sentence and its phrases were taken for two people."""
+    folder = tmp_path / "d"
+    tones(folder, "a.wav", seconds=3.0)
+    phrases = [(0.5, 1.0, "hello there"), (1.0, 1.5, "you all")]
+    put(
+        folder / "a.TextGrid",
+        grid((names[0], [(0.5, 1.5, "hello there you all")]), (names[1], phrases)),
+    )
+    assert f"is Praat TextGrid with several tiers, {names[0]!r}, {names[1]!r}" in refused(
+        folder, capsys
+    )
+
+
+def test_a_table_without_times_is_none_of_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A time table beside a recording refused the folder; a text of three words was left out, unsaid."""
+    folder = texts_beside(tmp_path / "d", {"b": "start, end, text\nthat is all"})
+    tones(folder, "a.wav")
+    put(folder / "a.csv", "start,end,content\nMonday,Friday,work\n")
+    assert made(folder) == {"b": "start, end, text that is all"}
+    put(folder / "b.txt", "start\tend\tspeaker\ttext\n")
+    assert "b.txt is a table of parts in which nothing is said" in refused(folder, capsys)
+
+
+@pytest.mark.parametrize("written", ["rec.1", "REC.1.wav", "C:\\data\\rec.1.wav"])
+def test_a_table_names_its_recording_in_any_way(tmp_path: Path, written: str) -> None:
+    folder = tmp_path / "d"
+    tones(folder, "rec.1.wav", seconds=3.0)
+    put(folder / "rec.1.csv", f"file,start,end,text\n{written},0,1,hello there\n")
+    assert made(folder) == {"rec.1-0001": "hello there"}
+
+
+@pytest.mark.parametrize("times", [(0.0, 1.5), (0, 2)])
+def test_seconds_are_no_milliseconds_of_a_service(times: tuple[float, float]) -> None:
+    """Parts of two thousandths of a second were made of them."""
+    said = {"text": "hello there", "start": times[0], "end": times[1]}
+    assert parts_of_service(json.dumps({"audio_url": "x", "utterances": [said]})) is None
+
+
+def test_a_column_before_the_texts_of_labels_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Words of another language were speakers, unsaid, and so was how sure a recogniser is."""
+    folder = tmp_path / "d"
+    tones(folder, "a.wav", seconds=3.0)
+    place = put(folder / "a.txt", "0.5\t1.0\tja\tyes\n1.0\t2.0\tnein\tno\n2.0\t2.5\tja\tso\n")
+    assert set(made(folder).values()) == {"yes", "no", "so"}
+    assert notes(capsys) == [
+        "of 3 parts the text began with who speaks, such as 'ja:', 'nein:', which is no word"
+    ]
+    place.write_text("0.5\t1.0\t0.98\tyes\n1.0\t2.0\t0.98\tno\n")
+    assert "line 1 has a tab within its text" in refused(folder, capsys)

@@ -25,6 +25,7 @@ def notes_of_folder(
     parts, and about brackets in the lines that are `kept`.
     """
     notes = [f"of {count} recordings {what}" for what, count in choices.items()]
+    notes += _numbered_speakers(texts)
     parts = [part for own in texts.values() for part in own if part.span and not part.record]
     names = [part.before for part in parts if part.before.endswith(":")]
     if names:
@@ -43,6 +44,24 @@ def notes_of_folder(
     if wanted.brackets == "keep":
         notes += filter(None, (_bracket_note(kept, "parts"), _bracket_note(kept, "recordings")))
     return notes
+
+
+def _numbered_speakers(texts: Transcripts) -> list[str]:
+    """Return a note on speakers who have a number or a role for a name in several recordings, and are taken for
+    other people in each.
+    """
+    named = Counter(
+        label
+        for own in texts.values()
+        for label in dict.fromkeys(part.label for part in own)
+        if label
+    )
+    if not named or (most := named.most_common(1)[0])[1] < 2:
+        return []
+    return [
+        f"speakers such as {show(most[0])}, of {most[1]} recordings, are taken for other people in each recording, "
+        "whose name is put before theirs; where they are the same, name them by words or give --speaker"
+    ]
 
 
 def _bracket_note(kept: Sequence[Made], what: Literal["parts", "recordings"]) -> str:

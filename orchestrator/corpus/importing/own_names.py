@@ -30,12 +30,12 @@ def without_own_name(text: str, stem: str) -> str:
         return text
     for form in (_FESTIVAL, _BEHIND, _BEFORE):
         found = form.fullmatch(line)
-        if found is not None and _stem_of(found["name"]) == stem.casefold():
+        if found is not None and stem_of_name(found["name"]) == stem.casefold():
             return found["text"].replace('\\"', '"') if form is _FESTIVAL else found["text"]
     return text
 
 
-def _stem_of(name: str) -> str:
+def stem_of_name(name: str) -> str:
     """Return a path in small letters without its folders, and without the ending of a recording."""
-    path = PurePosixPath(name.casefold())
+    path = PurePosixPath(name.casefold().replace("\\", "/"))
     return path.stem if path.suffix in (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES) else path.name
