@@ -47,9 +47,10 @@ def test_a_name_that_few_texts_begin_with_may_be_said(
 
 
 def test_a_name_before_every_text_is_no_word(tmp_path: Path) -> None:
-    texts = {f"utt{n:04}": f"utt{n:04} yes it is" for n in range(5)}
-    folder = texts_beside(tmp_path / "d", texts)
-    assert made(folder) == dict.fromkeys(texts, "yes it is")
+    for count, form in ((5, "utt-{}"), (1, "a{:04}"), (1, "no_{}")):
+        names = [form.format(n + 1) for n in range(count)]
+        folder = texts_beside(tmp_path / names[0], {name: f"{name} yes it is" for name in names})
+        assert made(folder) == dict.fromkeys(names, "yes it is")
 
 
 def test_signs_in_korean_texts_without_the_notation_are_kept(
@@ -158,14 +159,11 @@ def test_numbers_of_three_digits_are_people(
     found = speakers(folder)
     assert found >= set(own) and len(found) == (4 if said else 2)
     told = [note for note in notes(capsys) if note.startswith("speakers such as ")]
-    assert (
-        told
-        == [
-            f"speakers such as {names[0]!r}, of 2 recordings, are taken for other people in each recording, whose name is "
-            "put before theirs; where they are the same, name them by words or give --speaker"
-        ]
-        * said
+    note = (
+        f"speakers such as {names[0]!r}, of 2 recordings, are taken for other people in each recording, whose name "
+        "is put before theirs; where they are the same, name them by words or give --speaker"
     )
+    assert told == [note] * said
 
 
 @pytest.mark.parametrize("names", [("T1", "T2"), ("1", "2"), ("L1", "L2"), ("A", "B")])

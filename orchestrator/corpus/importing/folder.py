@@ -125,8 +125,11 @@ def _unread_beside(
     """Return, for each recording without a transcript, the file that seems to hold it but cannot be
     read, and what that file is.
     """
+    without = [path for path in recordings if path not in texts]
+    if not without:
+        return {}
     beside = FilesBeside(recordings, folder)
-    found = {path: beside.unread(path) for path in recordings if path not in texts}
+    found = {path: beside.unread(path) for path in without}
     return {path: unread for path, unread in found.items() if unread is not None}
 
 

@@ -21,6 +21,13 @@ def looks_like_an_id(stem: str) -> bool:
     return _ID.fullmatch(stem) is not None
 
 
+def is_surely_an_id(stem: str) -> bool:
+    """Whether the name of a recording cannot be said: it has an underscore, or a long number that begins with 0
+    behind a letter, as `a0001`.
+    """
+    return "_" in stem or re.search(r"[^\W\d]-?0\d{3}", stem) is not None
+
+
 def without_own_name(text: str, stem: str) -> str:
     """Return the text of the recording `stem` without its name before or behind the words; any other text is
     returned as it is.

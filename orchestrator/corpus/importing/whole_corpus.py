@@ -7,7 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.corpus.importing.own_names import looks_like_an_id, without_own_name
+from orchestrator.corpus.importing.own_names import (
+    is_surely_an_id,
+    looks_like_an_id,
+    without_own_name,
+)
 from orchestrator.corpus.importing.readings import (
     as_said_in_korean,
     has_hangul,
@@ -22,7 +26,7 @@ _AS_SAID = "the text is what is said of (written)/(said), without marks of noise
 """Of Korean texts."""
 _MANY = 5
 """The number of recordings from which on their names count as no words where most texts begin or end with them;
-a name with an underscore, which nobody says, counts from the first on.
+where nobody could say them, they count so from the first on.
 """
 _TENTH = 10
 """One in so many Korean texts has a mark that nothing else has, where all are in the notation of ETRI."""
@@ -43,8 +47,8 @@ def _without_names(texts: Transcripts, findings: Findings) -> Transcripts:
         for path, said in whole.items()
         if (text := without_own_name(said.text, path.stem)) != said.text
     }
-    enough = [path for path in shorter if "_" in path.stem or len(names) >= _MANY]
-    if 2 * len(shorter) > len(names) and len(enough) == len(shorter) > 0:
+    surely = len(names) >= _MANY or all(is_surely_an_id(path.stem) for path in shorter)
+    if surely and 2 * len(shorter) > len(names):
         findings.choices[_OWN_NAME] += len(shorter)
         return texts | {path: [replace(whole[path], text=text)] for path, text in shorter.items()}
     if shorter:
@@ -70,15 +74,16 @@ def _without_marks(texts: Transcripts, findings: Findings) -> Transcripts:
     }
     if not changed:
         return texts
+    count = len({path for path, _ in changed})
     sure = sum(is_surely_notation(every[key].text) for key in changed)
     korean = sum(has_hangul(said.text) for said in every.values())
     if _TENTH * sure < korean:
         example = show(every[next(iter(changed))].text[:40])
         findings.choices[
             f"the text has what may be marks of noise and hesitation, such as {example}, and they are learnt as words"
-        ] += len(changed)
+        ] += count
         return texts
-    findings.choices[_AS_SAID] += len(changed)
+    findings.choices[_AS_SAID] += count
     found: Transcripts = {}
     for path, own in texts.items():
         said = [replace(one, text=changed.get((path, n), one.text)) for n, one in enumerate(own)]
