@@ -73,8 +73,10 @@ def test_signs_in_korean_texts_without_the_notation_are_kept(
 
 def test_korean_marks_alone_are_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     texts = {"a": "b/ 그래 (2차)/(이차)", "b": "뭐+ n/", "c": "아/ n/"}
-    folder = texts_beside(tmp_path / "d", texts | {"d": "네"})
+    folder = texts_beside(tmp_path / "d", texts | {"d": "네", "e": "n/ b/"})
     assert made(folder) == {"a": "그래 이차", "b": "뭐", "c": "아", "d": "네"}
+    said = capsys.readouterr().out
+    assert f"left out 1 of 5: 1 listed without a text (the first is {folder}/e.txt:1)" in said
 
 
 @pytest.mark.parametrize("word", ["aB1/", "1234567890", "1:", "x.jpg", "你好12", "[1.5, ", "A: "])
@@ -164,6 +166,8 @@ def test_numbers_of_three_digits_are_people(
         "is put before theirs; where they are the same, name them by words or give --speaker"
     )
     assert told == [note] * said
+    made(folder, "--speaker", "one=anna")
+    assert not any("speakers such as" in note for note in notes(capsys))
 
 
 @pytest.mark.parametrize("names", [("T1", "T2"), ("1", "2"), ("L1", "L2"), ("A", "B")])
@@ -223,3 +227,16 @@ def test_a_column_before_the_texts_of_labels_is_said(
     ]
     place.write_text("0.5\t1.0\t0.98\tyes\n1.0\t2.0\t0.98\tno\n")
     assert "line 1 has a tab within its text" in refused(folder, capsys)
+
+
+def test_a_text_with_a_word_that_is_a_name_is_no_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    tones(folder, "hello.wav", "yes.wav")
+    place = put(folder / "README.txt", "Say hello to them.\n")
+    (folder / "x.list").write_bytes(b"hello yes\0\1\2")
+    assert "may be their list" not in refused(folder, capsys)
+    for text in ("hello is the first, and yes", "hello.wav is the first"):
+        place.write_text(text)
+        assert f"may be their list: {place}.\n" in refused(folder, capsys)

@@ -1,5 +1,5 @@
-"""Parts of a recording as files beside it tell them: with a speaker that is one person in all of the corpus, and
-never of one channel of several.
+"""Checking the parts of a recording that files beside it tell: none of them may be of one channel of several, and
+each speaker gets a name that is that of one person in all of the corpus.
 """
 
 from __future__ import annotations

@@ -67,6 +67,11 @@ def is_surely_notation(text: str) -> bool:
     return _SURE.search(text) is not None
 
 
+def is_noise_alone(text: str) -> bool:
+    """Whether a text is nothing but marks of noise of ETRI."""
+    return re.fullmatch(r"(?:[blnou]/\s*)+", text) is not None
+
+
 def as_said_in_korean(text: str) -> str:
     """Return what is said of a Korean text in the notation of ETRI, without its marks; any other text is
     returned as it is.

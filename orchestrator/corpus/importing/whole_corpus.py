@@ -15,6 +15,7 @@ from orchestrator.corpus.importing.own_names import (
 from orchestrator.corpus.importing.readings import (
     as_said_in_korean,
     has_hangul,
+    is_noise_alone,
     is_surely_notation,
 )
 from orchestrator.corpus.importing.transcript_files import Transcript
@@ -84,6 +85,7 @@ def _without_marks(texts: Transcripts, findings: Findings) -> Transcripts:
         ] += count
         return texts
     findings.choices[_AS_SAID] += count
+    changed |= {key: "" for key, said in every.items() if is_noise_alone(said.text)}
     found: Transcripts = {}
     for path, own in texts.items():
         said = [replace(one, text=changed.get((path, n), one.text)) for n, one in enumerate(own)]
