@@ -100,6 +100,8 @@ def test_a_list_of_prices_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     for text in ("a 3.0\nb 2.9\nc 3.01\n", "a 0.5 1.5\nb 1.0 3.1\nc 0.0 0.75\n"):
         put(folder / "transcripts.txt", text)
         assert "transcripts.txt has numbers in the place of texts" in refused(folder, capsys)
+    (folder / "c.wav").write_bytes(b"RIFF")  # whose length is not known
+    assert "transcripts.txt has numbers in the place of texts" in refused(folder, capsys)
 
 
 @pytest.mark.parametrize(
