@@ -85,8 +85,8 @@ def test_lists_name_recordings_before_they_were_converted(
     assert made(folder, "--transcripts", table) == texts
     as_said = "of 1 recordings the text is what is said of (written)/(said), without marks of noise and hesitation"
     assert capsys.readouterr().out.splitlines()[2:] == [
-        as_said,
         "of 2 recordings NAME.pcm in the list is taken for NAME.wav",
+        as_said,
     ]
     table = put(tmp_path / "t.tsv", "/data/audio/8-593-f.m4a\tयह है\n")
     assert made(folder, "--transcripts", table) == {"audio/8-593-f": "यह है"}

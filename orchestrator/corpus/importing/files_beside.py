@@ -90,10 +90,10 @@ class FilesBeside:
         own, *shared = [[f"{name}{ending}" for ending in endings] for name in names_of(path)]
         own += [f"{path.name}{ending}" for ending in _AFTER]
         captions = self._captions(path)
-        beside = self._there(map(path.with_name, own)) + captions * (len(captions) == 1)
+        beside = self._named(path.parent, own) + captions * (len(captions) == 1)
         # a text under a microphone's own name comes before the one that several microphones share
         for names in shared:
-            beside = beside or self._there(map(path.with_name, names))
+            beside = beside or self._named(path.parent, names)
         found = list(dict.fromkeys(beside)) or self._elsewhere(path)
         return [text for text in found if text.suffix != _STM or text.stat().st_size]
 
@@ -113,8 +113,8 @@ class FilesBeside:
         XML of annotation programs, beside it or else in a folder of texts; what they hold is not
         checked here.
         """
-        names = [path.with_suffix(ending) for ending in _OF_PROGRAMS]
-        beside = self._there([*names, path.with_name(f"{path.name}.json")])
+        names = [f"{path.stem}{ending}" for ending in _OF_PROGRAMS]
+        beside = self._named(path.parent, [*names, f"{path.name}.json"])
         return beside or self._parallel.find(path, _OF_PROGRAMS)
 
     def unread(self, path: Path) -> tuple[Path, str] | None:
@@ -126,7 +126,7 @@ class FilesBeside:
             wanted = f"NAME{captions[0].suffix}"
             return captions[0], f"is one of several of its recording; name the one to read {wanted}"
         for ending, what in _UNREAD.items():
-            found = self._there([path.with_suffix(ending), path.with_name(f"{path.name}{ending}")])
+            found = self._named(path.parent, [f"{path.stem}{ending}", f"{path.name}{ending}"])
             if found and (ending != ".json" or _tells_words(found[0])):
                 return found[0], what
         return None
@@ -134,21 +134,13 @@ class FilesBeside:
     def _captions(self, path: Path) -> list[Path]:
         """Return the captions of a recording that are named by their language."""
         listed = self._listing(path.parent).captions.get(path.stem, ())
-        return self._there(
-            [
-                file
-                for name in listed
-                if (file := path.with_name(name)).with_suffix("") not in self._own
-            ]
-        )
+        files = (path.with_name(name) for name in listed)
+        return [file for file in files if file.with_suffix("") not in self._own and file.is_file()]
 
-    def _there(self, paths: Iterable[Path]) -> list[Path]:
-        """Return those of `paths` that exist."""
-        return [
-            path
-            for path in paths
-            if path.name in self._listing(path.parent).names and path.is_file()
-        ]
+    def _named(self, folder: Path, names: Iterable[str]) -> list[Path]:
+        """Return the files of a folder that have one of `names`, in their order."""
+        there = self._listing(folder).names
+        return [path for name in names if name in there and (path := folder / name).is_file()]
 
     def _listing(self, folder: Path) -> _Listing:
         if folder not in self._folders:

@@ -26,6 +26,7 @@ from orchestrator.corpus.importing.transcript_list import (
     texts_from_list,
 )
 from orchestrator.corpus.importing.transcripts import Findings, Transcripts, texts_beside
+from orchestrator.corpus.importing.whole_corpus import without_marks_of_corpora
 from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
 from orchestrator.corpus.manifests.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.manifests.recordings_below import lists_that_name
@@ -78,6 +79,7 @@ def lines_of_folder(
     findings = Findings()
     faults, unmatched = findings.faults, findings.unmatched
     texts = _texts_of(recordings, folder, transcripts, findings)
+    texts = without_marks_of_corpora(texts, findings)
     faults += [] if texts else [f"{path} names no recording" for path in unmatched]
     unread = _unread_beside(recordings, folder, texts)
     if not texts and not faults:
@@ -123,8 +125,11 @@ def _unread_beside(
     """Return, for each recording without a transcript, the file that seems to hold it but cannot be
     read, and what that file is.
     """
+    without = [path for path in recordings if path not in texts]
+    if not without:
+        return {}
     beside = FilesBeside(recordings, folder)
-    found = {path: beside.unread(path) for path in recordings if path not in texts}
+    found = {path: beside.unread(path) for path in without}
     return {path: unread for path, unread in found.items() if unread is not None}
 
 

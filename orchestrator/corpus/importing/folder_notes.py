@@ -5,7 +5,7 @@ was a choice, and what may be no word. Pure.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Literal
 
 from orchestrator.corpus.importing.selecting import Selection, bracketed_part
@@ -25,6 +25,7 @@ def notes_of_folder(
     parts, and about brackets in the lines that are `kept`.
     """
     notes = [f"of {count} recordings {what}" for what, count in choices.items()]
+    notes += _numbered_speakers(texts, {made.line.get("speaker") for made in kept})
     parts = [part for own in texts.values() for part in own if part.span and not part.record]
     names = [part.before for part in parts if part.before.endswith(":")]
     if names:
@@ -45,8 +46,24 @@ def notes_of_folder(
     return notes
 
 
+def _numbered_speakers(texts: Transcripts, written: Set[object]) -> list[str]:
+    """Return a note on speakers who have a number or a role for a name in several recordings, and are taken for
+    other people in each, if their names are among those that are `written`.
+    """
+    named = Counter[str]()
+    for own in texts.values():
+        labels = [part.label for part in own if part.label and part.speaker in written]
+        named.update(list(dict.fromkeys(labels)))
+    if not named or (most := named.most_common(1)[0])[1] < 2:
+        return []
+    return [
+        f"speakers such as {show(most[0])}, of {most[1]} recordings, are taken for other people in each recording, "
+        "whose name is put before theirs; where they are the same, name them by words or give --speaker"
+    ]
+
+
 def _bracket_note(kept: Sequence[Made], what: Literal["parts", "recordings"]) -> str:
-    """A sentence on brackets in what is said in parts, or in whole recordings; empty where there are none."""
+    """Return a sentence on brackets in what is said in parts, or in whole recordings; empty where there are none."""
     lines = [made.line for made in kept if ("offset" in made.line) == (what == "parts")]
     found = [part for line in lines if (part := bracketed_part(str(line["text"])))]
     if not found:

@@ -160,8 +160,8 @@ def _sound_path(span: dict[str, Any], sounds: dict[str, Row], folder: Path, out:
 
 
 def _located(written: str, folder: Path) -> Path:
-    """A recording as `locate` finds it, or else below the nearest folder above the Kaldi directory: paths begin
-    where the recipe was run.
+    """Return a recording as `locate` finds it, or else as it is found below the nearest folder above the Kaldi
+    directory, because paths begin where the recipe was run.
     """
     try:
         return locate(written, folder)

@@ -13,21 +13,36 @@ _BEFORE = re.compile(r"(?P<name>[^\s:|,;]+)(?:\s*[:|,;]\s*|\s+)(?P<text>\S.*)")
 _BEHIND = re.compile(r"(?:<s>\s*)?(?P<text>\S.*?)\s*(?:</s>)?\s*\((?P<name>[^\s()]+)\)")
 _FESTIVAL = re.compile(r'\(\s*(?P<name>\S+)\s+"(?P<text>.*)"\s*\)')
 _ID = re.compile(r"(?=.*\d)(?=.*[^\d]).{4,}|\d{6,}")
-"""What nobody says as a word; `7`, `b2` and `2001` may be said."""
+"""What is hardly ever said as a word; `7`, `b2` and `2001` may be said."""
+
+
+def looks_like_an_id(stem: str) -> bool:
+    """Whether the name of a recording has the form of an id, which is hardly ever a word that is said."""
+    return _ID.fullmatch(stem) is not None
+
+
+def is_surely_an_id(stem: str) -> bool:
+    """Whether the name of a recording cannot be said: it has an underscore, or a long number that begins with 0
+    behind a letter, as `a0001`.
+    """
+    return "_" in stem or re.search(r"[^\W\d]-?0\d{3}", stem) is not None
 
 
 def without_own_name(text: str, stem: str) -> str:
-    """The text of the recording `stem` without its name before or behind it; any other text as it is."""
+    """Return the text of the recording `stem` without its name before or behind the words; any other text is
+    returned as it is.
+    """
     line = text.strip()
-    if "\n" in line or not _ID.fullmatch(stem):
+    if "\n" in line or not looks_like_an_id(stem):
         return text
     for form in (_FESTIVAL, _BEHIND, _BEFORE):
         found = form.fullmatch(line)
-        if found is not None and _stem_of(found["name"]) == stem.casefold():
+        if found is not None and stem_of_name(found["name"]) == stem.casefold():
             return found["text"].replace('\\"', '"') if form is _FESTIVAL else found["text"]
     return text
 
 
-def _stem_of(name: str) -> str:
-    path = PurePosixPath(name.casefold())
+def stem_of_name(name: str) -> str:
+    """Return a path in small letters without its folders, and without the ending of a recording."""
+    path = PurePosixPath(name.casefold().replace("\\", "/"))
     return path.stem if path.suffix in (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES) else path.name

@@ -53,6 +53,8 @@ def doubtful_folder(text: Path, recording: Path) -> str:
     else, or texts of other recordings; empty where there is no such doubt, and for a text beside
     its recording.
     """
+    if text.parent == recording.parent:
+        return ""
     apart = [place for place in text.parents if place not in recording.parents]
     if not apart:
         return ""
@@ -70,7 +72,8 @@ class ParallelTexts:
         every = list(recordings)
         # one folder up, since the folder of texts may lie beside `top`
         self._top = top.parent if top.name.strip(".") else top
-        self._of_recordings = {parent for path in every for parent in path.parents}
+        folders = {path.parent for path in every}
+        self._of_recordings = {place for folder in folders for place in (folder, *folder.parents)}
         self._stems = Counter(path.stem for path in every)
         self._folders_of_texts = cache(self._find_folders)
         self._names = cache(names_in)

@@ -7,8 +7,8 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
 
+from orchestrator.corpus.importing.own_names import stem_of_name
 from orchestrator.corpus.label_files.segments import Segment
 from orchestrator.corpus.label_files.word_level import refuse_words
 from orchestrator.corpus.manifest_errors import UnusableError, show
@@ -35,8 +35,9 @@ class OtherRecordingsError(UnusableError):
 
 
 def parts_of_table(text: str, stem: str) -> list[Segment] | None:
-    """Every row in which something is said in the recording `stem`; None for another text. Raises UnusableError
-    where a row cannot be read, and OtherRecordingsError where the rows are of others.
+    """Return every part of the recording `stem` that a table tells; None for another text, or for a table
+    without tabs that has no number at all where times would stand. Raises UnusableError where a row cannot be read, and
+    OtherRecordingsError where the rows are of other recordings.
     """
     rows = text.replace("\r\n", "\n").replace("\r", "\n")
     first = rows.lstrip("\ufeff\n").partition("\n")[0]
@@ -45,9 +46,12 @@ def parts_of_table(text: str, stem: str) -> list[Segment] | None:
         names = [_column(cell) for cell in first.split(separator)]
         columns = _Columns.of(names)
         if len(names) > 2 and columns is not None:
-            found = list(_parts(rows, separator, names, columns))
+            told = list(_rows(rows, separator, names))
+            if told and separator != "\t" and not any(columns.has_numbers(row) for _, row in told):
+                continue
+            found = [part for line, row in told for part in _part(line, row, columns)]
             named = (part.recording for part in found if part.recording)
-            other = next((name for name in named if PurePosixPath(name).stem != stem), None)
+            other = next((name for name in named if stem_of_name(name) != stem.casefold()), None)
             if other is not None:
                 raise OtherRecordingsError(
                     f"is a table of other recordings, such as {show(other)}; put the rows of each under its "
@@ -59,13 +63,13 @@ def parts_of_table(text: str, stem: str) -> list[Segment] | None:
 
 
 def _column(cell: str) -> str:
-    """A column's name, which LDC's tables (.tdf) have a type behind: `start;float`."""
+    """Return the name of a column; in tables of the LDC (.tdf) a type stands behind it: `start;float`."""
     name = re.sub(r";(?:unicode|float|int)$", "", cell.strip())
     return _CORAAL.get(name, column_name(name))
 
 
 class _Columns:
-    """Where the times, the words and the speaker stand."""
+    """The names of the columns in which the times, the words, the speaker, the recording and the channel stand."""
 
     def __init__(self, times: tuple[str, str], text: str, names: Sequence[str]) -> None:
         self.times, self.text = times, text
@@ -80,8 +84,13 @@ class _Columns:
         times = span_keys(names)
         return None if text is None or times is None else cls(times, text, names)
 
+    def has_numbers(self, row: Mapping[str, str]) -> bool:
+        """Whether the cells of a row that should be times have a digit."""
+        return any(re.search(r"\d", row.get(name, "")) for name in self.times)
 
-def _parts(rows: str, separator: str, names: Sequence[str], columns: _Columns) -> Iterator[Segment]:
+
+def _rows(rows: str, separator: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows below the first one, each with the line in which it begins."""
     lines = [f"{line}\n" for line in rows.split("\n")]  # one within quotes is a space
     if separator in ",;":
         reader = csv.reader(lines, delimiter=separator, strict=True)
@@ -92,7 +101,8 @@ def _parts(rows: str, separator: str, names: Sequence[str], columns: _Columns) -
         for cells in reader:
             if any(cell.strip() for cell in cells) and not cells[0].startswith(";;"):
                 row = _row(begins, cells, names, separator)
-                yield from _part(begins, row, columns) if seen_first else ()
+                if seen_first:
+                    yield begins, row
                 seen_first = True
             begins = reader.line_num + 1
     except csv.Error as error:
@@ -102,7 +112,7 @@ def _parts(rows: str, separator: str, names: Sequence[str], columns: _Columns) -
 
 
 def _row(line: int, cells: list[str], names: Sequence[str], separator: str) -> dict[str, str]:
-    """The cells of a row by their columns; empty ones at its end may be missing, or be too many."""
+    """Return the cells of a row by the names of their columns. Empty cells at its end may be missing, or too many."""
     while len(cells) > len(names) and not cells[-1].strip():
         cells.pop()
     if len(cells) <= len(names):
@@ -114,6 +124,7 @@ def _row(line: int, cells: list[str], names: Sequence[str], separator: str) -> d
 
 
 def _part(line: int, row: Mapping[str, str], columns: _Columns) -> Iterator[Segment]:
+    """Yield the part that a row tells; nothing where the row has no words."""
     said = " ".join(without_quotes(row.get(columns.text, "").strip()).split())
     if not said:
         return

@@ -1,5 +1,5 @@
-"""Parts of a recording as files beside it tell them: with a speaker that is one person in all of the corpus, and
-never of one channel of several.
+"""Checking the parts of a recording that files beside it tell: none of them may be of one channel of several, and
+each speaker gets a name that is that of one person in all of the corpus.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from pathlib import Path
 
 from orchestrator.corpus.importing.transcript_files import Transcript
 from orchestrator.corpus.label_files.label_file import LDC
+from orchestrator.corpus.label_files.segments import ROLES
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
 
-_OF_ONE_RECORDING = re.compile(
-    r"(?:(?:speaker|spkr?|ch(?:annel)?|s)[ _-]?)?\d{1,3}|[a-z]|agent|customer|client|operator|caller|callee|user|bot"
-    r"|assistant|doctor|patient",
-    re.IGNORECASE,
-)
-"""Names that programs number or that say a part in a conversation: another person in every recording."""
+_NUMBERED = re.compile(r"(?:(?:speaker|spkr?|ch(?:annel)?|s)[ _-]?)?\d{1,2}|[a-z]", re.IGNORECASE)
+"""How programs number the speakers of one recording. A number of three digits, `101` or `S012`, is that of a person
+in all of a corpus.
+"""
 
 
 def parts_of_recording(
     parts: Sequence[Transcript], recording: Path, faults: list[str], kind: str = ""
 ) -> list[Transcript]:
-    """The parts that labels of some `kind` or a program tell of a recording. Nothing, and a fault, where one
-    of them is of one channel and the recording has several; those of LDC name the sides of a call.
+    """Return the parts that labels of some `kind` or a program tell of a recording. Where one of them is of one
+    channel and the recording has several, a fault is added and nothing is returned. Speakers of the LDC are the sides
+    of a call, and count as channels.
     """
     for said in parts:
         side = said.speaker if kind == LDC else said.channel
@@ -39,7 +39,10 @@ def parts_of_recording(
 
 
 def _with_recording(said: Transcript, recording: Path) -> Transcript:
-    """A part whose speaker, where others have that name too, has the name of the recording before it."""
-    if _OF_ONE_RECORDING.fullmatch(said.speaker) is None:
+    """Return a part with the name of the recording before its speaker, where the speaker is numbered or named by a
+    role, and so is another person in every recording.
+    """
+    own = said.speaker
+    if _NUMBERED.fullmatch(own) is None and own.casefold() not in ROLES:
         return said
-    return replace(said, speaker=f"{recording.stem}-{said.speaker}")
+    return replace(said, speaker=f"{recording.stem}-{own}", label=own)

@@ -23,6 +23,12 @@ _NOISE = re.compile(r"(?<![A-Za-z])[blnou]/(?![^\s.,?!])")
 """A breath, laughter, noise, another voice, or what is not understood."""
 _HESITATION = re.compile(rf"(?<=[{_HANGUL}])[/+*]+(?=[\s.,?!]|$)")
 """Behind a word to fill a pause, one that is said again, and one that is hard to understand."""
+_SURE = re.compile(
+    rf"(?<!\S)[blnou]/(?!\S)|\((?=[^()/]*[\dA-Za-z])[^()/]+\) ?/ ?\([^()/\dA-Za-z]*[{_HANGUL}][^()/\dA-Za-z]*\)"
+)
+"""What other texts than those of ETRI hardly have: a mark of noise that stands alone, and a number or Latin letters
+beside how they are said.
+"""
 _FEW = 2
 """The number of words with their pinyin up to which these may be said."""
 
@@ -51,9 +57,26 @@ def without_pinyin(text: str) -> str:
     return " ".join(words[::2]) if each and len(words) == 2 * len(pairs) > _FEW else text
 
 
+def has_hangul(text: str) -> bool:
+    """Whether a text is Korean, at least in part."""
+    return re.search(rf"[{_HANGUL}]", text) is not None
+
+
+def is_surely_notation(text: str) -> bool:
+    """Whether a text has a mark that hardly any but one in the notation of ETRI has; `구글+` is also a name."""
+    return _SURE.search(text) is not None
+
+
+def is_noise_alone(text: str) -> bool:
+    """Whether a text is nothing but marks of noise of ETRI."""
+    return re.fullmatch(r"(?:[blnou]/\s*)+", text) is not None
+
+
 def as_said_in_korean(text: str) -> str:
-    """A Korean text in the notation of ETRI as it is said, without marks; any other text as it is."""
-    if not re.search(rf"[{_HANGUL}]", text):
+    """Return what is said of a Korean text in the notation of ETRI, without its marks; any other text is
+    returned as it is.
+    """
+    if not has_hangul(text):
         return text
     said = _HESITATION.sub("", _NOISE.sub(" ", _TWO_FORMS.sub(r"\2", text)))
     return text if said == text else "\n".join(" ".join(line.split()) for line in said.split("\n"))

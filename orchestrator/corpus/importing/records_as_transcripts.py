@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from orchestrator.corpus.importing.readings import as_said_in_korean, without_pinyin
+from orchestrator.corpus.importing.readings import without_pinyin
 from orchestrator.corpus.importing.transcript_files import Transcript
 from orchestrator.corpus.label_files.times_in_text import times_or_turns
 from orchestrator.corpus.manifests.lhotse_cut import is_cut
@@ -49,7 +49,7 @@ def said_in_record(
     if draft.offset is not None:
         rest = float("inf") if draft.duration is None else draft.duration
         span = (draft.offset, draft.offset + rest)
-    text = "" if silent else without_pinyin(as_said_in_korean(draft.text))
+    text = "" if silent else without_pinyin(draft.text)
     yield draft.path, Transcript(text, where, span, draft.speaker, record=draft)
 
 

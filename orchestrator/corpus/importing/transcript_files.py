@@ -33,6 +33,8 @@ class Transcript:
     """The channel of a recording of several, where the file tells it."""
     record: Draft | None = None
     """The row of a list that it was made of, whose other fields are compared with the recording."""
+    label: str = ""
+    """The speaker as the file names it, where that is another person in every recording."""
 
 
 def program_output(places: Sequence[Path], faults: list[str]) -> list[Transcript]:
@@ -128,10 +130,18 @@ def read_text(path: Path, faults: list[str]) -> str | None:
 
 
 def tabled_parts(path: Path, text: str, faults: list[str]) -> list[Transcript] | None:
-    """The parts that a table of one recording tells; None for another text."""
+    """Return the parts that a table of one recording tells; None for another text. Adds a fault where the table
+    cannot be read, or nothing is said in it.
+    """
     try:
         found = parts_of_table(text, path.stem)
     except UnusableError as error:
         faults.append(f"{path} {error}")
         return []
-    return None if found is None else [said for _, said in _as_transcripts(path, found, faults)]
+    if found is None:
+        return None
+    if not found:
+        faults.append(
+            f"{path} is a table of parts in which nothing is said; write what is said, or take the file away"
+        )
+    return [said for _, said in _as_transcripts(path, found, faults)]

@@ -8,19 +8,24 @@ what a manifest is refused for.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from orchestrator.corpus.importing.readings import as_said_in_korean
+from orchestrator.corpus.importing.listed_names import (
+    ending_of_sound,
+    recordings_by_name,
+    recordings_meant,
+    recordings_with_another_ending,
+    root_elsewhere,
+    without_ending,
+)
 from orchestrator.corpus.importing.records_as_transcripts import said_in_record
 from orchestrator.corpus.importing.transcript_files import Transcript, labelled_parts, read_text
-from orchestrator.corpus.importing.transcripts import AS_SAID, Findings, Transcripts
+from orchestrator.corpus.importing.transcripts import Findings, Transcripts
 from orchestrator.corpus.label_files.label_file import kind_of_list
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.manifests.format_detection import read_records
@@ -38,25 +43,16 @@ from orchestrator.corpus.manifests.unread_times import (
     told_start,
 )
 from orchestrator.corpus.recordings.headers import Header, read_header
-from orchestrator.corpus.recordings.locating import (
-    AUDIO_SUFFIXES,
-    HEADLESS_SUFFIXES,
-    UNREAD_SUFFIXES,
-    locate,
-)
 
 _WITHOUT_PINYIN = "the text is the words, and not the pinyin behind each"
 _START = 4096
 """The number of bytes at the beginning by which a list is recognised."""
-_FEATURES = re.compile(r"(^|/)mfc/")
-"""The folder of the features that HTK computed of a recording; the prompts of VoxForge name the
-recording by it.
-"""
 _NUMBERS = re.compile(r"\d+\.\d+(\s+\d+\.\d+)*")
 """A length, or the ends of a part, in the place of a text."""
-_SOUND = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
-_OF_SOUND = ("wav", "flac")
-"""The folders of VoxForge that hold recordings, in the place of that of features."""
+_ROUNDED = 0.3
+"""Seconds by which a length in a list may differ from that of its recording."""
+_SHARE = 0.9
+"""The share of rows of numbers that must be times or lengths; a recording may be another than that which was listed."""
 LISTS = (
     *(
         f"{name}.{ending}"
@@ -102,12 +98,12 @@ def texts_from_list(
 
     Endings may be missing. Raises UnusableError where the file as a whole is no list.
     """
-    names = _recordings_by_name(recordings, folder)
+    names = recordings_by_name(recordings, folder)
     silent: list[tuple[str, Transcript]] = []
     rows = _spoken(_rows_of_list(table, folder, findings.faults), silent)
     texts, missing = _matched_by_any_ending(rows, names, table, findings.faults)
     with_text = len(missing) + sum(map(len, texts.values()))
-    _refuse_numbers([said for own in texts.values() for said in own])
+    _refuse_times(texts, findings)
     if len(silent) > with_text:
         draft = silent[0][1].record
         has_words = table.suffix == ".json" and draft is not None and "words" in draft.unread
@@ -116,10 +112,10 @@ def texts_from_list(
         findings.faults.append(f"{_mostly_silent([said for _, said in silent], with_text)}{cure}")
         return {}
     for name, said in silent:
-        found = _recordings_meant(name, names, table) or _converted(name, names)
+        found = recordings_meant(name, names, table) or recordings_with_another_ending(name, names)
         place = f"{said.origin}: {show(name)}"
         findings.silent[place] = found[0] if len(found) == 1 else None
-    root = _root_elsewhere([name for name, _ in missing], recordings, folder) if not texts else ""
+    root = root_elsewhere([name for name, _ in missing], recordings, folder) if not texts else ""
     if root:
         here = ((name.removeprefix(root), said) for name, said in missing)
         texts, missing = _matched_by_any_ending(here, names, table, findings.faults)
@@ -129,27 +125,54 @@ def texts_from_list(
     return texts
 
 
-def _refuse_numbers(said: Sequence[Transcript]) -> None:
-    """Raise UnusableError where a list tells lengths or times in the place of texts."""
-    numbers = [found for each in said if (found := _NUMBERS.fullmatch(each.text))]
-    if not said or len(numbers) < len(said) or (len(said) == 1 and not numbers[0][1]):
+def _refuse_times(texts: Transcripts, findings: Findings) -> None:
+    """Raise UnusableError where a list tells the lengths of its recordings, or times of parts, in the place of
+    texts. Other numbers alone, such as prices, may be what is said, and a note says that they are taken so.
+    """
+    numbers = [
+        (path, said, list(map(float, said.text.split())))
+        for path, own in texts.items()
+        for said in own
+        if _NUMBERS.fullmatch(said.text)
+    ]
+    if not numbers or len(numbers) < sum(map(len, texts.values())):
         return
-    line = said[0].origin.rpartition(":")[2]
-    raise UnusableError(
-        f"has numbers in the place of texts, such as {show(said[0].text)} in line {line}; name the list of what is "
-        "said, or write the times of parts as offset and duration beside their texts"
-    )
+    _, first, told = numbers[0]
+    if len(numbers) == 1 == len(told):
+        return
+    times = sum(_are_times(told, path) for path, _, told in numbers)
+    if times >= _SHARE * len(numbers):
+        line = first.origin.rpartition(":")[2]
+        raise UnusableError(
+            f"has numbers in the place of texts, such as {show(first.text)} in line {line}; name the list of what is "
+            "said, or write the times of parts as offset and duration beside their texts"
+        )
+    findings.choices[
+        f"the text is nothing but numbers, such as {show(first.text)}, which are taken for what is said"
+    ] += len(texts)
+
+
+def _are_times(told: Sequence[float], path: Path) -> bool:
+    """Whether numbers are the length of the recording `path`, or times within it that follow one another; always
+    true where its length is not known.
+    """
+    try:
+        seconds = read_header(path, called(path)).seconds
+    except UnusableError:
+        return True
+    if len(told) == 1:
+        return abs(told[0] - seconds) <= _ROUNDED
+    return list(told) == sorted(set(told)) and told[-1] <= seconds + _ROUNDED
 
 
 def _choices_of(path: Path, own: Sequence[Transcript]) -> Iterator[str]:
-    """What was taken of the rows of a recording where there was a choice, once for each row."""
+    """Yield what was taken of each row of a recording where there was a choice."""
     for said in own:
         if (row := said.record) is None:
             continue
         if said.text != row.text:
-            is_korean = as_said_in_korean(row.text) != row.text
-            yield AS_SAID if is_korean else _WITHOUT_PINYIN
-        ending = _ending_of_sound(row.path or "")
+            yield _WITHOUT_PINYIN
+        ending = ending_of_sound(row.path or "")
         if ending and ending.lower() != path.suffix.lower():
             yield f"NAME{ending} in the list is taken for NAME{path.suffix}"
 
@@ -181,16 +204,16 @@ def _matched_by_any_ending(
     table: Path,
     faults: list[str],
 ) -> tuple[Transcripts, list[tuple[str, Transcript]]]:
-    """As `_matched`; a recording that no row names with its own ending is meant by those with another."""
+    """Match rows as `_matched` does. Where no row names a recording with its own ending, rows that name it with the
+    ending of another kind of sound mean it.
+    """
     texts, missing = _matched(rows, names, table, faults)
     former, absent = list[tuple[str, Transcript]](), list[tuple[str, Transcript]]()
     for name, row in missing:
-        found = _converted(name, names)
+        found = recordings_with_another_ending(name, names)
         here = found and texts.keys().isdisjoint(found)
         (former if here else absent).append((name, row))
-    again, _ = _matched(
-        ((_without_ending(name), row) for name, row in former), names, table, faults
-    )
+    again, _ = _matched(((without_ending(name), row) for name, row in former), names, table, faults)
     return texts | again, absent
 
 
@@ -207,7 +230,7 @@ def _matched(
     texts: Transcripts = {}
     missing = []
     for name, row in rows:
-        found = _recordings_meant(name, names, table)
+        found = recordings_meant(name, names, table)
         if not found:
             missing.append((name, row))
             continue
@@ -290,68 +313,3 @@ def _said_in_row(
         refuse_toolkit_record(record, table)
     for row in [record] if published is None else published:
         yield from said_in_record(row, where, faults)
-
-
-def _recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
-    """Return which recordings each name may mean. A path below the folder means one recording,
-    whatever others are called elsewhere.
-    """
-    names: dict[str, list[Path]] = {}
-    exact: dict[str, list[Path]] = {}
-    for path in recordings:
-        inside = path.relative_to(folder)
-        # names in a list beside the folder may begin with the folder's own name, and those in a
-        # list of a subfolder leave out the subfolder's
-        parts = (Path(os.path.abspath(folder)).name, *inside.parts)
-        ends = [Path(*parts[start:]) for start in range(len(parts))]
-        for name in {form.as_posix() for end in ends for form in (end, end.with_suffix(""))}:
-            names.setdefault(name, []).append(path)
-        for name in {inside.as_posix(), inside.with_suffix("").as_posix(), os.path.abspath(path)}:
-            exact.setdefault(name, []).append(path)
-    return names | exact
-
-
-def _root_elsewhere(written: Sequence[str], recordings: Sequence[Path], folder: Path) -> str:
-    """Return the path, ending in /, with which all names of a list begin that was written for
-    another place, where what follows it is a path below `folder`; empty where there is none.
-    """
-    inside = {path.relative_to(folder) for path in recordings}
-    paths = {form.as_posix() for path in inside for form in (path, path.with_suffix(""))}
-    levels = zip(*(name.split("/")[:-1] for name in written), strict=False)
-    shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
-    roots = [f"{'/'.join(shared[:depth])}/" for depth in range(1, len(shared) + 1)]
-    ends = ({name.removeprefix(root) for name in written} for root in roots)
-    found = (
-        root
-        for root, names in zip(roots, ends, strict=True)
-        if not paths.isdisjoint(names | set(map(_without_ending, names)))
-    )
-    return next(found, "")
-
-
-def _recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) -> list[Path]:
-    """Return the recordings that a name in a list may mean."""
-    plain = re.sub(r"^(?:\./|\*/)", "", name)  # in HTK's names, * is any folder
-    for form in (plain, *(_FEATURES.sub(rf"\1{sound}/", plain) for sound in _OF_SOUND)):
-        if found := names.get(form):
-            return found
-    try:
-        return names.get(str(locate(name, table.parent)), []) if name else []
-    except UnusableError:
-        return []
-
-
-def _converted(name: str, names: Mapping[str, list[Path]]) -> list[Path]:
-    """The recordings of a name with another ending."""
-    plain = _without_ending(name)
-    return names.get(plain.removeprefix("./"), []) if plain != name else []
-
-
-def _ending_of_sound(name: str) -> str:
-    ending = PurePosixPath(name).suffix
-    return ending if ending.lower() in _SOUND else ""
-
-
-def _without_ending(name: str) -> str:
-    """A name without the ending of a sound: a recording that was converted has another."""
-    return name.removesuffix(_ending_of_sound(name))

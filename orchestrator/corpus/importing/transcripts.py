@@ -13,10 +13,9 @@ from pathlib import Path
 
 from orchestrator.corpus.importing.files_beside import EXPORT, FilesBeside, names_language
 from orchestrator.corpus.importing.no_speech import what_is_no_speech
-from orchestrator.corpus.importing.own_names import without_own_name
 from orchestrator.corpus.importing.parallel_texts import doubtful_folder, names_of
 from orchestrator.corpus.importing.parts_beside import parts_of_recording
-from orchestrator.corpus.importing.readings import as_said_in_korean, without_readings
+from orchestrator.corpus.importing.readings import without_readings
 from orchestrator.corpus.importing.records_as_transcripts import record_beside
 from orchestrator.corpus.importing.shared_texts import check_shared
 from orchestrator.corpus.importing.transcript_files import (
@@ -34,6 +33,7 @@ from orchestrator.corpus.label_files.label_file import (
 )
 from orchestrator.corpus.label_files.times_in_text import (
     kind_of_json,
+    may_begin_with_times,
     may_name_speakers,
     times_or_turns,
 )
@@ -45,10 +45,8 @@ _OF_ALL_MICROPHONES = (
     "the text is that of all microphones that heard it, and each is taken; one of them:"
 )
 _FIRST_LINE = "the text is the first line, and not those below, which say how it is read"
-_OWN_NAME = "the name of the recording before or behind its text is left out, which is no word"
-AS_SAID = "the text is what is said of (written)/(said), without marks of noise and hesitation"
-"""Of Korean texts."""
 _NAMES = "every line of the text begins with what may be who speaks, and it is learnt as words"
+_TWO_NUMBERS = "every line of the text begins with two numbers, which may be times, and they are learnt as words"
 _OF_ITS_NAME = "the text is that of its name in the folder"
 _NAMES_NONE = ", which does not name its recording"
 _LONG = 30.0
@@ -207,22 +205,12 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
         return []
     if said is None and may_name_speakers(text):
         findings.choices[_NAMES] += 1
-    words = said or _words_alone(text, recording, findings.choices)
+    if may_begin_with_times(text):
+        findings.choices[_TWO_NUMBERS] += 1
+    words = said or without_readings(text)
+    if said is None and words != text:
+        findings.choices[_FIRST_LINE] += 1
     return [Transcript(" ".join(words.split()), f"{path}:{first}")]
-
-
-def _words_alone(text: str, recording: Path, choices: Counter[str]) -> str:
-    """Return a text without what is written beside its words, and count what that was."""
-    named = without_own_name(text, recording.stem)
-    said = as_said_in_korean(named)
-    words = without_readings(said)
-    left_out = {
-        _OWN_NAME: named != text,
-        AS_SAID: said != named,
-        _FIRST_LINE: words != said and words in said.split("\n"),
-    }
-    choices.update(what for what, is_left_out in left_out.items() if is_left_out)
-    return words
 
 
 def _own_parts(

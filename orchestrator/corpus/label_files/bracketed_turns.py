@@ -50,7 +50,7 @@ def is_atc(text: str) -> bool:
 
 
 def read_magic_hub(text: str) -> Iterator[Segment]:
-    """A row for each turn; the gender and the dialect are left out."""
+    """Yield a part for each turn. The gender of the speaker, and the dialect beside it, are left out."""
     for number, line in enumerate(text.split("\n"), start=1):
         row = _ROW.fullmatch(line.rstrip())
         if row is not None:
@@ -66,7 +66,7 @@ def read_magic_hub(text: str) -> Iterator[Segment]:
 
 
 def read_babel(text: str) -> Iterator[Segment]:
-    """What stands between two times."""
+    """Yield a part for what stands between two times, unless nothing is said there."""
     begin, said, first = 0.0, list[str](), 1
     for number, line in enumerate(text.split("\n"), start=1):
         if found := _TIME.fullmatch(line.strip()):
@@ -84,7 +84,9 @@ def read_babel(text: str) -> Iterator[Segment]:
 
 
 def read_atc(text: str) -> Iterator[Segment]:
-    """A list for each transmission; what is no word stands in brackets within its text."""
+    """Yield a part for the list of each transmission. A list within its text, which is no word, is written in
+    brackets.
+    """
     for line, entry in _lists(_COMMENT.sub("", text)):
         fields = {part[0]: part[1:] for part in entry if isinstance(part, list) and part}
         if "TEXT" not in fields:
@@ -95,7 +97,7 @@ def read_atc(text: str) -> Iterator[Segment]:
 
 
 def _lists(text: str) -> Iterator[tuple[int, _List]]:
-    """The outer lists and the lines on which they begin."""
+    """Yield each list that stands in no other one, with the line on which it begins."""
     open_lists: list[_List] = []
     first = 1
     for found in _ITEM.finditer(text):

@@ -36,6 +36,8 @@ _SURELY_LYRICS = re.compile(r"\[\d+:\d\d\.|\[[a-z]+:")
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _EXACT = r"\d+[.,]\d+"
 _AUDACITY = re.compile(rf"({_NUMBER})\t({_NUMBER})(?:\t(.*))?")
+_NO_SPEAKER = re.compile(r" |^\d+[.,]\d+$")
+"""What names no speaker of a label track: several words, or how sure a recogniser is."""
 _LONG = 100.0
 """Seconds. A part of this length or more, told in whole numbers, is more likely told in
 milliseconds.
@@ -207,7 +209,7 @@ def _audacity(text: str) -> Iterator[Segment]:
     if all(len(row) == 1 for row in cells):
         yield from found
         return
-    returns = len(set(names)) < len(names) and not any(" " in name for name in names)
+    returns = len(set(names)) < len(names) and not any(map(_NO_SPEAKER.search, names))
     if not (returns and all(len(row) == 2 for row in cells)):
         line = next(segment.line for segment in found if "\t" in segment.text)
         raise UnusableError(
@@ -216,7 +218,7 @@ def _audacity(text: str) -> Iterator[Segment]:
         )
     for segment in found:
         name, _, said = segment.text.partition("\t")
-        yield replace(segment, text=said.strip(), speaker=name.strip())
+        yield replace(segment, text=said.strip(), speaker=name.strip(), before=f"{name.strip()}:")
 
 
 def _label_rows(text: str) -> Iterator[Segment]:

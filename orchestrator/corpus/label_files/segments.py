@@ -7,6 +7,14 @@ from dataclasses import dataclass
 NAME = r"[^\W\d_][\w.'-]*(?: [\w.'-]+){0,3}"
 """A regular expression for how people and programs name a speaker before what is said."""
 
+ROLES = frozenset(
+    (
+        "agent customer client operator caller callee user bot assistant doctor patient "
+        "interviewer interviewee teacher student child adult"
+    ).split()
+)
+"""What people in a conversation are, as speakers and tiers are named after them."""
+
 _UNSPOKEN = ("ignore_time_segment_in_scoring", "inter_segment_gap")
 """What stands in an STM, in small letters or in capitals, where nothing is to be scored."""
 

@@ -19,6 +19,8 @@ from orchestrator.corpus.label_files.segments import Segment
 _ENDS = (".", "?", "!", "。", "？", "！")
 _TICKS = 10_000_000
 """Of Azure, in a second."""
+_WORD = 50
+"""Milliseconds, which a part in which a word is said lasts at least."""
 _CLOSE = frozenset(",.?!;:%)。，？！")
 """What stands behind a word without a space."""
 
@@ -34,7 +36,7 @@ class _Word:
 
 
 def parts_of_service(text: str) -> list[Segment] | None:
-    """Every part in which something is said; None for another text, or one without times."""
+    """Return every part in which something is said; None for a text that no service wrote, or one without times."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -75,9 +77,14 @@ def _deepgram(value: Mapping[str, Any]) -> Iterator[Segment]:
 
 
 def _assembly(value: Mapping[str, Any]) -> Iterator[Segment]:
-    """Milliseconds."""
+    """Yield the parts of AssemblyAI, which tells whole milliseconds. Other JSON with the same keys tells seconds: its
+    times have a decimal point, or its longest part would be too short for a word.
+    """
     parts = value.get("utterances") or value["sentences"]
-    if {"audio_duration", "audio_url"}.isdisjoint(value):
+    times = [(each["start"], each["end"]) for each in parts]
+    in_milliseconds = all(isinstance(time, int) for span in times for time in span)
+    longest = max(end - begin for begin, end in times)
+    if {"audio_duration", "audio_url"}.isdisjoint(value) or not in_milliseconds or longest < _WORD:
         return
     yield from (_part(each, each["text"], 1000.0) for each in parts)
 
@@ -105,7 +112,7 @@ def _speechmatics(value: Mapping[str, Any]) -> Iterator[Segment]:
 
 
 def _item(told: Mapping[str, Any]) -> _Word:
-    """A word or a sign of AWS or Speechmatics."""
+    """Return what AWS or Speechmatics tells of a word or a sign."""
     best = told["alternatives"][0]
     speaker, channel = told.get("speaker", best.get("speaker")), told.get("channel")
     begin, end = (told.get(key) for key in ("start_time", "end_time"))
@@ -130,7 +137,9 @@ def _azure(value: Mapping[str, Any]) -> Iterator[Segment]:
 
 
 def _google(value: Mapping[str, Any]) -> Iterator[Segment]:
-    """Every result ends at a time, and begins with its first word or where the one before ended."""
+    """Yield the results of Google. Each ends at a time, and begins with its first word or where the one before it
+    of the same channel ended.
+    """
     ends: dict[object, float] = {}
     for each in value["results"]:
         best, channel = each["alternatives"][0], each.get("channelTag")
@@ -157,7 +166,7 @@ def _rev(value: Mapping[str, Any]) -> Iterator[Segment]:
 
 
 def _sentences(words: Iterable[_Word]) -> Iterator[Segment]:
-    """Words up to a sign that ends a sentence, or to the next speaker."""
+    """Yield the sentences of words: each goes up to a sign that ends it, or to the next speaker."""
     part: Segment | None = None
     last = ""
     for word in chain(words, [_Word("", 0.0, 0.0, "\0")]):

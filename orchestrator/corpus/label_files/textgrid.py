@@ -10,23 +10,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from orchestrator.corpus.label_files.segments import Segment
+from orchestrator.corpus.label_files.segments import ROLES, Segment
 from orchestrator.corpus.label_files.word_level import are_joined_words
 from orchestrator.corpus.manifest_errors import UnusableError, show
 
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s=])(<exists>|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![^\s])')
 """A value of a TextGrid: a quoted string, in which quotes are doubled, or a number or flag."""
 
-_ROLES = frozenset(
-    "doctor patient agent customer caller client operator interviewer interviewee teacher student child adult".split()
-)
-"""Of people in a conversation, as tiers are named after them."""
 _LAYER = re.compile(
-    r"tier|text|line|layer|level|trans|note|comment|word|phon|sentence|utt", re.IGNORECASE
+    r"tier|text|line|layer|level|trans|note|comment|word|phon|sentence|utt|tone|gloss|lang|phrase|segment"
+    r"|[tl][ _-]?\d",
+    re.IGNORECASE,
 )
-"""What is numbered and is nobody."""
+"""A pattern for names of tiers that are numbered and are nobody, such as `T1` and, of languages, `L2`."""
 _TOGETHER = 0.2
-"""Share of intervals with the same times; two people hardly speak so, a sentence and its translation do."""
+"""The share of intervals that begin or end with one of another tier; two people hardly speak so, but a sentence
+and its translation or its phrases do.
+"""
 _ALIGNED = re.compile(r"\b(word|phone|phoneme|phon)s?$", re.IGNORECASE)
 """Names of tiers of words or sounds, as the Montreal Forced Aligner, WebMAUS and similar aligners
 give them: `words`, `anna - phones`.
@@ -64,20 +64,23 @@ def read_textgrid(text: str) -> Iterator[Segment]:
 
 
 def are_of_people(tiers: Sequence[tuple[str, Sequence[Segment]]]) -> bool:
-    """Whether tiers are each of another person, and not layers of what is said: their names differ in numbers
-    and a letter alone, as `001-M` and `002-F` or `A` and `B`, or say who speaks in a conversation, and hardly
-    any interval of one begins and ends as one of another.
+    """Whether each tier is of another person, and the tiers are not layers of what is said: their names differ in
+    numbers and a letter alone, as `001-M` and `002-F` or `A` and `B`, or say who speaks in a conversation, and hardly
+    any interval of one begins when an interval of another begins, or ends when it ends.
     """
     names = [name.strip().casefold() for name, _ in tiers]
     shapes = {re.sub(r"\d+|(?<![^\W_])[^\W\d_](?![^\W_])", "#", name) for name in names}
     alike = len(shapes) == 1 and "#" in next(iter(shapes)) and _LAYER.search(names[0]) is None
-    if len(set(names)) < len(names) or not (alike or _ROLES.issuperset(names)):
+    if len(set(names)) < len(names) or not (alike or ROLES.issuperset(names)):
         return False
-    spans = [{(part.begin, part.end) for part in parts} for _, parts in tiers]
-    return all(
-        len(one & other) <= _TOGETHER * min(len(one), len(other))
-        for one, other in combinations(spans, 2)
-    )
+    return not any(_go_together(one, other) for (_, one), (_, other) in combinations(tiers, 2))
+
+
+def _go_together(one: Sequence[Segment], other: Sequence[Segment]) -> bool:
+    """Whether more intervals of two tiers begin or end at the same times than those of two people do."""
+    begins = {part.begin for part in one} & {part.begin for part in other}
+    ends = {part.end for part in one} & {part.end for part in other}
+    return max(len(begins), len(ends)) > _TOGETHER * min(len(one), len(other))
 
 
 def _is_of_words(name: str, parts: list[Segment]) -> bool:

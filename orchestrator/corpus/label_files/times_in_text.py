@@ -30,7 +30,7 @@ or the clock alone.
 """
 _SECONDS = r"\d+(?:[.,]\d+)?"
 _PRINTED = re.compile(
-    rf"(?:\S*\d\S*\s+)?\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*[-,]\s*\d+\.\d+)\s*\].*"
+    rf"(?:(?=[^\s\d]*\d)\S+\s+)?\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*[-,]\s*\d+\.\d+)\s*\].*"
 )
 """A line such as `[0.00s -> 2.50s] hello`, as scripts print the segments of faster-whisper, or
 `[6.29-8.24]: hello` of IEMOCAP, which may stand behind the name of a turn.
@@ -41,7 +41,7 @@ _SPAN_ALONE = re.compile(rf"(?P<clock>{_CLOCK})\s*(?:,|-+|–)\s*{_CLOCK}")
 """A line such as `0:00:00.500,0:00:02.310` of SBV, which stands above what is said."""
 _WITHIN = re.compile(rf"\[({_CLOCK})\]")
 _SPACED_ROW = re.compile(
-    r"(?:\S*[A-Za-z]\S*\d\S*\s+)?(\d+[.,]\d+)\s*[\s,;–-]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+"
+    r"(?:(?=[^\sA-Za-z]*[A-Za-z][^\s\d]*\d)\S+\s+)?(\d+[.,]\d+)\s*[\s,;–-]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+"
 )
 """A row such as `0.0 2.5 hello`, or one with a name before it, as Switchboard has. Only several of
 them prove anything, because people say such numbers too.
@@ -71,6 +71,13 @@ _FEW_TURNS = 2
 _LOOKED_AT = 5
 """The number of lines at the beginning by which a table is recognised."""
 
+_LATE = 1.0
+"""Seconds by which programs let the last part end after its recording does."""
+_MILLISECONDS = 100
+"""What the shortest part lasts at least, in milliseconds, or in samples, of which it has more."""
+_HIGHEST_RATE = 48_000
+"""Samples in a second, at most, in which programs tell times."""
+
 _NEXT = "export it as SubRip, WebVTT or Praat TextGrid"
 
 
@@ -98,7 +105,7 @@ def times_or_turns(text: str, length: float = math.inf) -> tuple[int, str] | Non
     say.
     """
     lines = list(_filled_lines(text))
-    if line := _first_row(lines):
+    if line := _first_row(lines, length):
         return line.number, (
             f"is a row of a table with times, {show(line.text[:60])}; {_NEXT}, or write rows of begin, end and "
             "text in seconds with tabs between them"
@@ -120,6 +127,13 @@ def may_name_speakers(text: str) -> bool:
     """Whether a text has several lines and each begins with a name that may or may not be said."""
     lines = list(_filled_lines(text))
     return len(lines) > 1 and all(_TURN.fullmatch(line.text) for line in lines)
+
+
+def may_begin_with_times(text: str) -> bool:
+    """Whether a text has several lines and each begins with two numbers, of which the second is later, that may be
+    times in any unit, or may be said.
+    """
+    return bool(_whole_spans(list(_filled_lines(text))[:_LOOKED_AT]))
 
 
 def kind_of_json(text: str) -> str:
@@ -234,15 +248,15 @@ def _headings(lines: Sequence[_Line]) -> list[_Mark]:
     return marks if any(mark.sure for mark in marks) or opening == paragraphs else []
 
 
-def _first_row(lines: Sequence[_Line]) -> _Line | None:
+def _first_row(lines: Sequence[_Line], length: float) -> _Line | None:
     """Return the first line of a table in which every row has at least two times, after a first row
-    that may name the columns; None where the text is no table.
+    that may name the columns; None where the text is no table of a recording of `length` seconds.
     """
     rows = list(lines[:_LOOKED_AT])
     spaced = [_SPACED_ROW.fullmatch(row.text) for row in rows]
     if len(rows) > 1 and all(row and seconds(row[1]) < seconds(row[2]) for row in spaced):
         return rows[0]
-    if _are_whole_rows(rows):
+    if _are_whole_rows(rows, length):
         return rows[0]
     if len(rows) > 1 and rows[0].text.count("\t") > 1 and not _times_between_tabs(rows[0]):
         rows = rows[1:]
@@ -250,16 +264,30 @@ def _first_row(lines: Sequence[_Line]) -> _Line | None:
     return rows[0] if rows and named and all(_times_between_tabs(row) > 1 for row in rows) else None
 
 
-def _are_whole_rows(rows: Sequence[_Line]) -> bool:
-    """Whether all rows begin with two whole numbers, each later than the one before, and follow one another
-    without a pause, or are more than two.
+def _are_whole_rows(rows: Sequence[_Line], length: float) -> bool:
+    """Whether all rows begin with the whole numbers of a part of the recording: in seconds, where the parts follow
+    one another without a pause or the first begins at 0, or else in milliseconds or samples, in which a part is as
+    long as a word at least. `1 2 buckle my shoe` and the years of a war are said.
+    """
+    spans = _whole_spans(rows)
+    if not spans:
+        return False
+    gaps = [later[0] - earlier[1] for earlier, later in pairwise(spans)]
+    shortest = min(end - begin for begin, end in spans)
+    in_order = min(gaps) >= 0 and (len(spans) > 2 or not any(gaps))
+    in_seconds = spans[-1][1] <= length + _LATE and (not any(gaps) or spans[0][0] == 0)
+    in_parts = shortest >= _MILLISECONDS and spans[-1][1] <= (length + _LATE) * _HIGHEST_RATE
+    return in_order and (in_seconds or in_parts)
+
+
+def _whole_spans(rows: Sequence[_Line]) -> list[tuple[int, int]]:
+    """Return the two whole numbers with which each of several rows begins, where the second is the larger in all;
+    empty for other rows.
     """
     found = [row for line in rows if (row := _WHOLE_ROW.fullmatch(line.text))]
     spans = [(int(row[1]), int(row[2])) for row in found]
-    if len(found) < max(len(rows), 2) or not all(begin < end for begin, end in spans):
-        return False
-    gaps = [later[0] - earlier[1] for earlier, later in pairwise(spans)]
-    return min(gaps) >= 0 and (len(spans) > 2 or not any(gaps))
+    several = len(found) == len(rows) > 1
+    return spans if several and all(begin < end for begin, end in spans) else []
 
 
 def _times_between_tabs(line: _Line) -> int:

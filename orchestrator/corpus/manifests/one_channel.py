@@ -49,7 +49,7 @@ def refuse_one_of_several(record: Mapping[str, Any], source: Path | bytes, name:
 
 
 def channel_keys(record: Mapping[str, Any]) -> set[str]:
-    """The keys of a record that name one channel."""
+    """Return the keys of a record that name one channel of several."""
     return {key for key, _ in _channels_of(record)}
 
 

@@ -40,6 +40,8 @@ _BETWEEN = r"\s,;|\"/\\()"
 """Signs between names, within a regular expression's brackets."""
 _FILES, _OF_A_FOLDER = 200, 20
 """The most files of text that are searched, in all and in one folder."""
+_FEW = 2
+"""The number of names without their endings from which on a text may be a list."""
 _ENDINGS = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
 
 
@@ -68,13 +70,17 @@ def _is_below(names: set[str], folder: Path) -> bool:
 
 def lists_that_name(recordings: Sequence[Path], folder: Path) -> list[Path]:
     """Return the text files of a folder and of those below it whose beginning contains names of its
-    recordings, those near the top first. A file that has the name of one recording belongs to that
-    one.
+    recordings, those near the top first: one with its ending, or two without, since one alone may
+    be a word. A file that has the name of one recording belongs to that one.
     """
     stems = {path.stem for path in recordings}
-    names = {path.name for path in recordings} | stems
+    enough = min(_FEW, len(stems))
     files = (path for path in islice(_files_of_text(folder), _FILES) if path.stem not in stems)
-    found = [path for path in files if not names.isdisjoint(_words_of(path))]
+    found = []
+    for path in files:
+        words, sounds = _words_of(path)
+        if not stems.isdisjoint(sounds) or len(stems & words) >= enough:
+            found.append(path)
     return sorted(found, key=lambda path: (len(path.parts), path))
 
 
@@ -86,13 +92,17 @@ def _files_of_text(folder: Path) -> Iterator[Path]:
         yield from islice((path for path in texts if path.is_file()), _OF_A_FOLDER)
 
 
-def _words_of(path: Path) -> set[str]:
-    """The words of the first lines, names of recordings without their ending too."""
+def _words_of(path: Path) -> tuple[set[str], set[str]]:
+    """Return the words of the first lines of a text, and the names of recordings among them without
+    their ending; nothing for a file that is no text or cannot be read.
+    """
     try:
         with path.open("rb") as stream:
             text = stream.read(_LOOKED_AT).decode("utf-8", "replace")
     except OSError:
-        return set()
+        return set(), set()
+    if "\0" in text:
+        return set(), set()
     words = {word for signs in (_BETWEEN, f"{_BETWEEN}:") for word in re.split(f"[{signs}]+", text)}
     sounds = map(PurePosixPath, (word for word in words if word.lower().endswith(_ENDINGS)))
-    return words | {sound.stem for sound in sounds}
+    return words, {sound.stem for sound in sounds}

@@ -85,8 +85,8 @@ def time_keys(record: Mapping[str, Any]) -> set[str]:
 
 
 def span_keys(names: Iterable[str]) -> tuple[str, str] | None:
-    """The keys of the start and of the end or the length of a segment, where these are the only ones of
-    their kind that mean it by themselves.
+    """Return the key of a segment's start and that of its end, or else of its length, where each is the only one of
+    its kind that surely means a time; None elsewhere.
     """
     times = [time for time in _times_of(dict.fromkeys(names)) if time.by_itself]
     starts, ends, lengths = (
@@ -100,8 +100,8 @@ def span_keys(names: Iterable[str]) -> tuple[str, str] | None:
 def span_in_seconds(
     first: str, start: object, last: str, end: object
 ) -> tuple[float, float] | None:
-    """Begin and end of a segment that `first` and `last`, as `span_keys` gives them, hold; None where one of
-    them is no time.
+    """Return the begin and the end of a segment, which stand under the keys `first` and `last` that `span_keys`
+    returned, in seconds; None where one of the values is no time.
     """
     told = _number(start), _number(end)
     keys = _meaning(first), _meaning(last)

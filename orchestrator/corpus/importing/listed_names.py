@@ -1,0 +1,93 @@
+"""Which recordings of a folder the names in a list mean: by their path or the end of it, with their ending, without it
+or with another one, and where the list was written for another place. No audio is read here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+
+from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.recordings.locating import (
+    AUDIO_SUFFIXES,
+    HEADLESS_SUFFIXES,
+    UNREAD_SUFFIXES,
+    locate,
+)
+
+_FEATURES = re.compile(r"(^|/)mfc/")
+"""The folder of the features that HTK computed of a recording; the prompts of VoxForge name the
+recording by it.
+"""
+_SOUND = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
+_OF_SOUND = ("wav", "flac")
+"""The folders of VoxForge that hold recordings, in the place of that of features."""
+
+
+def recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
+    """Return which recordings each name may mean. A path below the folder means one recording,
+    whatever others are called elsewhere.
+    """
+    names: dict[str, list[Path]] = {}
+    exact: dict[str, list[Path]] = {}
+    for path in recordings:
+        inside = path.relative_to(folder)
+        # names in a list beside the folder may begin with the folder's own name, and those in a
+        # list of a subfolder leave out the subfolder's
+        parts = (Path(os.path.abspath(folder)).name, *inside.parts)
+        ends = [Path(*parts[start:]) for start in range(len(parts))]
+        for name in {form.as_posix() for end in ends for form in (end, end.with_suffix(""))}:
+            names.setdefault(name, []).append(path)
+        for name in {inside.as_posix(), inside.with_suffix("").as_posix(), os.path.abspath(path)}:
+            exact.setdefault(name, []).append(path)
+    return names | exact
+
+
+def root_elsewhere(written: Sequence[str], recordings: Sequence[Path], folder: Path) -> str:
+    """Return the path, ending in /, with which all names of a list begin that was written for
+    another place, where what follows it is a path below `folder`; empty where there is none.
+    """
+    inside = {path.relative_to(folder) for path in recordings}
+    paths = {form.as_posix() for path in inside for form in (path, path.with_suffix(""))}
+    levels = zip(*(name.split("/")[:-1] for name in written), strict=False)
+    shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+    roots = [f"{'/'.join(shared[:depth])}/" for depth in range(1, len(shared) + 1)]
+    ends = ({name.removeprefix(root) for name in written} for root in roots)
+    found = (
+        root
+        for root, names in zip(roots, ends, strict=True)
+        if not paths.isdisjoint(names | set(map(without_ending, names)))
+    )
+    return next(found, "")
+
+
+def recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) -> list[Path]:
+    """Return the recordings that a name in a list may mean."""
+    plain = re.sub(r"^(?:\./|\*/)", "", name)  # in HTK's names, * is any folder
+    for form in (plain, *(_FEATURES.sub(rf"\1{sound}/", plain) for sound in _OF_SOUND)):
+        if found := names.get(form):
+            return found
+    try:
+        return names.get(str(locate(name, table.parent)), []) if name else []
+    except UnusableError:
+        return []
+
+
+def recordings_with_another_ending(name: str, names: Mapping[str, list[Path]]) -> list[Path]:
+    """Return the recordings that a name means which has the ending of another kind of sound."""
+    plain = without_ending(name)
+    return names.get(plain.removeprefix("./"), []) if plain != name else []
+
+
+def ending_of_sound(name: str) -> str:
+    """Return the ending of a name where it is one of a sound, read here or not; empty for any other."""
+    ending = PurePosixPath(name).suffix
+    return ending if ending.lower() in _SOUND else ""
+
+
+def without_ending(name: str) -> str:
+    """Return a name without the ending of a sound, since a recording that was converted has another."""
+    return name.removesuffix(ending_of_sound(name))
