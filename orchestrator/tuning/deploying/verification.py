@@ -61,8 +61,9 @@ from orchestrator.tuning.deploying.writing import (
     wrapped,
     write_graphs,
 )
-from orchestrator.tuning.model.base_model import BaseModel, refuse_other_weights
+from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.model.weights import refuse_other_weights
 from orchestrator.tuning.model.windows import EncoderWindow, inclusive_windows
 
 MEMORY = 2**29

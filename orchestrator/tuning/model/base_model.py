@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from orchestrator.tuning.model.hub import place_of
 from orchestrator.tuning.model.kernel_choice import chosen_products
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.linear_kernels import ATEN, FrozenLinear, Products
+from orchestrator.tuning.model.weights import refuse_other_weights, weights_sha256
 from orchestrator.tuning.model.windows import inclusive_windows, set_windows
 
 IGNORED = -100
@@ -280,31 +280,11 @@ def _check_finite(spec: ModelSpec, model: PreTrainedModel) -> None:
             )
 
 
-def weights_sha256(model: PreTrainedModel) -> str:
-    """Return the SHA-256 digest of all weights in the order of their names, which `wrap_model` does
-    not change."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        total.update(name.encode())
-        total.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
-
-
 def check_same_weights(spec: ModelSpec, wanted: str) -> None:
     """Raise ModelError where the model's weights do not have the digest `wanted`, or where it
     cannot be loaded.
     """
     refuse_other_weights(spec, weights_sha256(load_stock(spec)[0]), wanted)
-
-
-def refuse_other_weights(spec: ModelSpec, found: str, wanted: str) -> None:
-    """Raise ModelError where the digest of the model's weights is not the one `wanted`."""
-    if found != wanted:
-        raise ModelError(
-            f"model {spec.id!r} has other weights than the study was measured with: with the adapter they would hear "
-            "other words than it recorded. Next: put the weights back that were there, or run the sweep anew with "
-            "--fork NAME."
-        )
 
 
 def wrap_model(
