@@ -112,7 +112,8 @@ class StudyStates(RuleBasedStateMachine):
         """Flip one bit of a sealed file."""
         path = self._damage(chosen)
         data = bytearray(path.read_bytes())
-        data[chosen.randrange(len(data))] ^= 1 << chosen.randrange(8)
+        # a share of the length: files hold times, so that the length itself differs from run to run
+        data[int(chosen.random() * len(data))] ^= 1 << chosen.randrange(8)
         path.write_bytes(data)
 
     @precondition(lambda self: self.whole)
