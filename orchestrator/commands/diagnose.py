@@ -17,76 +17,85 @@ _HEARD = 100
 """Default number of utterances of each set that --train decodes."""
 
 
+_Spec = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SPEC|MANIFEST",
+        help="A sweep file, the name of a study, or a manifest.",
+        show_default=False,
+    ),
+]
+_Rest = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE|MANIFEST]...",
+        help="Values that replace those of the sweep file, such as budget.trials=4; or more "
+        "manifests.",
+        show_default=False,
+    ),
+]
+_Train = Annotated[
+    bool,
+    typer.Option(
+        "--train",
+        help="For a sweep: load and check the model, train 50 steps, and show what they change.",
+    ),
+]
+_Sample = Annotated[
+    int | None,
+    typer.Option(
+        "--sample",
+        min=1,
+        metavar="N",
+        help="Number of utterances of each set to transcribe. Default: 100 with --train, all "
+        "with --model.",
+    ),
+]
+_Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="For manifests: measure the WER of this model, a folder or a hub id, on each.",
+    ),
+]
+_MaxSeconds = Annotated[
+    float,
+    typer.Option(
+        "--max-seconds",
+        min=0.1,
+        help="For manifests: the longest utterance that is kept, in seconds.",
+    ),
+]
+_Validation = Annotated[
+    float,
+    typer.Option(
+        "--validation",
+        min=0.01,
+        max=0.99,
+        help="For manifests: share of the utterances to set apart for validation.",
+    ),
+]
+_Normalizer = Annotated[
+    str,
+    typer.Option(
+        "--normalizer",
+        help="For manifests: what counts as a word. whisper-en (English), basic (any language) "
+        "or none (what stands between spaces).",
+    ),
+]
+
+
 def diagnose(
-    spec: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SPEC|MANIFEST",
-            help="A sweep file, the name of a study, or a manifest.",
-            show_default=False,
-        ),
-    ],
-    rest: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[KEY=VALUE|MANIFEST]...",
-            help="Values that replace those of the sweep file, such as budget.trials=4; or more "
-            "manifests.",
-            show_default=False,
-        ),
-    ] = None,
+    spec: _Spec,
+    rest: _Rest = None,
     studies: Studies = None,
-    train: Annotated[
-        bool,
-        typer.Option(
-            "--train",
-            help="For a sweep: load and check the model, train 50 steps, and show what they "
-            "change.",
-        ),
-    ] = False,
-    sample: Annotated[
-        int | None,
-        typer.Option(
-            "--sample",
-            min=1,
-            metavar="N",
-            help="Number of utterances of each set to transcribe. Default: 100 with --train, all "
-            "with --model.",
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="MODEL",
-            help="For manifests: measure the WER of this model, a folder or a hub id, on each.",
-        ),
-    ] = None,
-    max_seconds: Annotated[
-        float,
-        typer.Option(
-            "--max-seconds",
-            min=0.1,
-            help="For manifests: the longest utterance that is kept, in seconds.",
-        ),
-    ] = 20.0,
-    validation: Annotated[
-        float,
-        typer.Option(
-            "--validation",
-            min=0.01,
-            max=0.99,
-            help="For manifests: share of the utterances to set apart for validation.",
-        ),
-    ] = 0.1,
-    normalizer: Annotated[
-        str,
-        typer.Option(
-            "--normalizer",
-            help="For manifests: what counts as a word. whisper-en (English), basic (any language) "
-            "or none (what stands between spaces).",
-        ),
-    ] = "whisper-en",
+    train: _Train = False,
+    sample: _Sample = None,
+    model: _Model = None,
+    max_seconds: _MaxSeconds = 20.0,
+    validation: _Validation = 0.1,
+    normalizer: _Normalizer = "whisper-en",
 ) -> None:
     """Show what the data hold and what speaks against them, of a sweep or of manifests alone.
 

@@ -19,61 +19,71 @@ if TYPE_CHECKING:
 Word = TypeVar("Word", bound=str)
 
 
+_Rest = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[N]... [KEY=VALUE]...",
+        help="Numbers of trials. Default: the best trial that keeps the guardrails. Several "
+        "need --format adapter. name=NAME for a study that was begun with --fork NAME.",
+    ),
+]
+_To = Annotated[
+    Path | None,
+    typer.Option(
+        "--to", metavar="DIR", help="Folder to write, which must not exist yet. Required."
+    ),
+]
+_Form = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="Form to write: adapter (for PEFT), merged (whole model for transformers), onnx "
+        "(graphs for onnxruntime) or moonshine (graphs for the authors' runtime).",
+    ),
+]
+_Final = Annotated[
+    bool,
+    typer.Option(
+        "--final",
+        help="Take the adapter of the trial's last measurement instead of its best one.",
+    ),
+]
+_Merged = Annotated[bool, typer.Option("--merged", help="Short for --format merged.")]
+_Quantize = Annotated[
+    str,
+    typer.Option(
+        "--quantize",
+        help="With --format onnx or moonshine: none for float32 weights, int8 for dynamic "
+        "quantisation.",
+    ),
+]
+_Windows = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder-windows",
+        help="With --format onnx or moonshine: stock or inclusive, how the widths of the "
+        "encoder's windows are read. Default: as in the study.",
+    ),
+]
+_ChangedOnly = Annotated[
+    bool,
+    typer.Option(
+        "--changed-only",
+        help="With --format moonshine: write only the graphs that the adapter changes.",
+    ),
+]
+
+
 def export(
     spec: Study,
-    rest: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[N]... [KEY=VALUE]...",
-            help="Numbers of trials. Default: the best trial that keeps the guardrails. Several "
-            "need --format adapter. name=NAME for a study that was begun with --fork NAME.",
-        ),
-    ] = None,
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            "--to", metavar="DIR", help="Folder to write, which must not exist yet. Required."
-        ),
-    ] = None,
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            help="Form to write: adapter (for PEFT), merged (whole model for transformers), onnx "
-            "(graphs for onnxruntime) or moonshine (graphs for the authors' runtime).",
-        ),
-    ] = "adapter",
-    final: Annotated[
-        bool,
-        typer.Option(
-            "--final",
-            help="Take the adapter of the trial's last measurement instead of its best one.",
-        ),
-    ] = False,
-    merged: Annotated[bool, typer.Option("--merged", help="Short for --format merged.")] = False,
-    quantize: Annotated[
-        str,
-        typer.Option(
-            "--quantize",
-            help="With --format onnx or moonshine: none for float32 weights, int8 for dynamic "
-            "quantisation.",
-        ),
-    ] = "none",
-    windows: Annotated[
-        str | None,
-        typer.Option(
-            "--encoder-windows",
-            help="With --format onnx or moonshine: stock or inclusive, how the widths of the "
-            "encoder's windows are read. Default: as in the study.",
-        ),
-    ] = None,
-    changed_only: Annotated[
-        bool,
-        typer.Option(
-            "--changed-only",
-            help="With --format moonshine: write only the graphs that the adapter changes.",
-        ),
-    ] = False,
+    rest: _Rest = None,
+    to: _To = None,
+    form: _Form = "adapter",
+    final: _Final = False,
+    merged: _Merged = False,
+    quantize: _Quantize = "none",
+    windows: _Windows = None,
+    changed_only: _ChangedOnly = False,
     studies: Studies = None,
 ) -> None:
     """Write a trial's model in the form in which it will be used, with a model card.

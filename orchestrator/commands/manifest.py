@@ -179,32 +179,35 @@ def from_dataset(
         typer.echo(plain(rows.note))
 
 
+_Snr = Annotated[
+    str | None,
+    typer.Option(
+        "--snr",
+        metavar="LO:HI",
+        help="Add white noise at a signal-to-noise ratio drawn from this range, in dB.",
+    ),
+]
+_Band = Annotated[
+    str | None,
+    typer.Option("--band", metavar="LO:HI", help="Keep only the frequencies from LO to HI, in Hz."),
+]
+_Speed = Annotated[
+    str | None,
+    typer.Option(
+        "--speed",
+        metavar="LO:HI",
+        help="Change the speed, and with it the pitch, by a factor drawn from this range.",
+    ),
+]
+
+
 @app.command()
 def noisy(
     manifest: Source,
     out: Out,
-    snr: Annotated[
-        str | None,
-        typer.Option(
-            "--snr",
-            metavar="LO:HI",
-            help="Add white noise at a signal-to-noise ratio drawn from this range, in dB.",
-        ),
-    ] = None,
-    band: Annotated[
-        str | None,
-        typer.Option(
-            "--band", metavar="LO:HI", help="Keep only the frequencies from LO to HI, in Hz."
-        ),
-    ] = None,
-    speed: Annotated[
-        str | None,
-        typer.Option(
-            "--speed",
-            metavar="LO:HI",
-            help="Change the speed, and with it the pitch, by a factor drawn from this range.",
-        ),
-    ] = None,
+    snr: _Snr = None,
+    band: _Band = None,
+    speed: _Speed = None,
     seed: Seed = 0,
 ) -> None:
     """Copy a manifest and its sound, at another speed, in a narrower band or with noise.

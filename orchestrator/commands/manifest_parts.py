@@ -77,37 +77,43 @@ def choose(
     )
 
 
+_Out = Annotated[
+    tuple[Path, Path],
+    typer.Option(
+        "--out",
+        metavar="A B",
+        help="Manifests to write, which must not exist yet. A third one, C, may follow.",
+        show_default=False,
+    ),
+]
+_Third = Annotated[
+    Path | None,
+    typer.Argument(metavar="C", help="Manifest to write for a third part.", show_default=False),
+]
+_By = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        help="What no two parts have in common: speaker, sentence, recording or utterance. "
+        "Default: speaker, or sentence if there are no two speakers.",
+    ),
+]
+_Share = Annotated[
+    str,
+    typer.Option(
+        "--share",
+        help="Share of the utterances that part A gets, about. For three parts A:B, such as "
+        "0.8:0.1; part C gets the rest.",
+    ),
+]
+
+
 def split(
     manifest: Source,
-    out: Annotated[
-        tuple[Path, Path],
-        typer.Option(
-            "--out",
-            metavar="A B",
-            help="Manifests to write, which must not exist yet. A third one, C, may follow.",
-            show_default=False,
-        ),
-    ],
-    third: Annotated[
-        Path | None,
-        typer.Argument(metavar="C", help="Manifest to write for a third part.", show_default=False),
-    ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            "--by",
-            help="What no two parts have in common: speaker, sentence, recording or utterance. "
-            "Default: speaker, or sentence if there are no two speakers.",
-        ),
-    ] = None,
-    share: Annotated[
-        str,
-        typer.Option(
-            "--share",
-            help="Share of the utterances that part A gets, about. For three parts A:B, such as "
-            "0.8:0.1; part C gets the rest.",
-        ),
-    ] = "0.5",
+    out: _Out,
+    third: _Third = None,
+    by: _By = None,
+    share: _Share = "0.5",
     seed: Seed = 0,
 ) -> None:
     """Split a manifest into two or three parts that have no speaker in common, or as --by says.

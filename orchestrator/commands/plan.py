@@ -13,32 +13,36 @@ from orchestrator.commands.study_arguments import Overrides, Studies, Study
 if TYPE_CHECKING:
     from orchestrator.planning.cost import Cost
     from orchestrator.planning.sweep_plan import SweepPlan
+    from orchestrator.records.json_files import PackRecord
     from orchestrator.records.store import StudyFolder
+    from orchestrator.sweepfile.execution import Execution
     from orchestrator.sweepfile.sweep import SweepSpec
+
+
+_Show = Annotated[
+    int,
+    typer.Option("--show", min=0, help="How many of the first points (settings) to list."),
+]
+_Probe = Annotated[
+    bool,
+    typer.Option(
+        "--probe",
+        help="Load the model, train a few steps and measure how long the sweep takes.",
+    ),
+]
 
 
 def plan(
     spec: Study,
     overrides: Overrides = None,
-    show: Annotated[
-        int,
-        typer.Option("--show", min=0, help="How many of the first points (settings) to list."),
-    ] = 8,
-    probe: Annotated[
-        bool,
-        typer.Option(
-            "--probe",
-            help="Load the model, train a few steps and measure how long the sweep takes.",
-        ),
-    ] = False,
+    show: _Show = 8,
+    probe: _Probe = False,
     studies: Studies = None,
 ) -> None:
     """Show what would run, which limits the data can resolve, and how long it would take."""
     from orchestrator.commands.opening_study import open_sweep
     from orchestrator.errors import SpecError
-    from orchestrator.host.machine import this_machine
     from orchestrator.planning.cost import recorded_cost
-    from orchestrator.planning.shares import foreseen
     from orchestrator.planning.sweep_plan import sweep_plan
     from orchestrator.records.readiness.reading_sets import read_sets
     from orchestrator.records.search_times import spent_before
@@ -63,11 +67,7 @@ def plan(
     sizes = plan_report.set_sizes(sets, sweep.evaluation.normalizer, cache)
     findings = [] if missing else find_before_decoding(sweep, sets, cache)
     kept = folder.read_pack()
-    if kept is None:
-        execution = foreseen(sweep, this_machine())
-    else:
-        of_study = {"packs": kept.packs, "pack": kept.slots}
-        execution = sweep.execution.model_copy(update=of_study)
+    execution = _execution(sweep, kept)
     planned_sweep = sweep_plan(sweep.model_copy(update={"execution": execution}), sizes, show)
     before = spent_before(sweep, folder)
     costs = [recorded_cost(planned_sweep.work, before, sweep.budget.wall_clock)]
@@ -83,6 +83,16 @@ def plan(
         clock_lost=bool(folder.results()) and folder.seconds_spent() is None,
     )
     terminal.show(document, screen)
+
+
+def _execution(sweep: SweepSpec, kept: PackRecord | None) -> Execution:
+    """Return the packs that a study keeps, or those that a new one would have on this machine."""
+    from orchestrator.host.machine import this_machine
+    from orchestrator.planning.shares import foreseen
+
+    if kept is None:
+        return foreseen(sweep, this_machine())
+    return sweep.execution.model_copy(update={"packs": kept.packs, "pack": kept.slots})
 
 
 def _measured_cost(

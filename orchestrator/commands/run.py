@@ -23,42 +23,49 @@ if TYPE_CHECKING:
     from orchestrator.verdicts.conclusion import Conclusion
 
 
+_Fork = Annotated[
+    str | None,
+    typer.Option(
+        "--fork", metavar="NAME", help="Begin a new study of this name beside the existing one."
+    ),
+]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the report.")]
+_Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print every event for programs, one JSON object a line, and nothing else.",
+    ),
+]
+_Bad = Annotated[
+    float | None,
+    typer.Option(
+        "--max-bad-fraction",
+        help="Skip bad lines of a training set if they are at most this share of it, such as "
+        "0.01. Default: data.max_bad_fraction of the sweep file.",
+    ),
+]
+_Record = Annotated[
+    Path | None,
+    typer.Option(
+        "--record",
+        metavar="FILE",
+        help="Markdown file for the finished sweep's row, made if missing. Default: "
+        "docs/experiment_plan.md, if the project has it.",
+    ),
+]
+
+
 def run(
     context: typer.Context,
     spec: Study,
     overrides: Overrides = None,
     studies: Studies = None,
-    fork: Annotated[
-        str | None,
-        typer.Option(
-            "--fork", metavar="NAME", help="Begin a new study of this name beside the existing one."
-        ),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the report.")] = False,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Print every event for programs, one JSON object a line, and nothing else.",
-        ),
-    ] = False,
-    bad: Annotated[
-        float | None,
-        typer.Option(
-            "--max-bad-fraction",
-            help="Skip bad lines of a training set if they are at most this share of it, such as "
-            "0.01. Default: data.max_bad_fraction of the sweep file.",
-        ),
-    ] = None,
-    record: Annotated[
-        Path | None,
-        typer.Option(
-            "--record",
-            metavar="FILE",
-            help="Markdown file for the finished sweep's row, made if missing. Default: "
-            "docs/experiment_plan.md, if the project has it.",
-        ),
-    ] = None,
+    fork: _Fork = None,
+    quiet: _Quiet = False,
+    json: _Json = False,
+    bad: _Bad = None,
+    record: _Record = None,
 ) -> None:
     """Run a sweep, or continue it where it stopped. A finished one is only reported.
 

@@ -8,20 +8,12 @@ import typer
 
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import say, told
-from orchestrator.commands.study_arguments import ForkName, Studies, Study
+from orchestrator.commands.study_arguments import ForkName, Studies, Study, TrialNumber
 
 
 def stop(
     spec: Study,
-    number: Annotated[
-        int,
-        typer.Argument(
-            metavar="N",
-            min=0,
-            help="Number of the trial, as `orchestrate status` shows it.",
-            show_default=False,
-        ),
-    ],
+    number: TrialNumber,
     overrides: ForkName = None,
     reason: Annotated[
         str,

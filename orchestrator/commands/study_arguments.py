@@ -21,6 +21,15 @@ AnyStudy = Annotated[
         show_default=False,
     ),
 ]
+TrialNumber = Annotated[
+    int,
+    typer.Argument(
+        metavar="N",
+        min=0,
+        help="Number of the trial, as `orchestrate status` shows it.",
+        show_default=False,
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(

@@ -20,58 +20,66 @@ if TYPE_CHECKING:
 _HELP = "as the model was measured, else the default of a sweep file"
 
 
+_Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="FOLDER_OR_ADAPTER",
+        help="The model: a folder or hub id, an exported adapter, or a merged model.",
+        show_default=False,
+    ),
+]
+_Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE...",
+        help="Audio files, or folders: all audio files in them and below.",
+        show_default=False,
+    ),
+]
+_Rms = Annotated[
+    float | None,
+    typer.Option(
+        "--rms",
+        min=0,
+        max=0.999,
+        help="Root mean square to which each file's sound is scaled; 0 leaves it as it is.",
+        show_default=_HELP,
+    ),
+]
+_MaxTokensPerSecond = Annotated[
+    float | None,
+    typer.Option(
+        "--max-tokens-per-second",
+        min=0.1,
+        help="Most tokens for a second of audio; a longer text is cut off.",
+        show_default=_HELP,
+    ),
+]
+_Base = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        metavar="MODEL",
+        help="Base model of an adapter, a folder or hub id. Default: the one that the "
+        "adapter's folder names.",
+    ),
+]
+_Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="Where to compute: cpu, cuda, mps or auto, the first there is of cuda, mps, cpu.",
+    ),
+]
+
+
 def transcribe(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="FOLDER_OR_ADAPTER",
-            help="The model: a folder or hub id, an exported adapter, or a merged model.",
-            show_default=False,
-        ),
-    ],
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE...",
-            help="Audio files, or folders: all audio files in them and below.",
-            show_default=False,
-        ),
-    ],
-    rms: Annotated[
-        float | None,
-        typer.Option(
-            "--rms",
-            min=0,
-            max=0.999,
-            help="Root mean square to which each file's sound is scaled; 0 leaves it as it is.",
-            show_default=_HELP,
-        ),
-    ] = None,
-    max_tokens_per_second: Annotated[
-        float | None,
-        typer.Option(
-            "--max-tokens-per-second",
-            min=0.1,
-            help="Most tokens for a second of audio; a longer text is cut off.",
-            show_default=_HELP,
-        ),
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            "--base",
-            metavar="MODEL",
-            help="Base model of an adapter, a folder or hub id. Default: the one that the "
-            "adapter's folder names.",
-        ),
-    ] = None,
-    device: Annotated[
-        str,
-        typer.Option(
-            "--device",
-            help="Where to compute: cpu, cuda, mps or auto, the first there is of cuda, mps, cpu.",
-        ),
-    ] = "auto",
+    model: _Model,
+    files: _Files,
+    rms: _Rms = None,
+    max_tokens_per_second: _MaxTokensPerSecond = None,
+    base: _Base = None,
+    device: _Device = "auto",
 ) -> None:
     """Print what a model hears in audio files: for each its path, a tab and the text.
 

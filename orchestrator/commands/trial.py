@@ -8,21 +8,13 @@ import typer
 
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import observer_of, pack_worker, show, told
-from orchestrator.commands.study_arguments import ForkName, Studies, Study
+from orchestrator.commands.study_arguments import ForkName, Studies, Study, TrialNumber
 
 
 def trial(
     context: typer.Context,
     spec: Study,
-    number: Annotated[
-        int,
-        typer.Argument(
-            metavar="N",
-            min=0,
-            help="Number of the trial, as `orchestrate status` shows it.",
-            show_default=False,
-        ),
-    ],
+    number: TrialNumber,
     overrides: ForkName = None,
     studies: Studies = None,
     quiet: Annotated[

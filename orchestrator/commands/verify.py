@@ -12,43 +12,48 @@ from orchestrator.commands.output import say, show, told
 from orchestrator.commands.study_arguments import Studies, Study
 from orchestrator.errors import SpecError
 
+_Rest = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[N] [KEY=VALUE]...",
+        help="Number of the trial. Default: the best trial that keeps the guardrails. "
+        "name=NAME for a study that was begun with --fork NAME.",
+    ),
+]
+_Runtime = Annotated[
+    str,
+    typer.Option(
+        "--runtime",
+        metavar="onnx|moonshine|DIR",
+        help="onnx or moonshine: make that form, and check it. DIR: check a folder that "
+        "`orchestrate export` wrote.",
+    ),
+]
+_Quantize = Annotated[
+    str,
+    typer.Option(
+        "--quantize",
+        help="With --runtime onnx or moonshine: none for float32 weights, int8 for dynamic "
+        "quantisation.",
+    ),
+]
+_Sets = Annotated[
+    str | None,
+    typer.Option(
+        "--sets",
+        metavar="NAME,...",
+        help="Sets to transcribe, such as domain,confirm_domain. Default: all of the sweep's "
+        "evaluation and confirm sets.",
+    ),
+]
+
 
 def verify(
     spec: Study,
-    rest: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[N] [KEY=VALUE]...",
-            help="Number of the trial. Default: the best trial that keeps the guardrails. "
-            "name=NAME for a study that was begun with --fork NAME.",
-        ),
-    ] = None,
-    runtime: Annotated[
-        str,
-        typer.Option(
-            "--runtime",
-            metavar="onnx|moonshine|DIR",
-            help="onnx or moonshine: make that form, and check it. DIR: check a folder that "
-            "`orchestrate export` wrote.",
-        ),
-    ] = "onnx",
-    quantize: Annotated[
-        str,
-        typer.Option(
-            "--quantize",
-            help="With --runtime onnx or moonshine: none for float32 weights, int8 for dynamic "
-            "quantisation.",
-        ),
-    ] = "none",
-    sets: Annotated[
-        str | None,
-        typer.Option(
-            "--sets",
-            metavar="NAME,...",
-            help="Sets to transcribe, such as domain,confirm_domain. Default: all of the sweep's "
-            "evaluation and confirm sets.",
-        ),
-    ] = None,
+    rest: _Rest = None,
+    runtime: _Runtime = "onnx",
+    quantize: _Quantize = "none",
+    sets: _Sets = None,
     studies: Studies = None,
 ) -> None:
     """Transcribe the study's sets with an exported form, and check that it does what was measured.

@@ -45,8 +45,7 @@ def pack_step(
     losses = pack.flat.new_zeros(count)
     parts = micro_batches(optimizer.params, optimizer.steps, data, base, division)
     store.keep("train", depth)
-    # the untuned model's states, for the KL term: of all micro-batches at once, or one micro-batch
-    # after the other where memory is short
+    # the untuned model's states for the KL term, a micro-batch at a time where memory is short
     for group in [parts] if division == 1 else [[part] for part in parts]:
         know_untuned(base, store, data, _held_to_base(group))
     forget_oldest_untuned(data, _held_to_base(parts))
@@ -64,8 +63,7 @@ def pack_step(
         # the tokens of a slot stand end to end, too; a row of the text is one utterance of one slot
         text = RaggedLayout((micro_batch.labels != IGNORED).sum(1), count)
         pack.set_positions(micro_batch.rows[text.clip], text.position)
-        # (K, F, width) -> (tokens, vocabulary): the tokens of all rows, one after the other without
-        # padding; `rows` (tokens,) is the row of each
+        # -> (tokens, vocabulary), without padding between rows; `rows` (tokens,) is the row of each
         states = base.decoder(micro_batch.inputs, cross, layout.mask, text=text)
         logits, rows = base.decoder.head(states[text.valid]), text.row[text.valid]
         labels = micro_batch.labels[micro_batch.labels != IGNORED]
