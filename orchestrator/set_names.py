@@ -36,8 +36,13 @@ def set_of_rate(rate: str) -> str:
     return rate.removesuffix(ending)
 
 
+def is_wer(rate: str) -> bool:
+    """Whether a rate is the WER of a set, which has the name of the set."""
+    return set_of_rate(rate) == rate
+
+
 def is_ambiguous(name: str) -> bool:
     """Whether a set of this name would be taken for something else: a rate of another set
     (`domain_cer`), or the terms of the domain set (`terms`, `terms_far`).
     """
-    return set_of_rate(name) != name or f"{name}_".startswith("terms_")
+    return not is_wer(name) or f"{name}_".startswith("terms_")

@@ -23,6 +23,8 @@ from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
 from orchestrator.scoring.limit_text import (
     allowed_text,
     asked_text,
+    is_share_found,
+    rate_text,
     shown_bounds,
     shown_change,
     shown_rate,
@@ -537,6 +539,20 @@ def test_recall_is_shown_as_what_is_found_and_its_rise_is_positive() -> None:
     assert (shown_change(lost, -2.0), shown_change(plain, -2.0)) == (2.0, -2.0)
     assert shown_bounds(lost, -3.0, 1.0) == (-1.0, 3.0)
     assert shown_bounds(plain, -3.0, 1.0) == (-3.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "is_share", "said"),
+    [
+        ("xterms_recall", False, "xterms recall WER"),
+        ("far_recall", False, "far recall WER"),
+        ("far_terms_cer", False, "far terms CER"),
+        ("domain_terms_recall", True, "domain terms recall"),
+        ("confirm_domain_cer", False, "domain CER"),
+    ],
+)
+def test_a_set_whose_name_is_like_a_rates_is_no_rate(rate: str, is_share: bool, said: str) -> None:
+    assert is_share_found(rate) == is_share and rate_text(rate) == said
 
 
 def verdict_of(**rates: tuple[SetScore, SetScore]) -> Verdict:

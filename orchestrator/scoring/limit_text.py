@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.scoring.limits import Criterion, LimitVerdict
-from orchestrator.set_names import search_name
+from orchestrator.set_names import is_wer, search_name
 
 _RATES = {"wer": "WER", "cer": "CER", "recall": "recall", "precision": "precision"}
 _SETS = {"any_also": "some further set", "terms": "domain terms"}
@@ -22,7 +22,7 @@ def rate_text(rate: str) -> str:
     rate = search_name(rate)
     if rate.endswith(("_terms_recall", "_terms_precision")):
         return metric_text(f"terms_{rate.rpartition('_')[2]}")
-    return metric_text(rate if rate.endswith("_cer") else f"{rate}_wer")
+    return metric_text(f"{rate}_wer" if is_wer(rate) else rate)
 
 
 def is_share_found(name: str) -> bool:
@@ -30,7 +30,7 @@ def is_share_found(name: str) -> bool:
     are missed, like errors, but shown as shares that are found, so signs and directions are
     reversed.
     """
-    return name.endswith(("terms_recall", "terms_precision"))
+    return f"_{name}".endswith(("_terms_recall", "_terms_precision"))
 
 
 def shown_rate(rate: str, value: float) -> float:

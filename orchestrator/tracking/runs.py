@@ -15,6 +15,7 @@ from orchestrator.records.results import Measurement, SetMeasurement, TrialResul
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.edit_counts import error_rate
 from orchestrator.scoring.limit_text import shown_change, shown_rate
+from orchestrator.set_names import is_wer
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import confirmation_runs
@@ -198,4 +199,4 @@ def _chosen(result: TrialResult) -> Iterator[Point]:
 
 def _metric(rate: str) -> str:
     """Return the metric's name for a rate: domain becomes domain_wer, domain_cer stays."""
-    return rate if rate.endswith(("_cer", "_recall", "_precision")) else f"{rate}_wer"
+    return f"{rate}_wer" if is_wer(rate) else rate
