@@ -54,6 +54,8 @@ class ThreadHosts:
         self.calls = 0
         self.when = ""
         """When a call loses its pack, "before" or "after"; where this is empty, by turns."""
+        self.with_machine = False
+        """A lost pack's machine is gone, and not its process alone."""
         self.changed = threading.Condition()
         """Notified when a pack has something to say."""
 
@@ -104,10 +106,10 @@ class ThreadRemote:
     def call(self, method: str, *args: object) -> Any:
         when = self.hosts.counted()
         if when == "before":
-            raise Lost("killed before")
+            raise Lost("killed before", with_machine=self.hosts.with_machine)
         answer = getattr(self.server, method)(*args)
         if when == "after":
-            raise Lost("killed after")
+            raise Lost("killed after", with_machine=self.hosts.with_machine)
         return answer
 
     def begin(self, state: PackState | None) -> None:
@@ -135,7 +137,7 @@ class ThreadRemote:
 
     def finished(self) -> Advanced | None:
         if self.lost:
-            raise Lost("killed in training")
+            raise Lost("killed in training", with_machine=self.hosts.with_machine)
         return self.end
 
     def close(self) -> None:

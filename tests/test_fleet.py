@@ -187,9 +187,29 @@ def test_a_pack_lost_twice_before_its_first_progress_accuses_no_trial() -> None:
         assert heard.dies() == dies
 
 
-def lost_twice(at: int, tmp_path: Path) -> list[str]:
+def test_machines_preempted_at_one_step_accuse_no_trial_until_the_fourth() -> None:
+    """A trial that takes its machine down with it is still told from preemptions in the end; a
+    process that dies alone counts as before, whatever happened to machines.
+    """
+    plan = first_plan(SPECS["short"])
+    machines, mixed = Pack(0), Pack(1)
+    for pack in (machines, mixed):
+        pack.admitted(plan, 0)
+        pack.heard = {plan.number: 20}
+    assert [machines.dies(with_machine=True) for _ in range(4)] == [False, False, False, True]
+    assert [mixed.dies(with_machine=gone) for gone in (False, True, False)] == [False, False, True]
+
+
+def test_a_machine_lost_twice_at_one_step_leaves_no_trace(tmp_path: Path) -> None:
+    """What a study asks and tells is no function of which machines were lost."""
+    expected, total = straight(1, 0.0, tmp_path)
+    for at in range(1, total):
+        assert lost_twice(at, tmp_path, with_machine=True) == expected, f"lost at call {at}"
+
+
+def lost_twice(at: int, tmp_path: Path, *, with_machine: bool = False) -> list[str]:
     hosts = ThreadHosts(FakeWorker(), 1, (at, at + 1))
-    hosts.when = "after"
+    hosts.when, hosts.with_machine = "after", with_machine
     return driven(fleet_on(hosts, 1), tmp_path / f"{at}-{hosts.calls}-{id(hosts)}")
 
 

@@ -171,19 +171,37 @@ def test_a_cluster_without_a_token_is_joined_only_where_that_is_said(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "said", "with_machine"),
     [
-        ("The actor died because its node has died. Node Id: 3", "its machine is gone"),
+        ("The actor died because its node has died. Node Id: 3", "its machine is gone", True),
         (
             "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR",
             "its process is gone, as where memory ran out",
+            False,
+        ),
+        (
+            "Task was killed due to the node running low on memory pressure",
+            "Ray ended it, for memory was running out",
+            False,
         ),
         (
             "Traceback:\n  File \"a.py\", line 3\nModuleNotFoundError: No module named 'peft'",
             "ModuleNotFoundError: No module named 'peft'",
+            False,
         ),
-        ("something new\nand more of it", "something new"),
+        ("something new\nand more of it", "something new", False),
     ],
 )
-def test_why_an_actor_is_gone_is_said_in_a_few_words(text: str, said: str) -> None:
-    assert ray_cluster.how_it_ended(RuntimeError(text)) == said
+def test_why_an_actor_is_gone_is_said_in_a_few_words(
+    text: str, said: str, with_machine: bool
+) -> None:
+    lost = ray_cluster.how_it_ended(RuntimeError(text))
+    assert (str(lost), lost.with_machine) == (said, with_machine)
+
+
+def test_an_actor_that_cannot_be_reached_counts_as_a_lost_machine() -> None:
+    class ActorUnavailableError(Exception):
+        """Named as Ray's own, which the default environment does not have."""
+
+    lost = ray_cluster.how_it_ended(ActorUnavailableError("no answer"))
+    assert (str(lost), lost.with_machine) == ("its connection is gone", True)

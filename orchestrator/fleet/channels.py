@@ -42,8 +42,8 @@ class Channel(Protocol):
     def processor_seconds(self) -> float:
         """Return how much processor time its process has spent so far."""
 
-    def how_it_ended(self) -> str:
-        """Say why nothing comes any more."""
+    def how_it_ended(self) -> Lost:
+        """Return the error that says why nothing comes any more."""
 
     def close(self) -> None:
         """End its process, without waiting for what it is doing."""
@@ -103,7 +103,7 @@ class ChannelRemote:
         try:
             self.channel.send(message)
         except (EOFError, OSError) as error:
-            raise Lost(self.channel.how_it_ended()) from error
+            raise self.channel.how_it_ended() from error
 
     def _receive(self, seconds: float) -> None:
         """Take in all messages that have come, waiting at most `seconds` for the first. Raises
@@ -113,7 +113,7 @@ class ChannelRemote:
             for kind, value in self.channel.receive(seconds):
                 self._take(kind, value)
         except (EOFError, OSError) as error:
-            raise Lost(self.channel.how_it_ended()) from error
+            raise self.channel.how_it_ended() from error
         self._check_that_it_moves()
 
     def _take(self, kind: str, value: Any) -> None:

@@ -280,16 +280,16 @@ class Fleet:
         return remote
 
     def _lose(self, pack: Pack, lost: Lost) -> None:
-        """Drop what is left of a lost pack. If the same trials were lost at the same step before,
-        the newest trial ends as failed.
+        """Drop what is left of a lost pack. If the same trials were lost at the same step often
+        enough, the newest of them ends as failed.
 
         A pack that is lost while it only repeats what was computed before, or while it answers a
         call, gives no reason to blame a trial. Raises StudyError after `MOST_LOSSES` in a row.
         """
         self._hear(pack)
         where = "a new process" if pack.remote is None else pack.remote.where
-        twice = pack.advancing and pack.trains and pack.dies()
-        if twice:
+        trained = pack.advancing and pack.trains
+        if trained and pack.dies(with_machine=lost.with_machine):
             pack.end_newest(str(lost))
         self._drop(pack)
         pack.losses += 1

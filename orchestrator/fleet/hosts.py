@@ -13,7 +13,14 @@ from orchestrator.records.worker_protocol import Measured, Progress, Worker
 class Lost(Exception):
     """The process, machine or connection of a pack is gone, for the reason given; nothing more will
     come from it.
+
+    `with_machine` says that the machine or its network is what is gone, as at a preemption, which
+    says nothing about the trials of the pack.
     """
+
+    def __init__(self, reason: str, *, with_machine: bool = False) -> None:
+        super().__init__(reason)
+        self.with_machine = with_machine
 
 
 class NoRoom(Exception):

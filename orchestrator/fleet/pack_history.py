@@ -17,9 +17,9 @@ from orchestrator.records.worker_protocol import Event, Failed, Measured
 
 DEATHS = 2
 """A pack that is lost this often at one step is lost because of its trials."""
-DEATHS_UNHEARD = 4
-"""The same limit for losses before the first progress; below `fleet.MOST_LOSSES`, which end a
-run.
+DEATHS_UNSURE = 4
+"""The same limit for losses before the first progress, and for those of whole machines; below
+`fleet.MOST_LOSSES`, which end a run.
 """
 
 
@@ -78,6 +78,8 @@ class Pack:
     """Trials and steps at which it was lost while it trained, if it has not come further since."""
     deaths: int = 0
     """How often it was lost at that point."""
+    crashes: int = 0
+    """How many of these were its process alone, on a machine that went on."""
     losses: int = 0
     """How often it was lost since its events were last handled."""
 
@@ -148,18 +150,21 @@ class Pack:
         )
         return Ended(self.clock + ticks * self.tick_cost, ticks, advanced.events)
 
-    def dies(self) -> bool:
+    def dies(self, *, with_machine: bool = False) -> bool:
         """Count a loss while it trained, and say whether its trials are to blame: the same slots
         were lost at the same step often enough.
 
-        Before the first progress nobody knows at which step it was lost. So it takes more losses
-        there to tell a trial that kills its process from a process that something else killed.
+        Before the first progress nobody knows at which step it was lost, and a machine may be
+        preempted twice at one step. So it takes more losses of these kinds to tell a trial that
+        kills its process, or the machine below it, from what is no fault of the trial.
         """
         reached = tuple(self.heard.get(number, step) for number, step in self.steps.items())
         place = (tuple(self.steps), reached)
-        self.deaths = self.deaths + 1 if place == self.died else 1
-        self.died = place
-        return self.deaths >= (DEATHS if self.heard else DEATHS_UNHEARD)
+        if place != self.died:
+            self.died, self.deaths, self.crashes = place, 0, 0
+        self.deaths += 1
+        self.crashes += not with_machine
+        return self.deaths >= DEATHS_UNSURE or (bool(self.heard) and self.crashes >= DEATHS)
 
     def end_newest(self, cause: str) -> None:
         """Let the trial that was admitted last fail."""

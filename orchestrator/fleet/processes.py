@@ -178,16 +178,16 @@ class ProcessChannel:
             return 0.0
         return float(times.user + times.system)
 
-    def how_it_ended(self) -> str:
-        """Say how the process ended, from its exit code."""
+    def how_it_ended(self) -> Lost:
+        """Return the loss that says how the process ended, by its exit code."""
         self._process.join(5)
         code = self._process.exitcode
         if code is None:
-            return "its connection is gone"
+            return Lost("its connection is gone")
         if code < 0:
             name = signal.Signals(-code).name
-            return f"{name}, as where memory ran out" if name == "SIGKILL" else name
-        return f"exit code {code}"
+            return Lost(f"{name}, as where memory ran out" if name == "SIGKILL" else name)
+        return Lost(f"exit code {code}")
 
     def close(self) -> None:
         """Kill the process: nothing that it holds is needed, and nothing it writes outlives it."""

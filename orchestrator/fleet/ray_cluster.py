@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StudyError
+from orchestrator.fleet.hosts import Lost
 from orchestrator.sweepfile.execution import Execution
 
 log = logging.getLogger(__name__)
@@ -105,18 +106,20 @@ def demand_text(demanded: dict[str, float]) -> str:
     return " and ".join(f"{amount:g} {name}" for name, amount in demanded.items())
 
 
-def how_it_ended(error: Exception) -> str:
-    """Say why an actor is gone, in a few words; Ray has many for each reason."""
+def how_it_ended(error: Exception) -> Lost:
+    """Return the loss that says why an actor is gone, in a few words; Ray has many for each
+    reason.
+    """
     text = str(error)
     if "node has died" in text or "node was terminated" in text:
-        return "its machine is gone"
+        return Lost("its machine is gone", with_machine=True)
     if "Unavailable" in type(error).__name__:
-        return "its connection is gone"
+        return Lost("its connection is gone", with_machine=True)
     if "memory pressure" in text or "OutOfMemory" in type(error).__name__:
-        return "Ray ended it, for memory was running out"
+        return Lost("Ray ended it, for memory was running out")
     if "worker process has died" in text:
-        return "its process is gone, as where memory ran out"
-    return first_line(error)
+        return Lost("its process is gone, as where memory ran out")
+    return Lost(first_line(error))
 
 
 def never_ran(error: Exception) -> bool:

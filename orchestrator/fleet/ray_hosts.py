@@ -167,7 +167,7 @@ class RayHosts(TemplateHosts):
         except ray.exceptions.RayError as error:
             if never_ran(error):  # its machine is gone, and nothing with it
                 raise NoRoom from error
-            raise Lost(how_it_ended(error)) from error
+            raise how_it_ended(error) from error
         assert isinstance(place, Place)
         if place.node in self._refused:  # asked for before that was known
             _kill(asked.actor)
@@ -274,7 +274,7 @@ class ActorChannel:
 
     def __init__(self, actor: Any) -> None:
         self._actor, self._joined = actor, Joined()
-        self._seconds, self._ended = 0.0, ""
+        self._seconds, self._ended = 0.0, Lost("")
         """The processor time that the actor last reported, and why it ended."""
         self.open = True
         self.pulled = actor.pull.remote(PULL_SECONDS)
@@ -302,8 +302,8 @@ class ActorChannel:
         """Return the processor time that the actor last reported."""
         return self._seconds
 
-    def how_it_ended(self) -> str:
-        """Say why the actor is gone, in Ray's words or shorter ones."""
+    def how_it_ended(self) -> Lost:
+        """Return the loss that says why the actor is gone, in Ray's words or shorter ones."""
         return self._ended
 
     def close(self) -> None:
@@ -318,4 +318,4 @@ class ActorChannel:
             return ray.get(reference)
         except ray.exceptions.RayError as error:
             self._ended = how_it_ended(error)
-            raise EOFError(self._ended) from error
+            raise EOFError from error
