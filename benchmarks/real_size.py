@@ -109,8 +109,13 @@ def _time_said(sweep: Path, folder: Path) -> str:
         text=True,
         check=True,
     )
-    points = re.split(r"\n *- ", done.stdout)
-    return " ".join(next(said for said in points if "no trial is pruned" in said).split())
+    return time_in(done.stdout)
+
+
+def time_in(plan: str) -> str:
+    """Return the point of what `plan` prints that estimates the time of the sweep."""
+    points = re.split(r"\n *- ", plan)
+    return " ".join(next(said for said in points if "trials are pruned" in said).split())
 
 
 def _run_sweep(sweep: Path, path: Path, studies: Path) -> Usage:

@@ -16,7 +16,9 @@ import levers
 import profile_step
 import real_size
 
+from orchestrator.planning.cost import Cost
 from orchestrator.planning.trial_plan import trial_plan
+from orchestrator.reporting.documents.plan_report import cost_texts
 from orchestrator.sweepfile.loading import load_spec
 
 
@@ -39,3 +41,8 @@ def test_the_trials_of_the_real_size_are_a_sweep_of_two_rungs(tmp_path: Path) ->
     assert {plan.params.target_modules for plan in plans} == {
         "attention", "decoder-attention", "all-linear"
     }  # fmt: skip
+
+
+def test_the_time_that_plan_says_is_found_among_its_points() -> None:
+    (said,) = cost_texts((Cost(low=80.0, high=120.0, basis="a probe"),), clock_lost=False)
+    assert real_size.time_in(f"- at most 80 optimizer steps\n  - {said}\n- and more") == said
