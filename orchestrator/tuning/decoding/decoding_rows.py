@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, islice
+from itertools import accumulate, groupby, islice
+from operator import itemgetter
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from orchestrator.tuning.decoding.drafts import LOOKAHEAD, Draft
@@ -72,47 +72,67 @@ def join_live_rows(groups: Sequence[RowGroup]) -> RowGroup:
     copies. At least one row must be live.
     """
     adapters = groups[0].adapters
-    live = [group.live for group in groups]
-    # for each adapter its live rows, each with its index among the live rows of all groups
-    of_adapter: list[list[tuple[Row, int]]] = [[] for _ in range(adapters)]
-    taken = 0
-    for group, places in zip(groups, live, strict=True):
-        for at in places:
-            of_adapter[at * adapters // len(group.rows)].append((group.rows[at], taken))
-            taken += 1
+    # for each adapter its live rows, each with its group and its place there
+    of_adapter: list[list[tuple[int, int]]] = [[] for _ in range(adapters)]
+    for number, group in enumerate(groups):
+        for at in group.live:
+            of_adapter[at * adapters // len(group.rows)].append((number, at))
     most = max(map(len, of_adapter))
-    # the padding row: nothing reads what its tensors hold, so they may be those of any other row
-    finished = Row(0, Draft(()), done=True), 0
-    chosen = [row for own in of_adapter for row in (*own, *[finished] * (most - len(own)))]
-    device = groups[0].mask.device
-    order = torch.tensor([place for _, place in chosen], device=device)
-    picked = [torch.tensor(places, device=device) for places in live]
-
-    def join(tensors: Sequence[Tensor], axis: int) -> Tensor:
-        """Join the live rows of one tensor of each group, in `order`; `axis` is padded with zeros
-        to the longest of them.
-        """
-        longest = max(tensor.shape[axis] for tensor in tensors)
-        parts = []
-        for tensor, places in zip(tensors, picked, strict=True):
-            if len(places):
-                fill = (0, 0) * (tensor.dim() - 1 - axis) + (0, longest - tensor.shape[axis])
-                parts.append(F.pad(tensor[places], fill))
-        return torch.cat(parts)[order]
+    # nothing reads what the tensors of a padding row hold, so they may be those of any other row
+    anywhere = next(place for own in of_adapter for place in own)
+    rows: list[Row] = []
+    places: list[tuple[int, int]] = []
+    for own in of_adapter:
+        missing = most - len(own)
+        rows += [groups[number].rows[at] for number, at in own]
+        rows += [Row(0, Draft(()), done=True) for _ in range(missing)]
+        places += own + [own[-1] if own else anywhere] * missing
+    runs = _runs_of_one_group(places, groups[0].mask.device)
 
     def join_layers(layers: Sequence[Sequence[KeyValue]]) -> list[KeyValue]:
         return [
-            (join([keys for keys, _ in layer], 2), join([values for _, values in layer], 2))
+            (
+                _join_rows([keys for keys, _ in layer], runs, 2),
+                _join_rows([values for _, values in layer], runs, 2),
+            )
             for layer in zip(*layers, strict=True)
         ]
 
     return RowGroup(
-        [row for row, _ in chosen],
+        rows,
         adapters,
         join_layers([group.cross for group in groups]),
-        join([group.mask for group in groups], 3),
+        _join_rows([group.mask for group in groups], runs, 3),
         SelfCache(join_layers([group.cache.layers for group in groups])),
     )
+
+
+def _runs_of_one_group(
+    places: Sequence[tuple[int, int]], device: torch.device
+) -> list[tuple[int, Tensor]]:
+    """Return the places (group, row) as runs of one group: its number and its rows, int64."""
+    return [
+        (number, torch.tensor([at for _, at in own], device=device))
+        for number, own in groupby(places, key=itemgetter(0))
+    ]
+
+
+def _join_rows(tensors: Sequence[Tensor], runs: Sequence[tuple[int, Tensor]], axis: int) -> Tensor:
+    """Return the rows that `runs` name, of one tensor of each group, as one tensor. `axis` is as
+    long as in the longest of these tensors, and what a shorter one lacks is zero.
+
+    Every row is copied once, straight to its place.
+    """
+    used = [tensors[number] for number, _ in runs]
+    shape = [sum(len(rows) for _, rows in runs), *used[0].shape[1:]]
+    shape[axis] = max(tensor.shape[axis] for tensor in used)
+    joined, begin = used[0].new_empty(shape), 0
+    for tensor, (_, rows) in zip(used, runs, strict=True):
+        own, length = joined[begin : begin + len(rows)], tensor.shape[axis]
+        torch.index_select(tensor, 0, rows, out=own.narrow(axis, 0, length))
+        own.narrow(axis, length, shape[axis] - length).zero_()
+        begin += len(rows)
+    return joined
 
 
 def decode_round(decoder: Decoder, group: RowGroup) -> None:
