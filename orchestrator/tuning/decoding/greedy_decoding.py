@@ -111,7 +111,7 @@ def transcribe(
     counter = Counter(f"hearing {name}", len(lengths))
     with bound_merged(base.linears, weights):
         results = base.cores.map_whole(
-            lambda run: _decode_batches(base.decoder, begin, run, budget / 2),
+            lambda run: _decode_batches(base.decoder, begin, run, budget),
             runs,
             lambda run: counter.add(sum(map(len, run))),
         )
@@ -147,10 +147,9 @@ def _decode_batches(
 ) -> list[list[Row]]:
     """Decode the batches of a run to their end, and return the rows of each.
 
-    Nearly all rows of a batch are done after the first round, in which their drafts are verified.
+    The first round of a batch verifies its drafts, after which nearly all of its rows may be done.
     The others wait for those of the next batches, until they have more than `most` frames together,
-    because a round of few rows takes hardly less time than one of many. A batch most of whose
-    drafts were wrong is decoded by itself.
+    because a round of few rows takes hardly less time than one of many.
 
     No variable here keeps a group alive: one group is most of the memory that decoding takes.
     """
@@ -168,17 +167,11 @@ def _decode_batches(
 
 
 def _decode_drafts(decoder: Decoder, group: RowGroup) -> tuple[list[Row], list[RowGroup]]:
-    """Make the first round of a batch. Return its rows, and a group of those that are not done;
-    none where most of them were not, for then the batch is decoded to its end here.
+    """Make the first round of a batch. Return its rows, and a group of those that are not done, if
+    there are any.
     """
     decode_round(decoder, group)
-    rows, live = group.rows, len(group.live)
-    if 2 * live > len(rows):
-        groups = [group]
-        del group  # so that `_decode_to_end` can free it
-        _decode_to_end(decoder, groups)
-        return rows, []
-    return rows, [join_live_rows([group])] if live else []
+    return group.rows, [join_live_rows([group])] if group.live else []
 
 
 def _decode_to_end(decoder: Decoder, groups: list[RowGroup]) -> None:
