@@ -156,9 +156,7 @@ def _decode_batches(
     heard: list[list[Row]] = []
     waiting: list[RowGroup] = []
     for clips in batches:
-        rows, left = _decode_drafts(decoder, begin(clips))
-        heard.append(rows)
-        waiting += left
+        heard.append(_decode_drafts(decoder, begin(clips), waiting))
         if sum(group.frames for group in waiting) > most:
             _decode_to_end(decoder, waiting)
     if waiting:
@@ -166,22 +164,30 @@ def _decode_batches(
     return heard
 
 
-def _decode_drafts(decoder: Decoder, group: RowGroup) -> tuple[list[Row], list[RowGroup]]:
-    """Make the first round of a batch. Return its rows, and a group of those that are not done, if
-    there are any.
+def _decode_drafts(decoder: Decoder, group: RowGroup, waiting: list[RowGroup]) -> list[Row]:
+    """Make the first round of a batch and return its rows. Those that are not done are added to
+    `waiting`, as a group.
     """
     decode_round(decoder, group)
-    return group.rows, [join_live_rows([group])] if group.live else []
+    if group.live:
+        waiting.append(_without_done(group))
+    return group.rows
 
 
 def _decode_to_end(decoder: Decoder, groups: list[RowGroup]) -> None:
     """Decode the live rows of `groups` to their end. The list is emptied, to free the groups."""
     group = groups[0] if len(groups) == 1 else join_live_rows(groups)
     groups.clear()
-    while live := group.live:
-        if 2 * len(live) <= len(group.rows):  # dropping rows is a copy: only where it halves them
-            group = join_live_rows([group])
+    while group.live:
+        group = _without_done(group)
         decode_round(decoder, group)
+
+
+def _without_done(group: RowGroup) -> RowGroup:
+    """Return the group without rows that are done, where that halves it, since it is a copy; else
+    the group itself.
+    """
+    return join_live_rows([group]) if 2 * len(group.live) <= len(group.rows) else group
 
 
 def _in_runs(batches: list[list[int]], cores: int) -> list[list[list[int]]]:
