@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,6 +36,14 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Where a sweep file does not say how many packs there are, that follows from the cores; the tests
 # must not depend on the machine.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="module")
+def gone() -> int:
+    """The number of a process that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
 
 
 @pytest.hookimpl(wrapper=True)

@@ -364,17 +364,18 @@ def test_every_write_is_synced_file_and_folder(
     assert events == [f"sync {tmp_path.name}", "sync a.json", "rename a.json", "sync new"]
 
 
-def test_leftovers_go_when_the_lock_is_taken_and_not_before(folder: StudyFolder) -> None:
+def test_leftovers_go_when_the_lock_is_taken_and_not_before(folder: StudyFolder, gone: int) -> None:
     folder.write_spec("name: phase3\n")
-    half = folder.path / "trials" / "0007" / "adapter.tmp-12"
+    half = folder.path / "trials" / "0007" / f"adapter.tmp-{gone}"
     half.mkdir(parents=True)
     (half / "adapter_model.safetensors").write_bytes(b"half")
-    (folder.path / "clock.json.tmp-9").write_bytes(b"{")
+    clock = folder.path / f"clock.json.tmp-{gone}"
+    clock.write_bytes(b"{")
     StudyFolder(folder.path.parent, "phase3").read_spec()
     assert half.exists(), "a reader must not disturb a run that is just writing"
     with folder.lock():
         assert [path.name for path in (folder.path / "trials" / "0007").iterdir()] == []
-        assert not (folder.path / "clock.json.tmp-9").exists()
+        assert not clock.exists()
 
 
 def test_json_on_disk_is_readable_by_people(folder: StudyFolder) -> None:

@@ -5,8 +5,6 @@ a link.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,15 +17,6 @@ from orchestrator.files.names_aside import aside_of, clear_leftovers, is_abandon
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.sweep import Budget
 from tests.running_support import make_spec, run
-
-
-@pytest.fixture(scope="module")
-def gone() -> int:
-    """The number of a process that has ended."""
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    return child.pid
-
 
 PLACES = [
     "study.lock",
