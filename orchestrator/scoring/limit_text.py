@@ -20,7 +20,7 @@ def metric_text(metric: str) -> str:
 def rate_text(rate: str) -> str:
     """A rate, by the name that measurements use, as a person would say it: domain is domain WER."""
     rate = search_name(rate)
-    if rate.endswith(("_terms_recall", "_terms_precision")):
+    if is_share_found(rate):
         return metric_text(f"terms_{rate.rpartition('_')[2]}")
     return metric_text(f"{rate}_wer" if is_wer(rate) else rate)
 
