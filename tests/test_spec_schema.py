@@ -90,6 +90,11 @@ def test_the_schema_accepts_what_loads(path: Path | str) -> None:
     assert violations(document(SMALL if isinstance(path, str) else path.read_text())) == []
 
 
+@pytest.mark.parametrize("precision", ["bf16", {"search": "bf16", "verdict": "fp32"}, {}], ids=str)
+def test_the_schema_accepts_both_forms_of_a_precision(precision: Any) -> None:
+    assert violations(document(SMALL) | {"evaluation": {"precision": precision}}) == []
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_the_schema_refuses_a_file_of_another_structure(name: str) -> None:
     assert violations(document((ROOT / "tests" / "broken_specs" / f"{name}.yaml").read_text()))
@@ -104,6 +109,9 @@ def test_the_schema_refuses_a_file_of_another_structure(name: str) -> None:
         {"parameters": {"rank": {"value": 4, "values": [4]}}},
         {"parameters": {"layers": {"values": ["all", "top-2"]}}},
         {"budget": {"trials": "4"}},
+        {"evaluation": {"precision": "fp16"}},
+        {"evaluation": {"precision": {"search": "fp16"}}},
+        {"evaluation": {"precision": {"confirm": "fp32"}}},
     ],
     ids=str,
 )

@@ -23,7 +23,7 @@ from orchestrator.errors import FingerprintError
 from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.digest import digest
-from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import Precisions, SweepSpec
 from orchestrator.tuning.adapters import pack
 from orchestrator.tuning.adapters.pack import Pack
 from orchestrator.tuning.decoding import greedy_decoding
@@ -527,7 +527,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "decoding": {"max_tokens_per_second": 9.0},
     "audio level": {"rms": 0.1},
     "normaliser": {"normalizer": "basic"},
-    "precision": {"precision": "bf16"},
+    "precision": {"precision": Precisions(search="bf16", verdict="bf16")},
 }
 
 

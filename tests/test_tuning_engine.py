@@ -21,7 +21,7 @@ from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.records.worker_protocol import Event, Failed, Measured
 from orchestrator.scoring.normalizers import normalizer
 from orchestrator.sweepfile.digest import digest
-from orchestrator.sweepfile.sweep import ChecksSpec, EvaluationSpec, SweepSpec
+from orchestrator.sweepfile.sweep import ChecksSpec, EvaluationSpec, Precisions, SweepSpec
 from orchestrator.tuning import prepared_sweep
 from orchestrator.tuning.adapters.pack import Adapter, Pack
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
@@ -344,8 +344,9 @@ def test_labels_end_with_eos_and_do_not_start_with_the_start_token(
 
 @pytest.mark.slow
 def test_bf16_trains_and_decodes_and_is_another_evaluation(spec: SweepSpec, cache: Path) -> None:
+    everywhere = Precisions(search="bf16", verdict="bf16")
     coarse = spec.model_copy(
-        update={"evaluation": spec.evaluation.model_copy(update={"precision": "bf16"})}
+        update={"evaluation": spec.evaluation.model_copy(update={"precision": everywhere})}
     )
     exact, worker = start_worker(spec, cache), start_worker(coarse, cache)
     assert {k for k, v in worker.evaluation.items() if exact.evaluation[k] != v} == {"precision"}
@@ -408,6 +409,11 @@ def test_frames_that_all_share_are_those_of_a_pack_alone_in_bf16(
 
 
 def test_all_in_bf16_is_training_in_bf16_too() -> None:
-    both = EvaluationSpec(precision="bf16", training_precision="bf16")
-    assert both == EvaluationSpec(precision="bf16")
+    whole = EvaluationSpec(precision=Precisions(search="bf16", verdict="bf16"))
+    for written in ("bf16", {"search": "bf16", "verdict": "bf16"}):
+        both = {"precision": written, "training_precision": "bf16"}
+        assert EvaluationSpec.model_validate(both) == whole
+    assert EvaluationSpec(training_precision="fp32") == EvaluationSpec()
+    # every digest of a study from before there were two parts holds one word
+    assert EvaluationSpec().model_dump()["precision"] == "fp32"
     assert precision_text("bf16", "cpu") != precision_text("bf16", "cuda") == "bf16"

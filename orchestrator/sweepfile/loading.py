@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from orchestrator.errors import SpecError
 from orchestrator.sweepfile.cached_model import cached_problems
@@ -35,7 +36,7 @@ from orchestrator.sweepfile.search_space_reading import SpaceReader
 from orchestrator.sweepfile.spec_building import build_spec
 from orchestrator.sweepfile.spec_changes import FieldChange, changed_fields
 from orchestrator.sweepfile.storage import storage_problems
-from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec, SweepSpec
+from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec, Precision, Precisions, SweepSpec
 from orchestrator.sweepfile.writing import resolved_yaml
 
 __all__ = [
@@ -187,6 +188,29 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
             tree.entries["confirm"].mark,
             "confirm needs sets the search never reads; add data.confirm: {domain: ..., heldout: ...}, or "
             "data.confirm: {split: 0.3} to split them off by speaker",
+        )
+    _check_precisions(tree, problems)
+
+
+def _check_precisions(tree: Mapping, problems: Problems) -> None:
+    """Check that a sweep whose verdict has another precision than its search confirms its
+    finalists: without that, the verdict would rest on numbers of the search.
+    """
+    if not _has_value(tree, "evaluation", "precision"):
+        return
+    evaluation = tree.entries["evaluation"].node
+    assert isinstance(evaluation, Mapping)
+    entry = evaluation.entries["precision"]
+    given, default = plain_value(entry.node), Precisions.model_construct()
+    if not isinstance(given, dict) or _has_value(tree, "confirm"):
+        return
+    search, verdict = given.get("search", default.search), given.get("verdict", default.verdict)
+    words = get_args(Precision)
+    if search in words and verdict in words and search != verdict:
+        problems.add(
+            entry.mark,
+            "evaluation.precision differs between search and verdict, so the verdict needs numbers of its own; add "
+            "confirm: {top: 2, seeds: [101, 102, 103]} and data.confirm, or write one precision for both",
         )
 
 

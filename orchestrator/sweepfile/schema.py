@@ -4,7 +4,7 @@ YAML.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from orchestrator.sweepfile.layer_ranges import PATTERN
 from orchestrator.sweepfile.limit_checks import SECTIONS
@@ -12,7 +12,7 @@ from orchestrator.sweepfile.limits import SHIPPED, limit_keys, questions_of
 from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, Parameter
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.spec_building import DURATION
-from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import Precision, SweepSpec
 
 _OWN = {"Condition", "Dimension", "SearchSpace", "Limit"}
 
@@ -49,6 +49,8 @@ def json_schema() -> dict[str, Any]:
         section: {"required": definitions[name].pop("required")}
         for section, name in {"data": "DataSpec", "model": "ModelSpec"}.items()
     }
+    precision = definitions["EvaluationSpec"]["properties"]["precision"]
+    precision["anyOf"] = [{"enum": [*get_args(Precision)]}, {"$ref": precision.pop("$ref")}]
     duration = {"type": "string", "pattern": DURATION}
     definitions["Budget"]["properties"]["wall_clock"]["anyOf"].append(duration)
     required = schema.pop("required")

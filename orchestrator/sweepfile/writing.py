@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
-from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import Precisions, SweepSpec
 from orchestrator.sweepfile.yaml_reading import resolve_scalar
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
@@ -87,6 +87,8 @@ def _plain_values(value: Any) -> Any:
     """Convert pydantic models to dicts, without fields that are None by default and without empty
     mappings; paths become text.
     """
+    if isinstance(value, Precisions):
+        return value.model_dump()
     if hasattr(value, "model_dump"):
         kept = {}
         for name, field in type(value).model_fields.items():

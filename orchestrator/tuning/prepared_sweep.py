@@ -183,7 +183,7 @@ def _kernel_of(spec: SweepSpec) -> KernelName | Literal["auto"]:
     ModelError where `onednn` is asked for together with bfloat16.
     """
     asked = spec.execution.kernel
-    if spec.evaluation.precision == "fp32":
+    if spec.evaluation.precision.search == "fp32":
         return asked
     if asked == "onednn":
         raise ModelError(
@@ -211,16 +211,27 @@ def _autocast_for(spec: SweepSpec, device: torch.device, training: bool = False)
 
 
 def _precision_notes(spec: SweepSpec) -> tuple[str, ...]:
-    """Return a note where trials train in another precision than they are measured in."""
+    """Return notes where trials train in another precision than they are measured in, and where
+    the search is in another precision than the confirmation.
+    """
     training, measuring = _precision(spec, training=True), _precision(spec, training=False)
-    if training == measuring:
-        return ()
-    return (f"trials train in {training} (evaluation.training_precision), measured in {measuring}",)
+    notes = []
+    if training != measuring:
+        notes.append(
+            f"trials train in {training} (evaluation.training_precision), measured in {measuring}"
+        )
+    precision = spec.evaluation.precision
+    if precision.search != precision.verdict:
+        notes.append(
+            f"the search is in {precision.search}, the confirmation in {precision.verdict} "
+            "(evaluation.precision)"
+        )
+    return tuple(notes)
 
 
 def _precision(spec: SweepSpec, training: bool) -> str:
     asked = spec.evaluation.training_precision if training else None
-    return asked or spec.evaluation.precision
+    return asked or spec.evaluation.precision.search
 
 
 def _first_adapted_layers(spec: SweepSpec, base: BaseModel) -> set[int]:

@@ -52,11 +52,12 @@ def rank_feasible(
 
 
 def confirmation_spec(spec: SweepSpec) -> SweepSpec:
-    """Return the sweep with the confirm sets in the place of the search's, for the worker of the
-    confirmation.
+    """Return the sweep with the confirm sets in the place of the search's and the precision of the
+    verdict, for the worker of the confirmation.
     """
     assert spec.data.confirming is not None
-    return spec.model_copy(update={"data": spec.data.confirming})
+    changes = {"data": spec.data.confirming, "evaluation": spec.evaluation.of_verdict}
+    return spec.model_copy(update=changes)
 
 
 def confirmation_plan(
@@ -77,7 +78,7 @@ def confirmation_plan(
     params = plan.params.model_copy(
         update={"seed": seed, "adapter_scales": (result.adapter_scale,)}
     )
-    evaluation = plan.evaluation.model_copy(update={"every": result.step})
+    evaluation = plan.evaluation.of_verdict.model_copy(update={"every": result.step})
     data = confirmation_spec(spec).portable.data
     contents = confirm_contents(sets or {}, plan.contents)
     changes = {

@@ -53,7 +53,7 @@ def fingerprint_parts(
         "encoder_windows": windows_text(base.family.windows),
         "weights": base.weights_sha256,
         "dtype": str(base.model.dtype).removeprefix("torch."),
-        "precision": precision_text(spec.precision, base.device.type),
+        "precision": precision_text(spec.precision.search, base.device.type),
         "device": base.device.type,
         "torch": torch.__version__.partition("+")[0],
         "transformers": transformers.__version__,

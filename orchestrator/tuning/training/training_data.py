@@ -99,7 +99,7 @@ def _labelled_by_the_model(
     and a sentence that counts them. Raises DataError where it hears nothing in any of them.
     """
     evaluation = spec.evaluation
-    precision = precision_text(evaluation.precision, base.device.type)
+    precision = precision_text(evaluation.precision.search, base.device.type)
     rows = pseudo_labels(
         base, clips[data.domain :], evaluation.max_tokens_per_second, precision, cache
     )

@@ -1,0 +1,127 @@
+"""`evaluation.precision: {search: ..., verdict: ...}`: a search in one precision whose confirmation
+is in another, from the sweep file to the verdict.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import Measurement
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.observer import NullObserver
+from orchestrator.running.session import run_study
+from orchestrator.running.signals import GracefulShutdown
+from orchestrator.sweepfile.loading import load_spec, resolved_yaml
+from orchestrator.sweepfile.sweep import Precisions, SweepSpec
+from orchestrator.tuning.worker import start_worker
+from orchestrator.verdicts.conclusion import conclude
+from tests.embedded import small_sweep
+
+PAIR = "evaluation.precision={search: bf16, verdict: fp32}"
+
+
+def written_sweep(folder: Path, *changes: str) -> SweepSpec:
+    """A sweep of one trial of three steps, whose finalist is trained once more."""
+    small_sweep(
+        folder,
+        {"train": 8, "domain": 6, "heldout": 6},
+        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 3, "batch_size": 4},
+        guardrails={"heldout_wer": {"max_regression": 50}},
+        budget={"trials": 1},
+    )
+    confirming = ("data.confirm={split: 0.4, seed: 1}", "confirm={top: 1, seeds: [101]}")
+    return load_spec(folder / "sweep.yaml", [*confirming, *changes])
+
+
+def test_the_pair_is_kept_and_read_again(tmp_path: Path) -> None:
+    spec = written_sweep(tmp_path, PAIR)
+    assert spec.evaluation.precision == Precisions(search="bf16", verdict="fp32")
+    stored = tmp_path / "stored.yaml"
+    stored.write_text(resolved_yaml(spec))
+    assert load_spec(stored).evaluation == spec.evaluation
+    plan = spec.evaluation.model_dump(mode="json")
+    assert plan["precision"] == {"search": "bf16", "verdict": "fp32"}
+    assert type(spec.evaluation).model_validate_json(json.dumps(plan)) == spec.evaluation
+
+
+@pytest.mark.parametrize(
+    ("training", "confirming"), [(None, None), ("bf16", "bf16"), ("fp32", None)]
+)
+def test_the_confirmation_trains_as_the_verdict_is_unless_training_has_its_own(
+    tmp_path: Path, training: str | None, confirming: str | None
+) -> None:
+    more = [] if training is None else [f"evaluation.training_precision={training}"]
+    whole = written_sweep(tmp_path, PAIR, *more).evaluation.of_verdict
+    assert whole.precision == Precisions()
+    assert whole.training_precision == confirming
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A study whose sweep has ended, with what it keeps of its search and its confirmation."""
+
+    spec: SweepSpec
+    folder: StudyFolder
+    trial: Measurement
+    """Of the search's one trial."""
+    run: Measurement
+    """Of the one run of its confirmation."""
+    plan: TrialPlan
+    """Of that run."""
+
+    def baseline(self, row: Measurement) -> Measurement:
+        """The untuned model's numbers that `row` is compared with."""
+        found = self.folder.read_baseline(row.fingerprint)
+        assert found is not None
+        return found
+
+    def precision_of(self, row: Measurement) -> str:
+        """The precision that the fingerprint of a measurement says."""
+        return self.folder.evaluations()[row.fingerprint]["precision"]
+
+
+def finished(folder: Path, name: str, precision: str) -> Finished:
+    """Run that sweep to its end with real workers."""
+    spec = written_sweep(folder, f"name={name}", f"evaluation.precision={precision}")
+    study = StudyFolder(folder / "studies", spec.name)
+    with GracefulShutdown(lambda text: None) as drain:
+        run_study(
+            spec,
+            study,
+            lambda each, place: start_worker(each, place.project_cache),
+            NullObserver(),
+            drain,
+        )
+    plan = study.read_plan(-1)
+    assert plan is not None
+    trial, run = (study.read_measurements(number)[-1] for number in (0, -1))
+    return Finished(spec, study, trial, run, plan)
+
+
+@pytest.mark.usefixtures("without_model_checks")
+def test_a_verdict_in_fp32_rests_on_numbers_of_fp32_alone(tmp_path: Path) -> None:
+    both, exact, coarse = (
+        finished(tmp_path, name, precision)
+        for name, precision in (
+            ("both", "{search: bf16, verdict: fp32}"),
+            ("exact", "fp32"),
+            ("coarse", "bf16"),
+        )
+    )
+    rough = "bf16, attention in fp32"
+    assert [both.precision_of(row) for row in (both.trial, both.run)] == [rough, "fp32"]
+    # the search is that of a sweep in bfloat16, its baseline included
+    assert both.trial == coarse.trial != exact.trial
+    assert both.baseline(both.trial) == coarse.baseline(coarse.trial)
+    # the confirmation is that of a sweep in float32: recipe, baseline, words and rates
+    assert both.plan.recipe == exact.plan.recipe != coarse.plan.recipe
+    assert both.baseline(both.run) == exact.baseline(exact.run)
+    assert both.run == exact.run
+    verdict, wanted = (conclude(each.spec, each.folder).deciding for each in (both, exact))
+    assert verdict is not None and verdict.confirmed
+    assert verdict == wanted
