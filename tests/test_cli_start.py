@@ -5,6 +5,8 @@ checkout after it.
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -72,3 +74,17 @@ def test_record_false_keeps_the_record_as_it_is(tmp_path: Path) -> None:
     assert "| demo |" in plan.read_text()
     changed = changed_fields(load_spec(spec), load_spec(spec, ["record=true"]))
     assert [(each.path, each.allowed) for each in changed] == [("record", True)]
+
+
+def test_validate_does_not_wait_for_what_it_does_not_use() -> None:
+    """The shipped sets have words and no traces of programs, so no text need be normalised."""
+    heavy = ("torch", "optuna", "transformers", "peft", "numpy", "rapidfuzz", "regex", "psutil")
+    code = (
+        "import sys\nfrom orchestrator.cli import main\n"
+        "try: main(['validate', 'sweeps/quickstart.yaml'])\n"
+        f"finally: print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    said = done.stdout.splitlines()
+    assert said[0].startswith("sweeps/quickstart.yaml is valid"), done.stderr
+    assert said[-1] == "[]"

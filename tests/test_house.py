@@ -28,6 +28,7 @@ BELOW: dict[str, set[str]] = {
     "host.loopback": {"errors"},
     "files.file_kinds": set(),
     "host.machine": set(),
+    "host.garbage_collection": set(),
     "host.orphans": set(),
     "progress": set(),
     "host.hub_access": set(),
@@ -46,7 +47,8 @@ BELOW: dict[str, set[str]] = {
     },
     "planning": _VALUES | {"host.machine"},
     "scoring": _VALUES,
-    "records": (_STUDY - {"records"}) | {"files.atomic", "files.names_aside", "files.file_kinds"},
+    "records": (_STUDY - {"records"})
+    | {"files.atomic", "files.names_aside", "files.file_kinds", "host.garbage_collection"},
     "verdicts": _STUDY,
     "search": (_STUDY - {"corpus"}) | {"verdicts", "host.loopback", "files.file_kinds"},
     "reporting": _STUDY
@@ -77,7 +79,7 @@ BELOW: dict[str, set[str]] = {
     "tracking": _STUDY | {"verdicts", "host.orphans"},
     "commands": _STUDY
     | {"tracking", "fleet", "running", "search", "tuning", "reporting", "verdicts", "host.loopback"}
-    | {"host.machine", "refused_findings"},
+    | {"host.machine", "host.garbage_collection", "refused_findings"},
     "cli": (_STUDY - {"corpus", "scoring"})
     | {"commands", "running", "search", "tuning", "reporting", "verdicts", "files.atomic"},
 }

@@ -4,6 +4,7 @@ part of them.
 
 from __future__ import annotations
 
+import gc
 import os
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.host import machine
+from orchestrator.host.garbage_collection import no_garbage_collection
 
 V1 = "4:memory:/docker/1a2b\n3:cpuset:/\n2:cpu,cpuacct:/docker/1a2b\n1:name=systemd:/init.scope\n"
 
@@ -124,3 +126,16 @@ def test_equal_shares_of_the_cores(cores: int, most: int) -> None:
 )
 def test_few_cores_are_left_over(cores: int, most: int, count: int) -> None:
     assert machine.shares_of(cores, most) == count
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_looked_for_again_as_before(enabled: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with pytest.raises(ValueError), no_garbage_collection():
+            assert not gc.isenabled()
+            raise ValueError
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()

@@ -16,8 +16,9 @@ from orchestrator.planning.power import (
     standard_error,
     utterances_needed,
 )
-from orchestrator.planning.sweep_plan import SetSize, SweepPlan, sweep_plan, warm_up_text
+from orchestrator.planning.sweep_plan import SetSize, SweepPlan, sweep_plan
 from orchestrator.planning.trial_plan import TrialPlan, trial_plan
+from orchestrator.planning.warm_up import warm_up_text
 from orchestrator.reporting.documents import plan_report
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.execution import Execution

@@ -2,9 +2,16 @@ import random
 import unicodedata
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from orchestrator.scoring.normalizers import has_loop, normalizer, normalizer_version
+from orchestrator.scoring.normalizers import (
+    has_loop,
+    is_surely_said,
+    normalizer,
+    normalizer_version,
+)
 
 SENTENCES = (
     "Mr. Brown won't pay $20 million, will he?",
@@ -18,6 +25,33 @@ SENTENCES = (
 @pytest.mark.parametrize("text", SENTENCES)
 def test_whisper_en_is_openai_s_normaliser_on_ascii_text(text: str) -> None:
     assert normalizer("whisper-en")(text) == " ".join(EnglishTextNormalizer()(text).split())
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(
+                "uh um hmm mm mhm mmm and point double triple half percent cents dollars hundred zero oh "
+                "minus plus '' - . , % $ [noise] (laughs) <unk> won't 's it's mister colour".split()
+            ),
+            st.text(max_size=6),
+            st.from_regex(r"[A-Za-z]{5,9}", fullmatch=True),
+        ),
+        max_size=8,
+    ).map(" ".join)
+)
+@example("point")
+@example("double point cents")
+@example("hundred thousand")
+def test_what_is_surely_said_keeps_a_word_whatever_the_normaliser(text: str) -> None:
+    if is_surely_said(text):
+        assert all(normalizer(name)(text) for name in ("whisper-en", "basic", "none")), text
+
+
+def test_notes_and_fillers_are_not_surely_said() -> None:
+    for text in ("", "um hmm mhm", "[background noise]", "(laughs)", "<silence>", "..., 1234"):
+        assert not is_surely_said(text)
+    assert is_surely_said("um, hello")
 
 
 def test_whisper_en_maps_spelling_and_numbers() -> None:

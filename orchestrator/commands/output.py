@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from orchestrator.commands.opening_study import Opened, own_name
+from orchestrator.host.garbage_collection import no_garbage_collection
 from orchestrator.reporting.rendering.escape import plain
 from orchestrator.typed_words import path_word
 
@@ -67,13 +68,9 @@ def observer_of(
 
 def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
     """Make the worker of commands that train."""
-    # objects made by importing torch and transformers live to the end: searching them for garbage
-    # again and again would only slow the import
-    gc.disable()
-    try:
+    with no_garbage_collection():
         from orchestrator.tuning.worker import start_worker
-    finally:
-        gc.enable()
+    # what torch and transformers made lives to the end
     gc.freeze()
     return start_worker(sweep, folder.project_cache)
 

@@ -46,6 +46,8 @@ class Utterance:
     """Whether the manifest gives the id; one that was made says no more than the path does."""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     """The keys of the record that no field here was made of."""
+    source: str = field(default="", compare=False, repr=False)
+    """What `audio_source` returns, found when the manifest was read; empty where it was not."""
 
     @property
     def seconds(self) -> float:
@@ -62,18 +64,16 @@ class Utterance:
         return Fault(self.line, message, record=self.record)
 
 
-class AudioSources:
-    """The function `audio_source` for many utterances: the real path of a folder is resolved once
-    for all files in it.
-    """
+class RealPaths:
+    """The real paths of many files: that of a folder is resolved once for all files in it."""
 
     def __init__(self) -> None:
         self._real_folder = cache(os.path.realpath)
 
-    def __call__(self, utterance: Utterance) -> str:
-        if utterance.audio is None or os.path.islink(utterance.audio):
-            return audio_source(utterance)
-        folder, name = os.path.split(utterance.audio)
+    def __call__(self, path: Path) -> str:
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)
         return os.path.join(self._real_folder(folder), name)
 
 
@@ -81,7 +81,14 @@ def audio_source(utterance: Utterance) -> str:
     """Return an identifier of the sound's source: the real path of the audio file, or "sha256:" and
     the hash of the audio that the manifest itself contains.
     """
+    if utterance.source:
+        return utterance.source
     if utterance.audio is not None:
         return os.path.realpath(utterance.audio)
-    content = utterance.encoded if utterance.samples is None else utterance.samples.tobytes()
+    return inline_source(utterance.samples, utterance.encoded)
+
+
+def inline_source(samples: Samples | None, encoded: bytes | None) -> str:
+    """Return the identifier of sound that a manifest itself contains: "sha256:" and its hash."""
+    content = encoded if samples is None else samples.tobytes()
     return f"sha256:{hashlib.sha256(content or b'').hexdigest()}"

@@ -18,6 +18,7 @@ from orchestrator.planning.power import (
 )
 from orchestrator.planning.shares import GENERATIONS, learns
 from orchestrator.planning.trial_plan import rungs_of
+from orchestrator.planning.warm_up import warm_up_text
 from orchestrator.set_names import confirm_name, is_confirm, search_name
 from orchestrator.sweepfile.conditions import space_of
 from orchestrator.sweepfile.parameters import TABLE, ParameterValue
@@ -211,18 +212,6 @@ def _first_points(spec: SweepSpec) -> Iterator[PlannedPoint]:
 def _most_steps(spec: SweepSpec) -> int:
     """Return the max_steps of the longest trial that the space allows."""
     return int(max(map(float, spec.parameters.possible("max_steps"))))
-
-
-def warm_up_text(spec: SweepSpec) -> str:
-    """Warn, in words, that trials may end before their warm-up does; empty where none can."""
-    longest = int(max(map(float, spec.parameters.possible("warmup_steps")), default=0))
-    fewest = int(min(map(float, spec.parameters.possible("max_steps"))))
-    if longest < fewest:
-        return ""
-    return (
-        f"warmup_steps may be {longest} where max_steps is {fewest}: such trials never train at their learning_rate; "
-        "keep warmup_steps below max_steps"
-    )
 
 
 def in_flight_text(spec: SweepSpec, trials: int) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rapidfuzz.distance import Levenshtein
-
 from orchestrator.errors import DataError
 
 
@@ -105,6 +103,9 @@ def edit_counts(references: Sequence[str], hypotheses: Sequence[str]) -> EditCou
 
 
 def _edit_distance_counts(reference: list[str], hypothesis: list[str]) -> tuple[int, int, int]:
+    # imported here: every command reads measurements, and only who makes them counts edits
+    from rapidfuzz.distance import Levenshtein
+
     tags = [operation.tag for operation in Levenshtein.editops(reference, hypothesis)]
     return tags.count("replace"), tags.count("delete"), tags.count("insert")
 
@@ -115,5 +116,7 @@ def character_counts(
     """Count the character errors and the characters of each reference, spaces included. jiwer's CER
     is the sum of the former over the sum of the latter.
     """
+    from rapidfuzz.distance import Levenshtein
+
     errors = tuple(Levenshtein.distance(*pair) for pair in zip(references, hypotheses, strict=True))
     return errors, tuple(map(len, references))

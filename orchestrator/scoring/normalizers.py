@@ -26,6 +26,8 @@ _LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
 _BASIC_RULES = "3: NFKC, lower case (İ is i), letters marks numbers, inner apostrophes, format characters dropped"
 _WHISPER_RULES = "1: apostrophes folded, EnglishTextNormalizer, whitespace collapsed"
 _WHISPER_SOURCES = ("english.py", "basic.py", "normalizers/english.json")
+_LONG_WORD = re.compile(r"\b[A-Za-z]{5,}\b")
+_BRACKET = re.compile(r"[(\[<]")
 _LONGEST_LOOP = 4
 _WORD_REPEATS, _PHRASE_REPEATS = 4, 3
 
@@ -44,16 +46,30 @@ def normalizer(name: str) -> Normalizer:
     Raises ValueError for any other name.
     """
     if name == "whisper-en":
-        # Imported here: it loads the number and spelling rules, and most commands never score.
-        from whisper_normalizer.english import EnglishTextNormalizer
-
-        english = EnglishTextNormalizer()
-        return _cache_results(lambda text: _collapse_spaces(english(text.translate(APOSTROPHES))))
+        return _cache_results(
+            lambda text: _collapse_spaces(_english_rules()(text.translate(APOSTROPHES)))
+        )
     if name == "basic":
         return _cache_results(_normalize_basic)
     if name == "none":
         return _collapse_spaces
     raise ValueError(f"unknown normalizer {name!r}; allowed: whisper-en, basic, none")
+
+
+def is_surely_said(text: str) -> bool:
+    """Whether a text without brackets has a word of five ASCII letters or more, of which every
+    normaliser leaves something: the fillers that `whisper-en` drops are shorter.
+    """
+    return bool(_LONG_WORD.search(text)) and not _BRACKET.search(text)
+
+
+@cache
+def _english_rules() -> Normalizer:
+    # imported here: it loads the number and spelling rules, and most commands never score
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+    english: Normalizer = EnglishTextNormalizer()
+    return english
 
 
 @cache

@@ -50,7 +50,7 @@ from orchestrator.corpus.manifests.unread_times import (
 from orchestrator.corpus.recordings.headers import Header, clip_seconds, read_header
 from orchestrator.corpus.recordings.known_files import KnownFiles
 from orchestrator.corpus.recordings.locating import MissingAudioError, locate
-from orchestrator.corpus.utterance import AudioSources, Utterance
+from orchestrator.corpus.utterance import RealPaths, Utterance, audio_source, inline_source
 from orchestrator.errors import ManifestError
 
 
@@ -165,7 +165,7 @@ class _Builder:
         self._places_by_audio: dict[tuple[str, float], Place] = {}
         # cached, because segments of one file share its header
         self._header = cache(self._read_header)
-        self._sound_source = AudioSources()
+        self._real_path = RealPaths()
 
     def add(self, line: int, record: dict[str, Any] | Fault) -> None:
         """Check one record and keep the utterance or its faults; a record with NeMo's `_skipme` is
@@ -272,6 +272,7 @@ class _Builder:
             record=place[1],
             explicit_id=draft.id is not None,
             extra=draft.extra,
+            source=self._real_path(audio) if audio else inline_source(draft.samples, draft.encoded),
         )
 
     def _read_header(self, source: Path | bytes, name: str) -> Header:
@@ -286,7 +287,7 @@ class _Builder:
     def _check_duplicates(self, utterance: Utterance) -> None:
         """Add a fault where an earlier record has the same audio and offset, or the same id."""
         place = utterance.place
-        audio = (self._sound_source(utterance), utterance.offset)
+        audio = (audio_source(utterance), utterance.offset)
         if (other := self._places_by_audio.setdefault(audio, place)) != place:
             message = f"the same audio as {record_text(other)}; keep one of the two"
             self.faults.append(utterance.fault(message))

@@ -19,7 +19,7 @@ from functools import lru_cache
 
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.recordings.known_files import KnownFiles, file_sha256
-from orchestrator.corpus.utterance import AudioSources, Utterance
+from orchestrator.corpus.utterance import Utterance, audio_source
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SAME_LENGTH = 0.02
@@ -70,9 +70,8 @@ def name_recordings(
     known = KnownFiles() if known is None else known
     sources: dict[str, list[str]] = {}
     written: dict[str, str] = {}
-    source_of = AudioSources()
     for name, manifest in sets.items():
-        sources[name] = [source_of(utterance) for utterance in manifest.utterances]
+        sources[name] = [audio_source(utterance) for utterance in manifest.utterances]
         for source, utterance in zip(sources[name], manifest.utterances, strict=True):
             # `known` has files by the path as located, not by the real path
             written[source] = str(utterance.audio)

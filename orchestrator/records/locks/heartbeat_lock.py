@@ -22,8 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-
-import psutil
+from types import ModuleType
 
 from orchestrator.errors import StudyError
 from orchestrator.files.atomic import make_folder
@@ -75,7 +74,7 @@ class Beat:
 def this_process() -> Process:
     """Return this process."""
     boot = Path("/proc/sys/kernel/random/boot_id")
-    kernel = boot.read_text().strip() if boot.exists() else f"{psutil.boot_time():.0f}"
+    kernel = boot.read_text().strip() if boot.exists() else f"{_psutil().boot_time():.0f}"
     container = Path("/proc/self/ns/pid")
     within = os.readlink(container) if container.is_symlink() else ""
     return Process(socket.gethostname(), os.getpid(), f"{kernel} {within}".strip())
@@ -232,11 +231,17 @@ def refusal(folder: Path, study: str, holder: str) -> StudyError | None:
     return _in_use(last, study)
 
 
+def _psutil() -> ModuleType:
+    import psutil  # imported here, as every command that reads a study imports this module
+
+    return psutil
+
+
 def _is_free(beat: Beat, process: Process) -> bool:
     """The owner ended in order, or was a process of this very host and is gone. Within a host,
     `flock` keeps a second owner out.
     """
-    gone = beat.process.boot == process.boot and not psutil.pid_exists(beat.process.pid)
+    gone = beat.process.boot == process.boot and not _psutil().pid_exists(beat.process.pid)
     return beat.released or gone
 
 

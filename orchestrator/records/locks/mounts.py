@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
-
 _NETWORK = frozenset(
     "nfs nfs4 cifs smb2 smb3 smbfs 9p afs ceph lustre gpfs beegfs glusterfs orangefs pvfs2 ocfs2 "
     "gfs2 panfs wekafs virtiofs davfs webdav ncpfs afpfs coda acfs".split()
@@ -40,6 +38,8 @@ def network_file_system(path: Path) -> str | None:
 def _read_mounts() -> list[Mount]:
     if _TABLE.exists():
         return read_mountinfo(_TABLE.read_text(errors="surrogateescape"))
+    import psutil  # imported here: every command that reads a study imports this module
+
     return [(part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)]
 
 

@@ -21,6 +21,7 @@ from orchestrator.corpus.recordings.known_files import KnownFiles
 from orchestrator.corpus.sets.confirm_split import load_evaluation_manifest
 from orchestrator.corpus.sets.diagnosis import TRAINING_SETS
 from orchestrator.errors import ManifestError
+from orchestrator.host.garbage_collection import no_garbage_collection
 from orchestrator.records.results import SetRecord
 from orchestrator.sweepfile.data import SetSource, relative_to
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -49,7 +50,7 @@ def read_sets(spec: SweepSpec, cache: Path | None = None) -> dict[str, Manifest]
 
     `cache` is the project's: headers that are known there are not read again.
     """
-    with known_files(cache) as known:
+    with known_files(cache) as known, no_garbage_collection():
         return _make_all(_set_readers(spec, known))
 
 
