@@ -248,7 +248,8 @@ class _Builder:
         if draft.samples is not None:
             header = Header(len(draft.samples), draft.sample_rate or 0)
         else:
-            header = self._header(audio or draft.encoded, name)
+            # a path as text, which unlike a Path keeps its hash
+            header = self._header(str(audio) if audio else draft.encoded, name)
         unread, offset = draft.unread, draft.offset
         if offset is None:
             offset = told_start(unread, draft.duration, header.seconds)
@@ -275,12 +276,12 @@ class _Builder:
             source=self._real_path(audio) if audio else inline_source(draft.samples, draft.encoded),
         )
 
-    def _read_header(self, source: Path | bytes, name: str) -> Header:
+    def _read_header(self, source: str | bytes, name: str) -> Header:
         if isinstance(source, bytes):
             return read_header(source, name)
         header = self.known.header(source)
         if header is None:
-            header = read_header(source, name)
+            header = read_header(Path(source), name)
             self.known.learn_header(source, header)
         return header
 

@@ -153,7 +153,7 @@ def names_somebody(value: object) -> bool:
 
 
 def _speaker_keys(record: Mapping[str, Any]) -> list[str]:
-    return [key for key in SPEAKER_KEYS if names_somebody(record.get(key))]
+    return [key for key in SPEAKER_KEYS if key in record and names_somebody(record[key])]
 
 
 class _Reader:

@@ -32,13 +32,14 @@ def strict_decode(text: str, start: int, raw: bytes) -> tuple[Any, int]:
 
     Python's decoder accepts NaN, 1e999, repeated keys and lone surrogates. All are refused here,
     except that a NaN that is the value of a key becomes null, unless the key is a time. The slow
-    number hook is used only where a number might overflow: inline samples are hundreds of thousands
-    of floats a line.
+    hooks are used only where a number might overflow or is none: inline samples are hundreds of
+    thousands of floats a line.
     """
-    decoder = _CAREFUL if _MAY_OVERFLOW.search(raw) else _FAST
+    has_nan = b"NaN" in raw
+    decoder = _CAREFUL if has_nan or _MAY_OVERFLOW.search(raw) else _FAST
     try:
         value, end = decoder.raw_decode(text, start)
-        if b"NaN" in raw:
+        if has_nan:
             _refuse_nan(value)
         if _SURROGATE.search(raw):
             json.dumps(value, ensure_ascii=False).encode()
@@ -56,15 +57,22 @@ def strict_decode(text: str, start: int, raw: bytes) -> tuple[Any, int]:
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of its pairs, with null for NaN. Raises UnusableError where a key is
-    repeated.
-    """
+    """Make an object of its pairs. Raises UnusableError where a key is repeated."""
     record = dict(pairs)
     if len(record) != len(pairs):
         keys = [key for key, _ in pairs]
         repeated = next(key for key in keys if keys.count(key) > 1)
         raise UnusableError(f"the key {show(repeated)} appears twice in one object")
-    return {key: None if _is_nan(value) and key not in _TIMES else value for key, value in pairs}
+    return record
+
+
+def _without_nan(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object as `_unique_pairs` does, with null for NaN where the key is no time."""
+    record = _unique_pairs(pairs)
+    return {
+        key: None if _is_nan(value) and key not in _TIMES else value
+        for key, value in record.items()
+    }
 
 
 def _is_nan(value: Any) -> bool:
@@ -97,5 +105,5 @@ def _finite_float(digits: str) -> float:
 
 _FAST = json.JSONDecoder(object_pairs_hook=_unique_pairs, parse_constant=_nan_alone)
 _CAREFUL = json.JSONDecoder(
-    object_pairs_hook=_unique_pairs, parse_constant=_nan_alone, parse_float=_finite_float
+    object_pairs_hook=_without_nan, parse_constant=_nan_alone, parse_float=_finite_float
 )

@@ -64,11 +64,11 @@ class KnownFiles:
         """All rows of the table by path, once one was asked for; empty where the table is large."""
         self._is_large = False
 
-    def header(self, audio: Path) -> Header | None:
+    def header(self, audio: str) -> Header | None:
         """Return the length and rate of a file that has not changed since they were read; None
         where they are not known.
         """
-        known = self._known_state(str(audio))
+        known = self._known_state(audio)
         if known.frames is None or known.rate is None:
             return None
         return Header(known.frames, known.rate)
@@ -79,12 +79,12 @@ class KnownFiles:
         """
         return self._known_state(path).sha256
 
-    def learn_header(self, audio: Path, header: Header) -> None:
+    def learn_header(self, audio: str, header: Header) -> None:
         """Keep a header that was read after `header` was asked for it; `save` writes it. The state
         noted is that from before reading, so a file that changes meanwhile counts as unknown.
         """
-        known = self._before_reading(str(audio))
-        self._learn_state(str(audio), replace(known, frames=header.frames, rate=header.rate))
+        known = self._before_reading(audio)
+        self._learn_state(audio, replace(known, frames=header.frames, rate=header.rate))
 
     def learn_sha256(self, path: str, sha256: str) -> None:
         """Keep a hash that was computed after `sha256` was asked for it; `save` writes it."""

@@ -141,7 +141,7 @@ def _as_file_name(written: str) -> str:
     """Return `written` as a file name for the system: manifests have names in UTF-8, whatever the
     locale.
     """
-    return os.fsdecode(written.encode("utf-8", "surrogateescape"))
+    return written if written.isascii() else os.fsdecode(written.encode("utf-8", "surrogateescape"))
 
 
 def _as_text(path: Path) -> str:
