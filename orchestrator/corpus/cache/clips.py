@@ -193,14 +193,14 @@ class Clips:
         """Return the clips of all records but those at `places`."""
         return self.take([row for row, place in enumerate(self.places) if place not in places])
 
-    @property
+    @cached_property
     def places(self) -> tuple[Place, ...]:
         """Where in the manifest each clip's record begins; a line number alone is not enough,
         because JSON may hold several records on one line.
         """
         return tuple(sound.utterance.place for sound in self.sounds.stored)
 
-    @property
+    @cached_property
     def silent_rows(self) -> frozenset[int]:
         """Indices of the clips in which nothing can be heard (root mean square below 1e-4)."""
         return frozenset(
