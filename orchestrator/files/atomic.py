@@ -95,6 +95,7 @@ def new_files(
     files stay. Where the disk fails for one of them, OSError is raised with its path as the file.
     """
     asides = tuple(_make_way(path) for path in paths)
+    left = set(asides)
     try:
         yield asides
         for aside in asides:
@@ -103,9 +104,10 @@ def new_files(
         for path, aside in zip(paths, asides, strict=True):
             with as_refusals_of(path):
                 os.replace(aside, path)
+            left.remove(aside)
         _sync_together([(folder, folder) for folder in sorted({path.parent for path in paths})])
     finally:
-        for aside in asides:
+        for aside in left:
             aside.unlink(missing_ok=True)
 
 
@@ -129,10 +131,10 @@ def _make_way(path: Path) -> Path:
     """Return the temporary name for `path`, after making its folder and removing leftovers."""
     with as_refusals_of(path):
         make_folder(path.parent)
-    aside = aside_of(path)
+    # that of an earlier attempt of this process, too: writing to a link of its name would write to
+    # the link's target
     clear_dead(path.parent, path.name)
-    remove(aside)  # writing to a link of this name would write to its target
-    return aside
+    return aside_of(path)
 
 
 @contextmanager
@@ -156,9 +158,10 @@ def new_folder(path: Path, meanwhile: Callable[[Path], None] | None = None) -> I
             _sync_together(written, meanwhile and partial(meanwhile, aside))
             _exchange_names(aside, path)
             sync_folder(path.parent)
-    finally:
+    except BaseException:
         with suppress(OSError):
             remove(aside)
+        raise
 
 
 @contextmanager
