@@ -191,7 +191,7 @@ class Bench:
         """
         for name, manifest in self.manifests.items():
             first = rows(manifest)[: self.sample]
-            own = score(first, tuned[name][: self.sample], spec.evaluation.normalizer).wer
+            own = score(first, tuned[name][: self.sample], spec.evaluation.normalizer).rate
             cut = manifest.with_name(f"{name}-sample.jsonl")
             cut.write_text("".join(json.dumps(row) + "\n" for row in first))
             script = [

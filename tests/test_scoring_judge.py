@@ -73,7 +73,7 @@ def test_a_good_trial_is_feasible_and_accepted() -> None:
     good = verdict(1000, 452)
     assert good.feasible
     assert good.decision is Decision.ACCEPT
-    assert good.wer == {"domain": 10.0, "heldout": 4.52}
+    assert good.rates == {"domain": 10.0, "heldout": 4.52}
     assert good.delta == {"domain": -2.0, "heldout": 0.02}
     assert good.constraints == {"heldout_wer": pytest.approx(-0.18)}
     gain, regression = good.acceptance
@@ -160,7 +160,7 @@ def test_what_was_not_measured_fails_closed() -> None:
         missing = verdict(domain, heldout)
         assert missing.feasible is (heldout is not None)
         assert missing.decision is Decision.INCONCLUSIVE
-        assert "heldout" in missing.wer or missing.constraints == {"heldout_wer": UNMEASURED}
+        assert "heldout" in missing.rates or missing.constraints == {"heldout_wer": UNMEASURED}
         assert all(limit.holds is None for limit in missing.acceptance if limit.delta is None)
     assert verdict(1150, None).decision is Decision.REJECT, (
         "a criterion that fails fails, whatever else is missing"
@@ -179,7 +179,7 @@ BAD = (math.nan, math.inf, -math.inf, -1)
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("side", ["tuned", "baseline"])
-@pytest.mark.parametrize("field", ["errors", "reference_words"])
+@pytest.mark.parametrize("field", ["errors", "units"])
 def test_impossible_counts_are_not_measurements(bad: float, side: str, field: str) -> None:
     healthy = score(450)
     damaged: dict[str, Any] = {field: (bad, *getattr(healthy, field)[1:])}
@@ -195,8 +195,8 @@ def test_impossible_counts_are_not_measurements(bad: float, side: str, field: st
 
 def test_a_set_without_words_is_not_a_measurement() -> None:
     silence = SetScore((0, 0), (0, 0))
-    assert silence.wer is None
-    assert SetScore((), ()).wer is None
+    assert silence.rate is None
+    assert SetScore((), ()).rate is None
     assert delta(silence, silence) is None
 
 
@@ -241,7 +241,7 @@ def test_judging_is_total_and_fails_closed(seed: int) -> None:
     assert set(judged.constraints) == {"heldout_wer", "domain_wer"}
     assert all(math.isfinite(value) for value in judged.constraints.values())
     assert judged.feasible == all(value <= 0 for value in judged.constraints.values())
-    assert all(math.isfinite(value) for value in judged.wer.values())
+    assert all(math.isfinite(value) for value in judged.rates.values())
     assert judged.decision is not Decision.ACCEPT or judged.feasible
 
 
@@ -378,7 +378,7 @@ def test_seeds_are_pooled_into_their_mean_without_adding_utterances() -> None:
     seeds = [SetScore(tuple((i + s) % 3 for i in range(60)), (20,) * 60) for s in range(3)]
     pooled = pool(seeds)
     assert pooled.decodings == 3
-    assert pooled.wer == pytest.approx(sum(s.wer or 0 for s in seeds) / 3)
+    assert pooled.rate == pytest.approx(sum(s.rate or 0 for s in seeds) / 3)
     assert delta(base, pooled) == pytest.approx(sum(delta(base, s) or 0 for s in seeds) / 3)
     same = judge(
         Scores("f", {"domain": pool([seeds[0]] * 3)}),

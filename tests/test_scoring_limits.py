@@ -89,9 +89,7 @@ def test_a_share_has_the_bounds_of_a_ratio() -> None:
     expected = paired_delta(before.errors, after.errors, before.errors, None, resamples=500, seed=1)
     assert found == expected and found is not None
     assert found.point == pytest.approx(100 * 20 / 450)
-    pooled = replace(
-        after, errors=tuple(3 * e for e in after.errors), reference_words=(60,) * N, decodings=3
-    )
+    pooled = replace(after, errors=tuple(3 * e for e in after.errors), units=(60,) * N, decodings=3)
     assert relative_delta(before, pooled) == relative_delta(before, after)
 
 
@@ -177,8 +175,8 @@ def test_a_multiple_and_a_difference_of_shares_are_one_division() -> None:
         SetScore((errors,), (heard,), of_hypotheses=True)
         for errors, heard in ((50, 1000), (52, 1000))
     )
-    assert before.wer is not None and after.wer is not None
-    assert after.wer - before.wer != 0.2 == delta(before, after)
+    assert before.rate is not None and after.rate is not None
+    assert after.rate - before.rate != 0.2 == delta(before, after)
 
 
 def test_the_least_error_of_a_rate_of_characters_is_that_of_words() -> None:
@@ -362,7 +360,7 @@ def test_the_precision_of_several_seeds_is_pooled_though_each_heard_its_own_word
         SetScore((2, 0, 0, 1), (8, 0, 9, 10), of_hypotheses=True),
     ]
     pooled = pool(seeds)
-    assert (pooled.errors, pooled.reference_words, pooled.decodings) == (
+    assert (pooled.errors, pooled.units, pooled.decodings) == (
         (3, 1, 0, 2),
         (17, 2, 17, 21),
         2,

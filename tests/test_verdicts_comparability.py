@@ -126,9 +126,9 @@ def test_a_part_of_one_set_decides_about_that_set_alone() -> None:
 def test_seeds_of_different_number_weigh_the_same() -> None:
     three, two = SetScore((3, 0), (9, 9), (), 3), SetScore((4, 2), (6, 6), (), 2)
     one, other = _equal_decodings(three, two)
-    assert (one.decodings, one.errors, one.reference_words) == (6, (6, 0), (18, 18))
-    assert (other.errors, other.reference_words) == ((12, 6), (18, 18))
-    assert (one.wer, other.wer) == (three.wer, two.wer)
+    assert (one.decodings, one.errors, one.units) == (6, (6, 0), (18, 18))
+    assert (other.errors, other.units) == ((12, 6), (18, 18))
+    assert (one.rate, other.rate) == (three.rate, two.rate)
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def _run_result(
         feasible=verdict is not None and verdict.feasible,
         step=step if verdict else None,
         adapter_scale=verdict.adapter_scale if verdict else None,
-        wer=verdict.wer if verdict else {},
+        wer=verdict.rates if verdict else {},
         delta=verdict.delta if verdict else {},
         constraints=verdict.constraints if verdict else {},
         steps_trained=step,

@@ -39,5 +39,5 @@ def reported_rates(
             ]
         )
         assert chosen is not None
-        found[step] = chosen.wer[spec.objective]
+        found[step] = chosen.rates[spec.objective]
     return found

@@ -274,7 +274,7 @@ class SweepRun:
         assert here is not None
         self._keep_adapter(trial, here)
         self.observer.measured(here)
-        behind = self.study.early_stop(trial.number, event.step, here.wer[self.spec.objective])
+        behind = self.study.early_stop(trial.number, event.step, here.rates[self.spec.objective])
         if event.final:
             self._end_trial(trial, at_last_step(trial))
         elif stop := why_stop(self.spec, rung, self._baseline_rate, behind) or persons_stop(
@@ -285,7 +285,7 @@ class SweepRun:
     @property
     def _baseline_rate(self) -> float:
         """The untuned model's rate of the objective, which the search minimises."""
-        rate = self.baseline_scores.sets[self.spec.objective].wer
+        rate = self.baseline_scores.sets[self.spec.objective].rate
         assert rate is not None, "a set without words is refused before anything is measured"
         return rate
 

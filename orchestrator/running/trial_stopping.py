@@ -82,7 +82,7 @@ def why_stop(
         )
     step = rung[0].step
     if spec.early_stop.method == "ratio":
-        lowest = min(verdict.wer[spec.objective] for verdict in rung)
+        lowest = min(verdict.rates[spec.objective] for verdict in rung)
         limit = spec.early_stop.ratio * baseline_rate
         if lowest > limit:
             ratio = f"{spec.early_stop.ratio:g} times the baseline"
@@ -135,7 +135,7 @@ def result_of(spec: SweepSpec, trial: RunningTrial, stop: Stop, seconds: float) 
         feasible=chosen is not None and chosen.feasible,
         step=chosen.step if chosen else None,
         adapter_scale=chosen.adapter_scale if chosen else None,
-        wer=chosen.wer if chosen else {},
+        wer=chosen.rates if chosen else {},
         delta=chosen.delta if chosen else {},
         constraints=chosen.constraints if chosen else unmeasured,
         steps_trained=trial.step,

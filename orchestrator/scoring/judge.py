@@ -73,7 +73,7 @@ class Verdict:
     """How far each guardrail metric is beyond its limit, by Optuna's convention: <= 0 is feasible.
     Always finite.
     """
-    wer: dict[str, float]
+    rates: dict[str, float]
     """Every measured rate in percent, by its name (domain, heldout_cer, domain_terms_recall)."""
     delta: dict[str, float]
     """Tuned minus baseline in points, of the rates that both have."""
@@ -89,7 +89,7 @@ class Verdict:
     @property
     def objective(self) -> float | None:
         """The rate that the search minimises, in percent."""
-        return self.wer.get(rate_name(self.metric, self.confirmed))
+        return self.rates.get(rate_name(self.metric, self.confirmed))
 
     @property
     def violated(self) -> tuple[str, ...]:
@@ -150,7 +150,9 @@ def judge(
         constraints={
             m: constraint([g for g in guarded if g.criterion.metric == m]) for m in metrics
         },
-        wer={name: wer for name, score in tuned.sets.items() if (wer := score.wer) is not None},
+        rates={
+            name: rate for name, score in tuned.sets.items() if (rate := score.rate) is not None
+        },
         delta={name: value for name, value in deltas.items() if value is not None},
         decision=decide(accepted, guarded) if accepted else None,
         metric=metric,
@@ -288,14 +290,14 @@ def _same_evaluation(tuned: Scores, baseline: Scores) -> None:
         )
     for name in sorted(tuned.sets.keys() & baseline.sets.keys()):
         before, after = baseline.sets[name], tuned.sets[name]
-        if before.wer is None or after.wer is None:
+        if before.rate is None or after.rate is None:
             continue
         # equal reference words stand for equal utterances; those of pooled seeds are multiples
         ratio, rest = divmod(after.decodings, before.decodings)
-        words = before.reference_words
+        words = before.units
         if ratio != 1:
             words = tuple(ratio * count for count in words)
-        if rest or (not after.of_hypotheses and after.reference_words != words):
+        if rest or (not after.of_hypotheses and after.units != words):
             raise FingerprintError(
                 f"Trial {tuned.number} at step {tuned.step} and the baseline have different utterances in the "
                 f"{name} set, though both were evaluated as {tuned.fingerprint[:12]}. One of the two records is "

@@ -163,7 +163,7 @@ def value_of(
 ) -> float | None:
     """Return the number that is compared with the limit; None where it cannot be computed."""
     if criterion.kind == "max_rate" and criterion.unit == "points":
-        return tuned.wer if tuned is not None else None
+        return tuned.rate if tuned is not None else None
     if criterion.unit == "points":
         return delta(baseline, tuned)
     if criterion.unit == "percent":
@@ -192,7 +192,7 @@ def estimate_of(
         return estimate(baseline, tuned, resamples=resamples, seed=seed)
     # relative to the baseline it is the same ratio of sums, with the baseline's errors as units
     before = tuple(decodings_beside(baseline, tuned) * errors for errors in baseline.errors)
-    shares = replace(tuned, reference_words=before)
+    shares = replace(tuned, units=before)
     return estimate(replace(shares, errors=before), shares, resamples=resamples, seed=seed)
 
 
@@ -228,8 +228,8 @@ def judge_limit(
             needed = _utterances_needed(paired, gap, _deviations(level))
     return LimitVerdict(
         criterion=criterion,
-        baseline=baseline.wer if baseline else None,
-        tuned=tuned.wer if tuned else None,
+        baseline=baseline.rate if baseline else None,
+        tuned=tuned.rate if tuned else None,
         delta=delta(baseline, tuned),
         holds=None if value is None else criterion.keeps(value),
         evidence=evidence,

@@ -23,12 +23,14 @@ class SetScore:
     character errors over characters, terms missed over terms said."""
 
     errors: tuple[int, ...]
-    reference_words: tuple[int, ...]
-    """The denominator of the rate, per utterance: words, or the units of another rate."""
+    units: tuple[int, ...]
+    """The denominator of the rate, per utterance: words of the reference, its characters, or the
+    terms that were said or heard.
+    """
     speakers: tuple[str, ...] = ()
     """One per utterance, an empty string where unknown; or an empty tuple."""
     decodings: int = 1
-    """How many decodings of each utterance are summed in `errors` and `reference_words`."""
+    """How many decodings of each utterance are summed in `errors` and `units`."""
     of_hypotheses: bool = False
     """Whether the units are counted in the hypotheses (precision), so that baseline and tuned model
     have different ones.
@@ -40,7 +42,7 @@ class SetScore:
     """
 
     def __post_init__(self) -> None:
-        if len(self.errors) != len(self.reference_words) or len(self.speakers) not in (
+        if len(self.errors) != len(self.units) or len(self.speakers) not in (
             0,
             len(self.errors),
         ):
@@ -53,22 +55,22 @@ class SetScore:
         """
         return (
             len(self.errors),
-            () if self.of_hypotheses else self.reference_words,
+            () if self.of_hypotheses else self.units,
             self.speakers,
             self.decodings,
         )
 
     @cached_property
-    def wer(self) -> float | None:
+    def rate(self) -> float | None:
         """The corpus rate in percent; None when the counts cannot give one (empty, negative, not
         finite, no units).
         """
-        words = sum(self.reference_words)
-        counts = (*self.errors, *self.reference_words)
+        words = sum(self.units)
+        counts = (*self.errors, *self.units)
         # a sum is finite only where all its terms are
         if not math.isfinite(sum(counts)) or min(counts, default=0) < 0:
             return None
-        return error_rate(self.errors, self.reference_words) if words else None
+        return error_rate(self.errors, self.units) if words else None
 
 
 def pool(scores: Sequence[SetScore]) -> SetScore:
@@ -89,9 +91,7 @@ def pool(scores: Sequence[SetScore]) -> SetScore:
     return replace(
         first,
         errors=tuple(map(sum, zip(*(score.errors for score in scores), strict=True))),
-        reference_words=tuple(
-            map(sum, zip(*(score.reference_words for score in scores), strict=True))
-        ),
+        units=tuple(map(sum, zip(*(score.units for score in scores), strict=True))),
         decodings=len(scores) * first.decodings,
     )
 
@@ -102,13 +102,13 @@ def delta(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
     Computed by one division of exact integers, so 2 more errors in 1,000 words give 0.2, the number
     that a sweep file holds, and not 0.1999 or 0.2001.
     """
-    if baseline is None or tuned is None or baseline.wer is None or tuned.wer is None:
+    if baseline is None or tuned is None or baseline.rate is None or tuned.rate is None:
         return None
     if tuned.of_hypotheses:
-        before, after = sum(baseline.reference_words), sum(tuned.reference_words)
+        before, after = sum(baseline.units), sum(tuned.units)
         more = sum(tuned.errors) * before - sum(baseline.errors) * after
         return 100 * more / (before * after)
-    return 100 * _more_errors(baseline, tuned) / sum(tuned.reference_words)
+    return 100 * _more_errors(baseline, tuned) / sum(tuned.units)
 
 
 def relative_delta(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
@@ -151,10 +151,10 @@ def estimate(
     before = [ratio * errors for errors in baseline.errors]
     blocks = tuned.speakers or None
     if tuned.of_hypotheses:
-        units = [ratio * words for words in baseline.reference_words]
+        units = [ratio * words for words in baseline.units]
         return paired_rates(
             (before, units),
-            (tuned.errors, tuned.reference_words),
+            (tuned.errors, tuned.units),
             blocks,
             resamples=resamples,
             seed=seed,
@@ -163,7 +163,7 @@ def estimate(
     return paired_delta(
         before,
         tuned.errors,
-        tuned.reference_words,
+        tuned.units,
         blocks,
         resamples=resamples,
         seed=seed,

@@ -199,9 +199,9 @@ def _paired_difference(
     one, other = (side.stages[stage].scores.sets[rate] for side in (before, after))
     one, other = _equal_decodings(one, other)
     found = estimate(one, other, resamples=resamples, seed=before.spec.seed)
-    if found is None or one.wer is None or other.wer is None:
+    if found is None or one.rate is None or other.rate is None:
         return None
-    return Difference(stage, rate, one.wer, other.wer, found)
+    return Difference(stage, rate, one.rate, other.rate, found)
 
 
 def _equal_decodings(one: SetScore, other: SetScore) -> tuple[SetScore, SetScore]:
@@ -213,8 +213,8 @@ def _equal_decodings(one: SetScore, other: SetScore) -> tuple[SetScore, SetScore
 def _repeat_counts(score: SetScore, decodings: int) -> SetScore:
     times = decodings // score.decodings
     errors = tuple(times * count for count in score.errors)
-    units = tuple(times * count for count in score.reference_words)
-    return replace(score, errors=errors, reference_words=units, decodings=decodings)
+    units = tuple(times * count for count in score.units)
+    return replace(score, errors=errors, units=units, decodings=decodings)
 
 
 def _changed_utterances(before: Side, after: Side, sets: set[str]) -> tuple[Changed, ...]:

@@ -153,7 +153,7 @@ def judge_scores(
         seed=spec.seed,
         metric=spec.metric.name,
     )
-    return replace(verdict, unanswered=len(late_rates(spec) - verdict.wer.keys()))
+    return replace(verdict, unanswered=len(late_rates(spec) - verdict.rates.keys()))
 
 
 def late_rates(spec: SweepSpec) -> frozenset[str]:

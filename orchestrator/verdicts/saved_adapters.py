@@ -97,7 +97,7 @@ def check_if_kept(folder: Path) -> None:
 
 def _as_measured(result: TrialResult, number: int, folder: Path, verdict: Verdict) -> SavedAdapter:
     return SavedAdapter(
-        result, number, folder, verdict.step, verdict.adapter_scale, verdict.wer, verdict.delta
+        result, number, folder, verdict.step, verdict.adapter_scale, verdict.rates, verdict.delta
     )
 
 

@@ -140,7 +140,7 @@ def _eval_results(
     rows = [(rate, value, "on a set that also chose the trial") for rate, value in kept.wer.items()]
     if verdict and verdict.confirmed:
         said = "trained again with fresh seeds, pooled"
-        rows += [(rate, value, said) for rate, value in verdict.wer.items()]
+        rows += [(rate, value, said) for rate, value in verdict.rates.items()]
     manifests = _manifests_used(plan, conclusion)
     for rate, value, said in rows:
         name, metric = (rate, "wer") if rate in manifests else (rate.removesuffix("_cer"), "cer")

@@ -74,6 +74,6 @@ def _verdicts_by_scale(
 def _scale_row(verdict: Verdict, rates: tuple[str, ...]) -> tuple[str, ...]:
     cells = []
     for rate in rates:
-        cells.append(shown_percent(rate, verdict.wer.get(rate)))
+        cells.append(shown_percent(rate, verdict.rates.get(rate)))
         cells.append(shown_points(rate, verdict.delta.get(rate)))
     return f"{verdict.adapter_scale:g}", *cells, "yes" if verdict.feasible else "no"

@@ -41,7 +41,7 @@ def doubt(conclusion: Conclusion) -> str:
     sets = _measured_sets((conclusion.baseline, conclusion.confirm_baseline))
     rates = [score.wer for score in sets.values()]
     if verdict := conclusion.deciding:
-        rates += [wer for name, wer in verdict.wer.items() if name in sets]
+        rates += [wer for name, wer in verdict.rates.items() if name in sets]
     highest = max(rates, default=0.0)
     if highest <= HIGH:
         return ""

@@ -59,7 +59,7 @@ def _verdict_fields(verdict: Verdict | None) -> dict[str, Any] | None:
         "feasible": verdict.feasible,
         "step": verdict.step,
         "adapter_scale": verdict.adapter_scale,
-        "wer": {rate: shown_rate(rate, value) for rate, value in verdict.wer.items()},
+        "wer": {rate: shown_rate(rate, value) for rate, value in verdict.rates.items()},
         "delta": {rate: shown_change(rate, value) for rate, value in verdict.delta.items()},
         "limits": [_limit_fields(limit) for limit in limits_of(verdict)],
     }

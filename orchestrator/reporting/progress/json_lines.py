@@ -121,7 +121,7 @@ class JsonReporter:
             step=verdict.step,
             adapter_scale=verdict.adapter_scale,
             feasible=verdict.feasible,
-            rates={rate: shown_rate(rate, value) for rate, value in verdict.wer.items()},
+            rates={rate: shown_rate(rate, value) for rate, value in verdict.rates.items()},
             changes={rate: shown_change(rate, value) for rate, value in verdict.delta.items()},
         )
 

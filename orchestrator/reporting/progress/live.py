@@ -162,7 +162,7 @@ class LiveReporter:
         rates = self._budget.rates
         names = {rate: confirm_name(rate, verdict.confirmed) for rate in rates}
         cells = tuple(
-            f"{shown_percent(rate, verdict.wer.get(name))} "
+            f"{shown_percent(rate, verdict.rates.get(name))} "
             f"({shown_points(rate, verdict.delta.get(name))})"
             for rate, name in names.items()
         )

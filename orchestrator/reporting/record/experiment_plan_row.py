@@ -125,7 +125,7 @@ def _baseline_and_tuned(
     verdict = conclusion.deciding if conclusion.best else None
     if verdict is not None:
         name = confirm_name(name, verdict.confirmed)
-        wer, change = verdict.wer.get(name), verdict.delta.get(name)
+        wer, change = verdict.rates.get(name), verdict.delta.get(name)
     else:
         wer, change = (shown.wer.get(name), shown.delta.get(name)) if shown else (None, None)
     return percent(None if wer is None or change is None else wer - change), percent(wer)
