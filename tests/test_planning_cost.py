@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -268,13 +269,35 @@ def test_a_damaged_neighbour_does_not_stop_a_plan(
 ) -> None:
     spec = ran_project(tmp_path, "budget.trials=2")
     studies = tmp_path / "studies"
-    before = spent_before(load_spec(spec, ["name=new"]), StudyFolder(studies, "new"))
+    new = load_spec(spec, ["name=new"])
+    before = spent_before(new, StudyFolder(studies, "new"), new.execution)
     (studies / "broken").mkdir()
     (studies / "broken" / "spec.yaml").write_text("{")
-    assert spent_before(load_spec(spec, ["name=new"]), StudyFolder(studies, "new")) == before
+    assert spent_before(new, StudyFolder(studies, "new"), new.execution) == before
     (studies / "demo" / "clock.json").write_text("{")
-    assert spent_before(load_spec(spec, ["name=new"]), StudyFolder(studies, "new")) == ()
+    assert spent_before(new, StudyFolder(studies, "new"), new.execution) == ()
     assert "time: not known" in planned(capsys, spec, "name=new")
+
+
+def test_studies_that_ran_in_as_many_packs_are_the_better_basis(tmp_path: Path) -> None:
+    """The worker of these studies has four slots, in one pack."""
+    spec = ran_project(tmp_path, "budget.trials=2")
+    new = load_spec(spec, ["name=new"])
+    folder = StudyFolder(tmp_path / "studies", "new")
+    shutil.copytree(tmp_path / "studies" / "demo", tmp_path / "studies" / "wide")
+    wide = StudyFolder(tmp_path / "studies", "wide")
+    kept = wide.read_pack()
+    assert kept is not None and kept.packs == 1
+    with wide.lock():
+        wide.write_pack(kept.model_copy(update={"packs": 2}))
+
+    def studies(**changes: object) -> list[str]:
+        execution = new.execution.model_copy(update={"packs": 1, "pack": kept.slots} | changes)
+        return [spent.study for spent in spent_before(new, folder, execution)]
+
+    assert studies() == studies(pack="auto") == ["demo"]
+    assert studies(packs=2) == ["wide"]
+    assert studies(packs=3) == studies(pack=kept.slots + 1) == ["demo", "wide"]
 
 
 def test_a_probe_needs_its_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

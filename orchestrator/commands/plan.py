@@ -69,7 +69,7 @@ def plan(
     kept = folder.read_pack()
     execution = _execution(sweep, kept)
     planned_sweep = sweep_plan(sweep.model_copy(update={"execution": execution}), sizes, show)
-    before = spent_before(sweep, folder)
+    before = spent_before(sweep, folder, execution)
     costs = [recorded_cost(planned_sweep.work, before, sweep.budget.wall_clock)]
     if probe:
         costs.insert(0, _measured_cost(sweep, folder, planned_sweep, screen.print))

@@ -6,17 +6,21 @@ from orchestrator.errors import OrchestrateError
 from orchestrator.planning.cost import Spent
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.execution import Execution
 from orchestrator.sweepfile.sweep import SweepSpec
 
 
-def spent_before(spec: SweepSpec, folder: StudyFolder) -> tuple[Spent, ...]:
+def spent_before(spec: SweepSpec, folder: StudyFolder, execution: Execution) -> tuple[Spent, ...]:
     """Return what this study's search has taken so far if it trained anything, else what the
-    searches of other studies under the same root took with the same model.
+    searches of other studies under the same root took with the same model. `execution` is the one
+    that the sweep would have: where studies had as many packs and slots, they alone count, because
+    the pace depends on these.
     """
     own = search_spent(folder)
     if own is not None:
         return (own,)
-    found = []
+    found: list[Spent] = []
+    alike: list[Spent] = []
     for study in folder.neighbours():
         # An estimate must not fail because an unrelated study is damaged; whoever opens that one is
         # told.
@@ -25,9 +29,18 @@ def spent_before(spec: SweepSpec, folder: StudyFolder) -> tuple[Spent, ...]:
                 took := search_spent(study)
             ):
                 found.append(took)
+                if _has_packs_of(study, execution):
+                    alike.append(took)
         except (OrchestrateError, OSError):
             continue
-    return tuple(found)
+    return tuple(alike or found)
+
+
+def _has_packs_of(study: StudyFolder, execution: Execution) -> bool:
+    kept = study.read_pack()
+    if kept is None or kept.packs != execution.packs:
+        return False
+    return execution.pack in ("auto", kept.slots)
 
 
 def search_spent(folder: StudyFolder) -> Spent | None:
