@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from orchestrator.errors import StudyError
 from orchestrator.files import atomic
-from orchestrator.files.atomic import new_files, new_folder
-from orchestrator.files.names_aside import clear_leftovers
+from orchestrator.files.atomic import new_file, new_files, new_folder
+from orchestrator.files.names_aside import aside_of, clear_leftovers
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters import peft_adapter as adapters
 from orchestrator.tuning.adapters.pack import Adapter
@@ -114,6 +114,17 @@ def test_a_folder_killed_while_it_is_replaced_is_the_old_or_the_new(
     clear_leftovers(tmp_path)
     assert [path.name for path in tmp_path.rglob("*")] == ["adapter", "weights"]
     assert (folder / "weights").read_text() == ("new" if dies_at == 3 else "old")
+
+
+@pytest.mark.parametrize("name", ["a", "a\nb", ".a"])
+def test_a_link_at_the_temporary_name_is_not_written_through(tmp_path: Path, name: str) -> None:
+    path, other = tmp_path / name, tmp_path / "other"
+    other.write_text("other")
+    aside_of(path).symlink_to(other)
+    with new_file(path) as aside:
+        aside.write_text("new")
+    assert (path.read_text(), other.read_text()) == ("new", "other")
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([name, "other"])
 
 
 def test_the_replaced_adapter_is_the_new_one(

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from orchestrator.corpus.manifests import json_text
 from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.manifests.strict_json import StrictDecoder
 from orchestrator.corpus.recordings.audio import load_audio
 
 RATE = 16_000
@@ -250,6 +252,29 @@ def test_made_ids_do_not_depend_on_the_machine(tmp_path: Path, waves: list[np.nd
         "17",
     ]
     assert [each.explicit_id for each in found] == [False, False, False, False, True]
+
+
+def test_a_document_is_looked_through_once_for_all_of_its_records(
+    tmp_path: Path, waves: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [nemo(index, wave, tmp_path) for index, wave in enumerate(waves)]
+    looked: list[int] = []
+
+    class Counting(StrictDecoder):
+        def __init__(self, raw: bytes) -> None:
+            looked.append(len(raw))
+            super().__init__(raw)
+
+    monkeypatch.setattr(json_text, "StrictDecoder", Counting)
+    for text in (
+        json.dumps(rows, indent=1),
+        json.dumps({"clips": rows}, indent=1),
+        "\n".join(json.dumps(row, indent=1) for row in rows),
+    ):
+        looked.clear()
+        (tmp_path / "a.json").write_text(text)
+        assert len(load_manifest(tmp_path / "a.json").utterances) == len(rows)
+        assert looked == [len(text)]
 
 
 def test_utterances_are_values(tmp_path: Path, waves: list[np.ndarray]) -> None:

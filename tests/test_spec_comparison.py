@@ -143,3 +143,27 @@ def test_a_grid_may_not_widen(load) -> None:  # type: ignore[no-untyped-def]
         load(*fixed), load(*fixed, "parameters.max_steps={min: 100, max: 700, step: 100}")
     )
     assert [change.allowed for change in changes] == [False]
+
+
+PAIR = "{search: bf16, verdict: fp32}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        ("fp32", "bf16", [("evaluation.precision", "fp32", "bf16")]),
+        ("fp32", PAIR, [("evaluation.precision.search", "fp32", "bf16")]),
+        ("bf16", PAIR, [("evaluation.precision.verdict", "bf16", "fp32")]),
+        (PAIR, "bf16", [("evaluation.precision.verdict", "fp32", "bf16")]),
+        (PAIR, PAIR, []),
+    ],
+)
+def test_of_a_precision_the_parts_that_differ_are_named(  # type: ignore[no-untyped-def]
+    load,
+    before: str,
+    after: str,
+    changes: list[tuple[str, str, str]],
+) -> None:
+    confirmed = ("confirm={top: 1}", "data.confirm={split: 0.3}")
+    stored, new = (load(*confirmed, f"evaluation.precision={each}") for each in (before, after))
+    assert changed_fields(stored, new) == [FieldChange(*change, False) for change in changes]

@@ -361,6 +361,32 @@ def test_extends(sweeps: Path) -> None:
     assert "rank" in dimensions and spec.start_with == ()
 
 
+@pytest.mark.parametrize(
+    ("below", "above", "parts"),
+    [
+        ("bf16", "{verdict: fp32}", ("bf16", "fp32")),
+        ("fp32", "{search: bf16}", ("bf16", "fp32")),
+        ("{search: bf16, verdict: fp32}", "fp32", ("fp32", "fp32")),
+        ("{search: bf16, verdict: fp32}", "{verdict: bf16}", ("bf16", "bf16")),
+        ("", "{search: bf16}", ("bf16", "fp32")),
+    ],
+)
+def test_a_word_for_both_precisions_is_merged_with_one_part(
+    sweeps: Path, below: str, above: str, parts: tuple[str, str]
+) -> None:
+    confirmed = "confirm: {top: 1}\n"
+    data = SMALL.replace("heldout.jsonl}", "heldout.jsonl, confirm: {split: 0.3}}")
+    base, top = sweeps / "small.yaml", sweeps / "top.yaml"
+    base.write_text(f"{data}{confirmed}evaluation:\n  precision: {below}\n")
+    top.write_text(f"extends: small.yaml\nevaluation: {{precision: {above}}}\n")
+    merged = load_spec(top).evaluation.precision
+    assert (merged.search, merged.verdict) == parts
+    if above.startswith("{"):
+        part, word = above.strip("{}").split(": ")
+        over = load_spec(base, [f"evaluation.precision.{part}={word}"]).evaluation.precision
+        assert over == merged
+
+
 def test_extends_points_into_the_right_file(sweeps: Path) -> None:
     base, top = sweeps / "small.yaml", sweeps / "top.yaml"
     base.write_text(SMALL.replace("max_steps: 100", "max_steps: many"))

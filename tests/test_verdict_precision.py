@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
+from orchestrator.planning.sweep_plan import sweep_plan
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.documents.caveats import caveats
 from orchestrator.running.observer import NullObserver
 from orchestrator.running.session import run_study
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import Precisions, SweepSpec
+from orchestrator.tuning.model import kernel_choice, linear_kernels
 from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import conclude
 from tests.embedded import small_sweep
@@ -125,3 +129,34 @@ def test_a_verdict_in_fp32_rests_on_numbers_of_fp32_alone(tmp_path: Path) -> Non
     verdict, wanted = (conclude(each.spec, each.folder).deciding for each in (both, exact))
     assert verdict is not None and verdict.confirmed
     assert verdict == wanted
+    differs = [
+        [
+            line
+            for line in caveats(each.spec, each.folder, conclude(each.spec, each.folder), True)
+            if "bf16" in line
+        ]
+        for each in (both, exact)
+    ]
+    assert differs[1] == [] and "the optimism of the search holds that difference" in differs[0][0]
+
+
+@pytest.mark.skipif(
+    bool(linear_kernels.lacks_onednn(torch.device("cpu"), torch.float32)),
+    reason="this torch has no oneDNN",
+)
+@pytest.mark.usefixtures("without_model_checks")
+def test_a_kernel_that_was_fastest_in_float32_does_not_stop_a_confirmation_in_bf16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_choice, "fastest", lambda seconds: "onednn")
+    study = finished(tmp_path, "reversed", "{search: fp32, verdict: bf16}")
+    parts = [study.folder.evaluations()[row.fingerprint] for row in (study.trial, study.run)]
+    assert [part.get("kernel") for part in parts] == ["onednn", None]
+    assert [part["precision"] for part in parts] == ["fp32", "bf16, attention in fp32"]
+
+
+def test_a_plan_says_that_the_confirmation_is_in_another_precision(tmp_path: Path) -> None:
+    said = "the search is in bf16, the confirmation in fp32"
+    for changes, expected in (((PAIR,), True), ((), False)):
+        lines = sweep_plan(written_sweep(tmp_path, *changes)).conditions
+        assert any(line.startswith(said) for line in lines) is expected

@@ -19,7 +19,8 @@ OLD = ".tmp-old"
 has the final name.
 """
 _ASIDE = re.compile(
-    r".+\.tmp-(?:old|(?P<process>[0-9]+)(?:-(?P<where>[0-9a-f]{8}))?)(?:-wal|-shm|-journal)?"
+    r".+\.tmp-(?:old|(?P<process>[0-9]+)(?:-(?P<where>[0-9a-f]{8}))?)(?:-wal|-shm|-journal)?",
+    re.DOTALL,  # a name may hold a line break
 )
 _FORGOTTEN_SECONDS = 86_400
 """Age at which a temporary file of another machine, whose processes cannot be asked, counts as

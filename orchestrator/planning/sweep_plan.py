@@ -194,6 +194,12 @@ def _condition_lines(spec: SweepSpec) -> Iterator[str]:
         else f"evaluation speech up to {longest:g} s"
     )
     yield f"training speech up to {spec.data.max_seconds:g} s, {measured}"
+    precision = spec.evaluation.precision
+    if precision.search != precision.verdict:
+        yield (
+            f"the search is in {precision.search}, the confirmation in {precision.verdict}; an estimate of the time "
+            "takes the confirmation to be as fast as the search"
+        )
     stop = spec.early_stop
     if stop.method == "ratio":
         yield f"a trial stops above {stop.ratio:g} times the baseline's domain WER"

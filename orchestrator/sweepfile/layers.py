@@ -23,7 +23,11 @@ from orchestrator.sweepfile.located_nodes import (
     in_backticks,
 )
 from orchestrator.sweepfile.parameters import NAMES
+from orchestrator.sweepfile.sweep import Precisions
 from orchestrator.sweepfile.yaml_reading import MAX_BYTES, read_text
+
+_SHORT_FORMS = {("evaluation", "precision"): tuple(Precisions.model_fields)}
+"""Fields in which one word is short for a mapping, with the keys that it stands for."""
 
 
 def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> Mapping:
@@ -121,7 +125,8 @@ def _missing_text(path: Path) -> str:
 
 
 def _merge_mappings(base: Mapping, over: Mapping, path: tuple[str, ...]) -> Mapping:
-    """Merge `over` into `base`: mappings are merged key by key, anything else is replaced.
+    """Merge `over` into `base`: mappings are merged key by key, anything else is replaced. A word
+    that is short for a mapping is merged with one as the mapping that it stands for.
 
     Each entry of `parameters` is replaced as a whole, so that a parameter is never a mixture of two
     files; one without a value is removed.
@@ -129,6 +134,8 @@ def _merge_mappings(base: Mapping, over: Mapping, path: tuple[str, ...]) -> Mapp
     entries = dict(base.entries)
     for key, entry in over.entries.items():
         old = entries.get(key)
+        if old is not None and isinstance(entry.node, Mapping):
+            old = Entry(old.mark, _in_full(old.node, (*path, key)))
         if path == ("parameters",) and old is not None and _is_null(entry.node):
             del entries[key]
         elif old is None or path == ("parameters",) or not _both_mappings(old.node, entry.node):
@@ -141,6 +148,15 @@ def _merge_mappings(base: Mapping, over: Mapping, path: tuple[str, ...]) -> Mapp
 
 def _both_mappings(old: Node, new: Node) -> bool:
     return isinstance(old, Mapping) and isinstance(new, Mapping)
+
+
+def _in_full(node: Node, path: tuple[str, ...]) -> Node:
+    """Return the mapping that a word is short for, each part where the word is written; any other
+    node as it is.
+    """
+    if path not in _SHORT_FORMS or not isinstance(node, Scalar) or _is_null(node):
+        return node
+    return Mapping(node.mark, {key: Entry(node.mark, node) for key in _SHORT_FORMS[path]})
 
 
 def _is_null(node: Node) -> bool:
@@ -175,6 +191,7 @@ def _put_at_key(
     if at == len(keys):
         return new
     key = keys[at]
+    old = _in_full(old, keys[:at])
     if isinstance(old, Sequence):
         if not (key.isascii() and key.isdigit() and len(key) < 7 and int(key) < len(old.items)):
             problems.abort(

@@ -194,24 +194,37 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
 
 def _check_precisions(tree: Mapping, problems: Problems) -> None:
     """Check that a sweep whose verdict has another precision than its search confirms its
-    finalists: without that, the verdict would rest on numbers of the search.
+    finalists: without that, the verdict would rest on numbers of the search. And that no kernel is
+    asked for that computes in float32 alone.
     """
     if not _has_value(tree, "evaluation", "precision"):
         return
     evaluation = tree.entries["evaluation"].node
     assert isinstance(evaluation, Mapping)
     entry = evaluation.entries["precision"]
-    given, default = plain_value(entry.node), Precisions.model_construct()
-    if not isinstance(given, dict) or _has_value(tree, "confirm"):
-        return
-    search, verdict = given.get("search", default.search), given.get("verdict", default.verdict)
+    given = plain_value(entry.node)
+    whole = given if isinstance(given, dict) else dict.fromkeys(Precisions.model_fields, given)
+    default = Precisions.model_construct()
+    search, verdict = whole.get("search", default.search), whole.get("verdict", default.verdict)
     words = get_args(Precision)
-    if search in words and verdict in words and search != verdict:
+    if search not in words or verdict not in words:
+        return
+    if search != verdict and not _has_value(tree, "confirm"):
         problems.add(
             entry.mark,
             "evaluation.precision differs between search and verdict, so the verdict needs numbers of its own; add "
             "confirm: {top: 2, seeds: [101, 102, 103]} and data.confirm, or write one precision for both",
         )
+    if _has_value(tree, "execution", "kernel"):
+        execution = tree.entries["execution"].node
+        assert isinstance(execution, Mapping)
+        kernel = execution.entries["kernel"]
+        if plain_value(kernel.node) == "onednn" and "bf16" in (search, verdict):
+            problems.add(
+                kernel.mark,
+                "execution.kernel: onednn is for float32, and evaluation.precision has bf16; allowed with it: auto, "
+                "aten",
+            )
 
 
 def _check_trend(space: SearchSpace, tree: Mapping, problems: Problems) -> None:

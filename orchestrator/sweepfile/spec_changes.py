@@ -36,7 +36,7 @@ def changed_fields(stored: SweepSpec, new: SweepSpec) -> list[FieldChange]:
     may be replaced by another: whether the weights are equal is decided by the evaluation's
     fingerprint. A grid's range may not widen, because its numbered points would change numbers.
     """
-    before, after = _leaf_values(_without_space(stored), ""), _leaf_values(_without_space(new), "")
+    before, after = (_leaf_values(each, "") for each in _both_without_space(stored, new))
     free = {"model.id"} if stored.model.is_folder and new.model.is_folder else set()
     changes = [
         FieldChange(
@@ -50,8 +50,15 @@ def changed_fields(stored: SweepSpec, new: SweepSpec) -> list[FieldChange]:
     )
 
 
-def _without_space(spec: SweepSpec) -> dict[str, Any]:
-    return spec.portable.model_dump(mode="json", exclude={"parameters"})
+def _both_without_space(*specs: SweepSpec) -> tuple[dict[str, Any], ...]:
+    """Return both as JSON values without their parameters. The precision is a word in both, or in
+    neither: of a word and a mapping, every part would seem to differ.
+    """
+    trees = tuple(spec.portable.model_dump(mode="json", exclude={"parameters"}) for spec in specs)
+    if any(isinstance(tree["evaluation"]["precision"], dict) for tree in trees):
+        for spec, tree in zip(specs, trees, strict=True):
+            tree["evaluation"]["precision"] = dict(spec.evaluation.precision)
+    return trees
 
 
 def _leaf_values(value: Any, path: str) -> dict[str, Any]:

@@ -179,17 +179,10 @@ def _training_part(spec: SweepSpec) -> tuple[object, ...]:
 
 
 def _kernel_of(spec: SweepSpec) -> KernelName | Literal["auto"]:
-    """Return the kernel to use. In bfloat16 it is `aten`, whose CPU form is oneDNN already. Raises
-    ModelError where `onednn` is asked for together with bfloat16.
+    """Return the kernel to use. In bfloat16 it is `aten`, whose CPU form is oneDNN already: also in
+    a confirmation whose search was in float32, and kept the kernel that was the fastest there.
     """
-    asked = spec.execution.kernel
-    if spec.evaluation.precision.search == "fp32":
-        return asked
-    if asked == "onednn":
-        raise ModelError(
-            "execution.kernel: onednn is for float32, and evaluation.precision is bf16; allowed with it: auto, aten"
-        )
-    return "aten"
+    return spec.execution.kernel if spec.evaluation.precision.search == "fp32" else "aten"
 
 
 def frames_budget(execution: Execution, device: str, total: int, share: Share) -> int:

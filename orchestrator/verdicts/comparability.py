@@ -88,6 +88,11 @@ class Changed:
     """Empty where the study does not hold the texts."""
 
 
+Refused = Mapping[tuple[str, str], Mapping[str, tuple[str, str]]]
+"""Rates that cannot be compared: (stage, rate) -> differing field of the evaluation -> both values.
+"""
+
+
 @dataclass(frozen=True)
 class Pair:
     """The result of comparing two sides."""
@@ -95,8 +100,8 @@ class Pair:
     before: Side
     after: Side
     differences: tuple[Difference, ...]
-    refused: Mapping[str, Mapping[str, tuple[str, str]]]
-    """Rates that cannot be compared: rate -> differing field of the evaluation -> both values."""
+    refused: Refused
+    """What cannot be compared."""
     changed: tuple[Changed, ...]
     """Utterances of the search's sets, the largest change first."""
 
@@ -142,7 +147,7 @@ def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLE
 
     Raises FingerprintError, naming the fields, where no set was evaluated alike on both sides.
     """
-    refused: dict[str, dict[str, tuple[str, str]]] = {}
+    refused: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
     differences: list[Difference] = []
     for stage in (stage for stage in before.stages if stage in after.stages):
         one, other = before.stages[stage], after.stages[stage]
@@ -150,7 +155,7 @@ def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLE
         for rate in _shared_rates(one.scores, other.scores):
             fields = of_all | of_set.get(set_of_rate(rate), {})
             if fields:
-                refused[rate] = fields
+                refused[stage, rate] = fields
             elif found := _paired_difference(stage, rate, before, after, resamples):
                 differences.append(found)
     if not differences:
@@ -259,9 +264,7 @@ def _changed_of(before: Side, after: Side, name: str) -> list[Changed]:
     ]
 
 
-def _nothing_shared(
-    before: Side, after: Side, refused: Mapping[str, Mapping[str, tuple[str, str]]]
-) -> str:
+def _nothing_shared(before: Side, after: Side, refused: Refused) -> str:
     head = (
         f"{before.label} and {after.label} have no set that both were evaluated on alike, "
         "so no number of one can be compared with one of the other."

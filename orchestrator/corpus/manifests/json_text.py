@@ -17,7 +17,11 @@ from typing import Any, Literal, TypeGuard
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.manifests.lines import Lines, Record, decoded_line
 from orchestrator.corpus.manifests.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
-from orchestrator.corpus.manifests.strict_json import NotJsonError, strict_decode
+from orchestrator.corpus.manifests.strict_json import (
+    NotJsonError,
+    StrictDecoder,
+    strict_decode,
+)
 from orchestrator.corpus.manifests.toolkit_lists import refuse_toolkit_record
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
 
@@ -148,8 +152,9 @@ class _Document:
     """
 
     def __init__(self, number: int, raw: bytes, path: Path) -> None:
-        self.number, self.raw, self.path = number, raw, path
+        self.number, self.path = number, path
         self.text = decoded_line(number, raw)
+        self._decode = StrictDecoder(raw).decode
         self._breaks = [match.start() for match in re.finditer("\n", str(self.text))]
 
     def records(self) -> Iterator[Record]:
@@ -167,20 +172,16 @@ class _Document:
         while position < len(text):
             start = position
             try:
-                value, position = strict_decode(text, start, self.raw)
+                value, position = self._decode(text, start)
             except NotJsonError as error:
                 yield self._torn_record(error.position, f"not valid JSON: {error.reason}")
                 return
             except UnusableError as error:
                 yield self._torn_record(start, str(error))
                 return
-            alone = not text[:start].strip() and not text[position:].strip()
-            if (
-                alone
-                and isinstance(value, dict)
-                and wrapping(value) is None
-                and _is_elsewhere(value)
-            ):
+            elsewhere = isinstance(value, dict) and wrapping(value) is None and _is_elsewhere(value)
+            # the text is copied last, for records are seldom without a key that is known
+            if elsewhere and not text[:start].strip() and not text[position:].strip():
                 refuse_toolkit_record(value, self.path)
                 keys = ", ".join(map(show, list(value)[:6]))
                 raise UnusableError(
@@ -213,9 +214,9 @@ class _Document:
         text = str(self.text)
         position = _after_space(text, start + 1)
         while text[position] != "}":
-            key, position = strict_decode(text, position, self.raw)
+            key, position = self._decode(text, position)
             place = _after_space(text, _after_space(text, position) + 1)
-            value, position = strict_decode(text, place, self.raw)
+            value, position = self._decode(text, place)
             yield key, place, value
             position = _after_space(text, position)
             if text[position] == ",":
@@ -231,7 +232,7 @@ class _Document:
                 break
             item += 1
             try:
-                value, position = strict_decode(text, position, self.raw)
+                value, position = self._decode(text, position)
             except UnusableError as error:
                 yield line, Fault(line, f"item {item}: {error}", ends_file=True)
                 return

@@ -36,6 +36,8 @@ def caveats(
             f"The best of {finalists} finalists was taken on the confirm sets: its number is slightly "
             f"optimistic{_shared_error(finalists)}."
         )
+    if finalists:
+        yield from _precision_sentences(spec)
     if seeds := _repeated_seeds(spec, conclusion):
         yield (
             f"Not fresh: confirm.seeds holds {seeds}, with which the search trained the finalist too. Such a run "
@@ -56,6 +58,22 @@ def caveats(
         )
     if any(result.pruned_by == "wall_clock" for result in conclusion.results):
         yield "The wall clock cut trials short: they might have ended better."
+
+
+def _precision_sentences(spec: SweepSpec) -> Iterator[str]:
+    """Say what differs where the finalists were confirmed in another precision than searched."""
+    precision, training = spec.evaluation.precision, spec.evaluation.training_precision
+    if precision.search == precision.verdict:
+        return
+    trained = (
+        ""
+        if training
+        else " The adapter of the trial itself, which is what is exported, was trained as the search was."
+    )
+    yield (
+        f"The search was in {precision.search} and the confirmation in {precision.verdict}: the optimism of the search "
+        f"holds that difference, too.{trained}"
+    )
 
 
 def _repeated_seeds(spec: SweepSpec, conclusion: Conclusion) -> str:

@@ -161,9 +161,9 @@ def _difference_row(difference: Difference) -> tuple[str, ...]:
 
 
 def _refusal_sentences(pair: Pair) -> Iterator[str]:
-    for rate, fields in pair.refused.items():
+    for (stage, rate), fields in pair.refused.items():
         named = ", ".join(fields)
-        yield f"{rate_text(rate)} is not compared: it was evaluated differently ({named})"
+        yield f"{rate_text(rate)} is not compared on the {stage} sets: it was evaluated differently ({named})"
 
 
 def _utterance_blocks(pair: Pair, shown: int) -> Iterator[Block]:
@@ -171,6 +171,9 @@ def _utterance_blocks(pair: Pair, shown: int) -> Iterator[Block]:
     better = [utterance for utterance in pair.changed if utterance.errors[1] < utterance.errors[0]]
     same = len(pair.changed) - len(worse) - len(better)
     yield Heading(f"Utterances that {pair.after.label} hears differently")
+    if all(difference.stage != "search" for difference in pair.differences):
+        yield Paragraph("Not compared: no set of the search was evaluated alike.")
+        return
     yield Paragraph(
         f"On the sets of the search: {len(worse)} with more errors, {len(better)} with fewer, {same} with other text "
         "and as many errors."
@@ -233,7 +236,10 @@ def _pair_fields(pair: Pair) -> dict[str, Any]:
             }
             for difference in pair.differences
         ],
-        "refused": {rate: dict(fields) for rate, fields in pair.refused.items()},
+        "refused": [
+            {"rate": rate, "sets": stage, "fields": dict(fields)}
+            for (stage, rate), fields in pair.refused.items()
+        ],
         "changed": [
             {
                 "set": utterance.set,
