@@ -8,16 +8,16 @@ objects printed over several lines, and an object that holds the records: as a l
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
+from orchestrator.corpus.line_numbers import LineNumbers
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.manifests.lines import Lines, Record, decoded_line
 from orchestrator.corpus.manifests.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
-from orchestrator.corpus.manifests.strict_json import NotJsonError, strict_decode
+from orchestrator.corpus.manifests.strict_json import NotJsonError, StrictDecoder
 from orchestrator.corpus.manifests.toolkit_lists import refuse_toolkit_record
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
 
@@ -91,7 +91,7 @@ def _is_line(first: bytes, second: bytes) -> bool:
         return False
     try:
         text = first.decode()
-        value, _ = strict_decode(text, _after_space(text, 0), first)
+        value, _ = StrictDecoder(first).decode(text, _after_space(text, 0))
     except (UnicodeDecodeError, UnusableError):
         begins = first.rstrip().endswith((b"[", b":")) or first.strip() == b"{"
         return not begins and not second.lstrip().startswith((b'"', b"}", b"]"))
@@ -127,7 +127,7 @@ def _json_line(number: int, line: bytes) -> dict[str, Any] | Fault:
         return text
     text = text.rstrip("\r\n")
     try:
-        value, end = strict_decode(text, _after_space(text, 0), line)
+        value, end = StrictDecoder(line).decode(text, _after_space(text, 0))
     except UnusableError as error:
         torn = (
             " (the line is cut off: it is the last one and has no newline)"
@@ -148,9 +148,10 @@ class _Document:
     """
 
     def __init__(self, number: int, raw: bytes, path: Path) -> None:
-        self.number, self.raw, self.path = number, raw, path
+        self.number, self.path = number, path
+        self._decode = StrictDecoder(raw).decode
         self.text = decoded_line(number, raw)
-        self._breaks = [match.start() for match in re.finditer("\n", str(self.text))]
+        self._line_number = LineNumbers(str(self.text), number).line_of
 
     def records(self) -> Iterator[Record]:
         """Yield the records of one array, or of objects that follow one another."""
@@ -163,18 +164,18 @@ class _Document:
 
     def _objects_in_text(self, text: str) -> Iterator[Record]:
         """Yield the records of objects that follow one another, with or without commas."""
-        position = _after_space(text, 0)
+        position = first = _after_space(text, 0)
         while position < len(text):
             start = position
             try:
-                value, position = strict_decode(text, start, self.raw)
+                value, position = self._decode(text, start)
             except NotJsonError as error:
                 yield self._torn_record(error.position, f"not valid JSON: {error.reason}")
                 return
             except UnusableError as error:
                 yield self._torn_record(start, str(error))
                 return
-            alone = not text[:start].strip() and not text[position:].strip()
+            alone = start == first and not text[position:].strip()
             if (
                 alone
                 and isinstance(value, dict)
@@ -213,9 +214,9 @@ class _Document:
         text = str(self.text)
         position = _after_space(text, start + 1)
         while text[position] != "}":
-            key, position = strict_decode(text, position, self.raw)
+            key, position = self._decode(text, position)
             place = _after_space(text, _after_space(text, position) + 1)
-            value, position = strict_decode(text, place, self.raw)
+            value, position = self._decode(text, place)
             yield key, place, value
             position = _after_space(text, position)
             if text[position] == ",":
@@ -231,7 +232,7 @@ class _Document:
                 break
             item += 1
             try:
-                value, position = strict_decode(text, position, self.raw)
+                value, position = self._decode(text, position)
             except UnusableError as error:
                 yield line, Fault(line, f"item {item}: {error}", ends_file=True)
                 return
@@ -250,9 +251,6 @@ class _Document:
                     line, f"more text, {show(rest[:20])}, follows the JSON array", ends_file=True
                 ),
             )
-
-    def _line_number(self, position: int) -> int:
-        return self.number + bisect_left(self._breaks, position)
 
     def _torn_record(self, position: int, message: str) -> Record:
         """A fault after which the rest of the file cannot be read."""

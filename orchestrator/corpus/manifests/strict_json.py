@@ -26,34 +26,43 @@ class NotJsonError(UnusableError):
         self.position, self.reason = position, reason
 
 
-def strict_decode(text: str, start: int, raw: bytes) -> tuple[Any, int]:
-    """Decode one JSON value of `text` from `start`, and return it with the position behind it;
-    `raw` is the same text, or more, as bytes.
+class StrictDecoder:
+    """Decodes the JSON values of one text.
 
     Python's decoder accepts NaN, 1e999, repeated keys and lone surrogates. All are refused here,
     except that a NaN that is the value of a key becomes null, unless the key is a time. The slow
     hooks are used only where a number might overflow or is none: inline samples are hundreds of
     thousands of floats a line.
     """
-    has_nan = b"NaN" in raw
-    decoder = _CAREFUL if has_nan or _MAY_OVERFLOW.search(raw) else _FAST
-    try:
-        value, end = decoder.raw_decode(text, start)
-        if has_nan:
-            _refuse_nan(value)
-        if _SURROGATE.search(raw):
-            json.dumps(value, ensure_ascii=False).encode()
-    except UnusableError:
-        raise
-    except json.JSONDecodeError as error:
-        raise NotJsonError(error.pos, error.msg) from error
-    except UnicodeEncodeError as error:
-        raise UnusableError("a \\u escape is half of a surrogate pair") from error
-    except RecursionError as error:
-        raise UnusableError("the JSON is nested too deeply") from error
-    except ValueError as error:  # an integer has more digits than Python converts
-        raise UnusableError("a number has too many digits") from error
-    return value, end
+
+    def __init__(self, raw: bytes) -> None:
+        """Search `raw`, which is the text, or more, as bytes, for what needs care: once, and not
+        for each of its values, of which a document has one for every record.
+        """
+        self._has_nan = b"NaN" in raw
+        self._is_careful = self._has_nan or _MAY_OVERFLOW.search(raw) is not None
+        self._has_surrogate = _SURROGATE.search(raw) is not None
+
+    def decode(self, text: str, start: int) -> tuple[Any, int]:
+        """Decode one value of `text` from `start`, and return it with the position behind it."""
+        decoder = _CAREFUL if self._is_careful else _FAST
+        try:
+            value, end = decoder.raw_decode(text, start)
+            if self._has_nan:
+                _refuse_nan(value)
+            if self._has_surrogate:
+                json.dumps(value, ensure_ascii=False).encode()
+        except UnusableError:
+            raise
+        except json.JSONDecodeError as error:
+            raise NotJsonError(error.pos, error.msg) from error
+        except UnicodeEncodeError as error:
+            raise UnusableError("a \\u escape is half of a surrogate pair") from error
+        except RecursionError as error:
+            raise UnusableError("the JSON is nested too deeply") from error
+        except ValueError as error:  # an integer has more digits than Python converts
+            raise UnusableError("a number has too many digits") from error
+        return value, end
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
