@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,21 @@ class Terms:
         return said.total(), heard.total(), (said & heard).total()
 
     def _count_phrases(self, words: Sequence[str]) -> Counter[tuple[str, ...]]:
-        counts: Counter[tuple[str, ...]] = Counter()
-        for length in {len(phrase) for phrase in self.phrases}:
-            windows = Counter(
-                tuple(words[at : at + length]) for at in range(len(words) - length + 1)
-            )
-            counts.update(
-                {phrase: windows[phrase] for phrase in self.phrases if len(phrase) == length}
-            )
-        return counts
+        """Count the phrases in a text. Every window of the text is looked up in the list, which may
+        be far longer than the text.
+        """
+        return Counter(
+            window
+            for length, phrases in self._by_length.items()
+            for at in range(len(words) - length + 1)
+            if (window := tuple(words[at : at + length])) in phrases
+        )
+
+    @cached_property
+    def _by_length(self) -> dict[int, frozenset[tuple[str, ...]]]:
+        """The phrases by their number of words."""
+        lengths = {len(phrase) for phrase in self.phrases}
+        return {
+            length: frozenset(phrase for phrase in self.phrases if len(phrase) == length)
+            for length in lengths
+        }

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from orchestrator.corpus.label_files.segments import Segment
+from orchestrator.corpus.line_numbers import LineNumbers
 from orchestrator.corpus.manifest_errors import UnusableError, show
 
 MAGIC_HUB = "a transcript of MagicHub"
@@ -99,11 +100,11 @@ def read_atc(text: str) -> Iterator[Segment]:
 def _lists(text: str) -> Iterator[tuple[int, _List]]:
     """Yield each list that stands in no other one, with the line on which it begins."""
     open_lists: list[_List] = []
-    first = 1
+    first, lines = 1, LineNumbers(text)
     for found in _ITEM.finditer(text):
         item = found[0]
         if item == "(":
-            first = first if open_lists else text.count("\n", 0, found.start()) + 1
+            first = first if open_lists else lines.line_of(found.start())
             open_lists.append([])
         elif item == ")" and len(open_lists) == 1:
             yield first, open_lists.pop()
@@ -111,7 +112,7 @@ def _lists(text: str) -> Iterator[tuple[int, _List]]:
             closed = open_lists.pop()
             open_lists[-1].append(closed)
         elif item == ")" or not open_lists:
-            line = text.count("\n", 0, found.start()) + 1
+            line = lines.line_of(found.start())
             raise UnusableError(
                 f"is {ATC}, and {show(item[:40])} in line {line} stands outside of a list; close each list once"
             )

@@ -12,6 +12,7 @@ from itertools import combinations
 
 from orchestrator.corpus.label_files.segments import ROLES, Segment
 from orchestrator.corpus.label_files.word_level import are_joined_words
+from orchestrator.corpus.line_numbers import LineNumbers
 from orchestrator.corpus.manifest_errors import UnusableError, show
 
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s=])(<exists>|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![^\s])')
@@ -98,8 +99,8 @@ class _GridItems:
     """Reads the values of a TextGrid one after another."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
         self._found = _ITEM.finditer(text)
+        self._lines = LineNumbers(text)
 
     def skip(self, count: int) -> None:
         for _ in range(count):
@@ -115,17 +116,20 @@ class _GridItems:
         """Read an interval, or in a "TextTier" a point, which begins and ends at its time."""
         begin = self._next()
         end = begin if kind == "TextTier" else self._next()
-        line = self._text.count("\n", 0, begin.start()) + 1
-        return Segment(line, self._number(begin), self._number(end), " ".join(self.text().split()))
+        return Segment(
+            self._line(begin), self._number(begin), self._number(end), " ".join(self.text().split())
+        )
 
     def _number(self, found: re.Match[str]) -> float:
         try:
             return float(found[2])
         except (TypeError, ValueError) as error:
-            line = self._text.count("\n", 0, found.start()) + 1
             raise UnusableError(
-                f"is Praat TextGrid, and line {line} has no number where one stands; save it again"
+                f"is Praat TextGrid, and line {self._line(found)} has no number where one stands; save it again"
             ) from error
+
+    def _line(self, found: re.Match[str]) -> int:
+        return self._lines.line_of(found.start())
 
     def _next(self) -> re.Match[str]:
         found = next(self._found, None)

@@ -8,20 +8,16 @@ objects printed over several lines, and an object that holds the records: as a l
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
+from orchestrator.corpus.line_numbers import LineNumbers
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.manifests.lines import Lines, Record, decoded_line
 from orchestrator.corpus.manifests.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
-from orchestrator.corpus.manifests.strict_json import (
-    NotJsonError,
-    StrictDecoder,
-    strict_decode,
-)
+from orchestrator.corpus.manifests.strict_json import NotJsonError, StrictDecoder
 from orchestrator.corpus.manifests.toolkit_lists import refuse_toolkit_record
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
 
@@ -95,7 +91,7 @@ def _is_line(first: bytes, second: bytes) -> bool:
         return False
     try:
         text = first.decode()
-        value, _ = strict_decode(text, _after_space(text, 0), first)
+        value, _ = StrictDecoder(first).decode(text, _after_space(text, 0))
     except (UnicodeDecodeError, UnusableError):
         begins = first.rstrip().endswith((b"[", b":")) or first.strip() == b"{"
         return not begins and not second.lstrip().startswith((b'"', b"}", b"]"))
@@ -131,7 +127,7 @@ def _json_line(number: int, line: bytes) -> dict[str, Any] | Fault:
         return text
     text = text.rstrip("\r\n")
     try:
-        value, end = strict_decode(text, _after_space(text, 0), line)
+        value, end = StrictDecoder(line).decode(text, _after_space(text, 0))
     except UnusableError as error:
         torn = (
             " (the line is cut off: it is the last one and has no newline)"
@@ -153,9 +149,9 @@ class _Document:
 
     def __init__(self, number: int, raw: bytes, path: Path) -> None:
         self.number, self.path = number, path
-        self.text = decoded_line(number, raw)
         self._decode = StrictDecoder(raw).decode
-        self._breaks = [match.start() for match in re.finditer("\n", str(self.text))]
+        self.text = decoded_line(number, raw)
+        self._line_number = LineNumbers(str(self.text), number).line_of
 
     def records(self) -> Iterator[Record]:
         """Yield the records of one array, or of objects that follow one another."""
@@ -168,7 +164,7 @@ class _Document:
 
     def _objects_in_text(self, text: str) -> Iterator[Record]:
         """Yield the records of objects that follow one another, with or without commas."""
-        position = _after_space(text, 0)
+        position = first = _after_space(text, 0)
         while position < len(text):
             start = position
             try:
@@ -179,9 +175,13 @@ class _Document:
             except UnusableError as error:
                 yield self._torn_record(start, str(error))
                 return
-            elsewhere = isinstance(value, dict) and wrapping(value) is None and _is_elsewhere(value)
-            # the text is copied last, for records are seldom without a key that is known
-            if elsewhere and not text[:start].strip() and not text[position:].strip():
+            alone = start == first and not text[position:].strip()
+            if (
+                alone
+                and isinstance(value, dict)
+                and wrapping(value) is None
+                and _is_elsewhere(value)
+            ):
                 refuse_toolkit_record(value, self.path)
                 keys = ", ".join(map(show, list(value)[:6]))
                 raise UnusableError(
@@ -251,9 +251,6 @@ class _Document:
                     line, f"more text, {show(rest[:20])}, follows the JSON array", ends_file=True
                 ),
             )
-
-    def _line_number(self, position: int) -> int:
-        return self.number + bisect_left(self._breaks, position)
 
     def _torn_record(self, position: int, message: str) -> Record:
         """A fault after which the rest of the file cannot be read."""

@@ -26,13 +26,8 @@ class NotJsonError(UnusableError):
         self.position, self.reason = position, reason
 
 
-def strict_decode(text: str, start: int, raw: bytes) -> tuple[Any, int]:
-    """Decode one JSON value of `text` from `start`, see `StrictDecoder`."""
-    return StrictDecoder(raw).decode(text, start)
-
-
 class StrictDecoder:
-    """Decodes the JSON values of one text, which is looked through once for all of them.
+    """Decodes the JSON values of one text.
 
     Python's decoder accepts NaN, 1e999, repeated keys and lone surrogates. All are refused here,
     except that a NaN that is the value of a key becomes null, unless the key is a time. The slow
@@ -41,21 +36,23 @@ class StrictDecoder:
     """
 
     def __init__(self, raw: bytes) -> None:
-        """`raw` is the text, or more, as bytes."""
+        """Search `raw`, which is the text, or more, as bytes, for what needs care: once, and not
+        for each of its values, of which a document has one for every record.
+        """
         self._has_nan = b"NaN" in raw
-        self._has_surrogates = _SURROGATE.search(raw) is not None
-        careful = self._has_nan or _MAY_OVERFLOW.search(raw)
-        self._decoder = _CAREFUL if careful else _FAST
+        self._is_careful = self._has_nan or _MAY_OVERFLOW.search(raw) is not None
+        self._has_surrogate = _SURROGATE.search(raw) is not None
 
     def decode(self, text: str, start: int) -> tuple[Any, int]:
-        """Decode the value of `text` from `start`, and return it with the position behind it.
+        """Decode one value of `text` from `start`, and return it with the position behind it.
         Raises UnusableError.
         """
+        decoder = _CAREFUL if self._is_careful else _FAST
         try:
-            value, end = self._decoder.raw_decode(text, start)
+            value, end = decoder.raw_decode(text, start)
             if self._has_nan:
                 _refuse_nan(value)
-            if self._has_surrogates:
+            if self._has_surrogate:
                 json.dumps(value, ensure_ascii=False).encode()
         except UnusableError:
             raise

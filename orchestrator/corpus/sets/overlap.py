@@ -9,13 +9,17 @@ both start at 0001.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import unicodedata
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
+from operator import itemgetter
 
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.recordings.known_files import KnownFiles, file_sha256
@@ -107,9 +111,10 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
     """Return each utterance of `second` whose sound is in `first` too, with one such utterance of
     `first`.
     """
-    by_source: dict[str, list[Utterance]] = defaultdict(list)
+    cut: dict[str, list[Utterance]] = defaultdict(list)
     for utterance, source in zip(first.manifest.utterances, first.sources, strict=True):
-        by_source[source].append(utterance)
+        cut[source].append(utterance)
+    by_source = {source: _Segments(utterances) for source, utterances in cut.items()}
     by_pcm = dict(zip(first.pcm_sha256, first.manifest.utterances, strict=False))
     by_id = {
         utterance.id: utterance for utterance in first.manifest.utterances if utterance.explicit_id
@@ -117,14 +122,8 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
     found = []
     for index, utterance in enumerate(second.manifest.utterances):
         pcm = second.pcm_sha256[index] if second.pcm_sha256 else None
-        same_file = next(
-            (
-                candidate
-                for candidate in by_source[second.sources[index]]
-                if _segments_overlap(candidate, utterance)
-            ),
-            None,
-        )
+        segments = by_source.get(second.sources[index])
+        same_file = segments.first_overlapping(utterance) if segments else None
         if same_file is not None:
             found.append(Shared(utterance, same_file, "the same audio file"))
         elif pcm is not None and pcm in by_pcm:
@@ -136,6 +135,43 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
         ):
             found.append(Shared(utterance, other, "the same id, text and length"))
     return found
+
+
+class _Segments:
+    """The segments that a set cuts from one recording, sorted by where they begin: each compared
+    with each of another set, those of one long recording would take the square of their number.
+    """
+
+    def __init__(self, utterances: Sequence[Utterance]) -> None:
+        """Sort the utterances, which are in manifest order; of equal segments the first counts."""
+        spans: dict[tuple[float, float], tuple[int, Utterance]] = {}
+        for place, utterance in enumerate(utterances):
+            spans.setdefault(_span(utterance), (place, utterance))
+        ordered = sorted(spans.items(), key=lambda item: item[0])
+        self._first = utterances[0]
+        self._begins = [begin for (begin, _), _ in ordered]
+        self._found = [found for _, found in ordered]
+        self._latest = list(accumulate((end for (_, end), _ in ordered), max))
+        """The latest end of a segment and of those before it."""
+
+    def first_overlapping(self, utterance: Utterance) -> Utterance | None:
+        """Return the first segment in manifest order that shares sound with an utterance."""
+        if utterance.duration is None:
+            return self._first
+        begin, end = _span(utterance)
+        place, found = bisect_left(self._begins, end), []
+        while place and self._latest[place - 1] > begin:
+            place -= 1
+            if _segments_overlap(self._found[place][1], utterance):
+                found.append(self._found[place])
+        return min(found, key=itemgetter(0))[1] if found else None
+
+
+def _span(utterance: Utterance) -> tuple[float, float]:
+    """Return where a segment begins and ends. One of unknown length is taken as all of its recording."""
+    if utterance.duration is None:
+        return -math.inf, math.inf
+    return utterance.offset, utterance.offset + utterance.duration
 
 
 def _segments_overlap(a: Utterance, b: Utterance) -> bool:
