@@ -17,8 +17,13 @@ from orchestrator.corpus.recordings.audio import load_audio
 from orchestrator.corpus.recordings.loudness import scale_to_rms
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.observer import NullObserver
+from orchestrator.running.session import run_study
+from orchestrator.running.signals import GracefulShutdown
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.worker import start_worker
 from tests.tuning_models import params
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +71,18 @@ def small_sweep(folder: Path, sizes: dict[str, int], **changes: Any) -> SweepSpe
     path = folder / "sweep.yaml"
     path.write_text(json.dumps(sweep | changes))
     return load_spec(path)
+
+
+def run_to_end(spec: SweepSpec, study: StudyFolder) -> None:
+    """Run a sweep to its verdict in this process, with real workers and nothing said."""
+    with GracefulShutdown(lambda text: None) as drain:
+        run_study(
+            spec,
+            study,
+            lambda each, place: start_worker(each, place.project_cache),
+            NullObserver(),
+            drain,
+        )
 
 
 def trial(spec: SweepSpec, number: int, **changes: Any) -> TrialPlan:

@@ -15,9 +15,10 @@ from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.sweep_loop import SweepOutcome, run_sweep
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.data import DataSpec
+from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.search_space import Dimension, SearchSpace
-from orchestrator.sweepfile.sweep import Budget, EarlyStop, EvaluationSpec, ModelSpec, SweepSpec
+from orchestrator.sweepfile.sweep import Budget, EarlyStop, ModelSpec, SweepSpec
 from tests.fake_worker import FakeWorker
 
 RESAMPLES = 300

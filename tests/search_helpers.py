@@ -11,9 +11,10 @@ from typing import Any
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.sweepfile.data import DataSpec
+from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
-from orchestrator.sweepfile.sweep import Budget, EvaluationSpec, ModelSpec, SweepSpec
+from orchestrator.sweepfile.sweep import Budget, ModelSpec, SweepSpec
 
 
 @contextmanager

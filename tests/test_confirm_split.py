@@ -21,15 +21,11 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import report
 from orchestrator.reporting.rendering import markdown
-from orchestrator.running.observer import NullObserver
-from orchestrator.running.session import run_study
-from orchestrator.running.signals import GracefulShutdown
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
-from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import conclude
 from orchestrator.verdicts.confirming import confirmation_spec
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
-from tests.embedded import ROOT, small_sweep
+from tests.embedded import ROOT, run_to_end, small_sweep
 
 DECLARED = "confirm: {domain: data/confirm_domain.jsonl, heldout: data/confirm_heldout.jsonl}"
 SPLIT = SWEEP.replace(DECLARED, "confirm: {split: 0.4, seed: 2}")
@@ -329,14 +325,7 @@ def test_a_real_search_and_its_confirmation_hear_different_speakers(tmp_path: Pa
     changes = ["data.confirm={split: 0.4, seed: 1}", "confirm={top: 1, seeds: [101]}"]
     spec = load_spec(tmp_path / "sweep.yaml", changes)
     folder = StudyFolder(tmp_path / "studies", spec.name)
-    with GracefulShutdown(lambda text: None) as drain:
-        run_study(
-            spec,
-            folder,
-            lambda each, place: start_worker(each, place.project_cache),
-            NullObserver(),
-            drain,
-        )
+    run_to_end(spec, folder)
     [trial], [run] = (m for m in (folder.read_measurements(0)[-1:], folder.read_measurements(-1)))
     assert trial.fingerprint != run.fingerprint
     for name in ("domain", "heldout"):

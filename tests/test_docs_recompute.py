@@ -13,13 +13,9 @@ import pytest
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import report
 from orchestrator.reporting.rendering import markdown
-from orchestrator.running.observer import NullObserver
-from orchestrator.running.session import run_study
-from orchestrator.running.signals import GracefulShutdown
 from orchestrator.sweepfile.loading import load_spec
-from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import conclude
-from tests.embedded import ROOT, cut_manifest, small_sweep
+from tests.embedded import ROOT, cut_manifest, run_to_end, small_sweep
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
 
@@ -43,14 +39,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFolder, str]:
     confirm = f"data.confirm={{domain: {sets['domain']}, heldout: {sets['heldout']}}}"
     spec = load_spec(sweep, [confirm, "confirm={top: 2, seeds: [101, 102]}"])
     folder = StudyFolder(root / "studies", spec.name)
-    with GracefulShutdown(lambda text: None) as drain:
-        run_study(
-            spec,
-            folder,
-            lambda each, place: start_worker(each, place.project_cache),
-            NullObserver(),
-            drain,
-        )
+    run_to_end(spec, folder)
     text = markdown.render(
         report.build(spec, folder, conclude(spec, folder), ["s.yaml"], done=True)
     )

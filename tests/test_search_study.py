@@ -23,8 +23,9 @@ from orchestrator.records.results import TrialState
 from orchestrator.search import storage
 from orchestrator.search.study import Study
 from orchestrator.search.trial_results import StudyTrial
+from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.search_space import Dimension
-from orchestrator.sweepfile.sweep import EarlyStop, EvaluationSpec
+from orchestrator.sweepfile.sweep import EarlyStop
 from tests.search_helpers import FINITE, WHEN_REPLAY, fast_folder, make_result, make_spec
 
 RANK = (Dimension(name="rank", choices=(4, 8, 16, 32)),)

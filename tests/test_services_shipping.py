@@ -19,8 +19,9 @@ from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.records.readiness import optional_packages
 from orchestrator.records.shipping import file_sha256, read_manifest
 from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.loading import load_spec
-from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
+from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.model import base_model
 from tests.cli_project import orchestrate
 from tests.embedded import DATA, scaled, small_sweep

@@ -30,9 +30,10 @@ from orchestrator.records.shipping import (
 from orchestrator.reporting.cards.load_script import load_script
 from orchestrator.reporting.documents.verification_report import headline
 from orchestrator.scoring.judge import Decision
+from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
-from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
+from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.deploying.moonshine_export import (
     check_exportable,
     read_tokenizer_bin,

@@ -23,7 +23,8 @@ from orchestrator.errors import FingerprintError
 from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.digest import digest
-from orchestrator.sweepfile.sweep import Precisions, SweepSpec
+from orchestrator.sweepfile.evaluation import Precisions
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters import pack
 from orchestrator.tuning.adapters.pack import Pack
 from orchestrator.tuning.decoding import greedy_decoding

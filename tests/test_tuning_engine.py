@@ -21,7 +21,8 @@ from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.records.worker_protocol import Event, Failed, Measured
 from orchestrator.scoring.normalizers import normalizer
 from orchestrator.sweepfile.digest import digest
-from orchestrator.sweepfile.sweep import ChecksSpec, EvaluationSpec, Precisions, SweepSpec
+from orchestrator.sweepfile.evaluation import EvaluationSpec, Precisions
+from orchestrator.sweepfile.sweep import ChecksSpec, SweepSpec
 from orchestrator.tuning import prepared_sweep
 from orchestrator.tuning.adapters.pack import Adapter, Pack
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter

@@ -19,7 +19,8 @@ import torch
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.corpus.recordings.audio import load_audio
 from orchestrator.records.results import SetMeasurement
-from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
+from orchestrator.sweepfile.evaluation import EvaluationSpec
+from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.evaluation_set import EvaluationSet, load_evaluation_set
 from orchestrator.tuning.model.base_model import load_base_model

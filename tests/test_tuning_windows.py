@@ -12,7 +12,8 @@ from transformers.models.moonshine_streaming import modeling_moonshine_streaming
 from orchestrator.errors import ModelError
 from orchestrator.planning.trial_plan import first_plan
 from orchestrator.records.transcription_settings import read_transcription, write_transcription
-from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
+from orchestrator.sweepfile.evaluation import EvaluationSpec
+from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
 from orchestrator.tuning.decoding.audio_files import open_model

@@ -16,15 +16,12 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents.caveats import caveats
-from orchestrator.running.observer import NullObserver
-from orchestrator.running.session import run_study
-from orchestrator.running.signals import GracefulShutdown
+from orchestrator.sweepfile.evaluation import Precisions
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
-from orchestrator.sweepfile.sweep import Precisions, SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.model import kernel_choice, linear_kernels
-from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import conclude
-from tests.embedded import small_sweep
+from tests.embedded import run_to_end, small_sweep
 
 PAIR = "evaluation.precision={search: bf16, verdict: fp32}"
 
@@ -93,14 +90,7 @@ def finished(folder: Path, name: str, precision: str) -> Finished:
     """Run that sweep to its end with real workers."""
     spec = written_sweep(folder, f"name={name}", f"evaluation.precision={precision}")
     study = StudyFolder(folder / "studies", spec.name)
-    with GracefulShutdown(lambda text: None) as drain:
-        run_study(
-            spec,
-            study,
-            lambda each, place: start_worker(each, place.project_cache),
-            NullObserver(),
-            drain,
-        )
+    run_to_end(spec, study)
     plan = study.read_plan(-1)
     assert plan is not None
     trial, run = (study.read_measurements(number)[-1] for number in (0, -1))

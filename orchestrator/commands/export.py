@@ -123,7 +123,7 @@ def _asked_form(
     options that do not go together.
     """
     from orchestrator.records.shipping import FORMS, QUANTIZED, ExportForm
-    from orchestrator.sweepfile.sweep import EncoderWindows
+    from orchestrator.sweepfile.evaluation import EncoderWindows
 
     shapes: tuple[EncoderWindows, ...] = get_args(EncoderWindows)
     if merged and form not in ("adapter", "merged"):

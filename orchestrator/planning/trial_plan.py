@@ -13,8 +13,9 @@ from orchestrator.planning.points import is_active
 from orchestrator.sweepfile.conditions import space_of
 from orchestrator.sweepfile.data import ConfirmPartSpec, DataSpec
 from orchestrator.sweepfile.digest import FORMAT, digest
+from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.parameters import TABLE, Hyperparameters, ParameterValue
-from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec, SweepSpec
+from orchestrator.sweepfile.sweep import ModelSpec, SweepSpec
 
 
 def rungs_of(steps: int, every: int) -> tuple[int, ...]:

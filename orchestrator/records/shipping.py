@@ -15,7 +15,7 @@ from pydantic import RootModel, ValidationError
 
 from orchestrator.errors import ModelError
 from orchestrator.records.results import SetMeasurement, Value
-from orchestrator.sweepfile.sweep import EncoderWindows
+from orchestrator.sweepfile.evaluation import EncoderWindows
 
 NAME = "export.json"
 Form = Literal["adapter", "merged", "onnx", "moonshine"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.errors import ModelError
-from orchestrator.sweepfile.sweep import EncoderWindows, EvaluationSpec
+from orchestrator.sweepfile.evaluation import EncoderWindows, EvaluationSpec
 
 NAME = "transcription.json"
 _DEFAULT = EvaluationSpec()

@@ -24,7 +24,8 @@ from orchestrator.reporting.cards.model_card import PLOT, card_plot, model_card
 from orchestrator.running.completion import is_finished
 from orchestrator.running.processor_files import copy_processor_files
 from orchestrator.running.rerun import stored_plan
-from orchestrator.sweepfile.sweep import EncoderWindows, SweepSpec
+from orchestrator.sweepfile.evaluation import EncoderWindows
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from orchestrator.verdicts.saved_adapters import SavedAdapter, best_adapter, final_adapter
 

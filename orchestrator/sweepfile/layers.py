@@ -9,6 +9,7 @@ from collections.abc import Sequence as SequenceABC
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.sweepfile.evaluation import Precisions
 from orchestrator.sweepfile.located_nodes import (
     Entry,
     Mapping,
@@ -23,7 +24,6 @@ from orchestrator.sweepfile.located_nodes import (
     in_backticks,
 )
 from orchestrator.sweepfile.parameters import NAMES
-from orchestrator.sweepfile.sweep import Precisions
 from orchestrator.sweepfile.yaml_reading import MAX_BYTES, read_text
 
 _SHORT_FORMS = {("evaluation", "precision"): tuple(Precisions.model_fields)}

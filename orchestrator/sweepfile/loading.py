@@ -16,6 +16,7 @@ from typing import get_args
 from orchestrator.errors import SpecError
 from orchestrator.sweepfile.cached_model import cached_problems
 from orchestrator.sweepfile.conditions import read_points
+from orchestrator.sweepfile.evaluation import EvaluationSpec, Precision, Precisions
 from orchestrator.sweepfile.launching import check_devices, check_launcher
 from orchestrator.sweepfile.layers import read_layers
 from orchestrator.sweepfile.limits import TRAIN_LOSS
@@ -36,7 +37,7 @@ from orchestrator.sweepfile.search_space_reading import SpaceReader
 from orchestrator.sweepfile.spec_building import build_spec
 from orchestrator.sweepfile.spec_changes import FieldChange, changed_fields
 from orchestrator.sweepfile.storage import storage_problems
-from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec, Precision, Precisions, SweepSpec
+from orchestrator.sweepfile.sweep import ModelSpec, SweepSpec
 from orchestrator.sweepfile.writing import resolved_yaml
 
 __all__ = [

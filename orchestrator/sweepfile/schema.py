@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from orchestrator.sweepfile.evaluation import Precision
 from orchestrator.sweepfile.layer_ranges import PATTERN
 from orchestrator.sweepfile.limit_checks import SECTIONS
 from orchestrator.sweepfile.limits import SHIPPED, limit_keys, questions_of
 from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, Parameter
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.spec_building import DURATION
-from orchestrator.sweepfile.sweep import Precision, SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
 
 _OWN = {"Condition", "Dimension", "SearchSpace", "Limit"}
 

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from orchestrator.sweepfile.evaluation import Precisions
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
-from orchestrator.sweepfile.sweep import Precisions, SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.sweepfile.yaml_reading import resolve_scalar
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")

@@ -11,7 +11,8 @@ import torch
 from transformers import MoonshineStreamingForConditionalGeneration
 
 from orchestrator.records.short_run import WindowComparison
-from orchestrator.sweepfile.sweep import EncoderWindows, ModelSpec
+from orchestrator.sweepfile.evaluation import EncoderWindows
+from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.greedy_decoding import transcribe
 from orchestrator.tuning.model.base_model import BaseModel, load_stock

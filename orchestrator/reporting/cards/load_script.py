@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
+from orchestrator.sweepfile.evaluation import EvaluationSpec
+from orchestrator.sweepfile.sweep import ModelSpec
 
 _WINDOWS = """\
 windows = model.config.encoder_config  # widths that transformers reads as the windows of the measurements

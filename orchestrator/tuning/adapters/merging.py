@@ -13,7 +13,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.errors import ModelError
 from orchestrator.sweepfile.cached_model import model_file
-from orchestrator.sweepfile.sweep import EncoderWindows, ModelSpec
+from orchestrator.sweepfile.evaluation import EncoderWindows
+from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.model.base_model import read_inclusively
 from orchestrator.tuning.model.hub import place_of
 

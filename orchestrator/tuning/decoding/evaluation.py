@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from orchestrator.records.results import SetMeasurement
-from orchestrator.sweepfile.sweep import EvaluationSpec
+from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.tuning.decoding.evaluation_fingerprint import fingerprint_parts
 from orchestrator.tuning.decoding.evaluation_set import EvaluationSet
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, ScaledAdapter, transcribe

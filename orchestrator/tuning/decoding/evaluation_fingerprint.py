@@ -15,7 +15,7 @@ import transformers
 
 from orchestrator.scoring.normalizers import normalizer_version
 from orchestrator.sweepfile.digest import FORMAT, digest
-from orchestrator.sweepfile.sweep import EvaluationSpec
+from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.tuning.decoding.evaluation_set import EvaluationSet
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.windows import windows_text

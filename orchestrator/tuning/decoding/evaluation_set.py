@@ -17,7 +17,8 @@ from orchestrator.records.short_run import spread_rows
 from orchestrator.scoring.edit_counts import character_counts, check_with_jiwer, edit_counts
 from orchestrator.scoring.normalizers import has_loop, normalizer
 from orchestrator.scoring.terms import Terms
-from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
+from orchestrator.sweepfile.evaluation import EvaluationSpec
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.greedy_decoding import Decoded
 from orchestrator.tuning.model.base_model import BaseModel
 

@@ -21,7 +21,8 @@ from orchestrator.records.shipping import (
     file_sha256,
     write_manifest,
 )
-from orchestrator.sweepfile.sweep import EncoderWindows, EvaluationSpec, ModelSpec
+from orchestrator.sweepfile.evaluation import EncoderWindows, EvaluationSpec
+from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
 from orchestrator.tuning.deploying.moonshine_export import (
     CONFIG,

@@ -20,8 +20,9 @@ from transformers import (
 )
 
 from orchestrator.errors import ModelError, ObjectiveError
+from orchestrator.sweepfile.evaluation import EncoderWindows
 from orchestrator.sweepfile.execution import KernelName
-from orchestrator.sweepfile.sweep import EncoderWindows, ModelSpec
+from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.packed_linear import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import ROOT, resolve_targets
 from orchestrator.tuning.model.configuration import ignored_settings
