@@ -274,7 +274,8 @@ def test_a_document_is_looked_through_once_for_all_of_its_records(
         looked.clear()
         (tmp_path / "a.json").write_text(text)
         assert len(load_manifest(tmp_path / "a.json").utterances) == len(rows)
-        assert looked == [len(text)]
+        # beside it the first line is looked at, which tells that the text is a document
+        assert looked.count(len(text)) == 1 and sum(looked) < 1.2 * len(text)
 
 
 def test_utterances_are_values(tmp_path: Path, waves: list[np.ndarray]) -> None:
