@@ -73,6 +73,21 @@ def small_sweep(folder: Path, sizes: dict[str, int], **changes: Any) -> SweepSpe
     return load_spec(path)
 
 
+def confirmed_sweep(folder: Path, *overrides: str) -> SweepSpec:
+    """Write a sweep of one trial of three steps, whose finalist is trained once more and measured
+    on speakers that are split off; load it with these overrides.
+    """
+    small_sweep(
+        folder,
+        {"train": 8, "domain": 6, "heldout": 6},
+        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 3, "batch_size": 4},
+        guardrails={"heldout_wer": {"max_regression": 50}},
+        budget={"trials": 1},
+    )
+    confirming = ("data.confirm={split: 0.4, seed: 1}", "confirm={top: 1, seeds: [101]}")
+    return load_spec(folder / "sweep.yaml", [*confirming, *overrides])
+
+
 def run_to_end(spec: SweepSpec, study: StudyFolder) -> None:
     """Run a sweep to its verdict in this process, with real workers and nothing said."""
     with GracefulShutdown(lambda text: None) as drain:

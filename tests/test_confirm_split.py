@@ -25,7 +25,7 @@ from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.verdicts.conclusion import conclude
 from orchestrator.verdicts.confirming import confirmation_spec
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
-from tests.embedded import ROOT, run_to_end, small_sweep
+from tests.embedded import ROOT, confirmed_sweep, run_to_end
 
 DECLARED = "confirm: {domain: data/confirm_domain.jsonl, heldout: data/confirm_heldout.jsonl}"
 SPLIT = SWEEP.replace(DECLARED, "confirm: {split: 0.4, seed: 2}")
@@ -315,15 +315,7 @@ def test_a_split_takes_the_place_of_manifests_in_an_extended_file(tmp_path: Path
 
 @pytest.mark.usefixtures("without_model_checks")
 def test_a_real_search_and_its_confirmation_hear_different_speakers(tmp_path: Path) -> None:
-    small_sweep(
-        tmp_path,
-        {"train": 8, "domain": 6, "heldout": 6},
-        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 3, "batch_size": 4},
-        guardrails={"heldout_wer": {"max_regression": 50}},
-        budget={"trials": 1},
-    )
-    changes = ["data.confirm={split: 0.4, seed: 1}", "confirm={top: 1, seeds: [101]}"]
-    spec = load_spec(tmp_path / "sweep.yaml", changes)
+    spec = confirmed_sweep(tmp_path)
     folder = StudyFolder(tmp_path / "studies", spec.name)
     run_to_end(spec, folder)
     [trial], [run] = (m for m in (folder.read_measurements(0)[-1:], folder.read_measurements(-1)))

@@ -21,26 +21,13 @@ from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.model import kernel_choice, linear_kernels
 from orchestrator.verdicts.conclusion import conclude
-from tests.embedded import run_to_end, small_sweep
+from tests.embedded import confirmed_sweep, run_to_end
 
 PAIR = "evaluation.precision={search: bf16, verdict: fp32}"
 
 
-def written_sweep(folder: Path, *changes: str) -> SweepSpec:
-    """A sweep of one trial of three steps, whose finalist is trained once more."""
-    small_sweep(
-        folder,
-        {"train": 8, "domain": 6, "heldout": 6},
-        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 3, "batch_size": 4},
-        guardrails={"heldout_wer": {"max_regression": 50}},
-        budget={"trials": 1},
-    )
-    confirming = ("data.confirm={split: 0.4, seed: 1}", "confirm={top: 1, seeds: [101]}")
-    return load_spec(folder / "sweep.yaml", [*confirming, *changes])
-
-
 def test_the_pair_is_kept_and_read_again(tmp_path: Path) -> None:
-    spec = written_sweep(tmp_path, PAIR)
+    spec = confirmed_sweep(tmp_path, PAIR)
     assert spec.evaluation.precision == Precisions(search="bf16", verdict="fp32")
     stored = tmp_path / "stored.yaml"
     stored.write_text(resolved_yaml(spec))
@@ -57,7 +44,7 @@ def test_the_confirmation_trains_as_the_verdict_is_unless_training_has_its_own(
     tmp_path: Path, training: str | None, confirming: str | None
 ) -> None:
     more = [] if training is None else [f"evaluation.training_precision={training}"]
-    whole = written_sweep(tmp_path, PAIR, *more).evaluation.of_verdict
+    whole = confirmed_sweep(tmp_path, PAIR, *more).evaluation.of_verdict
     assert whole.precision == Precisions()
     assert whole.training_precision == confirming
 
@@ -88,7 +75,7 @@ class Finished:
 
 def finished(folder: Path, name: str, precision: str) -> Finished:
     """Run that sweep to its end with real workers."""
-    spec = written_sweep(folder, f"name={name}", f"evaluation.precision={precision}")
+    spec = confirmed_sweep(folder, f"name={name}", f"evaluation.precision={precision}")
     study = StudyFolder(folder / "studies", spec.name)
     run_to_end(spec, study)
     plan = study.read_plan(-1)
@@ -148,5 +135,5 @@ def test_a_kernel_that_was_fastest_in_float32_does_not_stop_a_confirmation_in_bf
 def test_a_plan_says_that_the_confirmation_is_in_another_precision(tmp_path: Path) -> None:
     said = "the search is in bf16, the confirmation in fp32"
     for changes, expected in (((PAIR,), True), ((), False)):
-        lines = sweep_plan(written_sweep(tmp_path, *changes)).conditions
+        lines = sweep_plan(confirmed_sweep(tmp_path, *changes)).conditions
         assert any(line.startswith(said) for line in lines) is expected

@@ -50,7 +50,7 @@ from orchestrator.corpus.manifests.unread_times import (
 from orchestrator.corpus.recordings.headers import Header, clip_seconds, read_header
 from orchestrator.corpus.recordings.known_files import KnownFiles
 from orchestrator.corpus.recordings.locating import MissingAudioError, locate
-from orchestrator.corpus.utterance import RealPaths, Utterance, audio_source, inline_source
+from orchestrator.corpus.utterance import RealPaths, Utterance, inline_source
 from orchestrator.errors import ManifestError
 
 
@@ -288,7 +288,7 @@ class _Builder:
     def _check_duplicates(self, utterance: Utterance) -> None:
         """Add a fault where an earlier record has the same audio and offset, or the same id."""
         place = utterance.place
-        audio = (audio_source(utterance), utterance.offset)
+        audio = (utterance.source, utterance.offset)
         if (other := self._places_by_audio.setdefault(audio, place)) != place:
             message = f"the same audio as {record_text(other)}; keep one of the two"
             self.faults.append(utterance.fault(message))
