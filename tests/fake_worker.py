@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -66,7 +67,7 @@ class FakeWorker:
     def share(self) -> None:
         """Do nothing: there is nothing that siblings would compute alike."""
 
-    def sibling(self) -> FakeWorker:
+    def sibling(self, cores_now: Callable[[], int] | None = None) -> FakeWorker:
         """Return another worker like this one, without trials."""
         return type(self)(self.capacity, self.sets, self.every_progress, self.version)
 

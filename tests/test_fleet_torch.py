@@ -128,7 +128,7 @@ def test_what_packs_are_forked_from_may_compute_on_more_cores_than_they_do(
         template = start_worker(spec, tmp_path / "cache")
         assert (template.base.cores.count, template.base.cores.at_once) == (1, min(2, cores))
         heard[cores] = template.measure_baseline()
-        hosts = ForkHosts(template, tmp_path / "logs")
+        hosts = ForkHosts(template, tmp_path / "logs", cores)
         came[cores] = trained(template, hosts, tmp_path / f"of-{cores}")
     assert came[1] == came[3]
     assert heard[1] == heard[3]

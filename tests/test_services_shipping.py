@@ -52,13 +52,16 @@ CPU = torch.device("cpu")
 class Study:
     """A small finished study, its words changed by training."""
 
-    def __init__(self, root: Path, model: Path = DATA / "base-model") -> None:
+    def __init__(
+        self, root: Path, model: Path = DATA / "base-model", precision: object = "fp32"
+    ) -> None:
         self.model = model
         (root / "sweeps").mkdir()
         small_sweep(
             root / "sweeps",
             {"train": 24, "domain": 8, "heldout": 4},
             model={"id": str(model)},
+            evaluation={"every": 4, "max_tokens_per_second": 13, "precision": precision},
             method="grid",
             parameters={
                 "learning_rate": 0.02,
@@ -127,6 +130,13 @@ def test_a_float32_form_says_what_was_measured(
     assert orchestrate("report", study.sweep, "--format", "md") == 0
     report = capsys.readouterr().out
     assert "## What ships" in report and f"Form {form}, heard by onnxruntime" in report
+
+
+def test_what_was_measured_in_bfloat16_is_measured_in_it_again(tmp_path: Path) -> None:
+    study = Study(tmp_path, precision="bf16")
+    study.verify("--runtime", "onnx")
+    found = study.folder.shipped()["onnx/0"]
+    assert found.differences == () and found.unlike_record == 0
 
 
 def test_the_library_of_the_authors_hears_what_verify_hears(

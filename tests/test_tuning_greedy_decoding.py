@@ -18,6 +18,7 @@ from orchestrator.tuning.decoding import decoding_rows, greedy_decoding
 from orchestrator.tuning.decoding.decoding_rows import RowGroup, join_live_rows
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
+from orchestrator.tuning.model.core_threads import Cores
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import laid_out
 from tests.test_tuning_pack import start
@@ -152,7 +153,7 @@ def test_what_is_left_of_several_batches_is_decoded_together_to_the_same_words(
     monkeypatch.setattr(greedy_decoding, "join_live_rows", noted)
     four_clips = 4 * len(voices) * max(map(len, clips)) / base.family.stride
     monkeypatch.setattr(greedy_decoding, "_frames_a_batch", lambda _: four_clips)
-    monkeypatch.setattr(base.cores, "at_once", 1)
+    monkeypatch.setattr(Cores, "at_once", 1)
     assert list(map(as_pairs, transcribe(base, store, "set", max_new_tokens, voices, drafts))) == (
         list(map(as_pairs, plain))
     )

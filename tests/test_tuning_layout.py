@@ -96,7 +96,7 @@ def test_frames_of_one_slot_are_given_a_layout_and_a_slot_repeats_it() -> None:
 @pytest.fixture
 def two() -> Cores:
     made = Cores(CPU)
-    made.count = made.at_once = made.threads = 2
+    made.count = made.threads = 2
     return made
 
 
@@ -149,7 +149,7 @@ def test_no_more_parts_at_once_than_there_are_parts_of_a_step(two: Cores) -> Non
         with lock:
             running -= 1
 
-    two.at_once = 8
+    two.lent = 8
     two.map(part, range(8))
     assert most == 2
 
@@ -167,6 +167,22 @@ def test_whole_things_may_be_computed_on_more_cores_than_one_is_cut_up_for() -> 
             return item, torch.get_num_threads()
 
         assert made.map_whole(whole, [4, 5, 6]) == [(4, 1), (5, 1), (6, 1)]
+    finally:
+        use_cores(before)
+
+
+def test_how_many_whole_things_are_computed_at_once_is_asked_each_time() -> None:
+    before, free = torch.get_num_threads(), 1
+    use_cores(1, at_once=lambda: free)
+    try:
+        made = Cores(CPU)
+        own = threading.get_ident()
+        assert made.map_whole(lambda _: threading.get_ident(), [0, 1]) == [own, own]
+        free = 2
+        meeting = threading.Barrier(2, timeout=20)
+        assert len(made.map_whole(lambda _: meeting.wait(), [0, 1])) == 2
+        free = 0
+        assert (made.count, made.at_once) == (1, 1)
     finally:
         use_cores(before)
 

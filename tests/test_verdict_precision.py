@@ -49,6 +49,16 @@ def test_the_confirmation_trains_as_the_verdict_is_unless_training_has_its_own(
     assert whole.training_precision == confirming
 
 
+def test_confirm_sets_are_measured_in_the_precision_of_the_verdict(tmp_path: Path) -> None:
+    spec = confirmed_sweep(tmp_path, PAIR)
+    assert {name: spec.precision_of(name) for name in spec.data.all_evaluated} == {
+        "domain": "bf16",
+        "heldout": "bf16",
+        "confirm_domain": "fp32",
+        "confirm_heldout": "fp32",
+    }
+
+
 @dataclass(frozen=True)
 class Finished:
     """A study whose sweep has ended, with what it keeps of its search and its confirmation."""

@@ -11,11 +11,13 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.errors import OrchestrateError
+from orchestrator.fleet.idle_cores import ComputingPacks
 from orchestrator.fleet.pack_server import PackServer
 from orchestrator.host.orphans import end_with_parent
 from orchestrator.records.store import StudyFolder
@@ -30,15 +32,23 @@ class ThereIs(Exception):
     """Stands for the cause of an exception from another process, as the traceback's text."""
 
 
-def forked(connection: Connection, log: Path, sibling: Callable[[], Worker]) -> None:
+def forked(
+    connection: Connection,
+    log: Path,
+    sibling: Callable[[Callable[[], int]], Worker],
+    computing: ComputingPacks,
+    index: int,
+) -> None:
     """Serve a worker that `sibling` makes from what this forked process has inherited; never
-    returns.
+    returns. `index` is the pack's among those that are `computing` on this machine.
     """
     _settle(connection, log)
     keep_only({0, 1, 2, connection.fileno()})
     # A new thread: what torch and OpenMP keep for this one are threads that did not survive the
     # fork.
-    thread = threading.Thread(target=serve, args=(connection, sibling))
+    messages = MarkedMessages(connection, computing, index)
+    make = partial(sibling, computing.cores_of_each)
+    thread = threading.Thread(target=serve, args=(messages, make))
     thread.start()
     thread.join()
     os._exit(0)  # no part of the parent's clean-up is ours
@@ -95,6 +105,24 @@ class Messages(Protocol):
 
     def send(self, message: Any) -> None:
         """Send a message. Raises BrokenPipeError where nobody receives it."""
+
+
+class MarkedMessages:
+    """The messages of a pack, which counts as computing from each call to the next `recv`."""
+
+    def __init__(self, messages: Messages, packs: ComputingPacks, index: int) -> None:
+        self._messages, self._packs, self._index = messages, packs, index
+
+    def recv(self) -> Any:
+        """Return the next call. Raises EOFError or OSError where none comes any more."""
+        self._packs.mark(self._index, False)
+        call = self._messages.recv()
+        self._packs.mark(self._index, True)
+        return call
+
+    def send(self, message: Any) -> None:
+        """Send a message. Raises BrokenPipeError where nobody receives it."""
+        self._messages.send(message)
 
 
 def serve(connection: Messages, make: Callable[[], Worker]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from orchestrator.fleet.pack_commands import Advanced, PackState, Rebuilt
@@ -90,9 +90,12 @@ class Template(Worker, Protocol):
         its memory.
         """
 
-    def sibling(self) -> Worker:
+    def sibling(self, cores_now: Callable[[], int] | None = None) -> Worker:
         """Return another worker on the same model and data, of the same capacity, with no trial in
         its slots.
+
+        `cores_now` returns how many cores it may use at the moment, where that is more than
+        `execution.cores`. No result may depend on it.
         """
 
 

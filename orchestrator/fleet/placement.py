@@ -10,7 +10,7 @@ from orchestrator.fleet.machine_identity import identity_of
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
 from orchestrator.fleet.ray_hosts import RayHosts
 from orchestrator.host.machine import machine_cores
-from orchestrator.planning.shares import share_of
+from orchestrator.planning.shares import cores_of_all, share_of
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -55,12 +55,13 @@ def _hosts(
     say: Callable[[str], None],
 ) -> Hosts:
     device = template.evaluation.get("device", "cpu")
-    where = share_of(spec.execution, device, machine_cores()).where
+    cores = machine_cores()
+    where = share_of(spec.execution, device, cores).where
     if where == "ray":
         wanted = identity_of(template, spec, folder)
         return RayHosts(template, spec, make_worker, wanted, most, say)
     if where == "spawn":
         return SpawnHosts(template, spec, folder, make_worker, most)
     if where == "fork":
-        return ForkHosts(template, folder.logs)
+        return ForkHosts(template, folder.logs, cores_of_all(spec.execution, cores))
     return InlineHosts(template)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,6 +21,7 @@ from orchestrator.errors import FingerprintError
 from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
 from orchestrator.fleet.child import forked, spawned
 from orchestrator.fleet.hosts import Lost, Remote, Template, TemplateHosts
+from orchestrator.fleet.idle_cores import ComputingPacks
 from orchestrator.fleet.machine_identity import check_same, hardware
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
@@ -49,7 +51,13 @@ class ProcessHosts(TemplateHosts):
         """Do nothing: each process ends with its remote."""
 
     def _started(
-        self, method: str, target: Callable[..., None], index: int, device: str, *args: object
+        self,
+        method: str,
+        target: Callable[..., None],
+        index: int,
+        device: str,
+        *args: object,
+        at_close: Callable[[], None] = lambda: None,
     ) -> ChannelRemote:
         self._logs.mkdir(parents=True, exist_ok=True)
         here, there = multiprocessing.Pipe()
@@ -64,21 +72,44 @@ class ProcessHosts(TemplateHosts):
         except OSError as error:
             raise Lost(f"no process can be started: {error}") from error
         there.close()
-        channel = ProcessChannel(process, here)
+        channel = ProcessChannel(process, here, at_close)
         return ChannelRemote(channel, f"process {process.pid}{device}", self._standstill)
 
 
 class ForkHosts(ProcessHosts):
-    """Packs forked from this process, for a CPU: audio, frames and weights exist only once."""
+    """Packs forked from this process, for a CPU: audio, frames and weights exist only once. A pack
+    that computes may use the cores of packs that wait.
+    """
 
     _shared = False
+
+    def __init__(
+        self,
+        template: Template,
+        logs: Path,
+        cores: int = 1,
+        standstill: float = STANDSTILL_SECONDS,
+    ) -> None:
+        """`cores` is how many all packs use together."""
+        super().__init__(template, logs, standstill)
+        self._computing = ComputingPacks(cores)
 
     def start(self, index: int) -> Remote:
         """Fork this process as it is now. It never trains itself, so every fork is the same."""
         if not self._shared:
             self._template.share()
             self._shared = True
-        return self._started("fork", forked, index, "", self._template.sibling)
+        return self._started(
+            "fork",
+            forked,
+            index,
+            "",
+            self._template.sibling,
+            self._computing,
+            index,
+            # one that is killed while it computes can no longer say that it does not
+            at_close=partial(self._computing.mark, index, False),
+        )
 
 
 class SpawnHosts(ProcessHosts):
@@ -157,8 +188,11 @@ class SpawnHosts(ProcessHosts):
 class ProcessChannel:
     """The orchestrator's end of a pipe to the process of a pack."""
 
-    def __init__(self, process: BaseProcess, connection: Connection) -> None:
-        self.connection, self._process = connection, process
+    def __init__(
+        self, process: BaseProcess, connection: Connection, at_close: Callable[[], None]
+    ) -> None:
+        """`at_close` is called when `close` has ended the process."""
+        self.connection, self._process, self._at_close = connection, process, at_close
 
     def send(self, message: tuple[object, ...]) -> None:
         """Write into the pipe."""
@@ -194,3 +228,4 @@ class ProcessChannel:
         self.connection.close()
         self._process.kill()
         self._process.join()
+        self._at_close()

@@ -54,27 +54,42 @@ class _Reported:
         """Do nothing: which rungs a trial has passed is computed from its reports."""
 
 
-def is_behind(spec: SweepSpec, trials: Iterable[FrozenTrial], number: int) -> bool:
-    """Say whether `early_stop` of the spec (median, asha) stops trial `number` at the value it
-    reported last.
-
-    A pure function of what the trials have reported: Optuna's own pruner is called on a view of
-    them. Called on the study itself, successive halving would write down that the rung is passed,
-    and answer differently when a run that was killed asks again.
+class Pruner:
+    """The rule of `early_stop` (median, asha) of a study: Optuna's own pruner, called on a view of
+    what the trials have reported. Called on the study itself, successive halving would write down
+    that a rung is passed, and answer differently when a run that was killed asks again.
     """
-    pruner = _pruner(spec)
-    if pruner is None:
-        return False
-    judged: _Reports | None = None
-    others = []
-    for trial in trials:
-        if trial.number == number:
-            judged = _reports(trial, spec, upto=trial.last_step)
-        elif trial.state != TrialState.WAITING:
-            others.append(_reports(trial, spec, upto=None))
-    assert judged is not None, f"trial {number} was asked for"
-    study = cast(optuna.Study, _Reported([*others, judged]))
-    return bool(pruner.prune(study, cast(FrozenTrial, judged)))
+
+    def __init__(self, spec: SweepSpec) -> None:
+        self._spec, self._pruner = spec, _pruner(spec)
+        self._ended: dict[int, _Reports] = {}
+        """The views of trials that have ended, by number: they report nothing more."""
+
+    def is_behind(self, trials: Iterable[FrozenTrial], number: int) -> bool:
+        """Say whether the rule stops trial `number` at the value it reported last. The answer
+        depends on what `trials`, all of the study, have reported and on nothing else.
+        """
+        if self._pruner is None:
+            return False
+        judged: _Reports | None = None
+        others = []
+        for trial in trials:
+            if trial.number == number:
+                judged = _reports(trial, self._spec, upto=trial.last_step)
+            elif trial.state != TrialState.WAITING:
+                others.append(self._reports_of(trial))
+        assert judged is not None, f"trial {number} was asked for"
+        study = cast(optuna.Study, _Reported([*others, judged]))
+        return bool(self._pruner.prune(study, cast(FrozenTrial, judged)))
+
+    def _reports_of(self, trial: FrozenTrial) -> _Reports:
+        known = self._ended.get(trial.number)
+        if known is not None:
+            return known
+        view = _reports(trial, self._spec, upto=None)
+        if trial.state.is_finished():
+            self._ended[trial.number] = view
+        return view
 
 
 def _pruner(spec: SweepSpec) -> BasePruner | None:

@@ -27,7 +27,7 @@ from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.limit_text import rate_text
 from orchestrator.search.database_differences import differing_trial, differs_error, remake_advice
 from orchestrator.search.postgres import ServerDatabase
-from orchestrator.search.pruners import is_behind
+from orchestrator.search.pruners import Pruner
 from orchestrator.search.samplers import StatelessSampler, suggest
 from orchestrator.search.storage import (
     Database,
@@ -75,6 +75,7 @@ class Study:
         self._spec = spec
         self._rdb = storage
         self._sampler = StatelessSampler(spec)
+        self._pruner = Pruner(spec)
         name = _name_in(database, storage, spec.name)
         created = optuna.create_study(
             storage=storage, study_name=name, direction="minimize", load_if_exists=True
@@ -216,7 +217,7 @@ class Study:
         if self._spec.early_stop.method not in ("median", "asha"):
             return False
         if key not in frozen.system_attrs and not frozen.state.is_finished():
-            behind = is_behind(self._spec, self._study.get_trials(deepcopy=False), number)
+            behind = self._pruner.is_behind(self._study.get_trials(deepcopy=False), number)
             self._storage.set_trial_system_attr(frozen._trial_id, key, behind)
             return behind
         return bool(frozen.system_attrs.get(key, False))

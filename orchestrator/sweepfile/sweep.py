@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 
 from orchestrator.checks import Ignorable, may_be_ignored
 from orchestrator.sweepfile.data import DataSpec
-from orchestrator.sweepfile.evaluation import EvaluationSpec
+from orchestrator.sweepfile.evaluation import EvaluationSpec, Precision
 from orchestrator.sweepfile.execution import Execution
 from orchestrator.sweepfile.frozen import Frozen, Seed
 from orchestrator.sweepfile.limits import Limit, metrics, short_form
@@ -236,6 +236,13 @@ class SweepSpec(Frozen):
         speech need not be transcribed.
         """
         return "manifest" in self.parameters.possible("replay_labels")
+
+    def precision_of(self, name: str) -> Precision:
+        """Return the precision in which a set is measured, by the name that measurements use: a
+        confirm set in that of the verdict.
+        """
+        precision = self.evaluation.precision
+        return precision.search if name in self.data.evaluated else precision.verdict
 
     @property
     def taken(self) -> str:

@@ -21,13 +21,14 @@ from orchestrator.host.machine import machine_cores
 from orchestrator.planning.shares import Share, cores_of_all, share_of
 from orchestrator.records.readiness.reading_sets import read_sets
 from orchestrator.refused_findings import stop
+from orchestrator.sweepfile.evaluation import Precision
 from orchestrator.sweepfile.execution import Execution, KernelName
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.evaluation_set import load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model
 from orchestrator.tuning.model.core_threads import FOUND_THREADS, on_all_cores, use_cores
-from orchestrator.tuning.model.device import choose_device, memory_of
+from orchestrator.tuning.model.device import autocast_to, choose_device, memory_of
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.selfcheck.model_limits import check_model_limits
@@ -63,6 +64,11 @@ class PreparedSweep:
         spec = self.spec.model_copy(update={"execution": execution})
         _take_cores(spec)
         return replace(self, spec=spec)
+
+    @property
+    def hears_exactly(self) -> bool:
+        """Whether what a clip is heard to say depends on nothing that is decoded beside it."""
+        return _hears_exactly(self.spec)
 
     def autocast(self) -> torch.autocast:
         """Return the context in which everything but training is computed: with bfloat16 products
@@ -143,8 +149,11 @@ def _take_cores(spec: SweepSpec) -> None:
     if execution.cores == "auto":
         use_cores(min(FOUND_THREADS, cores))
         return
-    exact = _precision(spec, training=False) == "fp32"
-    use_cores(execution.cores, cores_of_all(execution, cores) if exact else execution.cores)
+    use_cores(execution.cores, cores_of_all(execution, cores) if _hears_exactly(spec) else 1)
+
+
+def _hears_exactly(spec: SweepSpec) -> bool:
+    return _precision(spec, training=False) == "fp32"
 
 
 def _base_model(spec: SweepSpec, device: torch.device) -> tuple[BaseModel, tuple[str, ...]]:
@@ -199,8 +208,7 @@ def frames_budget(execution: Execution, device: str, total: int, share: Share) -
 
 
 def _autocast_for(spec: SweepSpec, device: torch.device, training: bool = False) -> torch.autocast:
-    enabled = _precision(spec, training) == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    return autocast_to(_precision(spec, training), device)
 
 
 def _precision_notes(spec: SweepSpec) -> tuple[str, ...]:
@@ -222,7 +230,7 @@ def _precision_notes(spec: SweepSpec) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _precision(spec: SweepSpec, training: bool) -> str:
+def _precision(spec: SweepSpec, training: bool) -> Precision:
     asked = spec.evaluation.training_precision if training else None
     return asked or spec.evaluation.precision.search
 

@@ -9,6 +9,7 @@ that is restored from a checkpoint does what the uninterrupted run would have do
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.errors import ModelError, OrchestrateError
@@ -93,12 +94,15 @@ class PackWorker:
             with self.autocast():
                 self.evaluator.measure_baseline()
 
-    def sibling(self) -> PackWorker:
+    def sibling(self, cores_now: Callable[[], int] | None = None) -> PackWorker:
         """Return another worker on the same model and data, of the same capacity and without a
         trial. It is called in the thread and process that the new worker will run in.
+
+        `cores_now` returns how many cores it may use at the moment to hear with.
         """
-        if self.prepared.spec.execution.cores != "auto":
-            use_cores(self.prepared.spec.execution.cores)  # for this thread and process alone
+        if self.execution.cores != "auto":
+            lent = cores_now if cores_now and self.prepared.hears_exactly else 1
+            use_cores(self.execution.cores, lent)  # for this thread and process alone
         return PackWorker(self.prepared, self.capacity)
 
     @property

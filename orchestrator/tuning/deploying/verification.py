@@ -62,6 +62,7 @@ from orchestrator.tuning.deploying.writing import (
     write_graphs,
 )
 from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.device import autocast_to
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.weights import refuse_other_weights
 from orchestrator.tuning.model.windows import EncoderWindow, inclusive_windows
@@ -258,14 +259,15 @@ def _heard(
         say(f"hearing {name}: {len(evaluation_set.clips)} utterances, in both forms")
         measured: dict[str, object] = {}
         for model, (base, runtime) in models.items():
-            decoded = _by_engine(base, evaluation_set)
             hearing = hear(
                 runtime, _levelled(evaluation_set, job, runtime), evaluation_set.clips.seconds
             )
-            texts = [base.text(tokens) for tokens in decoded.tokens]
+            with autocast_to(job.spec.precision_of(name), base.device):
+                decoded = _by_engine(base, evaluation_set)
+                texts = [base.text(tokens) for tokens in decoded.tokens]
+                other += _other_words(name, model, evaluation_set, base, decoded, texts, hearing)
             measured[f"{model}_measured"] = evaluation_set.score(texts, decoded)
             measured[f"{model}_shipped"] = evaluation_set.score(hearing.texts, hearing.decoded)
-            other += _other_words(name, model, evaluation_set, base, decoded, texts, hearing)
             unlike += _unlike(job.recorded.get(model, {}).get(name), texts)
             computing, sound = (
                 computing + hearing.seconds,

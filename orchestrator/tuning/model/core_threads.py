@@ -38,12 +38,13 @@ def cores(device: torch.device) -> Cores:
     return Cores(device)
 
 
-def use_cores(count: int, at_once: int = 1) -> None:
+def use_cores(count: int, at_once: int | Callable[[], int] = 1) -> None:
     """Let this thread, and the threads that `Cores` starts, compute on `count` cores.
 
     `count` decides how a step is divided into parts, and so how its sums are rounded. Work that is
     not divided, such as whole batches of an evaluation, gives the same result on any number of
     cores: of it, `at_once` items may be computed at the same time where that is more than `count`.
+    A function is asked whenever such work begins.
     """
     global _at_once
     torch.set_num_threads(count)
@@ -51,7 +52,7 @@ def use_cores(count: int, at_once: int = 1) -> None:
     cores.cache_clear()
 
 
-_at_once = 1
+_at_once: int | Callable[[], int] = 1
 """The `at_once` of the last call of `use_cores`."""
 
 
@@ -69,7 +70,7 @@ def on_all_cores(device: torch.device) -> Iterator[None]:
     try:
         yield
     finally:
-        use_cores(found.threads, found.at_once)
+        use_cores(found.threads, found.lent)
 
 
 class Cores:
@@ -85,7 +86,15 @@ class Cores:
         self.device = device
         self.threads = torch.get_num_threads() if on_cpu else 1
         self.count = shares_of(self.threads, MOST_PARTS)
-        self.at_once = max(self.threads, _at_once) if on_cpu else 1
+        self.lent = _at_once if on_cpu else 1
+        """How many undivided items may be computed at the same time, where that is more than
+        `threads`; a function where it changes.
+        """
+
+    @property
+    def at_once(self) -> int:
+        """The undivided items that may be computed at the same time now."""
+        return max(self.threads, self.lent if isinstance(self.lent, int) else self.lent())
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return `function` of each part of one step, in order. `count` of them are computed at the
@@ -110,10 +119,11 @@ class Cores:
         same time, each on one core, so that no result depends on the number of cores. `done` is
         called in the caller's thread as each item ends.
         """
-        whole = list(items)
-        if self.at_once == 1:
+        whole, at_once = list(items), self.at_once
+        if at_once == 1:
             return [_report_finished(function(item), item, done) for item in whole]
-        return self._mapped(self._pool, function, whole, 1, done)
+        with ThreadPoolExecutor(at_once, thread_name_prefix="core") as pool:
+            return self._mapped(pool, function, whole, 1, done)
 
     def _mapped(
         self,
@@ -142,10 +152,6 @@ class Cores:
     @cached_property
     def _part_pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.count, thread_name_prefix="part")
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.at_once, thread_name_prefix="core")
 
 
 def _report_finished(result: Result, item: Item, done: Callable[[Item], None]) -> Result:

@@ -6,6 +6,7 @@ import torch
 
 from orchestrator.errors import ModelError
 from orchestrator.host.machine import machine_memory
+from orchestrator.sweepfile.evaluation import Precision
 
 
 def choose_device(
@@ -29,6 +30,13 @@ def compute_float32_exactly() -> None:
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def autocast_to(precision: Precision, device: torch.device) -> torch.autocast:
+    """Return the context in which a float32 model computes in a precision of the sweep file: bf16
+    stands for products in bfloat16.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def _available_device(requested: str, asked_by: str) -> tuple[torch.device, tuple[str, ...]]:

@@ -155,8 +155,9 @@ class EncoderCache:
         start = torch.zeros(len(lengths), dtype=torch.int64, device=self.device)
         length = torch.zeros_like(start)
         side_by_side, counter = cores(self.device), Counter(f"encoding {name}", len(lengths))
-        for first in range(0, len(batches), side_by_side.at_once):
-            some = batches[first : first + side_by_side.at_once]
+        at_once = side_by_side.at_once
+        for first in range(0, len(batches), at_once):
+            some = batches[first : first + at_once]
             results = side_by_side.map_whole(
                 lambda rows: self._compute_rows(name, rows, depth), some
             )
