@@ -53,13 +53,17 @@ class Study:
     """A small finished study, its words changed by training."""
 
     def __init__(
-        self, root: Path, model: Path = DATA / "base-model", precision: object = "fp32"
+        self,
+        root: Path,
+        model: Path = DATA / "base-model",
+        utterances: int = 8,
+        precision: str = "fp32",
     ) -> None:
         self.model = model
         (root / "sweeps").mkdir()
         small_sweep(
             root / "sweeps",
-            {"train": 24, "domain": 8, "heldout": 4},
+            {"train": 24, "domain": utterances, "heldout": 4},
             model={"id": str(model)},
             evaluation={"every": 4, "max_tokens_per_second": 13, "precision": precision},
             method="grid",
@@ -133,7 +137,7 @@ def test_a_float32_form_says_what_was_measured(
 
 
 def test_what_was_measured_in_bfloat16_is_measured_in_it_again(tmp_path: Path) -> None:
-    study = Study(tmp_path, precision="bf16")
+    study = Study(tmp_path, utterances=60, precision="bf16")
     study.verify("--runtime", "onnx")
     found = study.folder.shipped()["onnx/0"]
     assert found.differences == () and found.unlike_record == 0
