@@ -69,7 +69,9 @@ def test_the_share_of_the_memory_is_measured_on_every_platform() -> None:
 
 
 def with_memory(monkeypatch: pytest.MonkeyPatch, peaks: Sequence[float], total: float) -> None:
-    """Of `total` GB this process has 2, and at its steps so many."""
+    """Of `total` GB this process has 2, and at its steps so many, first at that of a single
+    trial.
+    """
     left = iter(peaks)
     monkeypatch.setattr(probe, "machine_memory", lambda: int(total * 1e9))
     monkeypatch.setattr(probe, "used_memory", lambda: int(2e9))
@@ -79,7 +81,12 @@ def with_memory(monkeypatch: pytest.MonkeyPatch, peaks: Sequence[float], total: 
 
 @pytest.mark.parametrize(
     ("peaks", "total", "slots", "short"),
-    [((3.5,), 8, 3, False), ((5, 3), 8, 1, True), ((5, 4.5), 8, 1, True)],
+    [
+        ((2.6,), 8, 3, False),  # three times 0.6 are within the 2 that are left of a half
+        ((2.8, 3.5), 8, 3, False),
+        ((3, 5, 3), 8, 1, True),
+        ((4.5, 5, 4.5), 8, 1, True),
+    ],
 )
 def test_a_pack_that_takes_too_much_memory_is_made_smaller(
     peaks: Sequence[float],
@@ -102,12 +109,12 @@ def test_a_pack_that_takes_too_much_memory_is_made_smaller(
     [
         ("auto", (2.5,), 8, 1, 1),
         # of a model that takes more, as many as fit, which share all cores
-        ("auto", (3.0,), 6, 1, 1),
-        ("auto", (5.0,), 2, 4, 1),
-        ("auto", (9.0,), 1, "auto", 1),
+        ("auto", (3.0, 3.0), 6, 1, 1),
+        ("auto", (5.0, 5.0), 2, 4, 1),
+        ("auto", (9.0, 9.0), 1, "auto", 1),
         # what is written stays
-        (4, (4.0, 3.0), 4, 2, 1),
-        (4, (9.0, 9.0), 4, 2, 1),
+        (4, (3.0, 4.0, 3.0), 4, 2, 1),
+        (4, (9.0, 9.0, 9.0), 4, 2, 1),
     ],
 )
 def test_packs_are_as_many_as_the_memory_holds(

@@ -89,21 +89,33 @@ def _fitting(
     All packs fit at fewer slots before there are fewer packs. Raises what the step raises where not
     even one slot fits.
     """
-    # frames and the like, which are computed once and kept, do not count as part of a step
-    group_of(plan, base, 1).step(base, store, data)
-    held, room = used_memory(), MEMORY_SHARE * machine_memory() - own_memory()
+    alone = group_of(plan, base, 1)
+    store.keep("train", alone.depth)  # computed once and kept, so no part of a step
+    one = _memory_of_step(alone, base, store, data)
+    room = MEMORY_SHARE * machine_memory() - own_memory()
+    if packs * slots * one <= room:
+        return slots, packs  # together, equal trials take no more than each by itself
     while True:
-        forget_peak_memory()
         try:
-            group_of(plan, base, slots).step(base, store, data)
+            taken = _memory_of_step(group_of(plan, base, slots), base, store, data)
         except (MemoryError, RuntimeError) as error:
             if slots == 1 or not is_out_of_memory(error):
                 raise
         else:
-            fitting = int(room // max(1, peak_memory() - held))
+            fitting = int(room // taken)
             if fitting >= packs or slots == 1:
                 return slots, max(1, min(packs, fitting))
         slots //= 2
+
+
+def _memory_of_step(
+    group: PackGroup, base: BaseModel, store: EncoderCache, data: TrainingSet
+) -> int:
+    """Return how many bytes more than before this process occupies during a step, at least 1."""
+    held = used_memory()
+    forget_peak_memory()
+    group.step(base, store, data)
+    return max(1, peak_memory() - held)
 
 
 def choose_pack_size(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
