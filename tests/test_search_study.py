@@ -17,10 +17,11 @@ from typing import Any
 import optuna
 import optuna_dashboard
 import pytest
+from optuna.trial import FrozenTrial
 
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialState
-from orchestrator.search import storage
+from orchestrator.search import pruners, storage
 from orchestrator.search.study import Study
 from orchestrator.search.trial_results import StudyTrial
 from orchestrator.sweepfile.evaluation import EvaluationSpec
@@ -456,3 +457,27 @@ def test_a_trial_that_was_deleted_from_the_database_is_said(database: Path) -> N
         connection.execute("DELETE FROM trials WHERE number = 1")
     with pytest.raises(StudyError, match="has no trial 1"):
         Study.open(database, make_spec("tpe", RANK))
+
+
+@pytest.mark.parametrize("method", ["median", "asha"])
+def test_a_rung_looks_again_at_no_trial_that_has_ended(
+    database: Path, method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def noted(trial: FrozenTrial, *rest: Any, **named: Any) -> Any:
+        seen.append(trial.number)
+        return reports(trial, *rest, **named)
+
+    reports = pruners._reports
+    monkeypatch.setattr(pruners, "_reports", noted)
+    spec = make_spec("random", RANK, early_stop=EarlyStop(method=method))
+    study = Study.open(database, spec)
+    for number in range(8):
+        study.ask()
+        for step in (100, 200):
+            study.early_stop(number, step, 50.0 - number)
+        study.tell(number, make_result(number, {}, 50.0 - number))
+    study.close()
+    # each at its own two rungs, and once more at the first rung after it has ended
+    assert sorted(seen) == sorted([*range(8), *range(8), *range(7)])
