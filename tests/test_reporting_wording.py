@@ -11,7 +11,7 @@ import pytest
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.reporting.documents import train_shares
 from orchestrator.reporting.rendering.report_blocks import Paragraph, Table
-from orchestrator.reporting.wording import proof
+from orchestrator.reporting.wording import proof, utterances_text
 from orchestrator.scoring.limits import Criterion, estimate_of, judge_limit
 from orchestrator.scoring.rates import SetScore
 from orchestrator.scoring.trend import judge_trend
@@ -43,6 +43,15 @@ def test_an_undecided_limit_says_why() -> None:
     before, after = spread(40), spread(45)
     elsewhere = replace(after, errors=after.errors[::-1])
     assert "utterances would decide" in proof_of(before, elsewhere)
+    few = SetScore((0, 0), (20, 20))  # by the normal distribution one would do
+    said = proof_of(few, few, replace(HELDOUT, limit=20.0))
+    assert said == "undecided; about 3 utterances would decide"
+
+
+def test_one_utterance_is_no_plural() -> None:
+    assert utterances_text(1, "heldout") == "1 heldout utterance"
+    assert utterances_text(1) == "1 utterance"
+    assert utterances_text(500, "heldout") == "500 heldout utterances"
 
 
 def test_an_undecided_trend_is_no_matter_of_the_limit() -> None:

@@ -49,7 +49,13 @@ def proof(limit: LimitVerdict) -> str:
         if limit.criterion.kind == "min_gain" and limit.gain_significant
         else ""
     )
-    return f"undecided{gain}; about {limit.utterances_needed} utterances would decide"
+    return f"undecided{gain}; about {utterances_text(limit.utterances_needed)} would decide"
+
+
+def utterances_text(count: int, set_name: str = "") -> str:
+    """Return so many utterances in words, such as "1 utterance" and "500 heldout utterances"."""
+    noun = "utterance" if count == 1 else "utterances"
+    return " ".join(filter(None, (str(count), set_name, noun)))
 
 
 def bounds(limit: LimitVerdict) -> str:

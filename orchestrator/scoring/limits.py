@@ -343,7 +343,11 @@ def _deviations(level: float) -> float:
 def _utterances_needed(paired: DeltaEstimate, gap: float, deviations: float) -> int | None:
     """Return n * (deviations * SE / gap)^2, as the standard error shrinks with the square root of
     the number of utterances; None where that is no number.
+
+    It is more than the n that did not suffice: in a set of a few utterances the bounds are farther
+    from the point than these deviations.
     """
     if gap == 0 or not math.isfinite(paired.standard_error) or not math.isfinite(gap):
         return None
-    return math.ceil(paired.utterances * (deviations * paired.standard_error / gap) ** 2)
+    needed = math.ceil(paired.utterances * (deviations * paired.standard_error / gap) ** 2)
+    return max(needed, paired.utterances + 1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.wording import limits_of, shown_points
+from orchestrator.reporting.wording import limits_of, shown_points, utterances_text
 from orchestrator.scoring.judge import Verdict, error_budget
 from orchestrator.scoring.limit_text import allowed_text, metric_text
 from orchestrator.scoring.limit_text import value_text as limit_value_text
@@ -120,7 +120,7 @@ def _risk_sentence(limit: LimitVerdict, open_risk: Risk) -> str:
     said = f"By these data the true {name} is beyond its limit with a chance of {100 * open_risk.chance:.0f} %"
     if open_risk.chance < 0.05 or open_risk.utterances is None:
         return f"{said}."
-    return f"{said}; about {open_risk.utterances} utterances like these would bring that below 5 %."
+    return f"{said}; about {utterances_text(open_risk.utterances)} like these would bring that below 5 %."
 
 
 def _undecided_sentence(limit: LimitVerdict, utterances: int) -> str:
@@ -133,8 +133,9 @@ def _undecided_sentence(limit: LimitVerdict, utterances: int) -> str:
     else:
         change = f"{limit_value_text(limit)} from the limit ({allowed_text(criterion)})"
     name = set_of(criterion.metric)
-    of_set = "utterances of a further set" if name == ANY else f"{name} utterances"
-    return f"{utterances} {of_set} cannot tell {change}."
+    counted = utterances_text(utterances, "" if name == ANY else name)
+    further = " of a further set" if name == ANY else ""
+    return f"{counted}{further} cannot tell {change}."
 
 
 def _decoding_sentences(measurement: Measurement) -> Iterator[str]:
