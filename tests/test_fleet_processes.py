@@ -87,7 +87,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_packs_in_processes_are_those_inline(expected: list[str], tmp_path: Path) -> None:
-    hosts = ForkHosts(FakeWorker(), tmp_path / "logs")
+    hosts = ForkHosts(FakeWorker(), tmp_path / "logs", cores=2)
     assert searched(Fleet(hosts, 2, 2, tmp_path / "logs", 0.0), tmp_path / "saves") == expected
     text = (tmp_path / "logs" / "pack-1.log").read_text()
     assert (
@@ -99,7 +99,7 @@ def check_kills(expected: list[str], tmp_path: Path, kills: int, seed: int) -> N
     """SIGKILL at random moments, of a pack that has come further since it was last killed."""
     left, chance, killed_at = kills, random.Random(seed), {0: 0, 1: 0}
     logs = tmp_path / "logs"
-    fleet = Fleet(ForkHosts(SlowWorker(every_progress=1), logs), 2, 2, logs, 0.0)
+    fleet = Fleet(ForkHosts(SlowWorker(every_progress=1), logs, cores=2), 2, 2, logs, 0.0)
     advance = Fleet.advance
 
     def killing(self: Fleet) -> tuple[Event, ...]:
@@ -136,7 +136,7 @@ def test_a_hundred_sigkills_at_random_moments_leave_no_trace(
 
 
 def test_a_pack_that_stands_still_is_ended_and_goes_on(expected: list[str], tmp_path: Path) -> None:
-    hosts = ForkHosts(SlowWorker(every_progress=1), tmp_path, standstill=0.3)
+    hosts = ForkHosts(SlowWorker(every_progress=1), tmp_path, 2, standstill=0.3)
     fleet = Fleet(hosts, 2, 2, tmp_path, 0.0)
     for number in range(4):
         fleet.admit(next_plan(number, [f"admitted {each}" for each in range(number)]))
@@ -150,7 +150,7 @@ def test_a_pack_that_stands_still_is_ended_and_goes_on(expected: list[str], tmp_
 
 
 def test_what_a_pack_refuses_is_refused_here_with_its_cause(tmp_path: Path) -> None:
-    fleet = Fleet(ForkHosts(Refusing(), tmp_path), 2, 2)
+    fleet = Fleet(ForkHosts(Refusing(), tmp_path, cores=2), 2, 2)
     with pytest.raises(ModelError, match="rank 500 is larger") as caught:
         fleet.admit(next_plan(0, []))
     assert "of what it stands on" in str(caught.value.__cause__) and fleet.active == ()
@@ -220,7 +220,7 @@ from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.processes import ForkHosts
 from tests.fake_worker import FakeWorker
 from tests.fleet_support import next_plan
-fleet = Fleet(ForkHosts(FakeWorker(), Path(sys.argv[1])), 2, 2)
+fleet = Fleet(ForkHosts(FakeWorker(), Path(sys.argv[1]), cores=2), 2, 2)
 for number in range(4):
     fleet.admit(next_plan(number, []))
 print(*[child.pid for child in psutil.Process().children()], flush=True)

@@ -8,18 +8,24 @@ import hashlib
 import itertools
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch
 
+from orchestrator.fleet import placement
 from orchestrator.fleet.fleet import Fleet
-from orchestrator.fleet.hosts import Hosts, InlineHosts
+from orchestrator.fleet.hosts import Hosts, InlineHosts, Template
 from orchestrator.fleet.processes import ForkHosts
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Measured
+from orchestrator.sweepfile.evaluation import Precision, Precisions
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial
 from tests.tuning_models import DECODER
@@ -98,7 +104,7 @@ def test_two_packs_in_processes_one_of_which_is_killed_train_what_they_train_inl
     assert len(inline) == 2 * 11
     killed = trained(
         template,
-        ForkHosts(template, tmp_path),
+        ForkHosts(template, tmp_path, cores=2),
         tmp_path / "killed",
         kill=lambda: psutil.Process().children()[-1].kill(),
     )
@@ -132,3 +138,37 @@ def test_what_packs_are_forked_from_may_compute_on_more_cores_than_they_do(
         came[cores] = trained(template, hosts, tmp_path / f"of-{cores}")
     assert came[1] == came[3]
     assert heard[1] == heard[3]
+
+
+@pytest.mark.parametrize(("precision", "cores"), [("fp32", 3), ("bf16", 1)])
+def test_a_pack_hears_with_lent_cores_where_words_do_not_depend_on_them(
+    precision: Precision, cores: int, template: PackWorker
+) -> None:
+    spec = template.prepared.spec
+    evaluation = spec.evaluation.model_copy(
+        update={"precision": Precisions(search=precision, verdict=precision)}
+    )
+    spec = spec.model_copy(update={"evaluation": evaluation})
+    other = PackWorker(replace(template.prepared, spec=spec), template.capacity)
+    before = torch.get_num_threads()
+    try:
+        assert other.sibling(lambda: 3).base.cores.at_once == cores
+        assert other.sibling().base.cores.at_once == 1
+    finally:
+        use_cores(before)
+
+
+def test_packs_share_the_cores_that_all_of_them_have(
+    template: PackWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placement, "machine_cores", lambda: 8)
+    shares: list[int] = []
+
+    def noted(template: Template, logs: Path, cores: int) -> ForkHosts:
+        shares.append(cores)
+        return ForkHosts(template, logs, cores)
+
+    monkeypatch.setattr(placement, "ForkHosts", noted)
+    folder, spec = StudyFolder(tmp_path, "small"), template.prepared.spec
+    placement.fleet_of(template, spec, folder, lambda *_: template, 4, print).close()
+    assert shares == [2]  # two packs of one core each

@@ -460,7 +460,7 @@ def test_a_trial_that_was_deleted_from_the_database_is_said(database: Path) -> N
 
 
 @pytest.mark.parametrize("method", ["median", "asha"])
-def test_a_rung_looks_again_at_no_trial_that_has_ended(
+def test_what_an_ended_trial_reported_is_worked_out_once(
     database: Path, method: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []

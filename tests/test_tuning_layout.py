@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor
 
+from orchestrator.errors import Interrupted
 from orchestrator.tuning.model.core_threads import Cores, cores, on_all_cores, use_cores
 from orchestrator.tuning.model.layout import RaggedLayout, laid_out
 
@@ -171,20 +173,106 @@ def test_whole_things_may_be_computed_on_more_cores_than_one_is_cut_up_for() -> 
         use_cores(before)
 
 
-def test_how_many_whole_things_are_computed_at_once_is_asked_each_time() -> None:
-    before, free = torch.get_num_threads(), 1
-    use_cores(1, at_once=lambda: free)
-    try:
-        made = Cores(CPU)
-        own = threading.get_ident()
-        assert made.map_whole(lambda _: threading.get_ident(), [0, 1]) == [own, own]
-        free = 2
-        meeting = threading.Barrier(2, timeout=20)
-        assert len(made.map_whole(lambda _: meeting.wait(), [0, 1])) == 2
-        free = 0
-        assert (made.count, made.at_once) == (1, 1)
-    finally:
-        use_cores(before)
+class Lent:
+    """Cores that others lend and take back: `free` says how many may be used now."""
+
+    def __init__(self) -> None:
+        self.free = 1
+
+    def __call__(self) -> int:
+        return self.free
+
+
+@pytest.fixture
+def lent() -> Iterator[Lent]:
+    before, cores = torch.get_num_threads(), Lent()
+    use_cores(1, at_once=cores)
+    yield cores
+    use_cores(before)
+
+
+def test_how_many_whole_things_are_computed_at_once_is_asked_for_each(lent: Lent) -> None:
+    made, own = Cores(CPU), threading.get_ident()
+    running, most, places, lock = 0, dict.fromkeys(range(12), 0), [0] * 12, threading.Lock()
+
+    def whole(item: int) -> int:
+        nonlocal running
+        with lock:
+            running += 1
+            most[item], places[item] = running, threading.get_ident()
+        time.sleep(0.05)
+        with lock:
+            running -= 1
+        if item == 2:
+            lent.free = 3
+        if item == 8:
+            lent.free = 1
+        return item
+
+    assert made.map_whole(whole, range(12)) == list(range(12))
+    assert [most[item] for item in (0, 1, 2)] == [1, 1, 1] and places[:3] == [own] * 3
+    assert max(most.values()) == 3 and own not in places[3:9]
+    assert most[11] == 1 and places[11] == own
+    lent.free = 0
+    assert (made.count, made.at_once) == (1, 1)
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_a_lent_core_that_cannot_be_used_fails_nothing(
+    threads: int, lent: Lent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, left, start = Cores(CPU), threads, threading.Thread.start
+    lent.free = 4
+
+    def limited(thread: threading.Thread) -> None:
+        nonlocal left
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left -= 1
+        start(thread)
+
+    def whole(item: int) -> int:
+        time.sleep(0.02)
+        return item
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    heard: list[int] = []
+    assert made.map_whole(whole, range(6), heard.append) == list(range(6))
+    assert sorted(heard) == list(range(6))
+
+
+def test_a_stop_reaches_the_caller_before_all_is_computed(lent: Lent) -> None:
+    made, begun = Cores(CPU), []
+    lent.free = 2
+
+    def whole(item: int) -> None:
+        begun.append(item)
+        time.sleep(0.05)
+
+    def stop(_: int) -> None:
+        raise Interrupted("SIGINT")
+
+    with pytest.raises(Interrupted):
+        made.map_whole(whole, range(40), stop)
+    time.sleep(0.3)
+    assert len(begun) < 5
+
+
+@pytest.mark.parametrize("free", [1, 3])
+def test_the_error_is_that_of_the_first_that_fails(free: int, lent: Lent) -> None:
+    made, begun = Cores(CPU), []
+    lent.free = free
+
+    def whole(item: int) -> int:
+        begun.append(item)
+        time.sleep(0.2 if item == 3 else 0.02)
+        if item in (3, 4):
+            raise ValueError(f"item {item}")
+        return item
+
+    with pytest.raises(ValueError, match="item 3"):
+        made.map_whole(whole, range(40))
+    assert len(begun) < 20
 
 
 def test_the_first_exception_of_a_part_is_the_callers(two: Cores) -> None:

@@ -87,7 +87,7 @@ class ForkHosts(ProcessHosts):
         self,
         template: Template,
         logs: Path,
-        cores: int = 1,
+        cores: int,
         standstill: float = STANDSTILL_SECONDS,
     ) -> None:
         """`cores` is how many all packs use together."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -89,6 +90,14 @@ def own_memory() -> int:
     needs memory. All of `used_memory` where the system does not say.
     """
     return 1024 * _status_kb("RssAnon") or used_memory()
+
+
+def return_freed_memory() -> None:
+    """Give the system back what this process has freed and its allocator still holds, where it can
+    (glibc).
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def forget_peak_memory() -> None:

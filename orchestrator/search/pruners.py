@@ -63,7 +63,9 @@ class Pruner:
     def __init__(self, spec: SweepSpec) -> None:
         self._spec, self._pruner = spec, _pruner(spec)
         self._ended: dict[int, _Reports] = {}
-        """The views of trials that have ended, by number: they report nothing more."""
+        """The views of trials that have ended, by number: they report nothing more, so each is made
+        once.
+        """
 
     def is_behind(self, trials: Iterable[FrozenTrial], number: int) -> bool:
         """Say whether the rule stops trial `number` at the value it reported last. The answer

@@ -20,6 +20,7 @@ from orchestrator.host.machine import (
     machine_memory,
     own_memory,
     peak_memory,
+    return_freed_memory,
     used_memory,
 )
 from orchestrator.planning.shares import slots_of_each
@@ -89,12 +90,10 @@ def _fitting(
     All packs fit at fewer slots before there are fewer packs. Raises what the step raises where not
     even one slot fits.
     """
-    alone = group_of(plan, base, 1)
-    store.keep("train", alone.depth)  # computed once and kept, so no part of a step
-    one = _memory_of_step(alone, base, store, data)
+    # frames are computed once and kept, so they are no part of a step
+    store.keep("train", group_of(plan, base, 1).depth)
+    return_freed_memory()
     room = MEMORY_SHARE * machine_memory() - own_memory()
-    if packs * slots * one <= room:
-        return slots, packs  # together, equal trials take no more than each by itself
     while True:
         try:
             taken = _memory_of_step(group_of(plan, base, slots), base, store, data)
@@ -112,6 +111,7 @@ def _memory_of_step(
     group: PackGroup, base: BaseModel, store: EncoderCache, data: TrainingSet
 ) -> int:
     """Return how many bytes more than before this process occupies during a step, at least 1."""
+    return_freed_memory()  # a step that reuses it would seem to take none
     held = used_memory()
     forget_peak_memory()
     group.step(base, store, data)

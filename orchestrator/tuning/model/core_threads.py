@@ -9,7 +9,7 @@ times a step. Threads that each compute a part of the utterances wait for each o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import TypeVar
@@ -27,6 +27,9 @@ shipped model takes 1.2 to 1.6 times the processor time that it takes whole
 
 FOUND_THREADS = torch.get_num_threads()
 """The number of threads that torch uses by itself, or by its environment variables."""
+
+MOST_CORES = 1024
+"""More cores than any machine has: a bound on the threads of a pool that no one reaches."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -106,8 +109,10 @@ class Cores:
         parts = list(items)
         if self.count == 1 or len(parts) == 1:
             return [function(part) for part in parts]
-        alone = max(1, self.threads // min(len(parts), self.count))
-        return self._mapped(self._part_pool, function, parts, alone, lambda _: None)
+        run = self._for_threads(function, max(1, self.threads // min(len(parts), self.count)))
+        running = [self._part_pool.submit(run, part) for part in parts]
+        wait(running)  # also after one failed: the others still read what the caller lent them
+        return [future.result() for future in running]
 
     def map_whole(
         self,
@@ -116,24 +121,59 @@ class Cores:
         done: Callable[[Item], None] = lambda _: None,
     ) -> list[Result]:
         """Like `map`, but for items that are not parts of one sum: `at_once` are computed at the
-        same time, each on one core, so that no result depends on the number of cores. `done` is
-        called in the caller's thread as each item ends.
+        same time, each on one core, so that no result depends on the number of cores. `at_once` is
+        asked anew for each, because who lent a core may need it again. No item is begun after one
+        has failed. `done` is called in the caller's thread as each item ends.
         """
-        whole, at_once = list(items), self.at_once
-        if at_once == 1:
-            return [_report_finished(function(item), item, done) for item in whole]
-        with ThreadPoolExecutor(at_once, thread_name_prefix="core") as pool:
-            return self._mapped(pool, function, whole, 1, done)
+        run, threads_start = self._for_threads(function, 1), True
+        begun: dict[Future[Result], Item] = {}
+        running: set[Future[Result]] = set()
+        for item in items:
+            while running and len(running) >= self.at_once:
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    done(begun[future])
+            if any(future.done() and future.exception() for future in begun):
+                break
+            started = self._started(run, item) if threads_start and self.at_once > 1 else None
+            if started is not None:
+                begun[started] = item
+                running.add(started)
+                continue
+            threads_start = threads_start and self.at_once == 1
+            begun[self._computed(function, item)] = item
+            done(item)
+        for future in as_completed(running):
+            done(begun[future])
+        return [future.result() for future in begun]
 
-    def _mapped(
-        self,
-        pool: ThreadPoolExecutor,
-        function: Callable[[Item], Result],
-        items: list[Item],
-        threads: int,
-        done: Callable[[Item], None],
-    ) -> list[Result]:
-        """Compute the items in a pool, each in one of its threads on `threads` cores."""
+    def _started(self, run: Callable[[Item], Result], item: Item) -> Future[Result] | None:
+        """Begin an item in a thread; None where the system lets no more threads start, so that a
+        core which was lent never fails what the own one can do.
+        """
+        try:
+            return self._pool.submit(run, item)
+        except RuntimeError:
+            self._pool.shutdown(wait=False)  # it keeps the item, which is now computed elsewhere
+            del self._pool
+            return None
+
+    def _computed(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+        """Compute an item in this thread, on one core, and keep what it returns or raises."""
+        future: Future[Result] = Future()
+        torch.set_num_threads(1)
+        try:
+            future.set_result(function(item))
+        except Exception as error:
+            future.set_exception(error)
+        finally:
+            torch.set_num_threads(self.threads)
+        return future
+
+    def _for_threads(
+        self, function: Callable[[Item], Result], threads: int
+    ) -> Callable[[Item], Result]:
+        """Return `function` for a thread of a pool: on `threads` cores, in the caller's modes."""
         grad, kind = torch.is_grad_enabled(), self.device.type
         enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
 
@@ -142,18 +182,13 @@ class Cores:
             with torch.set_grad_enabled(grad), torch.autocast(kind, dtype, enabled=enabled):
                 return function(item)
 
-        running = {pool.submit(run, item): item for item in items}
-        # wait for all, even after one failed: the others still compute with the weights that the
-        # caller has bound to the model, and it will bind others next
-        for future in as_completed(running):
-            done(running[future])
-        return [future.result() for future in running]
+        return run
 
     @cached_property
     def _part_pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.count, thread_name_prefix="part")
 
-
-def _report_finished(result: Result, item: Item, done: Callable[[Item], None]) -> Result:
-    done(item)
-    return result
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """Its threads start as they are needed, `at_once` at most."""
+        return ThreadPoolExecutor(MOST_CORES, thread_name_prefix="core")
