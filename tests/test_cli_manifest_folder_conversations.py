@@ -126,7 +126,9 @@ def test_tables_of_the_ldc_are_parts(
         ('bueno; "sí"', 2.0, 0.5, "fsp_1-Speaker2"),
     }
     soundfile.write(folder / "speech/fsp_1.wav", np.zeros((48_000, 2)), 16_000)
-    assert "has 2 channels and the record means one, for \"side\" is '0'" in refused(folder, capsys)
+    assert "has 2 channels and the record means one, for \"channel\" is '0'" in refused(
+        folder, capsys
+    )
     put(folder / name, TDF.replace("fsp_1", "fsp_2"))
     is_text = name.endswith(".txt")
     why = "is a table of other recordings, such as 'fsp_2.sph'" if is_text else "none of the 1"

@@ -22,10 +22,14 @@ def clips(tmp_path: Path) -> Path:
 
 def test_a_channel_of_a_recording_of_several_is_not_their_mean(clips: Path) -> None:
     rows = records()
-    for channel in (0, "B"):
+    commands: dict[int | str, str] = {0: "remix 1", "A": "remix 1", "ch_0": "remix 1"}
+    commands |= {"B": "remix 2", "right": "remix 2"}
+    # whether it counts from 0 or from 1 is not known
+    commands |= {1: "remix 1 saves the first, remix 2 the second"}
+    for channel, command in commands.items():
         said = refusal(clips, lines_of([rows[0] | {"channel": channel}]))
         assert f'has 2 channels and the record means one, for "channel" is {channel!r};' in said
-        assert "save that one as mono audio, such as the second: sox IN.wav OUT.wav remix 2" in said
+        assert f"save that one as mono audio: sox IN.wav OUT.wav {command}\n" in f"{said}\n"
     assert (
         len(read(clips, lines_of([rows[0] | {"channel": "UC29ju8bIPH5as8OGnQzwJyA"}])).utterances)
         == 1

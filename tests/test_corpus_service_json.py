@@ -169,8 +169,8 @@ def test_a_channel_of_a_call_is_not_taken_from_the_mean(
         json.dumps({"results": {"channel_labels": {"channels": channels}, "items": AWS_ITEMS}}),
     )
     assert (
-        f"{folder}/a.json:1: audio file '{folder}/a.wav' has 2 channels and the record means one, for \"side\" is "
-        "'ch_0'; save that one as mono audio" in refused(folder, capsys)
+        f"{folder}/a.json:1: audio file '{folder}/a.wav' has 2 channels and the record means one, for \"channel\" is "
+        "'ch_0'; save that one as mono audio: sox IN.wav OUT.wav remix 1" in refused(folder, capsys)
     )
 
 

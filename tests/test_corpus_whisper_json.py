@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from orchestrator.corpus.label_files.whisper_json import parts_of_whisper
 from orchestrator.corpus.manifests.manifest import load_manifest
@@ -56,3 +58,19 @@ def test_a_speaker_is_a_name_or_a_number() -> None:
     parts = [part(number, speaker=speaker) for number, speaker in enumerate(speakers)]
     said = parts_of_whisper(json.dumps(parts)) or []
     assert [each.speaker for each in said] == ["0", "SPEAKER_01", "", "", ""]
+
+
+@pytest.mark.parametrize(("key", "value"), [("channel", 0), ("channel_id", "right")])
+def test_a_part_of_one_channel_is_not_the_mean_of_all(
+    tmp_path: Path, key: str, value: int | str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "d", tmp_path / "m.jsonl"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", np.full((48_000, 2), 0.1, np.float32), 16_000)
+    (folder / "a.json").write_text(json.dumps({"segments": [part(0), part(1, **{key: value})]}))
+    assert orchestrate("manifest", "from-folder", folder, out) == 2
+    assert f"has 2 channels and the record means one, for \"channel\" is '{value}'" in (
+        capsys.readouterr().err
+    )
+    soundfile.write(folder / "a.wav", np.full(48_000, 0.1, np.float32), 16_000)
+    assert orchestrate("manifest", "from-folder", folder, out) == 0

@@ -230,10 +230,15 @@ def check_contents(
     planned.
 
     Raises StudyError naming what changed, because numbers from other data do not belong to the same
-    study. Confirm sets may change, as they enter the recipe of every confirmation run.
+    study. Confirm sets may change until they are used: whoever has seen a confirmation could leave
+    out what speaks against it.
     """
-    now = set_records(spec, ready)
-    kept = {name: record for name, record in folder.sets().items() if not is_confirm(name)}
+    now, confirms = set_records(spec, ready), folder.read_plan(-1) is not None
+    kept = {
+        name: record
+        for name, record in folder.sets().items()
+        if not is_confirm(name) or (confirms and spec.confirm is not None)
+    }
     changed = [
         f"{record.manifest} ({name}): {_difference_text(record, now.get(name))}"
         for name, record in kept.items()

@@ -11,6 +11,7 @@ from orchestrator.records.content_digests import confirm_contents
 from orchestrator.records.results import SetRecord, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Rank, rank
+from orchestrator.set_names import is_confirm, search_name
 from orchestrator.sweepfile.sweep import SweepSpec
 
 
@@ -112,6 +113,47 @@ def confirmation_runs(
             numbered = wanted.model_copy(update={"number": number})
             runs.append(ConfirmationRun(result.number, seed, number, numbered))
     return tuple(runs)
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """A confirmation run that was measured and that the verdict no longer rests on."""
+
+    result: TrialResult
+    why: str
+    """What differs from the runs that the verdict rests on."""
+
+
+def earlier_runs(
+    spec: SweepSpec, folder: StudyFolder, results: Sequence[TrialResult]
+) -> tuple[EarlierRun, ...]:
+    """Return the confirmation runs on file that were measured, but are none of those that the sweep
+    now asks for. Somebody has seen their numbers before those that count.
+    """
+    counted = confirmation_runs(spec, folder, results)
+    numbers = {run.number for run in counted}
+    contents = {
+        search_name(name): record.content
+        for name, record in folder.sets().items()
+        if is_confirm(name)
+    }
+    found = []
+    for number in sorted(_known_runs(folder).values(), reverse=True):
+        plan, result = folder.read_plan(number), folder.read_result(number)
+        if number in numbers or plan is None or result is None or not result.wer:
+            continue
+        if not counted:
+            why = "which the sweep file asks for no longer"
+        elif any(plan.contents.get(name) != content for name, content in contents.items()):
+            why = "on other confirm sets"
+        elif spec.confirm is not None and plan.params.seed not in spec.confirm.seeds:
+            why = "with another seed"
+        elif result.params["trial"] not in {run.trial for run in counted}:
+            why = "of a trial that is no finalist any more"
+        else:
+            why = "evaluated otherwise"
+        found.append(EarlierRun(result, why))
+    return tuple(found)
 
 
 def pending_runs(spec: SweepSpec, folder: StudyFolder) -> list[ConfirmationRun]:

@@ -29,9 +29,9 @@ def parts_of_recording(
     of a call, and count as channels.
     """
     for said in parts:
-        side = said.speaker if kind == LDC else said.channel
+        named = {"side": said.speaker} if kind == LDC else {"channel": said.channel}
         try:
-            refuse_one_of_several({"side": side}, recording, f"audio file {show(str(recording))}")
+            refuse_one_of_several(named, recording, f"audio file {show(str(recording))}")
         except UnusableError as error:
             faults.append(f"{said.origin}: {error}")
             return []

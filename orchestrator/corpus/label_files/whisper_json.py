@@ -12,6 +12,7 @@ from typing import Any
 from orchestrator.corpus.label_files.segments import Segment
 from orchestrator.corpus.label_files.word_level import refuse_words
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifests.one_channel import channel_of
 
 
 def is_whisper(value: object) -> bool:
@@ -51,7 +52,8 @@ def _segment(part: Mapping[str, Any]) -> Segment:
     speaker = part.get("speaker")
     named = isinstance(speaker, str | int) and not isinstance(speaker, bool)
     said = " ".join(str(part["text"]).split())
-    return Segment(1, begin, end, said, speaker=str(speaker) if named else "")
+    own = str(speaker) if named else ""
+    return Segment(1, begin, end, said, speaker=own, channel=channel_of(part))
 
 
 def _parts(value: object) -> list[Any]:

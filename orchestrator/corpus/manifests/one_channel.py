@@ -25,6 +25,9 @@ _CHANNEL = re.compile(
 """Values that name one channel of a recording; the name of a broadcaster's channel does
 not match.
 """
+_PLACES = {"0": 1, "a": 1, "l": 1, "left": 1, "b": 2, "r": 2, "right": 2}
+"""Which channel a value means, counted from 1, where that is certain."""
+_PREFIX = re.compile(r"ch(an(nel)?)?[ _-]?(?=\d)")
 _A_COUNT = '; where it says how many there are, call it "num_channels"'
 
 
@@ -43,9 +46,23 @@ def refuse_one_of_several(record: Mapping[str, Any], source: Path | bytes, name:
         many = str(value) == str(count)
         raise UnusableError(
             f'{name} has {count} channels and the record means one, for "{key}" is {show(value)}; save that one as '
-            "mono audio, such as the second: sox IN.wav OUT.wav remix 2"
-            f"{_A_COUNT if many else ''}"
+            f"mono audio: {_command(value)}{_A_COUNT if many else ''}"
         )
+
+
+def _command(channel: object) -> str:
+    """Return the command that saves a channel; of a number from 1 on nobody knows whether the first
+    is 0 or 1.
+    """
+    place = _PLACES.get(_PREFIX.sub("", str(channel).strip().casefold()))
+    if place is None:
+        return "sox IN.wav OUT.wav remix 1 saves the first, remix 2 the second"
+    return f"sox IN.wav OUT.wav remix {place}"
+
+
+def channel_of(record: Mapping[str, Any]) -> str:
+    """Return the channel that a record names, as it is written; empty where it names none."""
+    return next((str(value) for _, value in _channels_of(record)), "")
 
 
 def channel_keys(record: Mapping[str, Any]) -> set[str]:

@@ -11,10 +11,15 @@ from orchestrator.scoring.judge import Verdict, error_budget
 from orchestrator.scoring.limit_text import allowed_text, metric_text
 from orchestrator.scoring.limit_text import value_text as limit_value_text
 from orchestrator.scoring.limits import Evidence, LimitVerdict, Risk, risk
+from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.limits import ANY, set_of
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement, n_competing
+from orchestrator.verdicts.confirming import earlier_runs
 from orchestrator.verdicts.headroom import high_wer
+
+_SHOWN = 4
+"""The most earlier runs of a confirmation that are named."""
 
 
 def caveats(
@@ -38,6 +43,7 @@ def caveats(
         )
     if finalists:
         yield from _precision_sentences(spec)
+    yield from _earlier_sentences(spec, folder, conclusion)
     if seeds := _repeated_seeds(spec, conclusion):
         yield (
             f"Not fresh: confirm.seeds holds {seeds}, with which the search trained the finalist too. Such a run "
@@ -73,6 +79,26 @@ def _precision_sentences(spec: SweepSpec) -> Iterator[str]:
     yield (
         f"The search was in {precision.search} and the confirmation in {precision.verdict}: the optimism of the search "
         f"holds that difference, too.{trained}"
+    )
+
+
+def _earlier_sentences(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
+) -> Iterator[str]:
+    """Say which confirmation runs were seen before those that count."""
+    earlier = earlier_runs(spec, folder, conclusion.results)
+    if not earlier:
+        return
+    rate = confirm_name(spec.objective)
+    shown = [
+        f"trial {run.result.params['trial']} with seed {run.result.params['seed']} "
+        f"({shown_points(rate, run.result.delta.get(rate))} points; {run.why})"
+        for run in earlier[:_SHOWN]
+    ]
+    more = [f"{len(earlier) - len(shown)} more"] if len(earlier) > len(shown) else []
+    yield (
+        f"Not the first confirmation: earlier runs no longer count, {', '.join([*shown, *more])}. Where their numbers "
+        "led to what was changed since, the verdict is optimistic."
     )
 
 
