@@ -4,6 +4,7 @@ their number, the first of them, and a command that helps.
 
 from __future__ import annotations
 
+import csv
 import json
 import shlex
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
-from orchestrator.records.readiness.text_artifacts import artifact_texts, wordless_text
+from orchestrator.records.readiness.text_artifacts import artifact_texts, other_texts, wordless_text
 from tests.cli_project import make_project, orchestrate
 from tests.test_cli_manifest import tone
 
@@ -89,6 +90,21 @@ def test_marks_of_a_corpus_are_said_with_a_command_that_helps(tmp_path: Path, na
     assert texts_of(tmp_path / "set-said.jsonl") == ["ONE", "YES, I DO."]
 
 
+def test_marks_beside_words_are_deleted_without_the_words(tmp_path: Path) -> None:
+    beside = ["one {breath} two", "++noise++ three", "four [laughter]", "<b>five</b><br> six"]
+    manifest = manifest_of(tmp_path, *beside, "it is [inaudible] here", "a {1} + 2")
+    [words] = artifact_texts("train", manifest, "whisper-en")
+    assert words.startswith("5 of 6 texts of train hold marks of their corpus ('{breath}' 1,")
+    run(words.partition(" or leave it out: ")[2])
+    left = texts_of(tmp_path / "set-said.jsonl")
+    assert left == ["one two", "three", "four", "five six", "a {1} + 2"]
+    # the normaliser of these references removes what stands in square brackets and tags
+    [counted] = artifact_texts("domain", manifest_of(tmp_path, *beside), "whisper-en")
+    assert counted.startswith(
+        "2 of 4 texts of domain hold marks of their corpus ('{breath}' 1, '++noise++' 1)"
+    )
+
+
 def test_the_command_for_a_table_does_not_cut_its_texts(tmp_path: Path) -> None:
     manifest_of(tmp_path, "one")
     (tmp_path / "set.csv").write_text("path,text\n0.wav,YES <COMMA> I DO\n")
@@ -102,9 +118,38 @@ def test_marks_that_cost_nothing_are_left_alone(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path, "YES <COMMA> I DO", "a < b > c", "<b>bold</b>", "an unk")
     assert list(artifact_texts("domain", manifest, "whisper-en")) == []
     [learned] = artifact_texts("train", manifest, "whisper-en")
-    assert learned.startswith("1 of 4 texts of train hold marks of their corpus ('<COMMA>' 1)")
+    marks = "('<COMMA>' 1, '<b>' 1, '</b>' 1)"
+    assert learned.startswith(f"2 of 4 texts of train hold marks of their corpus {marks}")
     [spoken] = artifact_texts("domain", manifest_of(tmp_path, "YES <unk>"), "whisper-en")
     assert spoken.startswith("1 of 1 texts of domain hold marks of their corpus ('<unk>' 1)")
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_other_words_under_another_key_are_said(tmp_path: Path, name: str, capsys: Printed) -> None:
+    manifest_of(tmp_path, "one", "two", "three")  # for their sound
+    said = [("Asr, draft", "asr draft"), ("a draft", "what is said"), ("three", "")]
+    rows = [
+        {"audio": f"{row}.wav", "text": text, "transcription": other, "raw_text": "else"}
+        for row, (text, other) in enumerate(said)
+    ]
+    path = tmp_path / name
+    with path.open("w", newline="") as file:
+        if path.suffix == ".csv":
+            table = csv.DictWriter(file, rows[0])
+            table.writeheader()
+            table.writerows(rows)
+        else:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    manifest = load_manifest(path)
+    place = f"{path}:{3 if path.suffix == '.csv' else 2}"
+    [words] = other_texts("train", manifest)
+    assert words == (
+        '1 of 3 lines of train say something else in "transcription" than in the text that is taken, '
+        f"e.g. {place}: 'a draft' is taken, and not 'what is said'. Keep one of the two; where "
+        '"transcription" is what is said, call it "text" and the other one otherwise.'
+    )
+    assert orchestrate("diagnose", path) == 0
+    assert "say something else" in " ".join(capsys.readouterr().out.split())
 
 
 def test_both_are_findings_of_a_sweep_and_of_a_manifest(tmp_path: Path, capsys: Printed) -> None:

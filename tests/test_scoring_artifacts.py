@@ -27,6 +27,7 @@ ENGLISH = normalizer("whisper-en")
         ("tur\u00adning le\u200bft", "turning left"),
         ("\ufeffturn\u200e left", "turn left"),
         ("don&#39;t go", "don't go"),
+        ("turn left\\nnow", "turn left now"),
         ("caf&eacute; now", "caf\u00e9 now"),
         ("don\u00e2\u20ac\u2122t", "don\u2019t"),
         ("caf\u00c3\u00a9 noir", "caf\u00e9 noir"),

@@ -19,6 +19,7 @@ from transformers import AutoModelForSpeechSeq2Seq
 from orchestrator.checks import Finding
 from orchestrator.errors import DataError
 from orchestrator.planning.trial_plan import first_plan
+from orchestrator.records.readiness import model_limit_checks
 from orchestrator.records.readiness.model_limit_checks import find_limit_violations
 from orchestrator.records.readiness.model_limits import read_limits
 from orchestrator.records.readiness.reading_sets import read_sets
@@ -257,3 +258,19 @@ def test_silent_training_clips_are_left_out_of_the_training(tmp_path: Path) -> N
         2,
         tuple(f"{tmp_path}/train.jsonl:{at}" for at in (2, 3)),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "back", "lost"),
+    [
+        ("say S again", "say again", {"S": 1}),
+        ("straße in Gotha", "stra e in otha", {"ß": 1, "G": 1}),
+        ("TURN left", "turn left", {}),
+        ("\uff21 b", "a b", {}),
+        ("a {b} c", "a b c", {"{": 1, "}": 1}),
+    ],
+)
+def test_what_a_tokenizer_loses_is_named_as_it_stands(
+    text: str, back: str, lost: dict[str, int]
+) -> None:
+    assert model_limit_checks._lost_characters(text, back) == lost

@@ -27,7 +27,7 @@ from orchestrator.records.readiness.reading_sets import (
     set_records,
 )
 from orchestrator.records.readiness.terms import read_terms
-from orchestrator.records.readiness.text_artifacts import artifact_texts, wordless_text
+from orchestrator.records.readiness.text_artifacts import artifact_texts, other_texts, wordless_text
 from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.unreadable import reason
@@ -109,7 +109,8 @@ def _has_words(texts: Sequence[str], normalize: Normalizer) -> bool:
 
 def _check_artifacts(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
     for name, manifest in sets.items():
-        for said in artifact_texts(name, manifest, spec.evaluation.normalizer):
+        found = artifact_texts(name, manifest, spec.evaluation.normalizer)
+        for said in chain(found, other_texts(name, manifest)):
             yield finding("text-artifacts", said)
 
 

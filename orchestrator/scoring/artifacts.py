@@ -1,5 +1,6 @@
 """Traces that programs leave in texts, which nobody says and which count as errors: characters without
-a width, accents in the place of apostrophes, HTML entities, and UTF-8 that was read as Latin.
+a width, accents in the place of apostrophes, HTML entities, line ends written as backslash and n,
+and UTF-8 that was read as Latin.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ Latin-1 where that has none.
 _BYTES = {character: code for code, character in enumerate(_LATIN, start=0x80)}
 _TRACE = re.compile(
     r"(?P<entity>&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z]{2,8});)"
+    r"|(?P<line_end>(?:\\[nrt])+)"
     rf"|(?P<bytes>[{re.escape(_LATIN)}]{{2,}})"
     r"|(?P<unseen>[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufffd]+)"
     rf"|(?P<apostrophe>(?<=\w)[{_LIKE_APOSTROPHES}](?=\w))"
@@ -51,8 +53,9 @@ def find_artifacts(texts: Iterable[str], normalize: Normalizer) -> Artifacts:
 
 
 def without_artifacts(text: str) -> str:
-    """Replace each trace by what is meant: an apostrophe, the character of an HTML entity, the text
-    whose UTF-8 bytes were read as Windows-1252, or nothing for characters without a width.
+    """Replace each trace by what is meant: an apostrophe, the character of an HTML entity, a space
+    for a line end, the text whose UTF-8 bytes were read as Windows-1252, or nothing for characters
+    without a width.
     """
     return _TRACE.sub(_meant, text)
 
@@ -73,5 +76,7 @@ def _meant(found: re.Match[str]) -> str:
                 return written
         case "apostrophe":
             return "'"
+        case "line_end":
+            return " "
         case _:
             return ""

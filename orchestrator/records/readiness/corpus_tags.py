@@ -1,7 +1,9 @@
 """Finds marks that a corpus keeps in its texts and nobody says: GigaSpeech's <COMMA> and <MUSIC>,
-TED-LIUM's ignore_time_segment_in_scoring, and <unk> in the place of a word that is said.
+TED-LIUM's {BREATH} and ignore_time_segment_in_scoring, CMU Sphinx's ++NOISE++, [laughter], the <b>
+of a web page, and <unk> or [inaudible] in the place of words that are said.
 
-Sources: https://github.com/SpeechColab/GigaSpeech and the STM files of TED-LIUM.
+Sources: https://github.com/SpeechColab/GigaSpeech, the STM files and the dictionary of TED-LIUM, and
+https://cmusphinx.github.io/wiki/tutorialam.
 """
 
 from __future__ import annotations
@@ -20,9 +22,13 @@ from orchestrator.typed_words import quoted_path
 _SIGNS = {f"<{name}>": sign for name, sign in PUNCTUATION.items()}
 _TAG = re.compile(
     rf"{'|'.join(_SIGNS)}|<(?:MUSIC|NOISE|SIL|OTHER)>"
-    r"|(?P<spoken><unk>|<UNK>|(?i:ignore_time_segment_in_scoring))"
+    r"|(?P<spoken><unk>|<UNK>|(?i:ignore_time_segment_in_scoring)"
+    r"|(?i:\[(?:inaudible|unintelligible|unclear|unk)\]))"
+    r"|(?P<beside>[{\[][A-Za-z][\w -]*[}\]]|\+\+[A-Za-z]\w*\+\+|</?(?:b|i|u|em|strong|span|p|br) ?/?>)"
 )
-"""A mark. The group `spoken` matches those that stand where something is said."""
+"""A mark. The group `spoken` matches those that stand where something is said, `beside` those
+beside words, which can be deleted without the words.
+"""
 
 
 def find_tags(texts: Iterable[str], normalize: Normalizer, is_learned: bool) -> Artifacts:
@@ -41,27 +47,39 @@ def find_tags(texts: Iterable[str], normalize: Normalizer, is_learned: bool) -> 
 
 
 def cure_of_tags(tags: Sequence[str], manifest: Path) -> str:
-    """Return the shell commands that replace marks of punctuation by their signs and leave out
-    lines with other marks.
+    """Return the shell commands that replace marks of punctuation by their signs, delete marks
+    beside words, and leave out lines with other marks.
     """
     commands, path = [], manifest
-    if signs := [tag for tag in tags if tag in _SIGNS]:
+    signs = {tag: sign for tag in tags if (sign := _written(tag)) is not None}
+    if signs:
         if path.suffix not in (".json", ".jsonl"):  # a comma would be a column of a table
             path = _beside(manifest, "copy")
             commands.append(
                 f"orchestrate manifest filter {quoted_path(manifest)} {quoted_path(path)}"
             )
-        script = "; ".join(f"s/ *{tag}/{_SIGNS[tag]}/g" for tag in signs)
+        script = "; ".join(f"s| *{_for_sed(tag)}|{sign}|g" for tag, sign in signs.items())
         commands.append(
             f"sed {shlex.quote(script)} {quoted_path(path)} > {quoted_path(_beside(manifest, 'signs'))}"
         )
         path = _beside(manifest, "signs")
-    if others := [tag for tag in tags if tag not in _SIGNS]:
+    if others := [tag for tag in tags if tag not in signs]:
         commands.append(
             f"orchestrate manifest filter {quoted_path(path)} {quoted_path(_beside(manifest, 'said'))} "
-            f"--without-text {shlex.quote('|'.join(others))}"
+            f"--without-text {shlex.quote('|'.join(map(re.escape, others)))}"
         )
     return " && ".join(commands)
+
+
+def _written(tag: str) -> str | None:
+    """Return what is written in the place of a mark; None where the line is better left out."""
+    found = _TAG.fullmatch(tag)
+    return "" if found and found["beside"] else _SIGNS.get(tag)
+
+
+def _for_sed(tag: str) -> str:
+    """Return a mark as a pattern of sed that matches it alone."""
+    return tag.replace("[", r"\[").replace("]", r"\]")
 
 
 def _beside(manifest: Path, word: str) -> Path:

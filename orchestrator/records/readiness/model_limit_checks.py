@@ -154,7 +154,7 @@ def _unknown_tokens(texts: _UsedTexts) -> Iterator[Finding]:
     """
     again = texts.model.texts([list(tokens) for tokens in texts.labels])
     lost = [
-        Counter() if text == back else _count_characters(text) - _count_characters(back)
+        Counter() if text == back else _lost_characters(text, back)
         for text, back in zip(texts.texts, again, strict=True)
     ]
     rows = [row for row, is_lost in enumerate(lost) if is_lost]
@@ -171,6 +171,15 @@ def _unknown_tokens(texts: _UsedTexts) -> Iterator[Finding]:
         f"({given}), e.g. {place_text(texts.manifest.path, first.place)} ({show(first.text)}): {effect}. "
         "Spell them with characters that the model has.",
     )
+
+
+def _lost_characters(text: str, back: str) -> Counter[str]:
+    """Count the characters of a text that `back` lacks, as they stand there, but for those that it
+    has in another case or width.
+    """
+    missing = _count_characters(text) - _count_characters(back)
+    lost = Counter(text) - Counter(back) if missing else Counter[str]()
+    return Counter({each: n for each, n in lost.items() if _count_characters(each) & missing})
 
 
 def _count_characters(text: str) -> Counter[str]:

@@ -1,5 +1,5 @@
 """Finds text in the transcripts of a set that nobody says: traces of programs, marks of corpora,
-and texts that are only notes.
+texts that are only notes, and texts beside others that may be the ones that are said.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from orchestrator.typed_words import quoted_path
 
 _SHOWN = 5
 """How many kinds of traces a message names."""
+_SAID = ("text", "transcript", "transcription", "sentence", "txt", "wrd")
+"""Keys of records, and columns of tables, each of which may hold what is said. Others, such as
+`raw_text`, hold it in another form by their name.
+"""
 
 
 def artifact_texts(name: str, manifest: Manifest, normalizer_name: str) -> Iterator[str]:
@@ -42,6 +46,33 @@ def artifact_texts(name: str, manifest: Manifest, normalizer_name: str) -> Itera
             f"e.g. {_place(manifest, tags.rows[0])} ({show(texts[tags.rows[0]])}): {effect}. "
             f"Write what is said, or leave it out: {cure_of_tags([tag for tag, _ in tags.traces], manifest.path)}"
         )
+
+
+def other_texts(name: str, manifest: Manifest) -> Iterator[str]:
+    """Yield a message for each further key of the records that holds other words than the text that
+    was taken: such as a recogniser's draft beside a person's correction.
+    """
+    for key in _SAID:
+        rows = [
+            row
+            for row, utterance in enumerate(manifest.utterances)
+            if isinstance(other := utterance.extra.get(key), str)
+            and (words := _words(other))
+            and words != _words(utterance.text)
+        ]
+        if rows:
+            first = manifest.utterances[rows[0]]
+            yield (
+                f'{len(rows)} of {len(manifest.utterances)} lines of {name} say something else in "{key}" than in the '
+                f"text that is taken, e.g. {_place(manifest, rows[0])}: {show(first.text)} is taken, and not "
+                f'{show(first.extra[key])}. Keep one of the two; where "{key}" is what is said, call it "text" and '
+                "the other one otherwise."
+            )
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a text without case and punctuation."""
+    return re.findall(r"\w+", text.casefold())
 
 
 def wordless_text(name: str, manifest: Manifest, normalizer_name: str) -> str:

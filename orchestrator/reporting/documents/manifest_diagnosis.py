@@ -10,7 +10,11 @@ from pathlib import Path
 from orchestrator.corpus.sets.diagnosis import FEW_TRAINING_UTTERANCES
 from orchestrator.corpus.sets.durations_and_speakers import SURVIVAL_LIMITS
 from orchestrator.corpus.sets.manifest_diagnosis import ManifestBaseline, ManifestDiagnosis
-from orchestrator.records.readiness.text_artifacts import artifact_texts, wordless_text
+from orchestrator.records.readiness.text_artifacts import (
+    artifact_texts,
+    other_texts,
+    wordless_text,
+)
 from orchestrator.reporting.rendering.report_blocks import Block, Bullets, Document, Heading, Table
 from orchestrator.reporting.wording import percent
 from orchestrator.verdicts.headroom import HEADROOM, HIGH
@@ -30,6 +34,7 @@ def build(
     for each in found:
         name = str(each.manifest.path)
         flags += artifact_texts(name, each.manifest, normalizer)
+        flags += other_texts(name, each.manifest)
         flags += filter(None, [wordless_text(name, each.manifest, normalizer)])
     blocks: list[Block] = [
         Heading("Lengths"),
