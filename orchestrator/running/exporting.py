@@ -26,7 +26,7 @@ from orchestrator.running.processor_files import copy_processor_files
 from orchestrator.running.rerun import stored_plan
 from orchestrator.sweepfile.evaluation import EncoderWindows
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.conclusion import Conclusion, conclude, lacks_trial
 from orchestrator.verdicts.saved_adapters import SavedAdapter, best_adapter, final_adapter
 
 if TYPE_CHECKING:
@@ -201,14 +201,9 @@ def requested_trial(conclusion: Conclusion, number: int | None, folder: StudyFol
     """
     if number is None:
         if conclusion.best is None:
-            raise StudyError(
-                f"study {folder.name} has no feasible trial to export\n  Name one: orchestrate export SPEC N --to DIR"
-            )
+            raise lacks_trial(folder, conclusion, None, "feasible")
         return conclusion.best
     found = next((result for result in conclusion.results if result.number == number), None)
     if found is None:
-        raise StudyError(
-            f"study {folder.name} has no ended trial {number}\n"
-            f"  `orchestrate status {folder.named}` lists those it has."
-        )
+        raise lacks_trial(folder, conclusion, number, "feasible")
     return found

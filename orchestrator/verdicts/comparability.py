@@ -20,7 +20,7 @@ from orchestrator.scoring.judge import Scores, error_budget
 from orchestrator.scoring.rates import SetScore, estimate
 from orchestrator.set_names import set_of_rate
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
+from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement, lacks_trial
 from orchestrator.verdicts.judging import RESAMPLES, pool_scores
 
 if TYPE_CHECKING:
@@ -117,10 +117,7 @@ def side_of(
     chosen = next((r for r in conclusion.results if r.number == number), None)
     result = conclusion.best or conclusion.lowest_domain if number is None else chosen
     if result is None:
-        which = "no measured trial" if number is None else f"no ended trial {number}"
-        raise StudyError(
-            f"study {folder.name} has {which}\n  `orchestrate status {folder.named}` lists those it has."
-        )
+        raise lacks_trial(folder, conclusion, number, "measured")
     result = next(r for r in conclusion.results if r.number == result.trained)
     measurement = chosen_measurement(folder, result)
     if measurement is None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from orchestrator.errors import StudyError
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Decision, Verdict, best_feasible, optimism, rate_name
@@ -291,4 +292,24 @@ def _seed_run(
         run,
         result,
         judge_scores(spec, tuned, scores(baseline), confirmed=True, resamples=resamples),
+    )
+
+
+def lacks_trial(
+    folder: StudyFolder, conclusion: Conclusion, number: int | None, kind: str
+) -> StudyError:
+    """Return the error for trial `number`, which has not ended or was never asked for; or, where
+    that is None, for a study without a trial of some `kind`, such as "feasible".
+    """
+    goes_on = f"\n  Let it train on first: orchestrate {folder.named}"
+    if not conclusion.results:
+        return StudyError(f"no trial of study {folder.name} has ended yet{goes_on}")
+    if number is None:
+        lists = f"`orchestrate status {folder.named}` lists those it has."
+        return StudyError(f"study {folder.name} has no {kind} trial\n  Name one; {lists}")
+    if number in folder.planned():
+        return StudyError(f"trial {number} of study {folder.name} has not ended yet{goes_on}")
+    return StudyError(
+        f"study {folder.name} has no ended trial {number}\n"
+        f"  `orchestrate status {folder.named}` lists those it has."
     )

@@ -1,0 +1,70 @@
+"""What needs a trial that has ended says how to get one, in a study that was stopped before."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import Interrupted
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker_protocol import Event
+from orchestrator.sweepfile.sweep import SweepSpec
+from tests.cli_project import make_project, orchestrate
+from tests.fake_worker import FakeWorker
+
+
+class Stopped(FakeWorker):
+    """A worker that is stopped before any trial is measured."""
+
+    def advance(self) -> tuple[Event, ...]:
+        raise Interrupted("Stopped.")
+
+
+def stopped(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
+    return Stopped()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("export", "demo", "--to", "out"), "no trial of study demo has ended yet"),
+        (("export", "demo", "0", "--to", "out"), "no trial of study demo has ended yet"),
+        (("compare", "demo", "demo"), "no trial of study demo has ended yet"),
+    ],
+)
+def test_the_study_is_to_be_continued(
+    words: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spec = make_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert orchestrate(spec, "--quiet", worker=stopped) == Interrupted.exit_code
+    capsys.readouterr()
+    assert orchestrate(*words) == 3
+    error = capsys.readouterr().err
+    advice = "Let it train on first: "
+    assert error.startswith(said) and advice in error
+    command = shlex.split(error.partition(advice)[2])
+    assert orchestrate(*command[1:], "--quiet") in (0, 4, 5)
+    assert orchestrate("export", "demo", "--to", "out") == 0
+
+
+def test_a_trial_that_still_trains_is_told_from_one_that_nobody_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Later(FakeWorker):
+        def advance(self) -> tuple[Event, ...]:
+            if len(self.admitted) > 3:
+                raise Interrupted("Stopped.")
+            return super().advance()
+
+    spec = make_project(tmp_path)
+    assert orchestrate(spec, "--quiet", worker=lambda *_: Later()) == Interrupted.exit_code
+    for number, said in ((3, "trial 3 of study demo has not ended yet"), (7, "no ended trial 7")):
+        assert orchestrate("export", spec, number, "--to", tmp_path / "out") == 3
+        assert said in capsys.readouterr().err
