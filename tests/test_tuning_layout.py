@@ -241,6 +241,17 @@ def test_a_lent_core_that_cannot_be_used_fails_nothing(
     assert sorted(heard) == list(range(6))
 
 
+def test_another_device_leaves_the_threads_of_the_process_alone() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        made = Cores(torch.device("cuda"))
+        assert made.map_whole(lambda _: torch.get_num_threads(), [0, 1]) == [3, 3]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_stop_reaches_the_caller_before_all_is_computed(lent: Lent) -> None:
     made, begun = Cores(CPU), []
     lent.free = 2

@@ -125,6 +125,8 @@ class Cores:
         asked anew for each, because who lent a core may need it again. No item is begun after one
         has failed. `done` is called in the caller's thread as each item ends.
         """
+        if self.device.type != "cpu":
+            return [_then(done, item, function(item)) for item in items]
         run, threads_start = self._for_threads(function, 1), True
         begun: dict[Future[Result], Item] = {}
         running: set[Future[Result]] = set()
@@ -192,3 +194,9 @@ class Cores:
     def _pool(self) -> ThreadPoolExecutor:
         """Its threads start as they are needed, `at_once` at most."""
         return ThreadPoolExecutor(MOST_CORES, thread_name_prefix="core")
+
+
+def _then(done: Callable[[Item], None], item: Item, result: Result) -> Result:
+    """Say that an item has ended, and return its result."""
+    done(item)
+    return result
