@@ -238,6 +238,7 @@ def test_a_manifest_that_grew_cannot_move_searched_speakers_into_the_confirm_par
     assert error == (
         "data of study demo have changed since its trials were trained and measured:\n"
         "  data/domain.jsonl (domain): 6 utterances then, 8 now\n"
+        "  data/domain.jsonl (confirm_domain): 4 utterances then, 6 now\n"
         "  Put the data back, or begin a new study with --fork NAME.\n"
     )
     assert folder_of(spec).sets() == kept

@@ -92,11 +92,12 @@ OF_CORPUS: dict[str, set[str]] = {
     "utterance": {"manifest_errors", "samples"},
     "recordings": _SOUND,
     "line_numbers": set(),
-    "label_files": {"manifest_errors", "line_numbers"},
-    "manifests": _SOUND | {"recordings", "label_files", "line_numbers"},
+    "channel_names": set(),
+    "label_files": {"manifest_errors", "line_numbers", "channel_names"},
+    "manifests": _SOUND | {"recordings", "label_files", "line_numbers", "channel_names"},
     "cache": _SOUND | {"recordings", "manifests"},
     "sets": _SOUND | {"recordings", "manifests", "cache"},
-    "importing": _SOUND | {"recordings", "label_files", "manifests"},
+    "importing": _SOUND | {"recordings", "label_files", "manifests", "channel_names"},
 }
 """The same of what `corpus` consists of."""
 OF_REPORTING: dict[str, set[str]] = {

@@ -8,11 +8,11 @@ import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from orchestrator.corpus.channel_names import channel_keys
 from orchestrator.corpus.importing.own_names import stem_of_name
 from orchestrator.corpus.label_files.segments import Segment
 from orchestrator.corpus.label_files.word_level import refuse_words
 from orchestrator.corpus.manifest_errors import UnusableError, show
-from orchestrator.corpus.manifests.one_channel import channel_keys
 from orchestrator.corpus.manifests.record_fields import (
     AUDIO_KEYS,
     SPEAKER_KEYS,

@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.corpus.channel_names import channel_of
 from orchestrator.corpus.label_files.segments import Segment
 from orchestrator.corpus.label_files.word_level import refuse_words
 from orchestrator.corpus.manifest_errors import UnusableError, show
-from orchestrator.corpus.manifests.one_channel import channel_of
 
 
 def is_whisper(value: object) -> bool:

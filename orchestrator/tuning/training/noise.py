@@ -14,6 +14,7 @@ import torch
 import torchaudio.functional
 from torch import Tensor
 
+from orchestrator.corpus.channel_names import channel_keys
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_error
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.manifests.manifest_writing import (
@@ -23,7 +24,6 @@ from orchestrator.corpus.manifests.manifest_writing import (
     relative,
     shuffled,
 )
-from orchestrator.corpus.manifests.one_channel import channel_keys
 from orchestrator.corpus.manifests.unread_times import time_keys
 from orchestrator.corpus.recordings.audio import load_audio
 from orchestrator.corpus.recordings.loudness import SILENCE_RMS

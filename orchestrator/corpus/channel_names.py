@@ -1,0 +1,52 @@
+"""Finds what a record says of the channel of a recording that it means, under whatever key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+_KEY = re.compile(
+    r"(?:audio|reco|recording|wav)?_?(?:channels?|chan|side)_?(?:id|idx|index|no|nr|number|tag|name|selector|label)?"
+)
+"""Keys that name a channel, after `_is_key` has brought them to lower case with underscores."""
+_CHANNEL = re.compile(
+    r"(?:ch(?:an(?:nel)?)?[ _-]?)?\d{1,2}(?:\.0)?|[ablr]|left|right|(?:in|out)bound|rx|tx|local|remote"
+    r"|agent|customer|client|operator|caller|callee|user|bot|assistant|doctor|patient",
+    re.IGNORECASE,
+)
+"""Values that name one channel of a recording; the name of a broadcaster's channel does
+not match.
+"""
+
+
+def channel_of(record: Mapping[str, Any]) -> str:
+    """Return the channel that a record names, as it is written; empty where it names none."""
+    return next((str(value) for _, value in channels_of(record)), "")
+
+
+def channel_keys(record: Mapping[str, Any]) -> set[str]:
+    """Return the keys of a record that name one channel of several."""
+    return {key for key, _ in channels_of(record)}
+
+
+def channels_of(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the keys of a record that name one channel, with their values."""
+    for key, value in record.items():
+        if not _is_key(key):
+            continue
+        alone = value[0] if isinstance(value, list) and len(value) == 1 else value
+        if alone is value and re.sub("[^a-z]", "", key.lower()).endswith("channels"):
+            continue  # a single value under a plural key is how many there are
+        if isinstance(alone, int | float | str) and _CHANNEL.fullmatch(str(alone).strip()):
+            yield key, alone
+
+
+@lru_cache(maxsize=1024)
+def _is_key(key: str) -> bool:
+    """Whether a key names a channel. Cached, because a manifest has the same keys in every
+    record.
+    """
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip()).lower()
+    return _KEY.fullmatch(re.sub(r"[\s-]+", "_", apart)) is not None
