@@ -74,3 +74,17 @@ def test_a_part_of_one_channel_is_not_the_mean_of_all(
     )
     soundfile.write(folder / "a.wav", np.full(48_000, 0.1, np.float32), 16_000)
     assert orchestrate("manifest", "from-folder", folder, out) == 0
+
+
+def test_parts_with_the_same_sound_are_told_by_their_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    tone(folder / "a.wav", 9.0)
+    parts = [part(number) for number in range(4)] + [part(2, text="other words")]
+    (folder / "a.json").write_text(json.dumps({"segments": parts}))
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    said = (
+        f"{folder}/a.json:1: the same audio as {folder}/a.json:1, from 2 s on; keep one of the two"
+    )
+    assert said in capsys.readouterr().err

@@ -290,7 +290,9 @@ class _Builder:
         place = utterance.place
         audio = (utterance.source, utterance.offset)
         if (other := self._places_by_audio.setdefault(audio, place)) != place:
-            message = f"the same audio as {record_text(other)}; keep one of the two"
+            # a file of one line may tell many parts of a recording
+            part = f", from {utterance.offset:g} s on" if utterance.offset else ""
+            message = f"the same audio as {record_text(other)}{part}; keep one of the two"
             self.faults.append(utterance.fault(message))
         elif (first := self._by_id.setdefault(utterance.id, utterance)) is not utterance:
             self._read_again += first.text == utterance.text
