@@ -25,7 +25,7 @@ from orchestrator.cli import COMMANDS, build_app
 from orchestrator.planning import power
 from orchestrator.records import store
 from orchestrator.reporting.page.glossary import GLOSSARY
-from orchestrator.scoring import bootstrap, limits
+from orchestrator.scoring import bootstrap, limits, needed_data
 from orchestrator.search.samplers import STARTUP_TRIALS
 from orchestrator.sweepfile.limit_checks import SECTIONS
 from orchestrator.sweepfile.limits import Limit
@@ -258,7 +258,8 @@ def test_the_formulas_name_the_constants_of_the_code() -> None:
     assert f"at least {bootstrap.ENOUGH_SPEAKERS} of them" in VERDICT
     assert f"at least {bootstrap.FLOOR_WORDS:g} words" in VERDICT
     assert f"B = {judging.RESAMPLES:,} resamples" in VERDICT
-    assert f"({limits.POWER} * SE" in VERDICT and round(power.Z_POWER, 2) == limits.POWER
+    assert f"({needed_data.POWER} * SE" in VERDICT
+    assert round(power.Z_POWER, 2) == needed_data.POWER
     assert (
         f"{limits.AT_LIMIT:g}".replace("e-0", "e-") in VERDICT
         and f"; {limits.UNMEASURED:g} when" in VERDICT

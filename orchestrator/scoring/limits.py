@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.scoring.needed_data import ONE_SIDED, deviations_for, utterances_needed
 from orchestrator.scoring.rates import (
     SetScore,
     decodings_beside,
@@ -35,14 +35,6 @@ UNMEASURED = 100.0
 """The constraint, in points, of a guardrail that was not measured: infeasible, and finite because
 samplers and SQLite need that.
 """
-
-POWER = 2.49
-"""z(0.95) + z(0.80): how many standard errors the true value must lie from a limit for a one-sided
-5 % test to have 80 % power. For other levels see `_deviations`."""
-
-ONE_SIDED = 1.645
-"""z(0.95): the quantile of a one-sided bound at 95 %."""
-
 
 Rule = Literal["point", "proven"]
 
@@ -225,7 +217,7 @@ def judge_limit(
         gap = paired.point - _from_value_scale(criterion, criterion.threshold)
         if evidence is Evidence.UNDECIDED:
             level = confidence if criterion.keeps(value) else violation_confidence
-            needed = _utterances_needed(paired, gap, _deviations(level))
+            needed = utterances_needed(paired, gap, deviations_for(level))
     return LimitVerdict(
         criterion=criterion,
         baseline=baseline.rate if baseline else None,
@@ -300,7 +292,7 @@ def risk(verdict: LimitVerdict) -> Risk | None:
     threshold = _from_value_scale(verdict.criterion, verdict.criterion.threshold)
     return Risk(
         paired.chance_above(threshold),
-        _utterances_needed(paired, paired.point - threshold, ONE_SIDED),
+        utterances_needed(paired, paired.point - threshold, ONE_SIDED),
     )
 
 
@@ -330,24 +322,3 @@ def _evidence_of(criterion: Criterion, lower: float, upper: float) -> Evidence:
     if lower > criterion.threshold:
         return Evidence.VIOLATED
     return Evidence.PROVEN if criterion.keeps(upper) else Evidence.UNDECIDED
-
-
-def _deviations(level: float) -> float:
-    """How many standard errors the true value must lie inside the limit for a one-sided bound at
-    this confidence to lie inside it with 80 % power.
-    """
-    quantile = NormalDist().inv_cdf
-    return POWER + quantile(level) - quantile(0.95)
-
-
-def _utterances_needed(paired: DeltaEstimate, gap: float, deviations: float) -> int | None:
-    """Return n * (deviations * SE / gap)^2, as the standard error shrinks with the square root of
-    the number of utterances; None where that is no number.
-
-    It is more than the n that did not suffice: in a set of a few utterances the bounds are farther
-    from the point than these deviations.
-    """
-    if gap == 0 or not math.isfinite(paired.standard_error) or not math.isfinite(gap):
-        return None
-    needed = math.ceil(paired.utterances * (deviations * paired.standard_error / gap) ** 2)
-    return max(needed, paired.utterances + 1)

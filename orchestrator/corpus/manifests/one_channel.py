@@ -16,6 +16,7 @@ from orchestrator.corpus.recordings.containers import open_audio
 _PLACES = {"0": 1, "a": 1, "l": 1, "left": 1, "b": 2, "r": 2, "right": 2}
 """Which channel a value means, counted from 1, where that is certain."""
 _PREFIX = re.compile(r"ch(an(nel)?)?[ _-]?(?=\d)")
+"""What may stand before the number of a channel."""
 _A_COUNT = '; where it says how many there are, call it "num_channels"'
 
 
