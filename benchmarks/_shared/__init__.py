@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# an installed package is compiled once; without this, each process of a clone might compile it anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
     os.environ["PYTHONPATH"] = os.pathsep.join(
