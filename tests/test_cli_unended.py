@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -52,6 +53,24 @@ def test_the_study_is_to_be_continued(
     command = shlex.split(error.partition(advice)[2])
     assert orchestrate(*command[1:], "--quiet") in (0, 4, 5)
     assert orchestrate("export", "demo", "--to", "out") == 0
+
+
+def test_the_report_has_the_baseline_that_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path)
+    assert orchestrate(spec, "--quiet", worker=stopped) == Interrupted.exit_code
+    capsys.readouterr()
+    assert orchestrate("report", spec, "--format", "json") == 0
+    early = json.loads(capsys.readouterr().out)
+    assert orchestrate("report", spec, "--format", "md") == 0
+    assert "## Baseline" in capsys.readouterr().out
+    assert orchestrate(spec, "--quiet", worker=lambda *_: FakeWorker()) in (0, 4, 5)
+    capsys.readouterr()
+    assert orchestrate("report", spec, "--format", "json") == 0
+    finished = json.loads(capsys.readouterr().out)
+    assert early["trials"] == [] and early["decision"] is None and finished["trials"]
+    assert early["baseline"] and early["baseline"] == finished["baseline"]
 
 
 def test_a_trial_that_still_trains_is_told_from_one_that_nobody_asked_for(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from orchestrator.errors import Interrupted
+from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.scoring.judge import Scores
 from orchestrator.scoring.rates import SetScore
 from orchestrator.verdicts.comparability import Stage, _differing_fields, _equal_decodings
 from tests.cli_project import folder_of, make_project, orchestrate, ran_project
+from tests.fake_worker import FakeWorker
 
 
 @pytest.fixture(scope="module", name="spec")
@@ -80,6 +84,32 @@ def test_studies_are_compared_by_their_best_trials(capsys: pytest.CaptureFixture
     assert "confirm" in out, "both were confirmed on the same sets"
     assert orchestrate("compare", "demo:0", "demo:1", "demo:2", "--format", "md") == 0
     assert "demo:2 against demo:0" in capsys.readouterr().out
+
+
+def test_a_study_that_is_half_confirmed_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class OneSeed(FakeWorker):
+        def admit(self, plan: TrialPlan) -> None:
+            if plan.params.seed == 102:
+                raise Interrupted("Stopped.")
+            super().admit(plan)
+
+    spec = make_project(tmp_path)
+    one_slot = partial(OneSeed, capacity=1)
+    assert orchestrate(spec, "--quiet", "execution.pack=1", worker=lambda *_: one_slot()) == (
+        Interrupted.exit_code
+    )
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    best, other = compared(capsys, "demo", "demo:1")["sides"]
+    assert best["seeds"] == {"measured": 1, "planned": 2} and other["seeds"] is None
+    assert orchestrate("compare", "demo", "demo:1") == 0
+    assert ["1", "of", "2", "seeds", "-"] in [
+        line.split()[2:]
+        for line in capsys.readouterr().out.splitlines()
+        if "confirmed with" in line
+    ]
 
 
 def test_more_comparisons_have_wider_bounds(capsys: pytest.CaptureFixture[str]) -> None:

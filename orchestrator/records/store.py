@@ -284,6 +284,10 @@ class StudyFolder(TrialFiles):
         """Return the baseline measured with exactly this evaluation, or None."""
         return self._baselines().get(fingerprint)
 
+    def baselines(self) -> tuple[Measurement, ...]:
+        """Return the baselines of all evaluations that measured in this study."""
+        return tuple(self._baselines().values())
+
     def _baselines(self) -> dict[str, Measurement]:
         found = self.held(self._baseline, BaselinesFile)
         return found.root if found else {}

@@ -50,6 +50,8 @@ class Side:
     result: TrialResult
     stages: Mapping[str, Stage]
     """Keyed `search` and `confirm`; only those that were measured."""
+    seeds: tuple[int, int] | None
+    """Confirmation seeds of the trial that are measured, and all; None where it has none."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,12 @@ def side_of(
     confirmed = next(
         (finalist for finalist in conclusion.confirmed if finalist.trial == result.number), None
     )
-    results = [seed.result for seed in confirmed.seeds if seed.result] if confirmed else []
-    if rows := [row for result in results if (row := chosen_measurement(folder, result))]:
+    runs = confirmed.seeds if confirmed else ()
+    ended = [seed.result for seed in runs if seed.result]
+    if rows := [row for result in ended if (row := chosen_measurement(folder, result))]:
         stages["confirm"] = _stage_of(folder, rows)
-    return Side(label, spec, folder, conclusion, result, stages)
+    seeds = (len(rows), len(runs)) if runs else None
+    return Side(label, spec, folder, conclusion, result, stages, seeds)
 
 
 def _stage_of(folder: StudyFolder, rows: Sequence[Measurement]) -> Stage:

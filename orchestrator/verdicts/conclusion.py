@@ -89,6 +89,7 @@ class Conclusion:
 
     results: tuple[TrialResult, ...]
     baseline: Measurement | None
+    """The untuned model on the search's sets; None where it was not measured yet."""
     confirm_baseline: Measurement | None
     best: TrialResult | None
     """The trial to use: the best feasible one; once all finalists are confirmed, the one that the
@@ -145,7 +146,7 @@ def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -
     evaluations.
     """
     results = folder.results()
-    baseline = _search_baseline(folder, results)
+    baseline = _search_baseline(folder, results) or _baseline_so_far(folder)
     confirmed = _confirmed_finalists(spec, folder, results, resamples)
     best = _best_trial(rank_feasible(results, spec.objective, late_rates(spec)), confirmed)
     verdict = _verdict_of_best(spec, folder, best, baseline, n_competing(results), resamples)
@@ -219,6 +220,17 @@ def _search_baseline(folder: StudyFolder, results: Sequence[TrialResult]) -> Mea
         if measurement is not None:
             return folder.read_baseline(measurement.fingerprint)
     return None
+
+
+def _baseline_so_far(folder: StudyFolder) -> Measurement | None:
+    """Return the baseline of a study none of whose ended trials was measured: that of the first
+    trial under way that was, or else the only one there is.
+    """
+    for number in folder.planned():
+        if rows := folder.read_measurements(number):
+            return folder.read_baseline(rows[0].fingerprint)
+    found = folder.baselines()
+    return found[0] if len(found) == 1 else None
 
 
 def _verdict_of_best(

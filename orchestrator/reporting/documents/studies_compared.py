@@ -87,6 +87,7 @@ def _overview_table(sides: Sequence[Side]) -> Table:
         "state": [str(side.result.state) for side in sides],
         "step": [str(side.result.step) for side in sides],
         "adapter scale": [value_text(side.result.adapter_scale) for side in sides],
+        "confirmed with": [_confirmation_text(side) for side in sides],
     }
     changes = {
         f"{rate_heading(rate)} % (change)": [delta_text(s.result, rate) for s in sides]
@@ -97,6 +98,13 @@ def _overview_table(sides: Sequence[Side]) -> Table:
 
 def _trial_number(side: Side) -> str:
     return "-" if side.conclusion.best is None else str(side.conclusion.best.number)
+
+
+def _confirmation_text(side: Side) -> str:
+    if side.seeds is None:
+        return "-"
+    measured, planned = side.seeds
+    return f"{measured} of {planned} seeds"
 
 
 def _sides_table(corner: str, sides: Sequence[Side], rows: dict[str, list[str]]) -> Table:
@@ -214,6 +222,9 @@ def _side_fields(side: Side) -> dict[str, Any]:
         "study": side.folder.name,
         "decision": side.conclusion.decision,
         "trial": shown_result(side.result),
+        "seeds": None
+        if side.seeds is None
+        else {"measured": side.seeds[0], "planned": side.seeds[1]},
     }
 
 
