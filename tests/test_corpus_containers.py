@@ -163,6 +163,17 @@ def test_recordings_that_are_not_read_are_named_with_a_command_that_converts(
         read_header(path, "audio file x")
 
 
+@pytest.mark.parametrize(("ending", "made"), [("wav", "wav"), ("WAV", "wav"), ("mp3", "flac")])
+def test_a_recording_under_another_name_is_converted_in_its_place(
+    tmp_path: Path, ending: str, made: str
+) -> None:
+    path = tmp_path / f"my recording.{ending}"
+    path.write_bytes(b"\0\0\0\x1cftypM4A " + bytes(range(256)))
+    convert = re.escape(f"ffmpeg -i '{path}' '{path}'.{made} && mv '{path}'.{made} '{path}'")
+    with pytest.raises(ManifestError, match=f"it is MPEG-4 .*; convert it: {convert}"):
+        read_header(path, "audio file x")
+
+
 @pytest.mark.parametrize(
     ("name", "data", "told"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import shlex
 from pathlib import PurePath
 
@@ -10,6 +11,9 @@ from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.recordings.audio_containers import wave_coding
 
 _CONVERT = "convert it: ffmpeg -i {file} {file}.flac"
+
+_NAMES_READ = (".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".sph", ".aiff", ".aif")
+"""A file of such a name would be met again beside its conversion, which so takes its place."""
 
 _ITSELF = "name the recording itself"
 _UNPACK = "unpack it and name the recordings in it"
@@ -50,6 +54,8 @@ _BEGINNINGS: dict[bytes, str] = {
 """What a file is, by the bytes that it begins with; {file} stands for its quoted path."""
 _ADTS = (b"\xff\xf1", b"\xff\xf9")
 """AAC without a container: twelve set bits, layer 0."""
+_MADE = re.compile(r"\{file\}\.(wav|flac)$")
+"""The file that a command makes, at its end."""
 _SOX = "sox -t {kind} -c 1 {{file}} {{file}}.wav"
 _16_BIT = "-e signed -b 16"
 _HEADERLESS = {
@@ -128,6 +134,11 @@ def is_text(start: bytes) -> bool:
 
 
 def _with_file(words: str, path: str) -> str:
+    ending = PurePath(path).suffix.lower()
+    if ending in (".wav", ".wave"):
+        words = words.replace("{file}.flac", "{file}.wav")
+    if ending in _NAMES_READ and (made := _MADE.search(words)):
+        words += f" && mv {made[0]} {{file}}"
     return words.replace("{file}", shlex.quote(path))
 
 
