@@ -249,3 +249,26 @@ def test_a_line_that_names_no_recording_is_no_row_without_a_text(
     assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
     told = f"{table}:2: 'zwei' is no name text, as the lines before it are"
     assert told in capsys.readouterr().err
+
+
+def test_another_column_of_words_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "rec", tmp_path / "m.jsonl"
+    for name in ("one", "two", "three"):
+        tone(folder / f"{name}.wav")
+    table = tmp_path / "list.csv"
+    table.write_text(
+        "file,text,transcription,raw_text\n"
+        "one.wav,one two,One two!,1 2\ntwo.wav,three,tree,3\nthree.wav,four,,4\n"
+    )
+    assert orchestrate("manifest", "from-folder", folder, out, "--transcripts", table) == 0
+    assert {each.id: each.text for each in load_manifest(out).utterances} == {
+        "one": "one two",
+        "two": "three",
+        "three": "four",
+    }
+    assert (
+        'in 1 of 3 rows "transcription" says something else than the text that is taken, '
+        f"e.g. {table}:3: 'three' is taken, and not 'tree'; where \"transcription\" is what is said"
+    ) in capsys.readouterr().out

@@ -9,10 +9,12 @@ from collections.abc import Sequence, Set
 from typing import Literal
 
 from orchestrator.corpus.importing.selecting import Selection, bracketed_part
+from orchestrator.corpus.importing.transcript_files import Transcript
 from orchestrator.corpus.importing.transcripts import Transcripts
 from orchestrator.corpus.label_files.speakers_in_cues import begins_with_name
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.manifests.manifest_writing import Made
+from orchestrator.corpus.manifests.words_beside import words_beside
 
 _SHOWN = 8
 """The number of names that are shown; among them all a person sees one that is none."""
@@ -26,6 +28,7 @@ def notes_of_folder(
     """
     notes = [f"of {count} recordings {what}" for what, count in choices.items()]
     notes += _numbered_speakers(texts, {made.line.get("speaker") for made in kept})
+    notes += _other_columns(texts)
     parts = [part for own in texts.values() for part in own if part.span and not part.record]
     names = [part.before for part in parts if part.before.endswith(":")]
     if names:
@@ -44,6 +47,22 @@ def notes_of_folder(
     if wanted.brackets == "keep":
         notes += filter(None, (_bracket_note(kept, "parts"), _bracket_note(kept, "recordings")))
     return notes
+
+
+def _other_columns(texts: Transcripts) -> list[str]:
+    """Return a note on each column of lists that holds other words than the one that is taken."""
+    rows = [row for own in texts.values() for row in own if row.record]
+    found: dict[str, list[tuple[Transcript, str]]] = {}
+    for row in rows:
+        for key, other in words_beside(row.text, row.record.extra if row.record else {}):
+            found.setdefault(key, []).append((row, other))
+    return [
+        f'in {len(differing)} of {len(rows)} rows "{key}" says something else than the text that is taken, '
+        f'e.g. {first.origin}: {show(first.text)} is taken, and not {show(other)}; where "{key}" is what is '
+        'said, call it "text" and the other one otherwise'
+        for key, differing in found.items()
+        for first, other in differing[:1]
+    ]
 
 
 def _numbered_speakers(texts: Transcripts, written: Set[object]) -> list[str]:

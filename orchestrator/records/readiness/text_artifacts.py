@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from orchestrator.corpus.importing.selecting import without_brackets
 from orchestrator.corpus.manifest_errors import place_text, show
 from orchestrator.corpus.manifests.manifest import Manifest
+from orchestrator.corpus.manifests.words_beside import words_beside
 from orchestrator.corpus.sets.diagnosis import TRAINING_SETS
 from orchestrator.records.readiness.corpus_tags import cure_of_tags, find_tags
 from orchestrator.scoring.artifacts import Artifacts, find_artifacts, without_artifacts
@@ -18,10 +19,6 @@ from orchestrator.typed_words import quoted_path
 
 _SHOWN = 5
 """How many kinds of traces a message names."""
-_SAID = ("text", "transcript", "transcription", "sentence", "txt", "wrd")
-"""Keys of records, and columns of tables, each of which may hold what is said. Others, such as
-`raw_text`, hold it in another form by their name.
-"""
 
 
 def artifact_texts(name: str, manifest: Manifest, normalizer_name: str) -> Iterator[str]:
@@ -50,29 +47,20 @@ def artifact_texts(name: str, manifest: Manifest, normalizer_name: str) -> Itera
 
 def other_texts(name: str, manifest: Manifest) -> Iterator[str]:
     """Yield a message for each further key of the records that holds other words than the text that
-    was taken: such as a recogniser's draft beside a person's correction.
+    was taken.
     """
-    for key in _SAID:
-        rows = [
-            row
-            for row, utterance in enumerate(manifest.utterances)
-            if isinstance(other := utterance.extra.get(key), str)
-            and (words := _words(other))
-            and words != _words(utterance.text)
-        ]
-        if rows:
-            first = manifest.utterances[rows[0]]
-            yield (
-                f'{len(rows)} of {len(manifest.utterances)} lines of {name} say something else in "{key}" than in the '
-                f"text that is taken, e.g. {_place(manifest, rows[0])}: {show(first.text)} is taken, and not "
-                f'{show(first.extra[key])}. Keep one of the two; where "{key}" is what is said, call it "text" and '
-                "the other one otherwise."
-            )
-
-
-def _words(text: str) -> list[str]:
-    """Return the words of a text without case and punctuation."""
-    return re.findall(r"\w+", text.casefold())
+    found: dict[str, list[int]] = {}
+    for row, utterance in enumerate(manifest.utterances):
+        for key, _ in words_beside(utterance.text, utterance.extra):
+            found.setdefault(key, []).append(row)
+    for key, rows in found.items():
+        first = manifest.utterances[rows[0]]
+        yield (
+            f'{len(rows)} of {len(manifest.utterances)} lines of {name} say something else in "{key}" than in the '
+            f"text that is taken, e.g. {_place(manifest, rows[0])}: {show(first.text)} is taken, and not "
+            f'{show(first.extra[key])}. Keep one of the two; where "{key}" is what is said, call it "text" and '
+            "the other one otherwise."
+        )
 
 
 def wordless_text(name: str, manifest: Manifest, normalizer_name: str) -> str:
