@@ -17,9 +17,9 @@ import pytest
 import soundfile
 from scipy import signal
 
-from orchestrator.corpus.importing.folder import AUDIO_SUFFIXES
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.corpus.recordings.audio import load_audio
+from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
 from orchestrator.typed_words import install_command
 from tests.cli_project import orchestrate
 

@@ -61,10 +61,21 @@ def test_sound_that_is_not_read_is_counted_with_what_converts_it(
     (folder / "day two").mkdir()
     sound = tone(folder / "day two" / "two.wav")
     sound.rename(sound.with_suffix(".m4a"))
+    (folder / "day two" / "two.txt").write_text("two")
     assert made(folder, out) == {"one": "one"}
-    said = capsys.readouterr().out.splitlines()[1]
-    convert = "ffmpeg -i IN OUT.wav"
-    assert said == f"left out 1 of 2: 1 not read as sound (day two/two.m4a: {convert})"
+    left, note = capsys.readouterr().out.splitlines()[1:]
+    assert left == "left out 1 of 2: 1 not read as sound, such as day two/two.m4a"
+    command = note.removeprefix("this converts what is not read as sound: ")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    stand_in = programs / "ffmpeg"  # -n -i IN OUT
+    stand_in.write_text('#!/bin/sh\ncp "$3" "$4"\n')
+    stand_in.chmod(0o755)
+    path = os.pathsep.join((str(programs), os.environ["PATH"]))
+    subprocess.run(["sh", "-c", command], check=True, env=os.environ | {"PATH": path})
+    again = tmp_path / "again.jsonl"
+    assert made(folder, again) == {"one": "one", "day two/two": "two"}
+    assert "not read as sound" not in capsys.readouterr().out
 
 
 def test_recordings_without_a_transcript_are_left_out_and_counted(
@@ -324,8 +335,8 @@ def test_a_list_that_is_none_and_recordings_that_are_not_read(
     (folder / "one.wav").rename(folder / "one.m4a")
     assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
     assert (
-        f"{folder}/one.m4a is not read; convert it and its like: ffmpeg -i IN OUT.wav"
-        in capsys.readouterr().err
+        f"{folder}/one.m4a is not read; convert it and its like: find {folder} -iname '*.m4a' -exec sh -c "
+        """'ffmpeg -n -i "$1" "${1%.*}.wav"' - {} \\;""" in capsys.readouterr().err
     )
 
 

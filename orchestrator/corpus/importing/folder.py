@@ -5,15 +5,14 @@ decoded here.
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 from typing import Any, Literal
 
 from orchestrator.corpus.importing.files_beside import FilesBeside
+from orchestrator.corpus.importing.finding_recordings import conversion, find_recordings
 from orchestrator.corpus.importing.folder_notes import notes_of_folder
 from orchestrator.corpus.importing.selecting import Selection, select
 from orchestrator.corpus.importing.session_lists import session_lists
@@ -27,18 +26,11 @@ from orchestrator.corpus.importing.transcript_list import (
 )
 from orchestrator.corpus.importing.transcripts import Findings, Transcripts, texts_beside
 from orchestrator.corpus.importing.whole_corpus import without_marks_of_corpora
-from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
+from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.manifests.recordings_below import lists_that_name
 from orchestrator.corpus.recordings.headers import read_header
-from orchestrator.corpus.recordings.locating import (
-    AUDIO_SUFFIXES,
-    HEADLESS_SUFFIXES,
-    UNREAD_SUFFIXES,
-)
 from orchestrator.errors import ManifestError
-
-__all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
 
 _LATE = 1.0
 """Seconds by which subtitles and recognisers let the last part end after its recording does."""
@@ -47,9 +39,6 @@ _SPLIT = re.compile(
     re.IGNORECASE,
 )
 """Names of the parts of a corpus, and of nobody."""
-_READ_SOUND = ".wav"
-"""The format that other formats should be converted to."""
-
 SpeakerRule = Literal["none", "folder", "prefix"]
 """Where the speaker of a recording is found: nowhere; in the first folder below the top, as in
 LibriSpeech; or in the file's name up to its first - or _.
@@ -75,7 +64,7 @@ def lines_of_folder(
         raise ManifestError(
             f"there is no folder {folder}\n  Name the folder that holds the recordings."
         )
-    recordings, others = _find_recordings(folder)
+    recordings, others = find_recordings(folder)
     findings = Findings()
     faults, unmatched = findings.faults, findings.unmatched
     texts = _texts_of(recordings, folder, transcripts, findings)
@@ -111,11 +100,13 @@ def lines_of_folder(
     kept, more = select(lines, wanted)
     if others:
         first = others[0].relative_to(folder).as_posix()
-        more[f"not read as sound ({first}: ffmpeg -i IN OUT{_READ_SOUND})"] = len(others)
+        more[f"not read as sound, such as {first}"] = len(others)
     for kind, rows in (("recording", unmatched), ("text", list(findings.silent))):
         if rows:
             more[f"listed without a {kind} (the first is {rows[0]})"] = len(rows)
     notes = notes_of_folder(findings.choices, texts, kept, wanted)
+    if others:
+        notes.append(f"this converts what is not read as sound: {conversion(folder, others)}")
     return kept, left + more, notes + _one_folder(recordings, folder, speaker)
 
 
@@ -147,72 +138,6 @@ def _lists_of(recordings: list[Path], folder: Path) -> str:
     """
     found = ", ".join(str(path) for path in lists_that_name(recordings, folder)[:3])
     return f"  What names recordings and may be their list: {found}.\n" if found else ""
-
-
-def _find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the files that are read as sound, and those with sound that cannot be read, each
-    sorted by path. Raises ManifestError where there is nothing to read.
-    """
-    files = sorted(_walk_files(folder))
-    recordings = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
-    others = [path for path in files if path.suffix.lower() in UNREAD_SUFFIXES]
-    if recordings:
-        return recordings, others
-    convert = f"convert it and its like: ffmpeg -i IN OUT{_READ_SOUND}"
-    hint = f"\n  {others[0]} is not read; {convert}" if others else ""
-    headless = [path for path in files if path.suffix.lower() in HEADLESS_SUFFIXES]
-    if headless and not others:
-        hint = (
-            f"\n  {headless[0]} may be sound without a header; where it is, convert it and its like, with the rate "
-            f"that its corpus tells: ffmpeg -f s16le -ar 16000 -ac 1 -i IN OUT{_READ_SOUND}"
-        )
-    raise ManifestError(
-        f"{folder} holds no recordings\n  Looked for {', '.join(AUDIO_SUFFIXES)}, in all folders below.{hint}"
-    )
-
-
-def _walk_files(folder: Path) -> Iterator[Path]:
-    """Yield the regular files below a folder, through links too. Each real folder is visited once,
-    so that a link to a folder above makes no loop.
-
-    What begins with a dot is hidden: `._x` is what macOS keeps beside x.
-    """
-    seen = {os.path.realpath(folder)}
-    for place, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
-        # real folders come before links, so that a folder is visited under its own name
-        shown = sorted(
-            (name for name in folders if not _is_hidden(name)),
-            key=lambda name: _is_link(place, name),
-        )
-        folders[:] = [
-            name for name in shown if _first_seen(os.path.realpath(os.path.join(place, name)), seen)
-        ]
-        yield from (
-            path for name in files if not _is_hidden(name) and (path := Path(place, name)).is_file()
-        )
-
-
-def _refuse_folder(error: OSError) -> None:
-    """Raise ManifestError for a folder that cannot be listed, because its recordings would be left
-    out without a word.
-    """
-    raise ManifestError(f"{error.filename} cannot be read: {why_unopened(error)}") from error
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _is_link(place: str, name: str) -> tuple[bool, str]:
-    return os.path.islink(os.path.join(place, name)), name
-
-
-def _first_seen(path: str, seen: set[str]) -> bool:
-    """Whether `path` is seen for the first time; adds it to `seen`."""
-    if path in seen:
-        return False
-    seen.add(path)
-    return True
 
 
 def _texts_of(
