@@ -71,6 +71,32 @@ def test_an_mp3_is_as_long_as_its_frames(tmp_path: Path, made: Callable[[Path], 
     )
 
 
+@pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000])
+def test_an_mp3_of_constant_bit_rate_without_a_count_is_whole(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "a.mp3", speech(3.0, rate), rate, bitrate_mode="CONSTANT")
+    whole = (tmp_path / "a.mp3").read_bytes()
+    first, *rest = mpeg._whole_frames(whole)
+    assert first.info, "it counts the frames"
+    (tmp_path / "bare.mp3").write_bytes(b"".join(frame.data for frame in rest))
+    [utterance] = manifest_of(tmp_path, "bare.mp3").utterances
+    # a decoder is 529 samples late, and leaves as many out of a file that counts its frames
+    samples = len(rest) * (1152 if rate >= 32_000 else 576) - 529
+    assert utterance.duration == pytest.approx(samples / rate, abs=1e-3)
+    assert len(load_audio(utterance).samples) == pytest.approx(samples / rate * RATE, abs=1)
+
+
+def test_the_segments_of_a_recording_count_its_frames_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, counted = without_xing(tmp_path), []
+    count = mpeg.with_length_header
+    monkeypatch.setattr(mpeg, "with_length_header", lambda data: counted.append(1) or count(data))
+    assert [soundfile.SoundFile(open_audio(path, "x").source).frames for _ in range(3)] == (
+        3 * [len(soundfile.read(open_audio(path.read_bytes(), "x").source)[0])]
+    )
+    assert len(counted) == 2, "once for the file, once for the bytes"
+
+
 @pytest.mark.parametrize("mode", ["CONSTANT", "AVERAGE", "VARIABLE"])
 def test_an_mp3_that_says_its_length_is_left_alone(tmp_path: Path, mode: str) -> None:
     soundfile.write(tmp_path / "a.mp3", speech(), RATE, bitrate_mode=mode)

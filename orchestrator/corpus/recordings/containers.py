@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.corpus.manifest_errors import UnusableError
@@ -37,15 +38,36 @@ def open_audio(source: Path | bytes, name: str) -> Opened:
     if start.startswith(b"OggS"):
         _check_end(source, name)
     if (taken_out := _taken_out(source, start, name)) is not None:
-        source, start = taken_out, taken_out[:_START]
-    data = None
-    if start.startswith(b"fLaC") and not flac.says_length(start):
-        data = flac.with_sample_count(_read_part(source, 0))
-    elif mpeg.is_mpeg(start):
-        data = mpeg.with_length_header(_read_part(source, 0))
-    if data is not None:
+        source = taken_out
+    if (data := _mended(source)) is not None:
         return Opened(io.BytesIO(data), mended=True)
     return Opened(io.BytesIO(source) if isinstance(source, bytes) else sound_file(source))
+
+
+def _mended(source: Path | bytes) -> bytes | None:
+    """Return the content of a file whose header does not say how long it is with one that does;
+    None for any other file.
+    """
+    start = beginning(source)
+    if not mpeg.is_mpeg(start) and (not start.startswith(b"fLaC") or flac.says_length(start)):
+        return None
+    if isinstance(source, bytes):
+        return _with_length(source)
+    state = source.stat()
+    return _file_with_length(source, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=2)
+def _file_with_length(path: Path, changed: int, size: int) -> bytes | None:
+    """Return `_with_length` of a file in the state that its time of change and size stand for. Kept
+    for the next segment of a long recording, whose frames would be counted again for each.
+    """
+    return _with_length(_read_part(path, 0))
+
+
+def _with_length(data: bytes) -> bytes | None:
+    is_flac = data.startswith(b"fLaC")
+    return flac.with_sample_count(data) if is_flac else mpeg.with_length_header(data)
 
 
 def _taken_out(source: Path | bytes, start: bytes, name: str) -> bytes | None:

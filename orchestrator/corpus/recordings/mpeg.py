@@ -2,8 +2,8 @@
 are several files joined into one.
 
 libsndfile believes the first frame, or takes all frames to be as large as it, and reads such files
-short without an error. So the frames are counted, and where there are more, a Xing frame with their
-number is put before them. Source: ISO/IEC 11172-3 and 13818-3; the Xing header as LAME writes it.
+short without an error, or takes them for cut off. So the frames are counted, and a Xing frame with
+their number is put before them. Source: ISO/IEC 11172-3 and 13818-3; the Xing header as LAME writes it.
 """
 
 from __future__ import annotations
@@ -57,13 +57,9 @@ def with_length_header(data: bytes) -> bytes | None:
     frames = list(_whole_frames(data))
     sound = [frame.data for frame in frames if not frame.info]
     declared = _declared_sizes(first.info)[0]
-    # Without a count, libsndfile computes the length from the size of the first frame, which is
-    # right where all frames have that size, but for a byte of padding.
-    known = (
-        len(sound) <= declared + 1
-        if declared
-        else len({len(frame_bytes) // 2 for frame_bytes in sound}) <= 2
-    )
+    # Without a count libsndfile computes the length from the size of the first frame. Even of a
+    # constant bit rate that is not exact: frames differ by a byte of padding.
+    known = declared > 0 and len(sound) <= declared + 1
     return None if known or not sound else _with_count(frames, sound)
 
 
