@@ -88,9 +88,14 @@ def test_an_mp3_of_constant_bit_rate_without_a_count_is_whole(tmp_path: Path, ra
 def test_the_segments_of_a_recording_count_its_frames_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, counted = without_xing(tmp_path), []
-    count = mpeg.with_length_header
-    monkeypatch.setattr(mpeg, "with_length_header", lambda data: counted.append(1) or count(data))
+    path, count = without_xing(tmp_path), mpeg.with_length_header
+    counted: list[int] = []
+
+    def counting(data: bytes) -> bytes | None:
+        counted.append(len(data))
+        return count(data)
+
+    monkeypatch.setattr(mpeg, "with_length_header", counting)
     assert [soundfile.SoundFile(open_audio(path, "x").source).frames for _ in range(3)] == (
         3 * [len(soundfile.read(open_audio(path.read_bytes(), "x").source)[0])]
     )

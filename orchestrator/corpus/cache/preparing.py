@@ -30,7 +30,7 @@ from orchestrator.errors import ManifestError
 from orchestrator.host.machine import usable_cores
 from orchestrator.progress import Counter
 
-_VERSION = 5
+_VERSION = 6
 """The version of what decoding does to sound. It is part of each clip's cache key, so raising it
 makes all clips be decoded anew.
 """
