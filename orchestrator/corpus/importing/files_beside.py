@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestrator.corpus.importing.parallel_texts import ParallelTexts, names_of
 from orchestrator.corpus.importing.transcript_files import read_text
 from orchestrator.corpus.label_files.label_file import WITHOUT_SENTENCES, has_sentences
+from orchestrator.corpus.manifests.unicode_forms import composed
 
 EXPORT = "export it as Praat TextGrid or as subtitles beside its recording"
 """What to do with a file of another program that tells times."""
@@ -140,7 +141,8 @@ class FilesBeside:
     def _named(self, folder: Path, names: Iterable[str]) -> list[Path]:
         """Return the files of a folder that have one of `names`, in their order."""
         there = self._listing(folder).names
-        return [path for name in names if name in there and (path := folder / name).is_file()]
+        written = [there[form] for name in names if (form := composed(name)) in there]
+        return [path for name in dict.fromkeys(written) if (path := folder / name).is_file()]
 
     def _listing(self, folder: Path) -> _Listing:
         if folder not in self._folders:
@@ -152,13 +154,14 @@ class _Listing:
     """The names in one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.names = frozenset(os.listdir(folder))
+        self.names = {composed(name): name for name in sorted(os.listdir(folder))}
+        """Each name by its composed form."""
 
     @cached_property
     def captions(self) -> dict[str, list[str]]:
         """The names of captions, by what stands before their language."""
         found: dict[str, list[str]] = defaultdict(list)
-        for name in sorted(self.names):
+        for name in self.names.values():
             if named := _LANGUAGE.fullmatch(name):
                 found[named["name"]].append(name)
         return found

@@ -27,11 +27,12 @@ def find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     files = sorted(_walk_files(folder))
     recordings = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
-    read = {path.with_suffix("") for path in recordings}
+    converted = {path.with_suffix("") for path in recordings}  # to x.wav, or to x.m4a.wav
     others = [
         path
         for path in files
-        if path.suffix.lower() in UNREAD_SUFFIXES and path.with_suffix("") not in read
+        if path.suffix.lower() in UNREAD_SUFFIXES
+        and converted.isdisjoint((path, path.with_suffix("")))
     ]
     if recordings:
         return recordings, others

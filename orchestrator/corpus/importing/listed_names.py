@@ -1,5 +1,6 @@
 """Which recordings of a folder the names in a list mean: by their path or the end of it, with their ending, without it
-or with another one, and where the list was written for another place. No audio is read here.
+or with another one, spelled as another system does, and where the list was written for another place. No audio is
+read here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.manifests.unicode_forms import composed
 from orchestrator.corpus.recordings.locating import (
     AUDIO_SUFFIXES,
     HEADLESS_SUFFIXES,
@@ -40,18 +42,30 @@ def recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, li
         parts = (Path(os.path.abspath(folder)).name, *inside.parts)
         ends = [Path(*parts[start:]) for start in range(len(parts))]
         for name in {form.as_posix() for end in ends for form in (end, end.with_suffix(""))}:
-            names.setdefault(name, []).append(path)
+            for form in {name, spelled_here(name)}:
+                names.setdefault(form, []).append(path)
         for name in {inside.as_posix(), inside.with_suffix("").as_posix(), os.path.abspath(path)}:
-            exact.setdefault(name, []).append(path)
+            for form in {name, spelled_here(name)}:
+                exact.setdefault(form, []).append(path)
     return names | exact
+
+
+def spelled_here(name: str) -> str:
+    """Return a path with `/` between folders, as Windows does not write it, and with composed
+    letters (NFC), as macOS does not.
+    """
+    return composed(name.replace("\\", "/"))
 
 
 def root_elsewhere(written: Sequence[str], recordings: Sequence[Path], folder: Path) -> str:
     """Return the path, ending in /, with which all names of a list begin that was written for
-    another place, where what follows it is a path below `folder`; empty where there is none.
+    another place, where what follows it is a path below `folder`; empty where there is none. The
+    names are those that `spelled_here` returns.
     """
     inside = {path.relative_to(folder) for path in recordings}
-    paths = {form.as_posix() for path in inside for form in (path, path.with_suffix(""))}
+    paths = {
+        spelled_here(form.as_posix()) for path in inside for form in (path, path.with_suffix(""))
+    }
     levels = zip(*(name.split("/")[:-1] for name in written), strict=False)
     shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
     roots = [f"{'/'.join(shared[:depth])}/" for depth in range(1, len(shared) + 1)]
@@ -66,10 +80,11 @@ def root_elsewhere(written: Sequence[str], recordings: Sequence[Path], folder: P
 
 def recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) -> list[Path]:
     """Return the recordings that a name in a list may mean."""
-    plain = re.sub(r"^(?:\./|\*/)", "", name)  # in HTK's names, * is any folder
-    for form in (plain, *(_FEATURES.sub(rf"\1{sound}/", plain) for sound in _OF_SOUND)):
-        if found := names.get(form):
-            return found
+    for spelling in dict.fromkeys((name, spelled_here(name))):
+        plain = re.sub(r"^(?:\./|\*/)", "", spelling)  # in HTK's names, * is any folder
+        for form in (plain, *(_FEATURES.sub(rf"\1{sound}/", plain) for sound in _OF_SOUND)):
+            if found := names.get(form):
+                return found
     try:
         return names.get(str(locate(name, table.parent)), []) if name else []
     except UnusableError:
@@ -78,8 +93,11 @@ def recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) ->
 
 def recordings_with_another_ending(name: str, names: Mapping[str, list[Path]]) -> list[Path]:
     """Return the recordings that a name means which has the ending of another kind of sound."""
-    plain = without_ending(name)
-    return names.get(plain.removeprefix("./"), []) if plain != name else []
+    for spelling in dict.fromkeys((name, spelled_here(name))):
+        plain = without_ending(spelling)
+        if plain != spelling and (found := names.get(plain.removeprefix("./"))):
+            return found
+    return []
 
 
 def ending_of_sound(name: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+from orchestrator.corpus.manifests.unicode_forms import composed
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, UNREAD_SUFFIXES
 
 _SOUND = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES)
@@ -42,10 +43,17 @@ _MICROPHONE = re.compile(r"[_.-]mic\d+$")
 
 
 def names_of(path: Path) -> list[str]:
-    """Return the names that the text of a recording may have: the recording's own, and that without
-    the microphone.
+    """Return the names that the text of a recording may have: the recording's own, that which it
+    had before `x.m4a` was converted to `x.m4a.wav`, and that without the microphone.
     """
-    return list(dict.fromkeys((path.stem, _MICROPHONE.sub("", path.stem))))
+    names = (path.stem, name_before_conversion(path), _MICROPHONE.sub("", path.stem))
+    return list(dict.fromkeys(names))
+
+
+def name_before_conversion(path: Path) -> str:
+    """Return the name without ending that a recording had before it was converted."""
+    own = Path(path.stem)
+    return own.stem if own.suffix.lower() in UNREAD_SUFFIXES else path.stem
 
 
 def doubtful_folder(text: Path, recording: Path) -> str:
@@ -76,7 +84,7 @@ class ParallelTexts:
         self._of_recordings = {place for folder in folders for place in (folder, *folder.parents)}
         self._stems = Counter(path.stem for path in every)
         self._folders_of_texts = cache(self._find_folders)
-        self._names = cache(names_in)
+        self._names = cache(spellings_in)
 
     def find(self, path: Path, endings: Sequence[str], names: Sequence[str] = ()) -> list[Path]:
         """Return the texts of a recording, in the order of `endings`. `names` are looked for
@@ -85,15 +93,15 @@ class ParallelTexts:
         places = [
             place
             for place in dict.fromkeys(self._places(path))
-            if not any(f"{path.stem}{ending}" in self._names(place) for ending in _SOUND)
+            if not any(composed(f"{path.stem}{ending}") in self._names(place) for ending in _SOUND)
         ]
         for name in names or names_of(path):
             found = [
                 text
                 for ending in endings
                 for place in places
-                if f"{name}{ending}" in self._names(place)
-                and (text := place / f"{name}{ending}").is_file()
+                if (written := self._names(place).get(composed(f"{name}{ending}")))
+                and (text := place / written).is_file()
             ]
             if found:
                 return found
@@ -119,6 +127,11 @@ class ParallelTexts:
 
 def _is_of_texts(name: str) -> bool:
     return _OF_TEXTS.search(name) is not None and _OF_OTHERS.search(name) is None
+
+
+def spellings_in(folder: Path) -> dict[str, str]:
+    """Return the names in a folder by their `composed` form."""
+    return {composed(name): name for name in sorted(names_in(folder))}
 
 
 def names_in(folder: Path) -> frozenset[str]:

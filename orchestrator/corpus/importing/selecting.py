@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 from orchestrator.corpus.manifests.manifest_writing import Made
+from orchestrator.corpus.manifests.unicode_forms import composed
 from orchestrator.errors import ManifestError
 
 Brackets = Literal["keep", "drop", "strip"]
@@ -38,13 +39,15 @@ class Selection:
 
     def why_not_name(self, names: Iterable[str]) -> str | None:
         """Return the reason to leave out an utterance that has these names, or None."""
-        if self.name is None or any(fnmatchcase(name, self.name) for name in names):
+        if self.name is None or any(
+            fnmatchcase(composed(name), composed(self.name)) for name in names
+        ):
             return None
         return f"whose name is not {self.name}"
 
     def why_not(self, made: Made) -> str | None:
         """Return the reason to leave an utterance out, or None."""
-        seconds, text = made.line.get("duration"), str(made.line["text"])
+        seconds, text = made.line.get("duration"), composed(str(made.line["text"]))
         if self.min_seconds is not None and seconds is not None and seconds < self.min_seconds:
             return f"shorter than {self.min_seconds:g} s"
         if self.max_seconds is not None and seconds is not None and seconds > self.max_seconds:
@@ -53,9 +56,9 @@ class Selection:
             return "whose text has a part in brackets"
         if self.brackets == "strip" and text and not without_brackets(text):
             return "whose text is all in brackets"
-        if self.text is not None and not re.search(self.text, text):
+        if self.text is not None and not re.search(composed(self.text), text):
             return f"whose text has no {self.text}"
-        if self.without_text is not None and re.search(self.without_text, text):
+        if self.without_text is not None and re.search(composed(self.without_text), text):
             return f"whose text has {self.without_text}"
         return self.why_not_name(made.names)
 

@@ -21,6 +21,7 @@ from orchestrator.corpus.importing.listed_names import (
     recordings_meant,
     recordings_with_another_ending,
     root_elsewhere,
+    spelled_here,
     without_ending,
 )
 from orchestrator.corpus.importing.records_as_transcripts import said_in_record
@@ -115,9 +116,10 @@ def texts_from_list(
         found = recordings_meant(name, names, table) or recordings_with_another_ending(name, names)
         place = f"{said.origin}: {show(name)}"
         findings.silent[place] = found[0] if len(found) == 1 else None
-    root = root_elsewhere([name for name, _ in missing], recordings, folder) if not texts else ""
+    written = [] if texts else [(spelled_here(name), said) for name, said in missing]
+    root = root_elsewhere([name for name, _ in written], recordings, folder)
     if root:
-        here = ((name.removeprefix(root), said) for name, said in missing)
+        here = ((name.removeprefix(root), said) for name, said in written)
         texts, missing = _matched_by_any_ending(here, names, table, findings.faults)
         findings.choices[f"{root} in {table.name} is taken for {folder}"] += len(texts)
     findings.choices.update(what for path, own in texts.items() for what in _choices_of(path, own))

@@ -13,7 +13,11 @@ from pathlib import Path
 
 from orchestrator.corpus.importing.files_beside import EXPORT, FilesBeside, names_language
 from orchestrator.corpus.importing.no_speech import what_is_no_speech
-from orchestrator.corpus.importing.parallel_texts import doubtful_folder, names_of
+from orchestrator.corpus.importing.parallel_texts import (
+    doubtful_folder,
+    name_before_conversion,
+    names_of,
+)
 from orchestrator.corpus.importing.parts_beside import parts_of_recording
 from orchestrator.corpus.importing.readings import without_readings
 from orchestrator.corpus.importing.records_as_transcripts import record_beside
@@ -39,6 +43,7 @@ from orchestrator.corpus.label_files.times_in_text import (
 )
 from orchestrator.corpus.label_files.whisper_json import parts_of_whisper
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifests.unicode_forms import composed
 from orchestrator.corpus.recordings.headers import read_header
 
 _OF_ALL_MICROPHONES = (
@@ -131,7 +136,7 @@ def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Tr
     if said and others:
         names = ", ".join(dict.fromkeys(_ending_of(other, path) for other in others))
         findings.choices[f"the text is {_ending_of(first, path)}, and not {names}"] += 1
-    if said and not first.name.startswith(path.stem):
+    if said and not composed(first.name).startswith(composed(name_before_conversion(path))):
         microphone = re.sub(r"\d+$", "1", path.stem.removeprefix(names_of(path)[-1]))
         findings.choices[f"{_OF_ALL_MICROPHONES} --name '*{microphone}.*'"] += 1
     if said and names_language(first.name) and first.stem not in (path.stem, path.name):
@@ -144,8 +149,9 @@ def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Tr
 
 def _ending_of(text: Path, recording: Path) -> str:
     """Return the name of a text with NAME in the place of its recording's, such as `NAME.txt`."""
-    name = next(name for name in names_of(recording) if text.name.startswith(name))
-    return f"NAME{text.name.removeprefix(name)}"
+    written = composed(text.name)
+    names = map(composed, names_of(recording))
+    return f"NAME{written.removeprefix(next(filter(written.startswith, names)))}"
 
 
 def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list[str]:

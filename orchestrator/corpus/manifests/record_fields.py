@@ -27,6 +27,7 @@ from urllib.parse import unquote, urlsplit
 from orchestrator.corpus.label_files.segments import is_unspoken
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.lhotse_cut import flatten_cut, is_cut
+from orchestrator.corpus.manifests.unicode_forms import in_one_line
 from orchestrator.corpus.manifests.unread_times import is_end
 from orchestrator.corpus.samples import FLOAT_PEAK, HIGHEST_RATE, LOWEST_RATE, Samples
 
@@ -67,8 +68,11 @@ _OF_AUDIO = ("path", "bytes", "array", *RATE_KEYS)
 INLINE_RATE = 16_000
 """Hz. The rate of inline floats whose record has none, as in older files."""
 
-_MISSING_TEXTS = ("nan", "NaN", "<NA>", "#N/A")
-"""What pandas and Excel write for an empty cell."""
+_MISSING_TEXTS = (
+    *("nan", "NaN", "<NA>", "#N/A", "#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NULL!"),
+    *("#NV", "#WERT!", "#BEZUG!", "#ZAHL!"),
+)
+"""What pandas and Excel, also in German, write for a cell that is empty or could not be computed."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -131,7 +135,7 @@ def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | Non
         **vars(reader.audio()),
         duration=reader.seconds(DURATION_KEYS, above_zero=True),
         offset=None if is_end(record) else reader.seconds(("offset",), above_zero=False),
-        speaker=reader.name(tuple(_speaker_keys(record))) or "",
+        speaker=in_one_line(reader.name(tuple(_speaker_keys(record))) or ""),
         extra=reader.unused(),
         audio_extra=reader.unused_of_audio(),
     )
@@ -207,7 +211,7 @@ class _Reader:
             self.faults.append(
                 f'"{key}" is {show(value)}, which tables have for a text that is missing; write what is said'
             )
-        return value.strip()
+        return in_one_line(value)
 
     def name(self, keys: tuple[str, ...]) -> str | None:
         """Return an id or a speaker: a string, or an integer as LibriSpeech has them, which pandas

@@ -21,8 +21,14 @@ AUDIO_SUFFIXES = (
     *(".aifc", ".au", ".caf", ".w64"),
 )
 """Endings of the files that are read as audio."""
-UNREAD_SUFFIXES = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
-"""Endings of files that contain sound and cannot be read; messages name them with what helps."""
+UNREAD_SUFFIXES = (
+    *(".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv", ".m4b", ".m4v"),
+    *(".avi", ".mpg", ".mpeg", ".flv", ".wmv", ".mka", ".weba", ".ac3", ".mp2", ".spx", ".ape"),
+    *(".wv", ".tta", ".dss", ".ds2", ".dvf", ".msv"),
+)
+"""Endings of files that contain sound and cannot be read; messages name them with what helps. The
+last four are those of dictation machines.
+"""
 HEADLESS_SUFFIXES = (".pcm", ".raw")
 """Endings of files that contain sound without a header, or something else."""
 

@@ -9,11 +9,9 @@ from pathlib import PurePath
 
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.recordings.audio_containers import wave_coding
+from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
 
 _CONVERT = "convert it: ffmpeg -i {file} {file}.flac"
-
-_NAMES_READ = (".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".sph", ".aiff", ".aif")
-"""A file of such a name would be met again beside its conversion, which so takes its place."""
 
 _ITSELF = "name the recording itself"
 _UNPACK = "unpack it and name the recordings in it"
@@ -137,7 +135,8 @@ def _with_file(words: str, path: str) -> str:
     ending = PurePath(path).suffix.lower()
     if ending in (".wav", ".wave"):
         words = words.replace("{file}.flac", "{file}.wav")
-    if ending in _NAMES_READ and (made := _MADE.search(words)):
+    if ending in AUDIO_SUFFIXES and (made := _MADE.search(words)):
+        # beside what was made of it, it would be met again
         words += f" && mv {made[0]} {{file}}"
     return words.replace("{file}", shlex.quote(path))
 
