@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import re
+import unicodedata
 
 AUDIO = "audio_filepath audio_filename audio path wav file audio_path file_name filename audio_file file_path".split()
 AUDIO += "filepath wav_filename wav_path".split()
@@ -20,7 +21,11 @@ def texts(path):
         "utf-8-sig"
     )
     found = of_json(text) if text.lstrip()[:1] in ("{", "[") else of_table(text)
-    return {line: said.strip() for line, said in found if said.strip()}
+    # composed letters, and one plain space for any others
+    one_form = (
+        (line, " ".join(unicodedata.normalize("NFC", said).split())) for line, said in found
+    )
+    return {line: said for line, said in one_form if said}
 
 
 def of_json(text):

@@ -10,6 +10,7 @@ reads every format that a sweep reads. docs/recompute_bounds.py computes the bou
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -18,17 +19,22 @@ import numpy as np
 from read_manifest import texts
 from whisper_normalizer.english import EnglishTextNormalizer
 
-english, folds = EnglishTextNormalizer(), str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
+rules, folds = EnglishTextNormalizer(), str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
 
 
 def read(path):
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
+def words(text):
+    said = rules(re.sub(r"\.{2,}|\u2026", " ", text.translate(folds))).split()
+    return [word for word in said if any(map(str.isalnum, word))]  # no sign that stands alone
+
+
 def counts(heard, name):
     said, lines = texts(study.parents[1] / sets[name]["manifest"]), sets[name]["lines"]
-    references = [english(said[line].translate(folds)).split() for line in lines]
-    hypotheses = [english(row["hypothesis"].translate(folds)).split() for row in read(heard) if row["set"] == name]
+    references = [words(said[line]) for line in lines]
+    hypotheses = [words(row["hypothesis"]) for row in read(heard) if row["set"] == name]
     pairs = [(" ".join(r) or "-", " ".join(h if r else ["-", *h])) for r, h in zip(references, hypotheses, strict=True)]
     found = [jiwer.process_words(*pair) for pair in pairs]
     return sum(each.substitutions + each.deletions + each.insertions for each in found), sum(map(len, references))

@@ -30,7 +30,7 @@ def bounds(before, seeds, rivals):
     drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, n, (10_000, n))
     ratio, total = d[drawn].sum(1) / w[drawn].sum(1), w[drawn].sum(1)
     spread = np.sqrt(np.sum((d[drawn] - ratio[:, None] * w[drawn]) ** 2, 1) * n / (n - 1)) / total
-    pivots, rank = np.sort((ratio - point) / np.maximum(spread, floor)), int(500 / rivals + 1e-6)
+    pivots, rank = np.sort((ratio - point) / np.maximum(spread, floor)), max(1, int(500 / rivals + 1e-6))
     student = np.quantile(np.random.default_rng(0).standard_t(n - 1, 4_000_000), 1 - 0.05 / rivals)
     return 100 * (point - error * max(pivots[-rank], student)), 100 * (point + error * max(-pivots[rank - 1], student))
 

@@ -24,7 +24,7 @@ def texts(out: Path) -> list[str]:
     return sorted(each.text for each in load_manifest(out).utterances)
 
 
-def written(path: Path, *rows: dict[str, object]) -> Path:
+def written(path: Path, *rows: dict[str, str]) -> Path:
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return path
 

@@ -139,3 +139,28 @@ def test_versions_name_the_package_and_differ(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_a_loop_is_a_repeated_ending(text: str, loops: bool) -> None:
     assert has_loop(text.split()) is loops
+
+
+@pytest.mark.parametrize("name", ["whisper-en", "basic"])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("wait...", "wait"),
+        ("well\u2026 I think .. so", "well i think so"),
+        ("hmm, \u2026 right", "right"),
+        ("from 5...6", "from 5 6"),
+        ("...5", "5"),
+        ("a % of it", "a of it"),
+        ("\u2026", ""),
+        ("%", ""),
+    ],
+)
+def test_an_ellipsis_or_a_sign_alone_is_no_word(name: str, text: str, expected: str) -> None:
+    found = normalizer(name)(text)
+    assert found.removeprefix("hmm ") == expected  # only whisper-en drops fillers
+
+
+@given(st.text(alphabet="ab15 .,\u2026%$&-", max_size=14))
+def test_every_word_has_a_letter_or_a_digit(text: str) -> None:
+    for name in ("whisper-en", "basic"):
+        assert all(any(map(str.isalnum, word)) for word in normalizer(name)(text).split())

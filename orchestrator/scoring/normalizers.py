@@ -22,9 +22,15 @@ APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
 "it’s" and "it's" are different words, and an adapter would gain by copying the manifest's
 typography."""
 
+_ELLIPSIS = re.compile(r"\.{2,}|\u2026")
+"""The Whisper rules leave a word "." of it, so an adapter would gain by copying the manifest's
+punctuation."""
+
 _LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
 _BASIC_RULES = "3: NFKC, lower case (İ is i), letters marks numbers, inner apostrophes, format characters dropped"
-_WHISPER_RULES = "1: apostrophes folded, EnglishTextNormalizer, whitespace collapsed"
+_WHISPER_RULES = (
+    "2: apostrophes folded, ellipses to spaces, EnglishTextNormalizer, words of signs alone dropped"
+)
 _WHISPER_SOURCES = ("english.py", "basic.py", "normalizers/english.json")
 _LONG_WORD = re.compile(r"\b[A-Za-z]{5,}\b")
 _BRACKET = re.compile(r"[(\[<]")
@@ -46,9 +52,7 @@ def normalizer(name: str) -> Normalizer:
     Raises ValueError for any other name.
     """
     if name == "whisper-en":
-        return _cache_results(
-            lambda text: _collapse_spaces(_english_rules()(text.translate(APOSTROPHES)))
-        )
+        return _cache_results(_normalize_english)
     if name == "basic":
         return _cache_results(_normalize_basic)
     if name == "none":
@@ -104,6 +108,12 @@ def _ends_repeated(words: Sequence[str], n: int) -> bool:
     repeats = _WORD_REPEATS if n == 1 else _PHRASE_REPEATS
     tail = list(words[-n * repeats :])
     return len(tail) == n * repeats and tail == tail[:n] * repeats
+
+
+def _normalize_english(text: str) -> str:
+    words = _english_rules()(_ELLIPSIS.sub(" ", text.translate(APOSTROPHES))).split()
+    # a sign that stands alone, such as %, is left by the rules and not said
+    return " ".join(word for word in words if any(map(str.isalnum, word)))
 
 
 def _normalize_basic(text: str) -> str:
