@@ -20,6 +20,7 @@ Ignorable = Literal[
     "sentence-overlap",
     "speaker-overlap",
     "confirm-used",
+    "confirm-unused",
     "duplicates",
     "upper-case",
     "no-spaces",
@@ -129,6 +130,12 @@ _ROWS = (
         "warn",
         "data",
         "Texts hold what is not said and counts: traces of programs, marks of corpora, notes alone.",
+    ),
+    Check(
+        "confirm-unused",
+        "warn",
+        "data",
+        "There are confirm sets and no confirmation: nothing is measured on them.",
     ),
     Check("too-few", "warn", "data", "There are fewer than 200 training utterances."),
     Check(

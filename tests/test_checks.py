@@ -27,8 +27,7 @@ def test_every_check_is_planted_by_a_test() -> None:
     tests = "".join(
         path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path.name not in own
     )
-    here = ["low-headroom"]
-    assert [name for name in CHECKS if f'"{name}"' not in tests] == here
+    assert not [name for name in CHECKS if f'"{name}"' not in tests]
 
 
 def test_the_level_of_a_finding_is_the_tables() -> None:

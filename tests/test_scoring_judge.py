@@ -465,7 +465,7 @@ def test_criteria_come_from_the_limits_of_the_sweep_file_in_order() -> None:
     assert criteria(make_spec(), limits) == (
         REGRESSION,
         Criterion("domain_wer", "max_regression", 0.5),
-        Criterion("domain_wer", "min_gain", 0.0),
+        Criterion("domain_wer", "min_gain", 0.0, "proven"),
     )
     assert criteria(make_spec(), {"heldout_wer": Limit(max_regression=0.2, rule="proven")}) == (
         PRUNING,

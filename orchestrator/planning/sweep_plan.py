@@ -149,7 +149,8 @@ def sweep_plan(
     trained = trials if points is None else min(trials, points)
     steps = _most_steps(spec)
     rungs = rungs_of(steps, spec.evaluation.every)
-    confirming = min(spec.confirm.top, trained) * len(spec.confirm.seeds) if spec.confirm else 0
+    finalists = min(spec.confirm.top, trained) if spec.confirm else 0
+    confirming = finalists * len(spec.confirm.seeds) if spec.confirm else 0
     searching = 1 + trained * (len(rungs) - 1 + len(spec.parameters.adapter_scales))
     confirmations = 1 + confirming if confirming else 0
     confirmed = _count_utterances(sets, *map(confirm_name, spec.data.evaluated))
@@ -173,7 +174,7 @@ def sweep_plan(
             + (confirmed if confirming else 0),
         ),
         sets=sets,
-        resolution=tuple(_set_resolutions(spec, sets)),
+        resolution=tuple(_set_resolutions(spec, sets, finalists or trained)),
         conditions=tuple(_condition_lines(spec)),
         taken=spec.taken,
         split=spec.data.split_text,
@@ -269,7 +270,10 @@ def _condition_text(condition: Condition) -> str:
     return f"{condition.parameter} {words[condition.operator]} {value}"
 
 
-def _set_resolutions(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[Resolution]:
+def _set_resolutions(
+    spec: SweepSpec, sets: Mapping[str, SetSize], competing: int
+) -> Iterator[Resolution]:
+    """Yield what each set can resolve; `competing` trials compete on the sets that decide."""
     for name in (*spec.data.evaluated, *map(confirm_name, spec.data.evaluated)):
         if name not in sets or not sets[name].words:
             continue
@@ -293,7 +297,7 @@ def _set_resolutions(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[R
             gain_asked=(gain := _gain_to_prove(spec, name)),
             provable_gain=None
             if gain is None
-            else provable_gain(size.words, churn, gain, _competing(spec)),
+            else provable_gain(size.words, churn, gain, competing),
         )
 
 
@@ -302,14 +306,13 @@ def _gain_to_prove(spec: SweepSpec, name: str) -> float | None:
     With a confirmation the confirm sets decide, and not the search's.
     """
     limit = spec.acceptance.get(f"{search_name(name)}_wer")
-    if limit is None or limit.rule != "proven" or is_confirm(name) != (spec.confirm is not None):
+    if (
+        limit is None
+        or limit.rule_of("min_gain") != "proven"
+        or is_confirm(name) != (spec.confirm is not None)
+    ):
         return None
     return limit.min_gain if isinstance(limit.min_gain, float) else None
-
-
-def _competing(spec: SweepSpec) -> int:
-    """Return how many trials compete on the sets that decide."""
-    return spec.budget.trials if spec.confirm is None else spec.confirm.top
 
 
 def _strictest_limit(spec: SweepSpec, metric: str) -> float | None:

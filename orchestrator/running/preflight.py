@@ -80,6 +80,18 @@ def _find_in_texts(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Fi
     yield from _check_artifacts(spec, sets)
     yield from _check_warm_up(spec)
     yield from _check_terms(spec, sets)
+    yield from _check_confirm_sets(spec)
+
+
+def _check_confirm_sets(spec: SweepSpec) -> Iterator[Finding]:
+    """Find that nothing will be measured on the confirm sets."""
+    if spec.data.confirm is not None and spec.confirm is None:
+        yield finding(
+            "confirm-unused",
+            "data.confirm keeps utterances from the search, and without confirm nothing is measured on them: the "
+            "verdict rests on the sets that chose the trial. Add confirm: {top: 2, seeds: [101, 102, 103]}, or take "
+            "data.confirm away.",
+        )
 
 
 def _check_words(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:

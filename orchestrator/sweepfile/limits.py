@@ -88,12 +88,17 @@ class Limit(Frozen):
     A guardrail prunes at a rung where the measured number breaks it, or where the data prove that
     it is broken. For acceptance the measured number suffices, or its bound must keep the limit too.
     Null until the limit is part of a sweep, which fills it in: proven for guardrails and for gains,
-    point for everything else.
+    point for everything else. It stays null where a limit of acceptance asks for a gain and for
+    something else, of which each has its own rule.
     """
 
     def ruled(self, default: Rule) -> Limit:
         """Return this limit with the default rule where it has none."""
         return self.model_copy(update={"rule": self.rule or default})
+
+    def rule_of(self, question: str) -> Rule:
+        """Return the rule of one of `questions` of acceptance."""
+        return self.rule or ("proven" if question == "min_gain" else "point")
 
     @property
     def questions(self) -> dict[str, float | str]:

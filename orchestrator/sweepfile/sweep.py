@@ -265,7 +265,8 @@ class SweepSpec(Frozen):
     @field_validator("acceptance")
     @classmethod
     def _acceptance_rules(cls, limits: dict[str, Limit]) -> dict[str, Limit]:
+        rules = {metric: {*map(limit.rule_of, limit.questions)} for metric, limit in limits.items()}
         return {
-            metric: limit.ruled("point" if limit.min_gain is None else "proven")
+            metric: limit.ruled(*rules[metric]) if len(rules[metric]) == 1 else limit
             for metric, limit in limits.items()
         }

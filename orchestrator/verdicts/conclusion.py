@@ -192,10 +192,10 @@ def _as_shipped(decision: Decision, kept: bool | None) -> Decision:
 def _best_trial(
     by_rank: Sequence[TrialResult], confirmed: Sequence[Confirmed]
 ) -> TrialResult | None:
-    """Return the best of the feasible trials `by_rank` (best first): where all finalists have a
-    verdict, the one that the confirm sets favour.
+    """Return the best of the feasible trials `by_rank` (best first): where every finalist has a
+    verdict, or none of its seeds gave one, that which the confirm sets favour.
     """
-    if all(finalist.verdict for finalist in confirmed):
+    if all(each.verdict or all(seed.result for seed in each.seeds) for each in confirmed):
         favoured = best_feasible([finalist.verdict for finalist in confirmed if finalist.verdict])
         trial = next(
             (finalist.trial for finalist in confirmed if favoured and finalist.verdict is favoured),
@@ -270,7 +270,7 @@ def _confirmed_finalists(
         verdict = None
         if rows and (baseline := folder.read_baseline(rows[0].fingerprint)):
             # a confirmation run has one rung, so limits on the loss use the losses of the search
-            tuned = replace(pool_scores(rows), losses=losses)
+            tuned = replace(pool_scores(rows), losses=losses, number=trial)
             verdict = judge_scores(
                 spec,
                 tuned,

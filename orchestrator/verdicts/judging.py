@@ -42,8 +42,7 @@ def acceptance_of(spec: SweepSpec) -> tuple[Criterion, ...]:
 
 
 def criteria(spec: SweepSpec, limits: Mapping[str, Limit]) -> tuple[Criterion, ...]:
-    """Return the limits of a section of the sweep file, in file order; the rule is point where none
-    is set.
+    """Return the limits of a section of the sweep file, in file order.
 
     A limit on every set of `data.also` becomes one limit for each set.
     """
@@ -55,7 +54,7 @@ def criteria(spec: SweepSpec, limits: Mapping[str, Limit]) -> tuple[Criterion, .
         also = tuple(f"{further}_{rate}" for further in spec.data.also)
         for own in also if name == EVERY else (metric,):
             asked = [
-                _criterion_of(own, key, value, limit.rule or "point")
+                _criterion_of(own, key, value, limit.rule_of(key))
                 for key, value in limit.questions.items()
             ]
             found += (
@@ -158,9 +157,9 @@ def judge_scores(
 
 def late_rates(spec: SweepSpec) -> frozenset[str]:
     """Return the rates that acceptance needs from the search but that are measured at the last step
-    of a trial only (`rungs: last`). Empty where there are confirm sets, as those decide then.
+    of a trial only (`rungs: last`). Empty where there is a confirmation, which decides then.
     """
-    if spec.data.confirm is not None:
+    if spec.confirm is not None:
         return frozenset()
     late = {name for name, also in spec.data.also.items() if also.rungs == "last"}
     asked = {

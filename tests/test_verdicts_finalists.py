@@ -1,0 +1,177 @@
+"""What decides a study beyond single numbers: finalists that failed or tie, questions with rules of
+their own, confirm sets that nothing is measured on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.planning.sweep_plan import SetSize, sweep_plan
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import Measurement
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker_protocol import Event, Failed
+from orchestrator.running.preflight import find_before_decoding
+from orchestrator.scoring.judge import Decision
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.headroom import headroom
+from orchestrator.verdicts.judging import acceptance_of, late_rates
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
+from tests.fake_worker import FakeWorker, Slot
+
+TWO = SWEEP.replace("top: 1", "top: 2").replace("max_regression: 0.5", "max_regression: 5")
+
+
+def concluded(root: Path, worker: type[FakeWorker]) -> Conclusion:
+    """The conclusion of a small study with two finalists, of two seeds each."""
+    spec = make_project(root, TWO.replace("min_gain: 1.0", "min_gain: 0.3, rule: point"))
+
+    def make(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
+        return worker(sets=spec.data.evaluated["domain"].path.stem)
+
+    assert orchestrate(spec, "--quiet", worker=make) in (0, 4, 5)
+    return conclude(load_spec(spec), folder_of(spec))
+
+
+def failing(recipes: set[int]) -> type[FakeWorker]:
+    """Workers whose confirmation runs of these ranks fail."""
+
+    class Failing(FakeWorker):
+        def _events(self, slot: Slot) -> list[Event]:
+            params = slot.plan.params
+            if params.seed in (101, 102) and params.rank in recipes:
+                slot.ended = True
+                return [Failed(slot.plan.number, slot.step, "loss is not finite")]
+            return super()._events(slot)
+
+    return Failing
+
+
+@pytest.fixture(scope="module", name="ranks")
+def _ranks(tmp_path_factory: pytest.TempPathFactory) -> list[int]:
+    """The ranks of both finalists when none fails, the best first."""
+    root = tmp_path_factory.mktemp("whole")
+    conclusion = concluded(root, FakeWorker)
+    assert conclusion.decision is Decision.ACCEPT
+    folder = folder_of(root / "sweeps" / "demo.yaml")
+    plans = [folder.read_plan(finalist.trial) for finalist in conclusion.confirmed]
+    ranks = [plan.params.rank for plan in plans if plan]
+    assert len(set(ranks)) == 2
+    return ranks
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_a_finalist_that_failed_with_every_seed_is_not_chosen(
+    tmp_path: Path, ranks: list[int], failed: int
+) -> None:
+    conclusion = concluded(tmp_path, failing({ranks[failed]}))
+    assert [bool(finalist.verdict) for finalist in conclusion.confirmed] == [
+        failed == 1,
+        failed == 0,
+    ]
+    other = conclusion.confirmed[1 - failed]
+    assert conclusion.best is not None and conclusion.best.number == other.trial
+    assert conclusion.decision is Decision.ACCEPT and conclusion.deciding is other.verdict
+
+
+def test_where_every_seed_of_all_failed_nothing_is_decided(
+    tmp_path: Path, ranks: list[int]
+) -> None:
+    assert concluded(tmp_path, failing(set(ranks))).decision is Decision.INCONCLUSIVE
+
+
+def test_a_tie_on_the_confirm_sets_goes_to_the_earlier_trial(tmp_path: Path) -> None:
+    class Equal(FakeWorker):
+        def _measurement(self, plan: TrialPlan, step: int, scale: float) -> Measurement:
+            same = {"learning_rate": 1e-3, "rank": 8, "alpha": 8.0, "seed": 101}
+            params = plan.params.model_copy(update=same)
+            alike = plan.model_copy(update={"params": params})
+            return super()._measurement(alike if plan.number < 0 else plan, step, scale)
+
+    conclusion = concluded(tmp_path, Equal)
+    verdicts = [finalist.verdict for finalist in conclusion.confirmed]
+    assert all(verdicts) and len({each.objective for each in verdicts if each}) == 1
+    trials = [finalist.trial for finalist in conclusion.confirmed]
+    assert conclusion.best is not None and conclusion.best.number == min(trials)
+
+
+def test_each_question_of_a_limit_has_its_own_rule(tmp_path: Path) -> None:
+    def rules(limit: str) -> dict[str, str]:
+        sweep = SWEEP.replace("domain_wer: {min_gain: 1.0}", f"domain_wer: {limit}")
+        spec = load_spec(make_project(tmp_path, sweep))
+        return {each.kind: each.rule for each in acceptance_of(spec) if "domain" in each.metric}
+
+    assert rules("{min_gain: 1.0, max_wer: 12}") == {"min_gain": "proven", "max_rate": "point"}
+    assert rules("{min_gain: 1.0}") == {"min_gain": "proven"}
+    assert rules("{max_wer: 12, max_regression: 1}") == {
+        "max_rate": "point",
+        "max_regression": "point",
+    }
+    both = rules("{min_gain: 1.0, max_wer: 12, rule: proven}")
+    assert both == {"min_gain": "proven", "max_rate": "proven"}
+
+
+def test_a_gain_of_all_errors_can_be_measured_and_not_proven(tmp_path: Path) -> None:
+    for rule, found in (("point", ["low-headroom"]), ("proven", ["no-headroom"])):
+        sweep = SWEEP.replace("{min_gain: 1.0}", f"{{min_gain: 1.0, rule: {rule}}}")
+        spec = load_spec(make_project(tmp_path, sweep))
+        assert [each.name for each in headroom(spec, 1.0)] == found
+        assert [each.name for each in headroom(spec, 0.9)] == ["no-headroom"]
+
+
+def test_confirm_sets_without_a_confirmation_are_said_to_be_unused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without = SWEEP.replace("confirm: {top: 1, seeds: [101, 102]}\n", "")
+    spec = make_project(tmp_path, without)
+    for command in ("validate", "plan", "diagnose"):
+        orchestrate(command, spec)
+        printed = capsys.readouterr()
+        said = " ".join((printed.out + printed.err).split())
+        assert "without confirm nothing is measured on them" in said, command
+    findings = find_before_decoding(load_spec(spec), {}, tmp_path / "cache")
+    assert [each.name for each in findings] == ["confirm-unused"]
+    orchestrate("validate", spec, "confirm.top=1")
+    printed = capsys.readouterr()
+    assert "nothing is measured" not in printed.out + printed.err
+
+
+def test_a_late_rate_is_asked_for_where_no_confirmation_decides(tmp_path: Path) -> None:
+    sweep = SWEEP.replace(
+        "  confirm: {domain",
+        "  also: {noisy: {manifest: data/domain.jsonl, rungs: last}}\\n  confirm: {domain",
+    ).replace("acceptance:\n", "acceptance:\n  noisy_wer: {max_regression: 1}\n")
+    sweep = sweep.replace("\\n", "\n").replace(
+        "confirm_heldout.jsonl}",
+        "confirm_heldout.jsonl, also: {noisy: data/confirm_domain.jsonl}}",
+    )
+    confirmed = load_spec(make_project(tmp_path, sweep))
+    assert late_rates(confirmed) == frozenset()
+    without = sweep.replace("confirm: {top: 1, seeds: [101, 102]}\n", "")
+    assert late_rates(load_spec(make_project(tmp_path, without))) == {"noisy"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "possible"),
+    [("trials: 4000", "trials: 6"), ("top: 500", "top: 6")],  # 3 learning rates and 2 ranks
+)
+def test_the_error_is_divided_among_trials_that_there_can_be(
+    tmp_path: Path, asked: str, possible: str
+) -> None:
+    grid = SWEEP.replace("method: tpe", "method: grid")
+    grid = grid.replace("{min: 4, max: 32, log: true}", "{values: [4, 32]}")
+    grid = grid.replace("trials: 5", "trials: 6")
+    if "trials" in asked:
+        grid = grid.replace("confirm: {top: 1, seeds: [101, 102]}\n", "")
+    name = "domain" if "trials" in asked else "confirm_domain"
+    sizes = {name: SetSize(utterances=500, words=5000)}
+    gains = []
+    for words in (asked, possible, possible.replace("6", "1")):
+        sweep = grid.replace("trials: 6" if "trials" in asked else "top: 1", words)
+        [resolution] = sweep_plan(load_spec(make_project(tmp_path, sweep)), sizes).resolution
+        gains.append(resolution.provable_gain)
+    assert gains[0] == gains[1] and gains[0] != gains[2]
