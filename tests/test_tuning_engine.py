@@ -267,7 +267,17 @@ def test_the_fingerprint_holds_everything_a_number_depends_on(
     assert set(parts) == {
         *("domain.text", "domain.audio", "heldout.text", "heldout.audio"),
         *("format", "rms", "normalizer", "decode", "max_tokens_per_second", "max_seconds", "terms"),
-        *("encoder_windows", "weights", "dtype", "precision", "device", "torch", "transformers"),
+        *(
+            "encoder_windows",
+            "weights",
+            "config",
+            "tokenizer",
+            "dtype",
+            "precision",
+            "device",
+            "torch",
+            "transformers",
+        ),
     }
     settings = {
         name: parts[name]

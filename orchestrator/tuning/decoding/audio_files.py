@@ -41,8 +41,8 @@ from orchestrator.tuning.model.base_model import (
     wrap_model,
 )
 from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.model.identity import weights_sha256
 from orchestrator.tuning.model.linear_kernels import ATEN
-from orchestrator.tuning.model.weights import weights_sha256
 from orchestrator.verdicts.saved_adapters import check_if_kept
 
 LONGEST = 30.0

@@ -52,6 +52,8 @@ def fingerprint_parts(
         "max_tokens_per_second": f"{spec.max_tokens_per_second:g}",
         "encoder_windows": windows_text(base.family.windows),
         "weights": base.weights_sha256,
+        "config": base.config_sha256,
+        "tokenizer": base.tokenizer_sha256,
         "dtype": str(base.model.dtype).removeprefix("torch."),
         "precision": precision_text(spec.precision.search, base.device.type),
         "device": base.device.type,

@@ -37,13 +37,13 @@ def pseudo_labels(
     has not ended it.
 
     They are kept in the project's `cache` for all its studies, under a digest of the model's
-    weights, the sound of the clips and everything that decides how they are decoded.
+    weights and configuration, the sound of the clips and everything that decides how they are decoded.
     """
     how = [
         *(str(base.model.dtype), base.device.type, precision, max_tokens_per_second, clips.rms),
         *(windows_text(base.family.windows), base.products.name, torch.__version__),
     ]
-    key = digest([base.weights_sha256, clips.content_sha256, *how])[:32]
+    key = digest([base.weights_sha256, base.config_sha256, clips.content_sha256, *how])[:32]
     path = ProjectCache(cache).labels / f"{key}.json"
     kept = _cached_labels(path)
     if kept is not None and len(kept) == len(clips):

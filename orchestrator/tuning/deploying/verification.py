@@ -64,7 +64,7 @@ from orchestrator.tuning.deploying.writing import (
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.device import autocast_to
 from orchestrator.tuning.model.encoder_cache import EncoderCache
-from orchestrator.tuning.model.weights import refuse_other_weights
+from orchestrator.tuning.model.identity import refuse_other_weights
 from orchestrator.tuning.model.windows import EncoderWindow, inclusive_windows
 
 MEMORY = 2**29

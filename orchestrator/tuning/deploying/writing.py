@@ -35,7 +35,7 @@ from orchestrator.tuning.deploying.onnx_export import export_onnx, quantize_int8
 from orchestrator.tuning.model.base_model import BaseModel, load_stock, wrap_model
 from orchestrator.tuning.model.configuration import special_tokens
 from orchestrator.tuning.model.families import Family, family_of
-from orchestrator.tuning.model.weights import weights_sha256
+from orchestrator.tuning.model.identity import weights_sha256
 from orchestrator.tuning.model.windows import windows_text
 
 CPU = torch.device("cpu")

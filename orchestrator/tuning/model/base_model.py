@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from orchestrator.errors import ModelError, ObjectiveError
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.evaluation import EncoderWindows
 from orchestrator.sweepfile.execution import KernelName
 from orchestrator.sweepfile.sweep import ModelSpec
@@ -30,10 +31,15 @@ from orchestrator.tuning.model.core_threads import Cores, cores
 from orchestrator.tuning.model.decoder import Decoder
 from orchestrator.tuning.model.families import Family, family_of
 from orchestrator.tuning.model.hub import place_of
+from orchestrator.tuning.model.identity import (
+    config_sha256,
+    refuse_other_weights,
+    tokenizer_sha256,
+    weights_sha256,
+)
 from orchestrator.tuning.model.kernel_choice import chosen_products
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.linear_kernels import ATEN, FrozenLinear, Products
-from orchestrator.tuning.model.weights import refuse_other_weights, weights_sha256
 from orchestrator.tuning.model.windows import inclusive_windows, set_windows
 
 IGNORED = -100
@@ -103,6 +109,17 @@ class BaseModel:
     def weights_sha256(self) -> str:
         """The SHA-256 digest of all weights, whatever name or revision they were loaded by."""
         return weights_sha256(self.model)
+
+    @cached_property
+    def config_sha256(self) -> str:
+        """The SHA-256 digest of the configuration, with the tokens that begin and end a text."""
+        tokens = (self.decoder.start, self.decoder.eos, sorted(self.decoder.ends))
+        return digest([config_sha256(self.model.config), *tokens])
+
+    @cached_property
+    def tokenizer_sha256(self) -> str:
+        """The SHA-256 digest of the tokenizer."""
+        return tokenizer_sha256(self.tokenizer)
 
     def targets(self, patterns: Iterable[str], layers: str = "all") -> tuple[str, ...]:
         """Return the modules that these patterns adapt in these layers. Raises ModelError as

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from orchestrator.tuning.model.base_model import IGNORED, BaseModel, padded_labels
+from orchestrator.tuning.model.base_model import BaseModel, padded_labels
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.micro_batches import MicroBatch
 from orchestrator.tuning.training.training_set import TrainingSet
@@ -25,18 +25,16 @@ def know_untuned(base: BaseModel, store: EncoderCache, data: TrainingSet, rows: 
     """Add to `data.untuned` the last hidden states of the untuned decoder on the labels of `rows`,
     where they are not there yet.
 
-    It must run while no pack is bound to the model.
+    Each row is computed alone, so that its states are the same to the bit whatever was computed
+    before: how a product rounds depends on the rows beside, and a resumed run lacks other rows than
+    the one that was stopped. It must run while no pack is bound to the model.
     """
-    missing = sorted(rows - data.untuned.keys())
-    if not missing:
-        return
-    clips = torch.tensor([data.clip(row) for row in missing], device=base.device)
-    encoded, layout = store("train", clips, base.encoder_depth)
-    cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
-    inputs, labels = padded_labels([data.labels[row] for row in missing], base.decoder.start)
-    hidden = base.decoder(inputs.to(base.device), cross, layout.mask)
-    for row, states, own in zip(missing, hidden, labels != IGNORED, strict=True):
-        data.untuned[row] = states[: int(own.sum())].clone()
+    for row in sorted(rows - data.untuned.keys()):
+        clip = torch.tensor([data.clip(row)], device=base.device)
+        encoded, layout = store("train", clip, base.encoder_depth)
+        cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
+        inputs, _ = padded_labels([data.labels[row]], base.decoder.start)
+        data.untuned[row] = base.decoder(inputs.to(base.device), cross, layout.mask)[0]
 
 
 def forget_oldest_untuned(data: TrainingSet, needed: set[int]) -> None:
