@@ -13,7 +13,7 @@ from orchestrator.scoring.judge import Scores
 from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.data import AlsoSet, ConfirmData, DataSpec
 from orchestrator.sweepfile.limits import Limit
-from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import ConfirmSpec, SweepSpec
 from orchestrator.verdicts.confirming import rank_feasible
 from orchestrator.verdicts.judging import best_verdict, judge_scores
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
@@ -95,7 +95,10 @@ def test_what_acceptance_asks_is_answered_by_the_step_that_was_measured(metric: 
     assert chosen(make_spec(data=data)) == 50, "nothing asks for it"
     confirm = ConfirmData(domain=Path("/c"), heldout=Path("/k"), also={"tower": Path("/x")})
     with_confirm = data.model_copy(update={"confirm": confirm})
-    assert chosen(make_spec(data=with_confirm, acceptance=limits)) == 50, "the confirm sets answer"
+    confirmed = make_spec(data=with_confirm, acceptance=limits, confirm=ConfirmSpec())
+    assert chosen(confirmed) == 50, "the confirm sets answer"
+    unused = make_spec(data=with_confirm, acceptance=limits, confirm=None)
+    assert chosen(unused) == 100, "nothing is measured on the confirm sets"
 
 
 def test_of_trials_too() -> None:

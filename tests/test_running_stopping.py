@@ -27,12 +27,16 @@ class Asking(FakeWorker):
 
     folder: StudyFolder
     drain: GracefulShutdown | None = None
+    at_last = False
+    """Whether it asks before the last rung is judged, and not before the first."""
 
     def advance(self) -> tuple[Event, ...]:
         """Train, then ask."""
         events = super().advance()
         if any(
-            isinstance(event, Measured) and event.number == 1 and event.step == 100
+            isinstance(event, Measured)
+            and event.number == 1
+            and (event.final if self.at_last else event.step == 100)
             for event in events
         ):
             ask_to_stop(self.folder, 1, "loss  looks\nwrong")
@@ -63,6 +67,19 @@ def test_a_trial_ends_at_its_rung_as_a_persons_decision(tmp_path: Path) -> None:
     assert not list((folder.path / "requests").iterdir())
     assert "trial 1 is ended by a person at step 100" in folder.notes.read_text()
     assert len(folder.results()) == spec.budget.trials
+
+
+def test_a_stop_holds_at_the_last_evaluation_too(tmp_path: Path) -> None:
+    worker = asking(tmp_path)
+    worker.at_last = True
+    run(make_spec(), tmp_path, worker)
+    folder = StudyFolder(tmp_path, "s")
+    result, plan = folder.read_result(1), folder.read_plan(1)
+    assert result is not None and plan is not None
+    assert (result.state, result.pruned_by) == (TrialState.PRUNED, "person")
+    assert result.steps_trained == plan.params.max_steps
+    assert result.reason.endswith(": loss looks wrong")
+    assert not list((folder.path / "requests").iterdir())
 
 
 def test_interrupted_at_the_decision_equals_uninterrupted(tmp_path: Path) -> None:

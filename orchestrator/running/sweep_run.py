@@ -275,11 +275,15 @@ class SweepRun:
         self._keep_adapter(trial, here)
         self.observer.measured(here)
         behind = self.study.early_stop(trial.number, event.step, here.rates[self.spec.objective])
-        if event.final:
-            self._end_trial(trial, at_last_step(trial))
-        elif stop := why_stop(self.spec, rung, self._baseline_rate, behind) or persons_stop(
-            self.folder, trial.number, event.step
-        ):
+        # a person's decision comes first, and holds at the last evaluation too
+        stop = persons_stop(self.folder, trial.number, event.step)
+        if stop is None:
+            stop = (
+                at_last_step(trial)
+                if event.final
+                else why_stop(self.spec, rung, self._baseline_rate, behind)
+            )
+        if stop is not None:
             self._end_trial(trial, stop)
 
     @property
