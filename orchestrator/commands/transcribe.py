@@ -51,6 +51,7 @@ _MaxTokensPerSecond = Annotated[
     typer.Option(
         "--max-tokens-per-second",
         min=0.1,
+        max=1000,
         help="Most tokens for a second of audio; a longer text is cut off.",
         show_default=_HELP,
     ),

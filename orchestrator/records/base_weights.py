@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.errors import ModelError
+from orchestrator.records.adapter_owner import study_of_adapter
 
 NAME = "base_weights.json"
 
@@ -30,10 +31,13 @@ def write_base_weights(sha256: str, folder: Path) -> None:
 
 
 def read_base_weights(folder: Path) -> str | None:
-    """Return the digest; None where there is no such file. Raises ModelError for a damaged file."""
+    """Return the digest: for the adapter folder of a study, that with which it was measured; None
+    where nothing tells. Raises ModelError for a damaged file, StudyError for a damaged study.
+    """
     place = folder / NAME
     if not place.is_file():
-        return None
+        study = study_of_adapter(folder)
+        return None if study is None else study.measured_weights()
     try:
         return BaseWeights.model_validate_json(place.read_bytes()).sha256
     except ValidationError as error:

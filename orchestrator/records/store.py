@@ -280,6 +280,13 @@ class StudyFolder(TrialFiles):
         found = self.held(self._evaluations, EvaluationsFile)
         return found.root if found else {}
 
+    def measured_weights(self) -> str | None:
+        """Return the digest of the base model's weights that the study was measured with; None
+        where its evaluations name none, or several.
+        """
+        found = {parts.get("weights") for parts in self.evaluations().values()}
+        return found.pop() if len(found) == 1 else None
+
     def read_baseline(self, fingerprint: str) -> Measurement | None:
         """Return the baseline measured with exactly this evaluation, or None."""
         return self._baselines().get(fingerprint)

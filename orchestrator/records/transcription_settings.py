@@ -10,6 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.errors import ModelError
+from orchestrator.records.adapter_owner import study_of_adapter
+from orchestrator.records.content_digests import stored_spec
 from orchestrator.sweepfile.evaluation import EncoderWindows, EvaluationSpec
 
 NAME = "transcription.json"
@@ -43,12 +45,17 @@ def write_transcription(evaluation: EvaluationSpec, folder: Path, *, merged: boo
 
 
 def read_transcription(folder: Path) -> Transcription:
-    """Return what a model was measured with; a sweep's defaults where there is no such file. Raises
-    ModelError for a damaged file.
+    """Return what a model was measured with: for the adapter folder of a study, what its sweep
+    says; a sweep's defaults where nothing tells. Raises ModelError for a damaged file, StudyError
+    and SpecError for a damaged study.
     """
     place = folder / NAME
     if not place.is_file():
-        return Transcription()
+        study = study_of_adapter(folder)
+        if study is None:
+            return Transcription()
+        evaluation = stored_spec(study, study.path.parent.parent).evaluation
+        return Transcription.model_validate(evaluation, from_attributes=True)
     try:
         return Transcription.model_validate_json(place.read_bytes())
     except ValidationError as error:

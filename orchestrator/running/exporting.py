@@ -63,7 +63,7 @@ def export(
         final_adapter(spec, folder, result) if final else best_adapter(folder, result)
         for result in results
     )
-    if to.exists():
+    if to.exists() or to.is_symlink():  # a link may lead to a disk that is not mounted
         raise StudyError(f"{to} exists\n  Name a folder that does not; nothing is overwritten.")
     study = _Study(spec, folder, conclusion, root, is_finished(spec, folder))
     with new_folder(to) as aside:
@@ -119,22 +119,12 @@ def _write_several(study: _Study, adapters: Sequence[SavedAdapter], aside: Path)
 def _write_with_card(study: _Study, kept: SavedAdapter, aside: Path, form: ExportForm) -> None:
     """Write one adapter in its form, and its model card."""
     spec, folder, conclusion = study.spec, study.folder, study.conclusion
-    _write(spec, kept, aside, form, measured_weights(folder))
+    _write(spec, kept, aside, form, folder.measured_weights())
     plan = stored_plan(folder, kept.number)
-    card = model_card(
-        plan, kept, spec, folder, conclusion, study.root, done=study.done, form=form.form
-    )
+    card = model_card(plan, kept, spec, folder, conclusion, study.root, done=study.done, form=form)
     (aside / "README.md").write_text(card, encoding="utf-8")
     if plot := card_plot(spec, kept, conclusion):
         (aside / PLOT).write_text(plot, encoding="utf-8")
-
-
-def measured_weights(folder: StudyFolder) -> str | None:
-    """Return the digest of the base model's weights that the study was measured with; None where
-    its evaluations name none, or several.
-    """
-    found = {parts.get("weights") for parts in folder.evaluations().values()}
-    return found.pop() if len(found) == 1 else None
 
 
 def _write(

@@ -4,9 +4,11 @@ turns sound into numbers, and of the tokenizer, which turns tokens into words.
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
+from orchestrator.errors import ModelError
 from orchestrator.sweepfile.cached_model import model_file
 from orchestrator.sweepfile.sweep import ModelSpec
 
@@ -25,8 +27,13 @@ FILES = (
 
 def copy_processor_files(model: ModelSpec, folder: Path) -> None:
     """Copy those of `FILES` that the base model has, from its folder or from the hub's cache on
-    this machine.
+    this machine. Raises ModelError for a folder that is not there.
     """
+    if model.is_folder and not os.path.isdir(model.id):
+        raise ModelError(
+            f"the base model {model.id} is not there, and an adapter needs its tokenizer and feature extractor beside "
+            "it\n  Put the folder back, then export again."
+        )
     for name in FILES:
         place = model_file(model, name)
         if place is not None:

@@ -13,8 +13,9 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import GRAPH_FORMS, Model, Quantized, Shipped, read_manifest
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Hypotheses
-from orchestrator.running.exporting import measured_weights, requested_trial, source_of
+from orchestrator.running.exporting import requested_trial, source_of
 from orchestrator.sweepfile.data import SetSource
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import chosen_measurement, conclude
 from orchestrator.verdicts.saved_adapters import best_adapter
@@ -55,15 +56,23 @@ def verify_study(
         cache=folder.cache,
         project_cache=folder.project_cache,
         recorded=_recorded_hypotheses(folder, result),
-        base_weights=measured_weights(folder),
+        base_weights=folder.measured_weights(),
     )
     parts = (
-        None if export is None else export.name,
+        None if export is None else _name_of_export(export),
         None if names is None else f"sets {','.join(names)}",
     )
     found = verify(job, say).model_copy(update={"part": ", ".join(filter(None, parts))})
     folder.write_shipped(found)
     return result, found
+
+
+def _name_of_export(folder: Path) -> str:
+    """Return what tells an exported folder from others of its name and from the study's own form,
+    whatever path names it: its name and a digest of what it declares.
+    """
+    declared = digest(read_manifest(folder).model_dump(mode="json"))
+    return f"{folder.resolve().name} {declared[:8]}"
 
 
 def chosen_sets(spec: SweepSpec, names: Collection[str] | None) -> dict[str, SetSource]:
@@ -76,6 +85,8 @@ def chosen_sets(spec: SweepSpec, names: Collection[str] | None) -> dict[str, Set
         raise SpecError(
             f"--sets {unknown[0]} is no set of the sweep\n  Allowed: {', '.join(sets)}."
         )
+    if names is not None and not names:
+        raise SpecError(f"--sets names no set\n  Allowed: {', '.join(sets)}.")
     return {name: source for name, source in sets.items() if names is None or name in names}
 
 

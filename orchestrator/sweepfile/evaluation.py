@@ -58,7 +58,7 @@ class EvaluationSpec(Frozen):
     """What counts as a word: by OpenAI's rules for English, by rules for any language, or whatever
     stands between spaces.
     """
-    max_tokens_per_second: float = Field(default=6.5, gt=0)
+    max_tokens_per_second: float = Field(default=6.5, gt=0, le=1000)
     """The decoding of a clip stops after floor(this * seconds) + 2 tokens."""
     max_seconds: float | None = Field(default=None, gt=0)
     """Evaluation utterances that last longer, in seconds, are left out, counted and reported; null

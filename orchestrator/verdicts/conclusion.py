@@ -313,7 +313,7 @@ def lacks_trial(
     """Return the error for trial `number`, which has not ended or was never asked for; or, where
     that is None, for a study without a trial of some `kind`, such as "feasible".
     """
-    goes_on = f"\n  Let it train on first: orchestrate {folder.named}"
+    goes_on = f"\n  Let it train on first: orchestrate run {folder.named}"
     if not conclusion.results:
         return StudyError(f"no trial of study {folder.name} has ended yet{goes_on}")
     if number is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.records.journal.journal import NAME
+from orchestrator.records.adapter_owner import study_of_adapter
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Verdict
@@ -90,9 +90,8 @@ def check_if_kept(folder: Path) -> None:
     """Raise StudyError where `folder` is the adapter folder of a study and not as it was written;
     any other folder passes.
     """
-    above = folder.resolve().parents
-    if len(above) > 3 and (above[2] / NAME).is_file():
-        StudyFolder(above[3], above[2].name).has_adapter(folder.resolve())
+    if study := study_of_adapter(folder):
+        study.has_adapter(folder.resolve())
 
 
 def _as_measured(result: TrialResult, number: int, folder: Path, verdict: Verdict) -> SavedAdapter:

@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, TrialResult
-from orchestrator.records.shipping import GRAPH_FORMS, Form
+from orchestrator.records.shipping import GRAPH_FORMS, ExportForm, Form
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.cards.load_script import load_script
 from orchestrator.reporting.documents.caveats import caveats
@@ -67,13 +67,14 @@ def model_card(
     root: Path,
     *,
     done: bool,
-    form: Form,
+    form: ExportForm,
 ) -> str:
     """Return Markdown with the metadata that the Hugging Face hub reads. Paths are relative to
     `root`, the project's folder.
 
     `done`: nothing is left to train; `form`: the form of the model in the folder.
     """
+    measured_otherwise = _differs_from_measured(spec, form)
     model = relative_to(plan.model.id, root)
     # the verdict is about the adapter that gave the trial its result, and no other of the trial
     judged = (
@@ -88,8 +89,9 @@ def model_card(
     ended = f"The trial is {kept.result.state}: {kept.result.reason}"
     which = "" if kept.gave_the_result else ", its last measurement"
     blocks: list[Block] = [
-        Paragraph(_identity_sentence(kept, model, plan.model.revision, form)),
-        *_usage_blocks(plan, form),
+        Paragraph(_identity_sentence(kept, model, plan.model.revision, form.form)),
+        *([Paragraph(measured_otherwise)] if measured_otherwise else []),
+        *_usage_blocks(plan, form.form),
         *_measured_blocks(kept, verdict),
         *([Picture(PLOT, _ABOUT_PLOT)] if card_plot(spec, kept, conclusion) else []),
         *_limits_blocks(list(caveats(spec, folder, conclusion, done)) if judged else []),
@@ -98,10 +100,12 @@ def model_card(
         *_sweep_file(folder, root),
     ]
     title = f"{plan.sweep}, trial {kept.result.number}"
-    results = list(_eval_results(plan, kept, verdict, conclusion, root))
+    results = (
+        [] if measured_otherwise else list(_eval_results(plan, kept, verdict, conclusion, root))
+    )
     header = ModelCardData(
         base_model=model,
-        library_name=LIBRARY[form],
+        library_name=LIBRARY[form.form],
         pipeline_tag=TASK,
         tags=["lora"],
         model_name=title if results else None,
@@ -172,6 +176,25 @@ def _identity_sentence(kept: SavedAdapter, model: str, revision: str, form: Form
         else "It is merged into the weights of"
     )
     return f"{which} {place} the base model {model}, revision {revision}."
+
+
+def _differs_from_measured(spec: SweepSpec, form: ExportForm) -> str:
+    """Return a sentence where the folder holds another model than the one that was measured: one
+    that is quantized or has other encoder windows; empty where it does not.
+    """
+    changes = []
+    if form.quantized != "none":
+        changes.append(f"its weights are quantized ({form.quantized})")
+    if form.windows is not None and form.windows != spec.evaluation.encoder_windows:
+        changes.append(
+            f"its encoder windows are {form.windows}, and {spec.evaluation.encoder_windows} were measured"
+        )
+    if not changes:
+        return ""
+    return (
+        f"The numbers below are not those of the model in this folder: {' and '.join(changes)}. `orchestrate verify "
+        "SPEC N --runtime FOLDER` measures what it hears."
+    )
 
 
 def _usage_blocks(plan: TrialPlan, form: Form) -> Iterator[Block]:
