@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -51,6 +51,8 @@ _PRINTING = tuple(
 """Commands that only print and hold no study open, so a closed pipe (as of `| head`) may end them.
 """
 
+_WRITING = ("export", "verify")
+"""Commands that fill a folder for minutes, which must not stay half full."""
 _SAFE = (
     "  What was written before is safe. End other programs or raise the limit of this one, then run the same command "
     "again."
@@ -154,6 +156,8 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
                 signal.signal(signal.SIGINT, signal.default_int_handler)
             if arguments is None and words and words[0] == "run":
                 _answer_where_no_run_does()
+            elif arguments is None and words and words[0] in _WRITING:
+                _answer_as_interrupted()
             app(args=[*options, *words], obj=make_worker)
         except OrchestrateError as error:
             _exit_with_message(str(error), error.exit_code, TRACEBACK in options)
@@ -196,6 +200,19 @@ def _answer_where_no_run_does() -> None:
         with suppress(OSError):  # the terminal may be gone
             os.write(2, f"Stopped by {name}. The same command begins or continues.\n".encode())
         os._exit(Interrupted.exit_code)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
+
+
+def _answer_as_interrupted() -> None:
+    """Let SIGTERM and SIGHUP end a command as an exception does, so that a folder that it has not
+    finished is removed.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Interrupted(f"Stopped by {signal.Signals(number).name}.")
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:

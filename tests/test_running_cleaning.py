@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from orchestrator.corpus.cache import clip_cache
 from orchestrator.corpus.cache.project_cache import ProjectCache
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints
+from orchestrator.running.cleaning import usage_of
 from tests.cli_project import folder_of, orchestrate, ran_project
 from tests.fake_worker import FakeWorker
 
@@ -42,6 +44,31 @@ def test_a_finished_study_keeps_all_but_its_cache(
     capsys.readouterr()
     assert orchestrate(spec, "--quiet") == 0, "finished as before"
     assert "ACCEPT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_printed_command_cleans_what_was_looked_at(
+    spec: Path, named: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(spec)
+    graph = made_form(folder) / "encoder.onnx"
+    words = [str(spec)] if named else ["--studies", str(folder.path.parent)]
+    capsys.readouterr()
+    assert orchestrate("clean", *words) == 0
+    [_, command, *_] = " ".join(capsys.readouterr().out.split()).split("`")
+    assert graph.exists()
+    assert orchestrate(*shlex.split(command)[1:]) == 0
+    assert not graph.exists()
+
+
+def test_a_study_that_is_a_link_has_its_size(
+    spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(spec)
+    before = usage_of(folder, tmp_path).rest
+    folder.path.rename(tmp_path / "real")
+    folder.path.symlink_to(tmp_path / "real")
+    assert usage_of(folder, tmp_path).rest == before > 1000
 
 
 def test_an_unfinished_study_and_what_links_point_to_are_left(

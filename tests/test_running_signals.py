@@ -7,13 +7,16 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.cli import _answer_as_interrupted
 from orchestrator.errors import Interrupted
+from orchestrator.files.atomic import new_folder
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.signals import GracefulShutdown, continues_later
 from orchestrator.sweepfile.loading import load_spec
@@ -145,6 +148,26 @@ def test_under_nohup_a_closed_terminal_ends_nothing(tmp_path: Path, straight: li
     os.close(terminal)
     assert started.wait(timeout=60) == 0
     assert numbers(spec) == straight
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_writes_leaves_no_half_folder(tmp_path: Path, number: int) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    for each in before:
+        signal.signal(each, signal.SIG_DFL)
+    try:
+        _answer_as_interrupted()
+        with (
+            pytest.raises(Interrupted, match="Stopped by SIG"),
+            new_folder(tmp_path / "out") as aside,
+        ):
+            (aside / "half").write_text("x")
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -10,6 +10,7 @@ import typer
 from orchestrator.commands.opening_study import all_studies, open_study
 from orchestrator.commands.output import show, warn
 from orchestrator.commands.study_arguments import AnyStudy, Studies
+from orchestrator.typed_words import path_word
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -44,7 +45,9 @@ def clean(
         found.append(usage)
     if spec is None:
         found.append(clean_shared(folders) if yes else shared_usage(folders))
-    show(disk_usage.build(found, yes))
+    words = [] if spec is None else [path_word(spec)]
+    words += [] if studies is None else ["--studies", str(studies)]
+    show(disk_usage.build(found, yes, words))
 
 
 def _folders_to_clean(spec: Path | None, studies: Path | None) -> list[tuple[StudyFolder, Path]]:

@@ -35,7 +35,8 @@ def status(
         faults: list[str] = []
         found = all_studies(studies)
         rows = [_standing_row(*study, faults) for study in found]
-        show(overview.build(rows, faults, size_of(found[0][0].project_cache)))
+        words = () if studies is None else ("--studies", str(studies))
+        show(overview.build(rows, faults, size_of(found[0][0].project_cache), words))
         return
     sweep, folder = told(open_study(spec, overrides or [], studies))
     show(_standing_document(sweep, folder, is_finished(sweep, folder)))

@@ -30,7 +30,8 @@ def usage_of(folder: StudyFolder, project: Path) -> Usage:
     why = _why_kept(folder, project)
     unneeded = () if why else tuple(_unneeded_paths(folder))
     cache, checkpoint, whole = (
-        size_of(path) for path in (folder.cache, folder.checkpoint, folder.path)
+        size_of(path)
+        for path in (folder.cache, folder.checkpoint, folder.path.resolve())  # it may be a link
     )
     return Usage(
         folder.name,

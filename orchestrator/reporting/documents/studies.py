@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from orchestrator.records.store import StudyFolder
@@ -66,18 +67,24 @@ def unreadable_row(name: str, refused: bool) -> StudyRow:
     return (name, state, *("-",) * (len(_COLUMNS) - 2))
 
 
-def build(rows: Sequence[StudyRow], faults: Sequence[str] = (), shared_bytes: int = 0) -> Document:
+def build(
+    rows: Sequence[StudyRow],
+    faults: Sequence[str] = (),
+    shared_bytes: int = 0,
+    words: Sequence[str] = (),
+) -> Document:
     """Build the document: a table of all studies, and below it the reasons why some cannot be read,
     which contain paths and would be too wide for a cell. `shared_bytes` is the size of the cache
-    that the studies share.
+    that the studies share; `words` name their folder on the command line.
     """
     running = sum(row[1].startswith("running") for row in rows)
     count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
     blocks: list[Block] = [Table(_COLUMNS, tuple(rows)), Bullets(tuple(faults))]
     if shared_bytes:
+        clean = shlex.join(("orchestrate", "clean", *words))
         blocks.append(
             Paragraph(
-                f"The cache that they share takes {size(shared_bytes)}; `orchestrate clean` says what of it is needed."
+                f"The cache that they share takes {size(shared_bytes)}; `{clean}` says what of it is needed."
             )
         )
     return Document("Studies", f"{count}, {running} running", tuple(blocks))
