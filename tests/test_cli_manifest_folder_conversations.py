@@ -13,7 +13,7 @@ import soundfile
 from orchestrator.corpus.importing.no_speech import what_is_no_speech
 from orchestrator.corpus.label_files.label_file import kind_of_labels
 from orchestrator.corpus.label_files.times_in_text import times_or_turns
-from orchestrator.corpus.manifests.record_fields import is_missing_text
+from orchestrator.corpus.manifests.missing_values import is_missing_text
 from tests.test_cli_manifest_folder_corpora import made, put, refused, told, tones
 
 EDACC = (

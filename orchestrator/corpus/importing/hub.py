@@ -20,11 +20,11 @@ import soundfile
 from orchestrator.corpus.importing.hub_rows import Columns, Rows, Wanted, lines_of_rows
 from orchestrator.corpus.importing.transcript_list import LISTS
 from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.manifests.missing_values import is_missing_text
 from orchestrator.corpus.manifests.record_fields import (
     ID_KEYS,
     SPEAKER_KEYS,
     TEXT_KEYS,
-    is_missing_text,
 )
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError

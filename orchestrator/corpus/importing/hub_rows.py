@@ -23,8 +23,8 @@ from orchestrator.corpus.manifests.manifest_writing import (
     shuffled,
     some_faults,
 )
+from orchestrator.corpus.manifests.missing_values import is_missing_text, names_somebody
 from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
-from orchestrator.corpus.manifests.record_fields import is_missing_text, names_somebody
 from orchestrator.corpus.manifests.unread_times import is_end, refuse_unread_times
 from orchestrator.corpus.recordings.headers import TOLERANCE, Header
 from orchestrator.errors import ManifestError

@@ -13,11 +13,11 @@ from orchestrator.corpus.importing.own_names import stem_of_name
 from orchestrator.corpus.label_files.segments import Segment
 from orchestrator.corpus.label_files.word_level import refuse_words
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifests.missing_values import names_somebody
 from orchestrator.corpus.manifests.record_fields import (
     AUDIO_KEYS,
     SPEAKER_KEYS,
     TEXT_KEYS,
-    names_somebody,
 )
 from orchestrator.corpus.manifests.table_cells import column_name, without_quotes
 from orchestrator.corpus.manifests.unread_times import span_in_seconds, span_keys

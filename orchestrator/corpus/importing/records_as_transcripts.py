@@ -14,11 +14,11 @@ from orchestrator.corpus.importing.readings import without_pinyin
 from orchestrator.corpus.importing.transcript_files import Transcript
 from orchestrator.corpus.label_files.times_in_text import times_or_turns
 from orchestrator.corpus.manifests.lhotse_cut import is_cut
+from orchestrator.corpus.manifests.missing_values import is_missing_text
 from orchestrator.corpus.manifests.record_fields import (
     AUDIO_KEYS,
     ID_KEYS,
     TEXT_KEYS,
-    is_missing_text,
     read_draft,
 )
 

@@ -7,6 +7,11 @@ from typing import Any
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
 
+_TOLERANCE = 0.3
+"""Seconds. lhotse calls a larger difference between a cut and its audio serious."""
+_MARGIN = 2.0
+"""Seconds, at most, by which a cut is made longer than what is said in it, for the sound around."""
+
 
 def is_cut(record: Mapping[str, Any]) -> bool:
     """Whether a record is a cut of lhotse."""
@@ -38,6 +43,7 @@ def flatten_cut(cut: Mapping[str, Any]) -> dict[str, Any]:
             f"a cut needs exactly one supervision, has {count}; use trim_to_supervisions"
         )
     supervision = supervisions[0]
+    _refuse_another_part(cut, supervision)
     flat = {
         key: value
         for key, value in cut.items()
@@ -46,6 +52,28 @@ def flatten_cut(cut: Mapping[str, Any]) -> dict[str, Any]:
     flat |= {"audio_filepath": _cut_source(cut["recording"]), "offset": cut.get("start", 0)}
     flat |= {key: supervision.get(key) for key in ("text", "speaker", "language")}
     return flat
+
+
+def _refuse_another_part(cut: Mapping[str, Any], supervision: Mapping[str, Any]) -> None:
+    """Raise UnusableError where the cut holds only a part of what is said, as a window may, or much
+    beside it, as a whole recording does.
+    """
+    start, seconds, whole = (
+        supervision.get("start"),
+        supervision.get("duration"),
+        cut.get("duration"),
+    )
+    times = (start, seconds, whole)
+    if not all(isinstance(time, int | float) and not isinstance(time, bool) for time in times):
+        return
+    before = float(start or 0)
+    behind = float(whole or 0) - before - float(seconds or 0)
+    if min(before, behind) < -_TOLERANCE or before + behind > _MARGIN:
+        until = before + float(seconds or 0)
+        raise UnusableError(
+            f"the supervision lies from {before:g} to {until:g} s of its cut, which lasts {whole:g} s: another part of "
+            "the recording would stand for its text; use trim_to_supervisions"
+        )
 
 
 def _refuse_transforms(recording: Mapping[str, Any]) -> None:

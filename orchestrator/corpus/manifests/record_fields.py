@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from orchestrator.corpus.label_files.segments import is_unspoken
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.lhotse_cut import flatten_cut, is_cut
+from orchestrator.corpus.manifests.missing_values import MISSING_TEXTS, names_somebody
 from orchestrator.corpus.manifests.unicode_forms import in_one_line
 from orchestrator.corpus.manifests.unread_times import is_end
 from orchestrator.corpus.samples import FLOAT_PEAK, HIGHEST_RATE, LOWEST_RATE, Samples
@@ -56,10 +56,6 @@ SPEAKER_KEYS = (
     *("speaker", "speaker_id", "spk", "group", "client_id", "speaker_name"),
     *("spk_id", "spkid", "spk_name", "spkr", "speakerid", "talker", "talker_id"),
 )
-_NOBODY = {"", "-", "--", "?", "nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>"} | {
-    *("unk", "<unk>", "unknown", "undefined", "anonymous")
-}
-"""What stands in the place of an unknown speaker; utterances with it are not of one person."""
 ID_KEYS = ("id", "utterance_id", "utt_id")
 RATE_KEYS = ("sampling_rate", "sample_rate")
 _OF_AUDIO = ("path", "bytes", "array", *RATE_KEYS)
@@ -68,12 +64,9 @@ _OF_AUDIO = ("path", "bytes", "array", *RATE_KEYS)
 INLINE_RATE = 16_000
 """Hz. The rate of inline floats whose record has none, as in older files."""
 
-_MISSING_TEXTS = (
-    *("nan", "NaN", "<NA>", "#N/A", "#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NULL!"),
-    *("#NV", "#WERT!", "#BEZUG!", "#ZAHL!"),
-)
-"""What pandas and Excel, also in German, write for a cell that is empty or could not be computed."""
 
+_LIST = re.compile(r'\s*\["[^"]*"(?:,\s*"[^"]*")+\]\s*$')
+"""A list of texts in a cell, as Label Studio exports the regions of a recording."""
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -142,20 +135,6 @@ def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | Non
     return (None if reader.faults else draft), reader.faults
 
 
-def is_missing_text(value: object) -> bool:
-    """Whether a value stands for a missing text: null, blank, what tables have for an empty cell, or
-    the mark of a part that is not to be scored.
-    """
-    if not isinstance(value, str):
-        return value is None
-    return value.strip() in ("", *_MISSING_TEXTS) or is_unspoken(value)
-
-
-def names_somebody(value: object) -> bool:
-    """Whether the value of a speaker key names a speaker."""
-    return value is not None and str(value).strip().casefold() not in _NOBODY
-
-
 def _speaker_keys(record: Mapping[str, Any]) -> list[str]:
     return [key for key in SPEAKER_KEYS if key in record and names_somebody(record[key])]
 
@@ -198,6 +177,10 @@ class _Reader:
         if not isinstance(value, str):
             self.faults.append(f'"{key}" is {show(value)}, must be a string')
             return ""
+        if _LIST.match(value):
+            self.faults.append(
+                f'"{key}" is a list of texts, {show(value)}, each of a part of the recording; write one record for each'
+            )
         source = self.record.get("src_text")
         if key == "tgt_text" and source is not None and source != value:
             self.faults.append(
@@ -207,7 +190,7 @@ class _Reader:
             self.faults.append(
                 f'"{key}" is empty; a reference without words cannot be scored or learned'
             )
-        if needed and value.strip() in _MISSING_TEXTS:
+        if needed and value.strip() in MISSING_TEXTS:
             self.faults.append(
                 f'"{key}" is {show(value)}, which tables have for a text that is missing; write what is said'
             )

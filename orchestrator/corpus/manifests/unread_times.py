@@ -7,6 +7,7 @@ tell the length of the file, in whichever unit, and nothing is wrong.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -20,7 +21,7 @@ from orchestrator.corpus.manifest_errors import UnusableError
 Role = Literal["start", "end", "length"]
 
 _ROLES: dict[str, Role] = {
-    **dict.fromkeys(("start", "begin", "from", "onset", "tmin", "xmin"), "start"),
+    **dict.fromkeys(("start", "begin", "beg", "from", "onset", "tmin", "xmin"), "start"),
     **dict.fromkeys(("starttime", "begintime"), "start"),
     **dict.fromkeys(("end", "stop", "to", "tmax", "xmax", "endtime"), "end"),
     **dict.fromkeys(("length", "len", "dur", "duration"), "length"),
@@ -33,12 +34,14 @@ _UNITS = {
     **dict.fromkeys(("frame", "frames", "sample", "samples"), _FRAMES),
 }
 """Words in a key that tell its unit: how many of them make a second."""
-_PARTS = {"segment", "seg", "clip", "audio", "utterance", "utt"}
+_PARTS = {"segment", "seg", "clip", "audio", "utterance", "utt", "turn", "chunk"}
 """Words in a key that say what the times are of; two keys of one segment have the same."""
 _SAY_NOTHING = {"t", "time", "timestamp", "ts", "offset"}
 """Words in a key that add nothing to its meaning."""
-_BOTH = ("segment", "timestamp", "timestamps", "span", "interval")
+_BOTH = ("segment", "timestamp", "timestamps", "time", "times", "span", "interval")
 """Keys whose value holds both the start and the end."""
+_REGIONS = ("label", "labels", "region", "regions")
+"""Keys whose value may hold a list of regions, as Label Studio exports them."""
 _FRAME_RATES = (16_000, 100, 50, 30, 25, 24)
 """The numbers per second of what may be called frames: samples, features, and pictures of
 a video.
@@ -48,7 +51,7 @@ _FORMER_RATES = (8_000, 22_050, 44_100, 48_000)
 in them, from 0 on.
 """
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
-_PAIR = re.compile(r"[\[(]\s*([^\[(,;]+?)\s*[,;]\s*([^\[(,;]+?)\s*[\])]")
+_PAIR = re.compile(r"[\[(]\s*([^\[(,;]+?)\s*[,;]\s*([^\[(,;]+?)\s*[\])]|(\S+)\s*-+>\s*(\S+)")
 _SHORTEST = 0.1
 """Seconds, at least, of a part in which something is said."""
 _ROUNDED = 0.02
@@ -152,7 +155,7 @@ def refuse_unread_times(extra: Mapping[str, Any], seconds: float, rate: int, nam
     `rate` Hz.
     """
     for key, value in extra.items():
-        ends = _two_ends(value) if _spelled(key) in _BOTH else None
+        ends = _two_ends(_only_region(value)) if _spelled(key) in _BOTH + _REGIONS else None
         if ends and _is_part(*ends, None, seconds, rate):
             told = f'"{key}" is {ends[0]:g} to {ends[1]:g}, which is not read'
             raise UnusableError(_taken_whole(told, seconds, name))
@@ -160,6 +163,14 @@ def refuse_unread_times(extra: Mapping[str, Any], seconds: float, rate: int, nam
     for first, last in product(times, times):
         if _belong_together(first, last):
             _refuse_span(first, last, extra, (seconds, rate), name)
+    ends_alone = [time for time in times if time.role == "end" and time.by_itself]
+    if len(ends_alone) == 1 and not any(time.role == "start" for time in times):
+        # writers that leave out what is 0 leave out such a start
+        [last] = ends_alone
+        end = _number(extra[last.key])
+        if end is not None and _is_part(0, end, last.unit, seconds, rate):
+            told = f'"{last.key}" is {end:g}, which is not read'
+            raise UnusableError(_taken_whole(told, seconds, name))
 
 
 def refuse_unread_end(extra: Mapping[str, Any], offset: float, seconds: float, name: str) -> None:
@@ -258,13 +269,14 @@ def _meaning(key: str) -> _Time | None:
     are the same. Cached, because a manifest has the same keys in every record, and 20,000 of them
     are read before a sweep starts.
     """
-    words = frozenset(re.findall(r"[a-z]+", _spelled(key)))
+    numbered = {"t0": "start", "t1": "end"}.get(key, key)
+    words = frozenset(re.findall(r"[a-z]+", _spelled(numbered)))
     said = words & _ROLES.keys()
     rest = words - said - _UNITS.keys()
     unit = next((_UNITS[word] for word in words if word in _UNITS), None)
     if len(said) == 1 and rest <= _PARTS | _SAY_NOTHING:
         role = _ROLES[next(iter(said))]
-    elif not said and rest == {"offset"}:
+    elif not said and rest - _PARTS == {"offset"}:
         role = "start"
     elif not said and rest == {"num"} and unit == _FRAMES:
         role = "length"
@@ -280,15 +292,38 @@ def _spelled(key: str) -> str:
 
 
 def _two_ends(value: Any) -> tuple[float, float] | None:
-    """Return the start and end that a list of two, or a table cell that shows one, holds; None for
-    any other value.
+    """Return the start and end that a list of two, a mapping, or a table cell that shows them,
+    holds; None for any other value.
     """
     if isinstance(value, str) and (found := _PAIR.fullmatch(value.strip())):
-        value = list(found.groups())
+        value = [text for text in found.groups() if text is not None]
+    if isinstance(value, Mapping):
+        keys = span_keys(map(str, value))
+        return None if keys is None else span_in_seconds(*_with_values(keys, value))
     if not isinstance(value, list | tuple) or len(value) != 2:
         return None
     start, end = map(_number, value)
     return None if start is None or end is None else (start, end)
+
+
+def _only_region(value: Any) -> Any:
+    """Return the only mapping of a list of regions, which in a table is a cell of JSON; any other
+    value as it is.
+    """
+    if isinstance(value, str) and value.startswith("[{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return value
+    is_list = isinstance(value, list) and len(value) == 1 and isinstance(value[0], Mapping)
+    return value[0] if is_list else value
+
+
+def _with_values(
+    keys: tuple[str, str], value: Mapping[str, Any]
+) -> tuple[str, object, str, object]:
+    first, last = keys
+    return first, value[first], last, value[last]
 
 
 def _number(value: Any) -> float | None:

@@ -1,0 +1,29 @@
+"""Values that stand for none: of a text that is missing, and of a speaker who is not known. Pure."""
+
+from __future__ import annotations
+
+from orchestrator.corpus.label_files.segments import is_unspoken
+
+_NOBODY = {"", "-", "--", "?", "nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>"} | {
+    *("unk", "<unk>", "unknown", "undefined", "anonymous")
+}
+"""What stands in the place of an unknown speaker; utterances with it are not of one person."""
+MISSING_TEXTS = (
+    *("nan", "NaN", "<NA>", "#N/A", "#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NULL!"),
+    *("#NV", "#WERT!", "#BEZUG!", "#ZAHL!"),
+)
+"""What pandas and Excel, also in German, write for a cell that is empty or could not be computed."""
+
+
+def is_missing_text(value: object) -> bool:
+    """Whether a value stands for a missing text: null, blank, what tables have for an empty cell, or
+    the mark of a part that is not to be scored.
+    """
+    if not isinstance(value, str):
+        return value is None
+    return value.strip() in ("", *MISSING_TEXTS) or is_unspoken(value)
+
+
+def names_somebody(value: object) -> bool:
+    """Whether the value of a speaker key names a speaker."""
+    return value is not None and str(value).strip().casefold() not in _NOBODY

@@ -1,0 +1,106 @@
+"""Records whose text belongs to another part of the recording than the one that would be taken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.errors import ManifestError
+from tests.test_cli_manifest import tone
+
+
+def manifest(folder: Path, record: dict[str, Any], seconds: float = 20.0) -> Path:
+    tone(folder / "x.wav", seconds)
+    path = folder / "m.jsonl"
+    path.write_text(json.dumps({"audio": "x.wav", "text": "hello there"} | record) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"segment": {"start": 1.0, "end": 3.0}},
+        {"timestamp": {"start": 1.0, "end": 3.0}},
+        {"time": [1.0, 3.0]},
+        {"timestamp": "00:00:01.000 --> 00:00:03.000"},
+        {"beg": 1.0, "end": 3.0},
+        {"turn_start": 1.0, "turn_end": 3.0},
+        {"chunk_start": 1.0, "chunk_end": 3.0},
+        {"segment_offset": 1.0, "segment_duration": 2.0},
+        {"t0": 1.0, "t1": 3.0},
+        {"end": 3.0},
+        {"label": [{"start": 1.0, "end": 3.0, "channel": 0}]},
+    ],
+)
+def test_times_of_a_part_are_refused_under_every_name(tmp_path: Path, told: dict[str, Any]) -> None:
+    with pytest.raises(ManifestError, match=r"not read, .*x\.wav.* would be taken whole, 20\.00 s"):
+        load_manifest(manifest(tmp_path, told))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"end": 20.0},
+        {"segment": {"start": 0.0, "end": 20.0}},
+        {"segment": {"name": "a"}, "time": "12:30"},
+        {"words": [{"word": "hello", "start": 1.0, "end": 1.5}]},
+        {"label": "question", "turn": 3},
+        {"label": [{"start": 1.0, "end": 3.0}, {"start": 4.0, "end": 19.0}]},
+        {"time": 1700000000.0, "t1": "x"},
+    ],
+)
+def test_what_is_no_part_is_left_alone(tmp_path: Path, told: dict[str, Any]) -> None:
+    assert len(load_manifest(manifest(tmp_path, told)).utterances) == 1
+
+
+def cut(start: float, duration: float, whole: float) -> dict[str, Any]:
+    recording = {
+        "id": "x",
+        "sources": [{"type": "file", "channels": [0], "source": "x.wav"}],
+        **{"sampling_rate": 16_000, "num_samples": 320_000, "duration": 20.0},
+    }
+    supervision = {"id": "s", "recording_id": "x", "start": start, "duration": duration}
+    return {
+        **{"id": "c", "start": 2.0, "duration": whole, "channel": 0, "type": "MonoCut"},
+        "recording": recording,
+        "supervisions": [supervision | {"channel": 0, "text": "hello there"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("start", "duration", "whole", "fits"),
+    [
+        (0.0, 5.0, 5.0, True),
+        (0.5, 4.0, 5.0, True),  # a margin around what is said
+        (-0.1, 5.2, 5.0, True),
+        (-4.0, 4.5, 5.0, False),
+        (1.5, 8.0, 2.0, False),
+        (12.0, 2.0, 18.0, False),
+    ],
+)
+def test_a_cut_holds_what_its_supervision_says(
+    tmp_path: Path, start: float, duration: float, whole: float, fits: bool
+) -> None:
+    tone(tmp_path / "x.wav", 20.0)
+    path = tmp_path / "cuts.jsonl"
+    path.write_text(json.dumps(cut(start, duration, whole)) + "\n")
+    if fits:
+        [utterance] = load_manifest(path).utterances
+        assert (utterance.offset, utterance.duration) == (2.0, whole)
+    else:
+        with pytest.raises(ManifestError, match=r"of its cut, which lasts .*trim_to_supervisions"):
+            load_manifest(path)
+
+
+def test_a_list_of_texts_is_no_text(tmp_path: Path) -> None:
+    tone(tmp_path / "x.wav")
+    path = tmp_path / "m.csv"
+    path.write_text('audio,transcription\nx.wav,"[""first part"",""second part""]"\n')
+    with pytest.raises(ManifestError, match="is a list of texts"):
+        load_manifest(path)
+    path.write_text('audio,transcription\nx.wav,"[laughter] well, [""so""]"\n')
+    assert len(load_manifest(path).utterances) == 1
