@@ -457,3 +457,28 @@ def test_a_constant_part_is_noted(tmp_path: Path, mean: float, noted: bool) -> N
     (tmp_path / "m.jsonl").write_text('{"audio_filepath": "a.wav", "text": "one"}\n')
     clips = prepare(load_manifest(tmp_path / "m.jsonl"), rms=0.075, cache=tmp_path / "cache")
     assert clips.notes.offset == ((1,) if noted else ())
+
+
+@pytest.mark.parametrize(
+    ("ending", "form"),
+    [
+        ("wav", "WAV"),
+        ("sph", "NIST"),
+        ("au", "AU"),
+        ("aiff", "AIFF"),
+        ("w64", "W64"),
+        ("wav", "RF64"),
+    ],
+)
+def test_a_file_that_is_cut_off_is_refused_in_every_container(
+    tmp_path: Path, ending: str, form: str
+) -> None:
+    path = tmp_path / f"a.{ending}"
+    soundfile.write(path, speech(4.0), RATE, format=form, subtype="PCM_16")
+    assert read_header(path, "x").frames == 4 * RATE
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(
+        ManifestError, match=r"x is cut off: its header promises \d+ \w+.*, \d+ are there"
+    ):
+        read_header(path, "x")

@@ -8,9 +8,12 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from orchestrator.corpus.label_files.label_file import kind_of_labels, kind_of_list, segments_of
+from orchestrator.corpus.label_files.textgrid import read_textgrid
 from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.errors import ManifestError
@@ -356,3 +359,24 @@ def test_a_region_without_a_label_is_one_of_a_label_track() -> None:
     track = "0.0\t2.0\thello\n2.0\t4.0\t\n4.0\t5.0\n"
     assert kind_of_labels(track) == "Audacity labels"
     assert [said.text for said in segments_of(track, "Audacity labels")] == ["hello"]
+
+
+def test_a_textgrid_that_begins_later_is_refused() -> None:
+    with pytest.raises(UnusableError, match=r"begins at 5 s \(xmin\).*write 0 as the first xmin"):
+        list(read_textgrid(LONG_GRID.replace("xmin = 0", "xmin = 5", 1)))
+
+
+def test_an_stm_of_one_channel_of_several_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "rec"
+    folder.mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.1, (48_000, 2))
+    soundfile.write(folder / "x.wav", noise, 16_000)
+    (folder / "x.stm").write_text("x B spk 0.5 2.5 <o,f0,male> hello there\n")
+    for words in ([], ["--transcripts", str(folder / "x.stm")]):
+        out = tmp_path / f"m{len(words)}.jsonl"
+        assert orchestrate("manifest", "from-folder", folder, out, *words) == 2
+        assert "has 2 channels and the record means one" in capsys.readouterr().err
+    soundfile.write(folder / "x.wav", noise[:, 0], 16_000)
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "mono.jsonl") == 0

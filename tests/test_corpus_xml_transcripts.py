@@ -96,7 +96,7 @@ def test_parts_in_xml_are_read(tmp_path: Path, name: str, content: bytes, told: 
             TRANSCRIBER.replace('time="1.25"', 'time="soon"'),
             "is XML with a part that cannot be read",
         ),
-        (ELAN.replace(' TIME_VALUE="500"', ""), "is XML with a part that cannot be read"),
+        (ELAN.replace(' TIME_VALUE="500"', ""), "that have no time of their own"),
         (
             ELAN.replace(' PARTICIPANT="Bert"', ""),
             "is ELAN with several tiers, 'A', 'B', that are not each of another participant; save the one with the "
@@ -121,3 +121,34 @@ def test_a_fault_of_xml_names_its_file(tmp_path: Path, capsys: pytest.CaptureFix
 def test_xml_of_another_program_is_no_transcript() -> None:
     assert parts_of_xml(b"<x/>") is None
     assert parts_of_xml(b"<data><point/></data>") == []
+
+
+def test_elan_takes_its_times_from_the_beginning_of_the_recording() -> None:
+    header = (
+        '<HEADER TIME_UNITS="{}"><MEDIA_DESCRIPTOR MEDIA_URL="a.wav" TIME_ORIGIN="8000"/></HEADER>'
+    )
+    shifted = ELAN.replace("<TIME_ORDER>", f"{header.format('milliseconds')}<TIME_ORDER>", 1)
+    plain, later = (parts_of_xml(text.encode()) for text in (ELAN, shifted))
+    assert plain and later
+    assert [part.begin for part in later] == [part.begin + 8 for part in plain]
+    frames = ELAN.replace("<TIME_ORDER>", f"{header.format('PAL-frames')}<TIME_ORDER>", 1)
+    with pytest.raises(UnusableError, match="times in PAL-frames"):
+        parts_of_xml(frames.encode())
+    two = header.format("milliseconds").replace("</HEADER>", "<MEDIA_DESCRIPTOR/></HEADER>")
+    with pytest.raises(UnusableError, match="begin at different times"):
+        parts_of_xml(ELAN.replace("<TIME_ORDER>", f"{two}<TIME_ORDER>", 1).encode())
+
+
+def test_elan_whose_tier_names_its_parts_says_the_words_of_the_tier_below() -> None:
+    named = ELAN.replace("hello there", "story.001").replace("a translation", "hello to you")
+    parts = parts_of_xml(named.encode())
+    assert parts and [part.text for part in parts] == ["hello to you", "good bye"]
+    tier = named[named.index('<TIER TIER_ID="T" PARENT_REF') : named.index('<TIER TIER_ID="empty"')]
+    again = tier.replace('"T"', '"T2"') + "</ANNOTATION_DOCUMENT>"
+    with pytest.raises(UnusableError, match="several tiers depend on it"):
+        parts_of_xml(named.replace("</ANNOTATION_DOCUMENT>", again).encode())
+
+
+def test_several_tiers_are_said_plainly() -> None:
+    with pytest.raises(UnusableError, match=r"^is ELAN with several tiers, 'A', 'B', that are not"):
+        parts_of_xml(ELAN.replace('PARTICIPANT="Bert"', 'PARTICIPANT="Anna"').encode())

@@ -5,7 +5,7 @@ each speaker gets a name that is that of one person in all of the corpus.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,14 +28,24 @@ def parts_of_recording(
     channel and the recording has several, a fault is added and nothing is returned. Speakers of the LDC are the sides
     of a call, and count as channels.
     """
-    for said in parts:
-        named = {"side": said.speaker} if kind == LDC else {"channel": said.channel}
-        try:
-            refuse_one_of_several(named, recording, f"audio file {show(str(recording))}")
-        except UnusableError as error:
-            faults.append(f"{said.origin}: {error}")
-            return []
+    if (fault := channel_fault(parts, recording, kind)) is not None:
+        faults.append(fault)
+        return []
     return [_with_recording(said, recording) for said in parts]
+
+
+def channel_fault(parts: Iterable[Transcript], recording: Path, kind: str = "") -> str | None:
+    """Return a fault where one of the parts is of one channel and the recording has several."""
+    key = "side" if kind == LDC else "channel"
+    first: dict[str, Transcript] = {}
+    for said in parts:
+        first.setdefault(said.speaker if kind == LDC else said.channel, said)
+    for channel, said in first.items():  # the recording is looked at once for each channel
+        try:
+            refuse_one_of_several({key: channel}, recording, f"audio file {show(str(recording))}")
+        except UnusableError as error:
+            return f"{said.origin}: {error}"
+    return None
 
 
 def _with_recording(said: Transcript, recording: Path) -> Transcript:

@@ -24,6 +24,7 @@ from orchestrator.corpus.importing.listed_names import (
     spelled_here,
     without_ending,
 )
+from orchestrator.corpus.importing.parts_beside import channel_fault
 from orchestrator.corpus.importing.records_as_transcripts import said_in_record
 from orchestrator.corpus.importing.transcript_files import Transcript, labelled_parts, read_text
 from orchestrator.corpus.importing.transcripts import Findings, Transcripts
@@ -105,6 +106,8 @@ def texts_from_list(
     texts, missing = _matched_by_any_ending(rows, names, table, findings.faults)
     with_text = len(missing) + sum(map(len, texts.values()))
     _refuse_times(texts, findings)
+    channels = (channel_fault(own, path) for path, own in texts.items())
+    findings.faults.extend(fault for fault in channels if fault)
     if len(silent) > with_text:
         draft = silent[0][1].record
         has_words = table.suffix == ".json" and draft is not None and "words" in draft.unread

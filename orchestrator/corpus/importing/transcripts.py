@@ -18,7 +18,7 @@ from orchestrator.corpus.importing.parallel_texts import (
     name_before_conversion,
     names_of,
 )
-from orchestrator.corpus.importing.parts_beside import parts_of_recording
+from orchestrator.corpus.importing.parts_beside import channel_fault, parts_of_recording
 from orchestrator.corpus.importing.readings import without_readings
 from orchestrator.corpus.importing.records_as_transcripts import record_beside
 from orchestrator.corpus.importing.shared_texts import check_shared
@@ -228,7 +228,9 @@ def _own_parts(
         faults.append(
             f"{path} is STM of other recordings, such as {show(parts[0][0])}; name it: --transcripts FILE"
         )
-    return own
+    fault = channel_fault(own, recording)
+    faults += [fault] if fault else []
+    return [] if fault else own
 
 
 def _times_or_turns(text: str, recording: Path) -> tuple[int, str] | None:

@@ -292,8 +292,9 @@ def _stm(text: str) -> Iterator[Segment]:
                 f"where the recording is one mix of all, write {first} as channel in every line"
             )
         begin, end = seconds(row["begin"]), seconds(row["end"])
+        said = (row["text"] or "").strip()
         yield Segment(
-            number, begin, end, (row["text"] or "").strip(), row["recording"], row["speaker"]
+            number, begin, end, said, row["recording"], row["speaker"], channel=row["channel"]
         )
 
 

@@ -28,6 +28,8 @@ _TOGETHER = 0.2
 """The share of intervals that begin or end with one of another tier; two people hardly speak so, but a sentence
 and its translation or its phrases do.
 """
+_ROUNDED = 0.02
+"""Seconds by which a time may differ from 0 through rounding."""
 _ALIGNED = re.compile(r"\b(word|phone|phoneme|phon)s?$", re.IGNORECASE)
 """Names of tiers of words or sounds, as the Montreal Forced Aligner, WebMAUS and similar aligners
 give them: `words`, `anna - phones`.
@@ -39,7 +41,13 @@ def read_textgrid(text: str) -> Iterator[Segment]:
     long and the short form, which have the same values in the same order.
     """
     items = _GridItems(text)
-    items.skip(5)  # both headings, both times and <exists>; the number of tiers follows
+    items.skip(2)  # both headings
+    if (begin := items.number()) > _ROUNDED:
+        raise UnusableError(
+            f"is Praat TextGrid that begins at {begin:g} s (xmin): where its recording begins there, too, shift its "
+            "times to 0 (Praat: Modify, Shift times); where its recording is whole, write 0 as the first xmin"
+        )
+    items.skip(2)  # the other time and <exists>; the number of tiers follows
     tiers: list[tuple[str, list[Segment]]] = []
     for _ in range(items.count()):
         kind, name = items.text(), items.text()
@@ -111,6 +119,9 @@ class _GridItems:
 
     def count(self) -> int:
         return int(self._number(self._next()))
+
+    def number(self) -> float:
+        return self._number(self._next())
 
     def interval(self, kind: str) -> Segment:
         """Read an interval, or in a "TextTier" a point, which begins and ends at its time."""

@@ -6,7 +6,8 @@ https://www.mpi.nl/tools/elan/EAF_Annotation_Format_3.0_and_ELAN.pdf
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -14,6 +15,8 @@ from orchestrator.corpus.label_files.segments import Segment
 from orchestrator.corpus.label_files.word_level import refuse_words
 from orchestrator.corpus.manifest_errors import UnusableError, show
 
+_NAME = re.compile(r"(?=\S*\d)\S+")
+"""The name of a part in the place of its words, such as `story.001`."""
 _LOOKED_AT = 4096
 """The number of bytes at the beginning by which a file is recognised."""
 
@@ -35,6 +38,8 @@ def parts_of_xml(content: bytes) -> list[Segment] | None:
         parts = [part for part in read(ElementTree.fromstring(content)) if part.text]
     except ElementTree.ParseError as error:
         raise UnusableError(f"is damaged XML: {error}; save it again") from error
+    except UnusableError:
+        raise
     except (KeyError, TypeError, ValueError, LookupError) as error:
         raise UnusableError(
             f"is XML with a part that cannot be read: {show(str(error))}; save it again"
@@ -65,6 +70,7 @@ def _tiers(root: Element) -> Iterator[Segment]:
     another participant.
     """
     slots = {each.get("TIME_SLOT_ID"): each.get("TIME_VALUE") for each in root.iter("TIME_SLOT")}
+    origin = _origin(root)
     tiers = [tier for tier in root.iter("TIER") if any(_said(each) for each in _aligned(tier))]
     people = [tier.get("PARTICIPANT") or "" for tier in tiers]
     if len(tiers) > 1 and ("" in people or len(set(people)) < len(people)):
@@ -74,10 +80,57 @@ def _tiers(root: Element) -> Iterator[Segment]:
             "sentences alone"
         )
     for tier, speaker in zip(tiers, people, strict=True):
+        words = _words_of(root, tier)
         for each in _aligned(tier):
-            times = (slots[each.get(f"TIME_SLOT_REF{number}")] for number in (1, 2))
-            begin, end = (int(time or "") / 1000 for time in times)
-            yield _part(begin, end, [_said(each)], speaker)
+            times = [slots[each.get(f"TIME_SLOT_REF{number}")] for number in (1, 2)]
+            if None in times:
+                name = show(tier.get("TIER_ID") or "")
+                raise UnusableError(
+                    f"is ELAN with parts of tier {name} that have no time of their own, such as "
+                    f"{show(_said(each)[:40])}; save the tier of the sentences with their times alone"
+                )
+            begin, end = ((int(time or "") + origin) / 1000 for time in times)
+            yield _part(begin, end, [words(each)], speaker)
+
+
+def _origin(root: Element) -> int:
+    """Return where the times of ELAN begin in the recording, in milliseconds."""
+    header = root.find("HEADER")
+    units = "milliseconds" if header is None else header.get("TIME_UNITS") or "milliseconds"
+    if units != "milliseconds":
+        raise UnusableError(f"is ELAN with times in {units}; save it with times in milliseconds")
+    origins = {int(each.get("TIME_ORIGIN") or 0) for each in root.iter("MEDIA_DESCRIPTOR")} or {0}
+    if len(origins) > 1:
+        told = ", ".join(str(origin) for origin in sorted(origins))
+        raise UnusableError(
+            f"is ELAN of several recordings that begin at different times (TIME_ORIGIN {told}); link only the one "
+            "beside it"
+        )
+    return origins.pop()
+
+
+def _words_of(root: Element, tier: Element) -> Callable[[Element], str]:
+    """Return what gives the words of a part of a tier: its own text, or, where all texts of the
+    tier are names of its parts, as Toolbox and FLEx write them, that of the only tier that
+    depends on it and has texts.
+    """
+    if not all(_NAME.fullmatch(_said(each)) for each in _aligned(tier) if _said(each)):
+        return _said
+    own = tier.get("TIER_ID")
+    dependent = [
+        {each.get("ANNOTATION_REF"): _said(each) for each in other.iter("REF_ANNOTATION")}
+        for other in root.iter("TIER")
+        if other.get("PARENT_REF") == own
+    ]
+    with_texts = [texts for texts in dependent if any(texts.values())]
+    if not with_texts:
+        return _said
+    if len(with_texts) > 1:
+        raise UnusableError(
+            f"is ELAN whose tier {show(own or '')} holds the names of its parts, and several tiers depend on it; save "
+            "the one with the sentences alone, with their times"
+        )
+    return lambda each: with_texts[0].get(each.get("ANNOTATION_ID"), "")
 
 
 def _aligned(tier: Element) -> Iterator[Element]:

@@ -33,9 +33,15 @@ MAX_HOURS = 24
 decompression bomb.
 """
 
-_DATA_CHUNK = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-"""libsndfile's log line about a WAV whose header promises more bytes of samples than the
-file has.
+_DATA_CHUNK = re.compile(
+    r"^\s*(?:data|Data Size|SSND|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
+"""libsndfile's log line about a file whose header promises more bytes of samples than it has: WAV,
+AU, AIFF, W64 and RF64. `RIFF`, of a WAV, counts what follows the samples, too.
+"""
+_SPHERE_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
+"""The line of a NIST SPHERE header with the number of samples of each channel; libsndfile has none
+in its log.
 """
 _SAMPLES = re.compile(r"^data\s*: (\d+)$", re.MULTILINE)
 _NO_CHUNK = re.compile(
@@ -108,6 +114,12 @@ def read_header(source: Path | bytes, name: str) -> Header:
     if chunk and int(chunk[2]) < int(chunk[1]) < _UNKNOWN_SIZE:
         raise UnusableError(
             f"{name} is cut off: its header promises {chunk[1]} bytes of samples, {chunk[2]} are there"
+        )
+    start = beginning(source)
+    counted = _SPHERE_COUNT.search(start) if start.startswith(b"NIST") else None
+    if counted and header.frames + TOLERANCE * header.rate < int(counted[1]):
+        raise UnusableError(
+            f"{name} is cut off: its header promises {int(counted[1])} samples, {header.frames} are there"
         )
     _check_rest(source, found.extra_info, name)
     return header
