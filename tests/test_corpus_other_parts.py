@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +107,48 @@ def test_a_list_of_texts_is_no_text(tmp_path: Path) -> None:
         load_manifest(path)
     path.write_text('audio,transcription\nx.wav,"[laughter] well, [""so""]"\n')
     assert len(load_manifest(path).utterances) == 1
+
+
+def test_a_translation_is_no_transcript(tmp_path: Path) -> None:
+    languages = {"source_lang": "en", "target_lang": "de", "taskname": "s2t_translation"}
+    with pytest.raises(ManifestError, match="is a translation from 'en' to 'de'"):
+        load_manifest(manifest(tmp_path, languages))
+    same = languages | {"target_lang": "en", "taskname": "asr"}
+    assert len(load_manifest(manifest(tmp_path, same)).utterances) == 1
+
+
+def test_the_command_for_label_studio_makes_a_record_of_each_region(tmp_path: Path) -> None:
+    for name in ("long", "short", "a b"):
+        tone(tmp_path / f"{name}.wav", 20.0 if name == "long" else 2.0)
+
+    def region(start: float, end: float, text: str) -> dict[str, Any]:
+        value = {"start": start, "end": end, "channel": 0, "text": [text]}
+        return {"value": value, "from_name": "tr", "to_name": "audio", "type": "textarea"}
+
+    def task(audio: str, *annotations: dict[str, Any]) -> dict[str, Any]:
+        return {"id": 1, "annotations": list(annotations), "data": {"audio": audio}}
+
+    whole = {"value": {"text": ["the good one"]}, "type": "textarea"}
+    skipped = {"was_cancelled": True, "result": [{"value": {"text": ["garbage"]}}]}
+    path = tmp_path / "export.json"
+    tasks = [
+        task(
+            "/data/upload/1/long.wav", {"result": [region(5, 7, "second"), region(1, 3, "first")]}
+        ),
+        task("/data/upload/1/short.wav", skipped, {"was_cancelled": False, "result": [whole]}),
+        task("/data/local-files/?d=sub/a%20b.wav", {"result": [whole]}),
+        task("/data/upload/1/none.wav"),
+    ]
+    path.write_text(json.dumps(tasks))
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(path)
+    command = str(caught.value)[str(caught.value).index("python -c") :].split("\n")[0]
+    command = command.replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path)
+    found = load_manifest(tmp_path / "manifest.jsonl").utterances
+    assert [(each.audio and each.audio.stem, each.offset, each.text) for each in found] == [
+        ("long", 5.0, "second"),
+        ("long", 1.0, "first"),
+        ("short", 0.0, "the good one"),
+        ("a b", 0.0, "the good one"),
+    ]

@@ -286,3 +286,59 @@ def test_a_name_that_returns_in_every_recording_is_another_person(tmp_path: Path
     made(tmp_path / "d")
     speakers = {speaker for _, _, _, speaker in told(tmp_path / "out.jsonl")}
     assert speakers == {"a-SPEAKER_00", "b-SPEAKER_00", "Anna"}
+
+
+def aws_word(begin: float, end: float, text: str) -> dict[str, object]:
+    times = {"start_time": str(begin), "end_time": str(end)}
+    return times | {"alternatives": [{"content": text}], "type": "pronunciation"}
+
+
+def test_older_answers_of_aws_name_who_speaks_in_a_list_of_their_own() -> None:
+    spoken = [
+        (0.5, 1.0, "Hello", 0),
+        (1.0, 2.0, "there", 0),
+        (2.5, 3.0, "yes", 1),
+        (3.0, 4.0, "sir", 1),
+    ]
+    turns = [
+        {"items": [{"start_time": str(b), "end_time": str(e), "speaker_label": f"spk_{who}"}]}
+        for b, e, _, who in spoken
+    ]
+    items = [aws_word(b, e, text) for b, e, text, _ in spoken]
+    results = {"items": items, "speaker_labels": {"speakers": 2, "segments": turns}}
+    parts = parts_of_service(json.dumps({"results": results}))
+    assert parts is not None
+    assert [(part.text, part.speaker) for part in parts] == [
+        ("Hello there", "spk_0"),
+        ("yes sir", "spk_1"),
+    ]
+
+
+def test_the_signs_of_rev_have_their_own_spaces() -> None:
+    def word(text: str, begin: float) -> dict[str, object]:
+        return {"type": "text", "value": text, "ts": begin, "end_ts": begin + 0.3}
+
+    def sign(text: str) -> dict[str, object]:
+        return {"type": "punct", "value": text}
+
+    elements = [word("He", 0.5), sign(" "), word("said", 1.0), sign(', "'), word("No", 2.0)]
+    elements += [
+        sign('." '),
+        word("So", 3.0),
+        sign(" "),
+        word("e", 3.4),
+        sign("-"),
+        word("mail", 3.8),
+    ]
+    elements += [sign(" ("), word("yes", 4.5), sign(").")]
+    parts = parts_of_service(json.dumps({"monologues": [{"speaker": 0, "elements": elements}]}))
+    assert parts is not None
+    assert [part.text for part in parts] == ['He said, "No."', "So e-mail (yes)."]
+
+
+def test_a_speaker_whom_speechmatics_does_not_know_is_none() -> None:
+    word = {"type": "word", "start_time": 3, "end_time": 4}
+    for said, speaker in (("UU", ""), ("S1", "S1")):
+        results = [word | {"alternatives": [{"content": "Yes", "speaker": said}]}]
+        [part] = parts_of_service(json.dumps({"results": results})) or []
+        assert part.speaker == speaker

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.corpus.label_files.label_file import segments_of
+from orchestrator.corpus.label_files.subtitles import read_subtitles
 from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.cli_project import orchestrate
@@ -152,3 +153,10 @@ def test_words_outside_of_cues_are_not_lost(kind: str, line: str) -> None:
         segments_of(text, kind)
     web = text if text.startswith("WEBVTT") else f"WEBVTT\n\n{text}"
     assert len(segments_of(web.replace("NOTED", "NOTE"), "WebVTT")) == 3
+
+
+def test_a_cue_of_a_no_break_space_says_nothing() -> None:
+    text = (
+        "WEBVTT\n\n00:01.000 --> 00:02.000\n&nbsp;\n\n00:03.000 --> 00:04.000\nhello&nbsp;there\n"
+    )
+    assert [part.text for part in read_subtitles(text) if part.text] == ["hello there"]

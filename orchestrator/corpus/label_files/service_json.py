@@ -21,6 +21,10 @@ _TICKS = 10_000_000
 """Of Azure, in a second."""
 _WORD = 50
 """Milliseconds, which a part in which a word is said lasts at least."""
+_UNKNOWN = "UU"
+"""What Speechmatics writes for a speaker whom it does not know."""
+_QUOTES = "\"'”’»)"
+"""What may stand behind the sign that ends a sentence."""
 _CLOSE = frozenset(",.?!;:%)。，？！")
 """What stands behind a word without a space."""
 
@@ -60,7 +64,9 @@ def _part(told: Mapping[str, Any], text: str, scale: float = 1.0, **more: Any) -
 
 
 def _name(value: object) -> str:
-    return "" if value is None or isinstance(value, dict | list) else str(value)
+    """Return a speaker or a channel as it is written; empty where it is not known."""
+    unknown = value is None or isinstance(value, dict | list) or value == _UNKNOWN
+    return "" if unknown else str(value)
 
 
 def _deepgram(value: Mapping[str, Any]) -> Iterator[Segment]:
@@ -97,11 +103,23 @@ def _aws(value: Mapping[str, Any]) -> Iterator[Segment]:
             times = {"start": each["start_time"], "end": each["end_time"]}
             yield _part(times, each["transcript"], speaker=speaker, channel=channel)
         return
+    turns = (results.get("speaker_labels") or {}).get("segments") or []
+    # older answers name the speaker of a word only where they list who speaks when
+    who = {
+        float(word["start_time"]): word.get("speaker_label")
+        for turn in turns
+        for word in turn.get("items", ())
+    }
     labels = (results.get("channel_labels") or {}).get("channels")
     channels = labels or [{"items": results["items"]}]
     for channel in channels:
         items = (
-            {"channel": channel.get("channel_label"), "speaker": each.get("speaker_label"), **each}
+            {
+                "channel": channel.get("channel_label"),
+                "speaker": each.get("speaker_label")
+                or who.get(float(each.get("start_time") or -1)),
+                **each,
+            }
             for each in channel["items"]
         )
         yield from _sentences(map(_item, items))
@@ -162,25 +180,28 @@ def _rev(value: Mapping[str, Any]) -> Iterator[Segment]:
             _Word(each["value"], each.get("ts"), each.get("end_ts"), _name(turn.get("speaker")))
             for each in turn["elements"]
         )
-        yield from _sentences(words)
+        yield from _sentences(words, spaced=True)
 
 
-def _sentences(words: Iterable[_Word]) -> Iterator[Segment]:
-    """Yield the sentences of words: each goes up to a sign that ends it, or to the next speaker."""
+def _sentences(words: Iterable[_Word], spaced: bool = False) -> Iterator[Segment]:
+    """Yield the sentences of words: each goes up to a sign that ends it, or to the next speaker.
+    `spaced`: the signs have the spaces around them, and words without one between them are one.
+    """
     part: Segment | None = None
     last = ""
     for word in chain(words, [_Word("", 0.0, 0.0, "\0")]):
         told = word.text.strip()
-        is_new = part is None or word.speaker != part.speaker or last.endswith(_ENDS)
+        ended = last.rstrip(_QUOTES).endswith(_ENDS)
+        is_new = part is None or word.speaker != part.speaker or ended
         if word.begin is not None and is_new:
             if part is not None:
-                yield part
+                yield replace(part, text=" ".join(part.text.split()))
             end = word.begin if word.end is None else word.end
             part = Segment(1, word.begin, end, told, speaker=word.speaker, channel=word.channel)
-        elif part is not None and told:
-            space = "" if told[0] in _CLOSE else " "
+        elif part is not None and (told or spaced):
+            space = "" if spaced or told[0] in _CLOSE else " "
             end = part.end if word.end is None else word.end
-            part = replace(part, end=end, text=f"{part.text}{space}{told}")
+            part = replace(part, end=end, text=f"{part.text}{space}{word.text if spaced else told}")
         last = told or last
 
 

@@ -92,9 +92,8 @@ def _plain(said: str) -> str:
     """Return the words of a line without markup and with character references replaced; a reference
     ends with a semicolon, so `AT&T` is none.
     """
-    return _CHARACTER.sub(
-        lambda named: html.unescape(named[0]), " ".join(_MARKUP.sub(" ", said).split())
-    )
+    named = _CHARACTER.sub(lambda found: html.unescape(found[0]), _MARKUP.sub(" ", said))
+    return " ".join(named.split())
 
 
 def _plain_lines(rows: Sequence[str]) -> str:

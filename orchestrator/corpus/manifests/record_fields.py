@@ -186,6 +186,12 @@ class _Reader:
             self.faults.append(
                 '"tgt_text" beside "src_text" is a translation; call what is said "text"'
             )
+        languages = self.record.get("source_lang"), self.record.get("target_lang")
+        if None not in languages and languages[0] != languages[1]:
+            self.faults.append(
+                f'"{key}" is a translation from {show(languages[0])} to {show(languages[1])} ("source_lang", '
+                '"target_lang"), and no transcript; leave the record out'
+            )
         if needed and not value.strip():
             self.faults.append(
                 f'"{key}" is empty; a reference without words cannot be scored or learned'

@@ -71,14 +71,19 @@ def _is_task(record: Mapping[str, Any]) -> bool:
 
 def _label_studio_text(record: Mapping[str, Any], path: Path) -> str:
     key = next((key for key, value in record["data"].items() if isinstance(value, str)), "audio")
+    # a region of a recording is a record of its own; an annotation that was skipped says nothing
     code = (
-        "[print(json.dumps({'audio_filepath': t['data'][%r].split('?d=')[-1].split('/')[-1], "
-        "'text': ' '.join(x for r in a['result'] for x in r['value'].get('text', []))})) "
-        "for t in json.load(open(sys.argv[1])) for a in t['annotations'][:1]]"
+        "from urllib.parse import unquote as u; "
+        "[print(json.dumps({'audio_filepath': u(t['data'][%r]).split('?d=')[-1].split('/')[-1], "
+        "**({'offset': v['start'], 'duration': round(v['end'] - v['start'], 3)} if 'end' in v else {}), "
+        "'text': ' '.join(v['text'])})) "
+        "for t in json.load(open(sys.argv[1])) "
+        "for a in [a for a in t['annotations'] if not a.get('was_cancelled')][:1] "
+        "for v in (r['value'] for r in a['result']) if v.get('text')]"
     )
     return (
-        "is an export of Label Studio (JSON); with its recordings beside it, this makes a manifest: "
-        f"{_python(code % key, path)}"
+        "is an export of Label Studio (JSON); with its recordings beside it, this makes a manifest of the tasks that "
+        f"have a text: {_python(code % key, path)}"
     )
 
 
@@ -115,7 +120,8 @@ def refuse_tarred(path: Path) -> NoReturn:
     raise UnusableError(
         "is a tarred manifest (shard_id) of NeMo, whose recordings lie in archives; unpack them: "
         f'mkdir -p {place} && for f in {shards}; do tar -xf "$f" -C {place}; done && '
-        f"""sed -E 's/, *"shard_id": *[0-9]+//' {_quoted(path)} > {_quoted(folder / "manifest.jsonl")}"""
+        f"""sed -E 's/, *"shard_id": *[0-9]+|"shard_id": *[0-9]+, *//' {_quoted(path)} > """
+        f"{_quoted(folder / 'manifest.jsonl')}"
     )
 
 
@@ -137,12 +143,13 @@ def refuse_fairseq(path: Path, first: bytes, second: bytes) -> None:
         raise UnusableError(
             "is a list of fairseq without texts; put its .wrd or .ltr beside it, under the same name"
         )
+    replacement = re.sub(r"([\\\\&#])", r"\\\1", folder)  # & stands for what was found
     texts = f"{_TEXTS[beside[0]]} {_quoted(listed.with_suffix(beside[0]))}"
     out = _quoted(listed.with_name(f"{listed.stem}-pairs.tsv"))
     raise UnusableError(
         "is a list of fairseq, whose texts lie beside it; this makes a manifest of both: "
         f"{texts} > {out}.txt && tail -n +2 {_quoted(listed)} | cut -f1 | "
-        f"sed {shlex.quote(f's#^#{folder}/#')} | paste - {out}.txt > {out}"
+        f"sed {shlex.quote(f's#^#{replacement}/#')} | paste - {out}.txt > {out}"
     )
 
 
