@@ -67,6 +67,15 @@ def distribution_of(dimension: Dimension) -> Distribution:
     return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
 
 
+def present_distributions(spec: SweepSpec) -> dict[str, Distribution]:
+    """Return the distribution of each searched range."""
+    return {
+        dimension.name: distribution_of(dimension)
+        for dimension in spec.parameters.searched
+        if dimension.choices is None
+    }
+
+
 class StatelessSampler(BaseSampler):
     """The sweep's method, preceded by the fixed points: those of `start_with`, the cells of a grid,
     or the points of a Sobol sequence.

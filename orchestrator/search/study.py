@@ -28,7 +28,7 @@ from orchestrator.scoring.limit_text import rate_text
 from orchestrator.search.database_differences import differing_trial, differs_error, remake_advice
 from orchestrator.search.postgres import ServerDatabase
 from orchestrator.search.pruners import Pruner
-from orchestrator.search.samplers import StatelessSampler, suggest
+from orchestrator.search.samplers import StatelessSampler, present_distributions, suggest
 from orchestrator.search.storage import (
     Database,
     close_storage,
@@ -86,6 +86,7 @@ class Study:
             if trial.number != number:
                 raise self._lacks(number)
         self._storage = WriteThroughStorage(storage.engine, created)
+        self._storage.read_under(present_distributions(spec))
         self._stamp = stamp_of(database)
         self._study = optuna.load_study(
             storage=self._storage, sampler=self._sampler, pruner=optuna.pruners.NopPruner(), study_name=name,

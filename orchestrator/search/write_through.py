@@ -10,7 +10,7 @@ the database always holds the study as it was between two ticks, never half an a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,6 +71,17 @@ class WriteThroughStorage(InMemoryStorage):
         for trial in study.get_trials(deepcopy=False):
             self._max_trial_id = trial._trial_id - 1
             super().create_new_trial(self._study_id, trial)
+
+    def read_under(self, distributions: Mapping[str, BaseDistribution]) -> None:
+        """Let the parameters of all trials have these distributions, in memory, where they hold the
+        value: after a range was made wider, the samplers would model the former range alone, or
+        none, for they model what all trials have in common.
+        """
+        for trial in self._studies[self._study_id].trials:
+            for name, value in trial.params.items():
+                present = distributions.get(name)
+                if present is not None and present._contains(present.to_internal_repr(value)):
+                    trial._distributions[name] = present
 
     def commit(self) -> None:
         """Write all changes since the last commit in one transaction.
