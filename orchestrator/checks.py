@@ -23,6 +23,7 @@ Ignorable = Literal[
     "confirm-unused",
     "duplicates",
     "upper-case",
+    "not-english",
     "no-spaces",
     "text-artifacts",
     "too-few",
@@ -136,6 +137,12 @@ _ROWS = (
         "warn",
         "data",
         "There are confirm sets and no confirmation: nothing is measured on them.",
+    ),
+    Check(
+        "not-english",
+        "warn",
+        "data",
+        "A fifth of the texts of a set has letters beyond English, and the normaliser is that for English.",
     ),
     Check("too-few", "warn", "data", "There are fewer than 200 training utterances."),
     Check(

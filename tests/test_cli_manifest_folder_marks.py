@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.corpus.importing.own_names import without_own_name
 from orchestrator.corpus.importing.readings import as_said_in_korean
+from orchestrator.corpus.importing.selecting import without_brackets
 from tests.test_cli_manifest_folder_corpora import made, put, refused, tones
 
 OF_A_NAME = {
@@ -199,3 +200,10 @@ def test_lists_in_folders_below_are_named(
         "train/S1/BAC1": "而 对",
         "test/S2/BAC2": "甚至",
     }
+
+
+def test_a_sign_behind_brackets_stays_at_its_word() -> None:
+    assert without_brackets("z. B. (Hinweis), der Patient [hustet] ist wach (leise).") == (
+        "z. B., der Patient ist wach."
+    )
+    assert without_brackets("eh bien [rire] ! (oui [non]) .") == "eh bien ! ."

@@ -380,3 +380,10 @@ def test_an_stm_of_one_channel_of_several_is_refused(
         assert "has 2 channels and the record means one" in capsys.readouterr().err
     soundfile.write(folder / "x.wav", noise[:, 0], 16_000)
     assert orchestrate("manifest", "from-folder", folder, tmp_path / "mono.jsonl") == 0
+
+
+def test_a_table_of_whisper_in_seconds_is_refused() -> None:
+    table = "start\tend\ttext\n0\t3\thello there\n3\t6\tgood day\n"
+    assert kind_of_labels(table)
+    with pytest.raises(UnusableError, match="would last 3 ms; where they are seconds"):
+        list(segments_of(table, kind_of_labels(table)))

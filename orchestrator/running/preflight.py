@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_FOREIGN = 0.2
+"""The share of the texts of a set from which on they are of another language; in English ones some
+names have such letters.
+"""
+
 
 def find_all(
     spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder
@@ -77,6 +82,7 @@ def find_before_decoding(
 
 def _find_in_texts(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
     yield from _check_words(spec, sets)
+    yield from _check_language(spec, sets)
     yield from _check_artifacts(spec, sets)
     yield from _check_warm_up(spec)
     yield from _check_terms(spec, sets)
@@ -110,6 +116,25 @@ def _check_words(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Find
             )
         elif said := wordless_text(name, manifest, spec.evaluation.normalizer):
             yield finding("text-artifacts", said)
+
+
+def _check_language(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
+    """Find evaluation sets of another language under the rules for English, which read its numbers
+    otherwise and drop some of its words, so that real errors would not count.
+    """
+    if spec.evaluation.normalizer != "whisper-en":
+        return
+    normalize = normalizer(spec.evaluation.normalizer)
+    for name, manifest in sets.items():
+        texts = [utterance.text for utterance in manifest.utterances]
+        foreign = [text for text in texts if any(c.isalpha() and not c.isascii() for c in text)]
+        if name not in TRAINING_SETS and len(foreign) > _FOREIGN * len(texts):
+            yield finding(
+                "not-english",
+                f"{len(foreign)} of {len(texts)} texts of {name} have letters that English does not write, and "
+                f"normalizer whisper-en has the rules for English alone: {show(foreign[0])} counts as "
+                f"{show(normalize(foreign[0]))}. For another language set evaluation.normalizer: basic.",
+            )
 
 
 def _has_words(texts: Sequence[str], normalize: Normalizer) -> bool:

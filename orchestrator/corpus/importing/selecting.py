@@ -20,6 +20,7 @@ drop the line, or strip the part.
 
 BRACKETS: tuple[Brackets, ...] = get_args(Brackets)
 _BRACKETED = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|<(?!\s)[^<>]*(?<!\s)>|\{[^{}]*\}")
+_BEFORE_A_SIGN = re.compile(rf"\s*(?:{_BRACKETED.pattern})(?=[,.;:!?])")
 """A part in brackets without brackets inside; `a < b and c > d` has none."""
 
 
@@ -65,7 +66,7 @@ class Selection:
 
 def without_brackets(text: str) -> str:
     """Return the text without its parts in brackets, nested ones too."""
-    while (shorter := _BRACKETED.sub(" ", text)) != text:
+    while (shorter := _BRACKETED.sub(" ", _BEFORE_A_SIGN.sub("", text))) != text:
         text = shorter
     return " ".join(text.split())
 

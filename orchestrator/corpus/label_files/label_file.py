@@ -59,6 +59,8 @@ _TIMIT = re.compile(r"0 (?:[89]\d{3}|\d{5,}) (?P<text>\D.*)", re.DOTALL)
 samples); `0 2000 euros` could be said.
 """
 _WHISPER = "a table of Whisper"
+_WORD = 50
+"""Milliseconds, which a part in which a word is said lasts at least."""
 _WHISPER_FIRST = re.compile(r"start\tend\ttext *(?:\r?\n(?:\d+\t\d+\t|\s*\Z)|\Z)")
 _WHISPER_ROW = re.compile(r"(\d+)\t(\d+)\t(.*)")
 _HTK = "HTK or TIMIT labels"
@@ -239,7 +241,16 @@ def _label_rows(text: str) -> Iterator[Segment]:
 
 
 def _whisper_table(text: str) -> Iterator[Segment]:
-    """Read rows of begin and end in milliseconds, and the text."""
+    """Read rows of begin and end in milliseconds, and the text. Raises UnusableError where the
+    longest part would be too short for a word.
+    """
+    rows = [row for row in map(_WHISPER_ROW.fullmatch, text.split("\n")[1:]) if row]
+    longest = max((int(row[2]) - int(row[1]) for row in rows), default=0)
+    if 0 < longest < _WORD:
+        raise UnusableError(
+            f"is {_WHISPER}, whose times are milliseconds, and its longest part would last {longest} ms; where they "
+            "are seconds, separate the columns by commas and name the file .csv"
+        )
     for number, line in enumerate(text.split("\n")[1:], start=2):
         row = _WHISPER_ROW.fullmatch(line)
         if row is not None:
