@@ -8,10 +8,10 @@ from collections import Counter
 from optuna.distributions import IntDistribution
 from scipy.stats import qmc
 
-from orchestrator.planning.points import sobol_point
+from orchestrator.planning.points import grid_cells, sobol_point
 from orchestrator.search.samplers import distribution_of
 from orchestrator.sweepfile.digest import derived_seed
-from orchestrator.sweepfile.search_space import Dimension
+from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
 from tests.search_helpers import MIXED, make_spec
 
 
@@ -51,3 +51,13 @@ def test_ranges_keep_their_kind_in_optuna() -> None:
     assert (whole.low, whole.high, whole.log) == (2, 64, True)
     real = distribution_of(Dimension(name="lora_dropout", low=0.0, high=0.5, step=0.1))
     assert (type(real).__name__, real.step) == ("FloatDistribution", 0.1)  # type: ignore[union-attr]
+
+
+def test_a_grid_begins_with_the_cell_that_has_all_of_a_start_point() -> None:
+    ratio = Dimension(name="replay_ratio", choices=(0.0, 0.5))
+    above = (Condition(parameter="replay_ratio", operator="above", value=0.1),)
+    weight = Dimension(name="kl_weight", choices=(0.1, 0.3), when=above)
+    space = SearchSpace(fixed={}, searched=(ratio, weight), presets={})
+    assert grid_cells(space, ({"kl_weight": 0.3},))[0] == {"replay_ratio": 0.5, "kl_weight": 0.3}
+    assert len(grid_cells(space, ({"kl_weight": 0.3},))) == 3
+    assert grid_cells(space, ({"replay_ratio": 0.0, "kl_weight": 0.3},))[0] == {"replay_ratio": 0.0}

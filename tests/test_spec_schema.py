@@ -122,3 +122,14 @@ def test_the_schema_refuses_what_does_not_load(change: dict[str, Any]) -> None:
 def test_only_a_file_that_extends_another_may_lack_sections() -> None:
     assert violations({"extends": "x.yaml"}) == []
     assert violations({"name": "x"})
+
+
+def test_a_further_set_is_a_path_or_says_more() -> None:
+    def value(also: Any) -> dict[str, Any]:
+        data = {"train": "t", "domain": "d", "heldout": "h", "also": {"noisy": also}}
+        rest = {"version": 1, "name": "s", "model": {"id": "m"}, "budget": {"trials": 1}}
+        return rest | {"data": data, "method": "tpe", "parameters": {"learning_rate": 0.001}}
+
+    plain = violations({**value("n"), "data": {"train": "t", "domain": "d", "heldout": "h"}})
+    assert violations(value("n")) == violations(value({"manifest": "n", "rungs": "last"})) == plain
+    assert len(violations(value({"rungs": "last"}))) == len(plain) + 1

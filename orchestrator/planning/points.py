@@ -88,11 +88,17 @@ def grid_cells(space: SearchSpace, starts: tuple[Point, ...]) -> tuple[Point, ..
 def _started_and_other_cells(
     space: SearchSpace, starts: tuple[Point, ...]
 ) -> tuple[list[Point], list[Point]]:
-    """Return the first cell that agrees with each of `starts`, and all other cells."""
+    """Return the first cell that agrees with each of `starts`, rather one that has all of its
+    parameters, and all other cells.
+    """
     cells = list(_walk_grid(space, 0, {}))
     first: list[Point] = []
     for start in starts:
-        matching = next((cell for cell in cells if _agrees_with(cell, start)), None)
+        agreeing = [cell for cell in cells if _agrees_with(cell, start)]
+        # before one in which a parameter that the point names is inactive
+        matching = next(
+            iter(sorted(agreeing, key=lambda cell: not start.keys() <= cell.keys())), None
+        )
         if matching is not None and matching not in first:
             first.append(matching)
     return first, [cell for cell in cells if cell not in first]

@@ -43,7 +43,9 @@ def json_schema() -> dict[str, Any]:
             },
         }
     properties["acceptance"]["patternProperties"] |= {f"^{SHIPPED}$": _shipped_schema()}
-    definitions["DataSpec"]["properties"]["also"] |= {"additionalProperties": _ALSO}
+    also = definitions["DataSpec"]["properties"]["also"]
+    also.pop("patternProperties", None)  # of the long form alone
+    also["additionalProperties"] = _ALSO
     # a file that extends another may say a part of each
     definitions["TakeSpec"]["required"] = []
     whole = {
