@@ -56,6 +56,8 @@ EVERY_STEPS: int = EvaluationSpec.model_fields["every"].default
 
 MAX_GRID = 100_000
 """Most points of a grid, counted without conditions."""
+MOST_VALUES_OF_GP = 1_000_000
+"""The most values of one parameter for method gp: its sampler holds all of them in memory."""
 
 
 def project_root(path: Path) -> Path:
@@ -181,6 +183,14 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
                 f"method: grid has {' * '.join(map(str, sizes))} points, at most {MAX_GRID}; use fewer values or "
                 "method: random, qmc or tpe",
             )
+    if method is not None and plain_value(method.node) == "gp":
+        for dimension in space.searched:
+            if (dimension.size or 0) > MOST_VALUES_OF_GP:
+                problems.add(
+                    entries[dimension.name].mark,
+                    f"method: gp weighs each value of {dimension.name}, and it has {dimension.size}; at most "
+                    f"{MOST_VALUES_OF_GP}: write fewer values or a coarser step, or choose method: tpe or random",
+                )
     _check_trend(space, tree, problems)
     check_devices(tree, problems)
     check_launcher(tree, problems)
