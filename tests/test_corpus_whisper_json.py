@@ -88,3 +88,11 @@ def test_parts_with_the_same_sound_are_told_by_their_time(
         f"{folder}/a.json:1: the same audio as {folder}/a.json:1, from 2 s on; keep one of the two"
     )
     assert said in capsys.readouterr().err
+
+
+def test_who_speaks_stands_in_a_list_of_its_own() -> None:
+    chunk = {"text": " hello there you", "timestamp": [0.5, 2.0]}
+    value = {"chunks": [chunk], "text": chunk["text"]}
+    for turns, speaker in (([chunk | {"speaker": "SPEAKER_00"}], "SPEAKER_00"), ([], "")):
+        [said] = parts_of_whisper(json.dumps(value | {"speakers": turns})) or []
+        assert (said.text, said.begin, said.speaker) == ("hello there you", 0.5, speaker)

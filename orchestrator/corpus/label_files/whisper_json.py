@@ -59,6 +59,9 @@ def _segment(part: Mapping[str, Any]) -> Segment:
 def _parts(value: object) -> list[Any]:
     """Return the list of parts, under whichever key it stands; empty where there is none."""
     if isinstance(value, Mapping):
+        # insanely-fast-whisper has the same parts twice, once with who says them
+        if isinstance(turns := value.get("speakers"), list) and any(map(_times, turns)):
+            return turns
         for key in ("segments", "chunks", "transcription"):
             if isinstance(entry := value.get(key), list):
                 return entry
