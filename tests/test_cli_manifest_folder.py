@@ -456,3 +456,18 @@ def test_a_channel_of_a_kaldi_directory_is_not_the_mean_of_both(
     assert f"{folder}/text:2: audio file " in said
     assert """has 2 channels and the record means one, for "channel" is 'B'""" in said
     assert not out.exists()
+
+
+def test_a_name_without_a_prefix_names_no_speaker(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "rec", tmp_path / "m.jsonl"
+    for name in ("anna-1", "bert_2", "three"):
+        tone(folder / f"{name}.wav").with_suffix(".txt").write_text(name)
+    assert orchestrate("manifest", "from-folder", folder, out, "--speaker", "prefix") == 0
+    assert {each.id: each.speaker for each in load_manifest(out).utterances} == {
+        "anna-1": "anna",
+        "bert_2": "bert",
+        "three": "",
+    }
+    assert "of 1 recordings the name has no - or _, such as 'three.wav'" in capsys.readouterr().out

@@ -107,7 +107,8 @@ def lines_of_folder(
     notes = notes_of_folder(findings.choices, texts, kept, wanted)
     if others:
         notes.append(f"this converts what is not read as sound: {conversion(folder, others)}")
-    return kept, left + more, notes + _one_folder(recordings, folder, speaker)
+    notes += _without_prefix(recordings, speaker) + _one_folder(recordings, folder, speaker)
+    return kept, left + more, notes
 
 
 def _unread_beside(
@@ -228,7 +229,19 @@ def _speaker_field(path: Path, rule: str) -> dict[str, Any]:
         return {"speaker": rule.removeprefix(ONE)}
     if rule == "folder" and len(path.parts) > 1:
         return {"speaker": in_utf8(Path(path.parts[0]))}
-    return {"speaker": re.split(r"[-_]", in_utf8(Path(path.stem)))[0]} if rule == "prefix" else {}
+    prefix, *rest = re.split(r"[-_]", in_utf8(Path(path.stem)), maxsplit=1)
+    return {"speaker": prefix} if rule == "prefix" and prefix and rest else {}
+
+
+def _without_prefix(recordings: list[Path], rule: str) -> list[str]:
+    """Return a note on recordings whose names have no prefix, and so name no speaker."""
+    without = [path for path in recordings if not re.search(r"[^-_][-_]", path.stem)]
+    if rule != "prefix" or not without:
+        return []
+    return [
+        f"of {len(without)} recordings the name has no - or _, such as {show(without[0].name)}, so --speaker prefix "
+        "finds no speaker there"
+    ]
 
 
 def _one_folder(recordings: list[Path], folder: Path, rule: str) -> list[str]:
