@@ -121,7 +121,8 @@ class ParallelTexts:
                     yield folder
 
     def _find_folders(self, place: Path) -> list[Path]:
-        found = (place / name for name in sorted(self._names(place)) if _is_of_texts(name))
+        names = sorted(self._names(place).values())
+        found = (place / name for name in names if _is_of_texts(name))
         return [path for path in found if path not in self._of_recordings and path.is_dir()]
 
 
