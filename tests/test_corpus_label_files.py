@@ -387,3 +387,10 @@ def test_a_table_of_whisper_in_seconds_is_refused() -> None:
     assert kind_of_labels(table)
     with pytest.raises(UnusableError, match="would last 3 ms; where they are seconds"):
         list(segments_of(table, kind_of_labels(table)))
+
+
+@pytest.mark.parametrize("mark", ["sil", "SP", "#", "<p:>"])
+def test_an_interval_of_silence_says_nothing(mark: str) -> None:
+    plain = [part.text for part in read_textgrid(LONG_GRID)]
+    empty = LONG_GRID.replace('text = ""', f'text = "{mark}"')
+    assert empty != LONG_GRID and [part.text for part in read_textgrid(empty)] == plain

@@ -223,3 +223,24 @@ def test_times_within_the_recording_are_not_said(text: str) -> None:
     assert times_or_turns(text) is not None
     assert times_or_turns(text, 4.0) == times_or_turns(text)
     assert times_or_turns(VERSES, 200.0) == times_or_turns(VERSES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hello there, this is what I said. #00:00:03-2#\n\nGood day to you. #00:00:07-8#\n",
+        "*INV:\thello .\n*PAR:\tyes .\n",
+        "hello there . \x150_1073\x15\n",
+        "1 00:00:01:05 00:00:03:10 Hello there\n2 00:00:04:00 00:00:06:10 Yes\n",
+        "Speaker 1 | 00:01\nHello there\n\nSpeaker 2 | 00:05\nYes\n",
+    ],
+)
+def test_marks_that_nobody_says_prove_a_transcript_with_times(text: str) -> None:
+    assert times_or_turns(text) is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["at 10:15 we met", "number #5 is alive", "a ratio of 3:2", "* INV: note"]
+)
+def test_what_may_be_said_is_left(text: str) -> None:
+    assert times_or_turns(text) is None

@@ -28,6 +28,8 @@ _TOGETHER = 0.2
 """The share of intervals that begin or end with one of another tier; two people hardly speak so, but a sentence
 and its translation or its phrases do.
 """
+_SILENT = ("", "#", "sil", "<sil>", "sp", "spn", "<p:>")
+"""What aligners and people write into intervals in which nothing is said."""
 _ROUNDED = 0.02
 """Seconds by which a time may differ from 0 through rounding."""
 _ALIGNED = re.compile(r"\b(word|phone|phoneme|phon)s?$", re.IGNORECASE)
@@ -53,8 +55,9 @@ def read_textgrid(text: str) -> Iterator[Segment]:
         kind, name = items.text(), items.text()
         items.skip(2)
         intervals = [items.interval(kind) for _ in range(items.count())]
-        if kind == "IntervalTier" and any(segment.text for segment in intervals):
-            tiers.append((name, [segment for segment in intervals if segment.text]))
+        said = [part for part in intervals if part.text.casefold() not in _SILENT]
+        if kind == "IntervalTier" and said:
+            tiers.append((name, said))
     names = ", ".join(show(name) for name, _ in tiers)
     if tiers and all(_is_of_words(name, parts) for name, parts in tiers):
         raise UnusableError(

@@ -51,9 +51,15 @@ _WHOLE_ROW = re.compile(r"(\d+)\s+(\d+)\s+(?=.*[^\W\d_]).+")
 _ARROW = re.compile(r"\d+[.,]\d+ ?s?\s*-+>\s*\d+[.,]\d+ ?s?(?:$|\s.*)")
 """A line such as `0.50 --> 1.50`, as of subtitles, but without a clock."""
 _HEADING = re.compile(
-    rf"(?P<name>{NAME})(?P<gap>\s{{2,}}|\t|\s*[\[(]| )(?P<clock>{_CLOCK})[\])]?:?"
+    rf"(?P<name>{NAME})(?P<gap>\s{{2,}}|\t|\s*[\[(|]\s*| )(?P<clock>{_CLOCK})[\])]?:?"
 )
 """A line such as `Speaker 1 0:00`, which stands above what is said."""
+_NEVER_SAID = re.compile(
+    r"#\d\d:\d\d:\d\d-\d#|\x15\d+_\d+\x15|(?<![\d:])\d\d:\d\d:\d\d[:;]\d\d(?![\d:])|^\*[A-Z\d]{2,7}:\t"
+)
+"""Times of f4 and CHAT and times with frames, anywhere in a line, and the name that begins a line of
+CHAT.
+"""
 _MACHINE = re.compile(r"(?:speaker|spk)[ _-]?\d+", re.IGNORECASE)
 _MACHINE_TURN = re.compile(rf"\[{_MACHINE.pattern}\]:?\s+\S.*|{_MACHINE.pattern}:?", re.IGNORECASE)
 _TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME})\]?:\s+\S.*")
@@ -168,6 +174,8 @@ def _first_mark(lines: Sequence[_Line], length: float) -> _Line | None:
     all lie within the recording's `length`: later ones may be those of a timetable, or verses of
     the Bible.
     """
+    if found := next((line for line in lines if _NEVER_SAID.search(line.text)), None):
+        return found
     if printed := _first_printed(lines):
         return printed
     for marks in (_leading_times(lines), _headings(lines)):
