@@ -165,3 +165,27 @@ def test_both_are_findings_of_a_sweep_and_of_a_manifest(tmp_path: Path, capsys: 
     said = " ".join(capsys.readouterr().out.split())
     assert f"1 of {len(rows)} texts of {path} have no word left by normalizer" in said
     assert f"1 of {len(rows)} texts of {path} hold marks of their corpus" in said
+
+
+def test_words_inside_marks_are_kept(tmp_path: Path) -> None:
+    """Switchboard writes a word that is said with laughter, and one of which a part is said."""
+    manifest = manifest_of(
+        tmp_path,
+        "uh-huh [laughter-what] do you",
+        "{w[earing]-} out <v-noise> there",
+        "it is !SIL so and(2) on <sil>",
+    )
+    [said] = artifact_texts("train", manifest, "whisper-en")
+    assert "[laughter-what] 1" in said.replace("'", "") and "<v-noise> 1" in said.replace("'", "")
+    run(said.partition("leave it out: ")[2])
+    assert texts_of(tmp_path / "set-signs.jsonl") == [
+        "uh-huh what do you",
+        "{w[earing]-} out there",
+        "it is so and on",
+    ]
+
+
+def test_a_time_beside_what_could_not_be_heard_is_a_part_of_the_mark(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path, "so [inaudible 00:00:07] then", "good day")
+    [said] = artifact_texts("domain", manifest, "whisper-en")
+    assert "[inaudible 00:00:07]" in said

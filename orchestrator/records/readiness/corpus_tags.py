@@ -23,11 +23,14 @@ _SIGNS = {f"<{name}>": sign for name, sign in PUNCTUATION.items()}
 _TAG = re.compile(
     rf"{'|'.join(_SIGNS)}|<(?:MUSIC|NOISE|SIL|OTHER)>"
     r"|(?P<spoken><unk>|<UNK>|(?i:ignore_time_segment_in_scoring)"
-    r"|(?i:\[(?:inaudible|unintelligible|unclear|unk)\]))"
-    r"|(?P<beside>[{\[][A-Za-z][\w -]*[}\]]|\+\+[A-Za-z]\w*\+\+|</?(?:b|i|u|em|strong|span|p|br) ?/?>)"
+    r"|(?i:\[(?:inaudible|unintelligible|unclear|unk)(?: [\d:.]+)?\]))"
+    r"|\[laughter-(?P<laughed>[\w'-]+)\]"
+    r"|(?P<beside>(?<![\w{])[{\[][A-Za-z][\w -]*[}\]](?![\w-])|\+\+[A-Za-z]\w*\+\+|(?<=\w)\(\d\)|!SIL\b"
+    r"|<(?:sil|noise|laughter|laugh|breath|cough|spn|v-?noise|spoken_noise|music)>"
+    r"|</?(?:b|i|u|em|strong|span|p|br) ?/?>)"
 )
-"""A mark. The group `spoken` matches those that stand where something is said, `beside` those
-beside words, which can be deleted without the words.
+"""A mark. The group `spoken` matches those that stand where something is said, `laughed` the word
+that is said with laughter, `beside` those beside words, which can be deleted without the words.
 """
 
 
@@ -73,8 +76,10 @@ def cure_of_tags(tags: Sequence[str], manifest: Path) -> str:
 
 def _written(tag: str) -> str | None:
     """Return what is written in the place of a mark; None where the line is better left out."""
-    found = _TAG.fullmatch(tag)
-    return "" if found and found["beside"] else _SIGNS.get(tag)
+    found = next(_TAG.finditer(f"x{tag}" if tag.startswith("(") else tag))
+    if found["laughed"]:
+        return f" {found['laughed']}"
+    return "" if found["beside"] else _SIGNS.get(tag)
 
 
 def _for_sed(tag: str) -> str:
