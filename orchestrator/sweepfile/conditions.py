@@ -25,6 +25,9 @@ from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpac
 MAX_POINTS = 1000
 _FORMS = "a value, {in: [...]}, {above: x} or {below: x}"
 
+_FEW_VALUES = 100_000
+"""The number of values up to which each is tried; of more, only the ends of conditions count."""
+
 
 def read_conditions(
     name: str,
@@ -57,12 +60,19 @@ def read_conditions(
         if other not in earlier and other not in fixed:
             problems.add(entry.mark, _not_earlier(name, other, earlier, searched))
             continue
+        alone = []
         for condition, node in _read_condition(name, other, entry.node, problems):
             message = _why_never(condition, fixed, searched)
             if message:
                 problems.add(node.mark, f"when of {name} can never hold: {message}")
             elif other in searched:
-                found.append(condition)
+                alone.append(condition)
+        if len(alone) > 1 and not _hold_together(alone, searched[other]):
+            said = " and ".join(f"{each.operator} {each.value}" for each in alone)
+            problems.add(
+                entry.mark, f"when of {name} can never hold: no {other} is {said}; widen it"
+            )
+        found += alone
     return tuple(found)
 
 
@@ -151,6 +161,15 @@ def _why_never(
     else:
         hit = condition.holds(dimension.high if condition.operator == "above" else dimension.low)  # type: ignore[arg-type]
     return "" if hit else f"{name} goes from {dimension.low:g} to {dimension.high:g}"
+
+
+def _hold_together(conditions: list[Condition], dimension: Dimension) -> bool:
+    """Whether a value of the dimension satisfies all of the conditions, each of which one does."""
+    if dimension.values is not None and (dimension.size or 0) <= _FEW_VALUES:
+        return any(all(each.holds(value) for each in conditions) for value in dimension.values)
+    lowest = [each.value for each in conditions if each.operator == "above"]
+    highest = [each.value for each in conditions if each.operator == "below"]
+    return all(low < high for low in lowest for high in highest)
 
 
 def read_points(
