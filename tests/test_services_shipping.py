@@ -17,8 +17,9 @@ import torch
 
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.records.readiness import optional_packages
-from orchestrator.records.shipping import file_sha256, read_manifest
+from orchestrator.records.shipping import Shipped, file_sha256, read_manifest
 from orchestrator.records.store import StudyFolder
+from orchestrator.running.verifying import name_of_export
 from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import ModelSpec, SweepSpec
@@ -268,6 +269,11 @@ PLANTED: dict[str, tuple[Callable[[Path, Study], None], str]] = {
 }
 
 
+def of_folder(study: Study, form: str, folder: Path) -> Shipped:
+    """What the study keeps of an exported folder that heard its domain set."""
+    return study.folder.shipped()[f"{form}/0/{name_of_export(folder)}, sets domain"]
+
+
 @pytest.mark.parametrize("form", ["onnx", "moonshine"])
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_planted_difference_is_named(
@@ -278,7 +284,7 @@ def test_a_planted_difference_is_named(
     plant, said = PLANTED[planted]
     plant(folder, study)
     assert study.verify("--runtime", folder, "--sets", "domain") == 4
-    (named,) = study.folder.shipped()[f"{form}/0/planted, sets domain"].differences
+    (named,) = of_folder(study, form, folder).differences
     assert said in named
 
 
@@ -292,7 +298,7 @@ def test_version_1_is_verified_and_a_planted_scale_is_named(
     folder = version_1.export(tmp_path / "planted", "--format", "onnx")
     planted_scale(folder, version_1)
     assert version_1.verify("--runtime", folder, "--sets", "domain") == 4
-    (named,) = version_1.folder.shipped()["onnx/0/planted, sets domain"].differences
+    (named,) = of_folder(version_1, "onnx", folder).differences
     assert "adapter: the graphs compute the adapter at scale" in named
     capsys.readouterr()
     assert version_1.verify("--runtime", "moonshine") == 2
@@ -306,7 +312,7 @@ def test_what_an_export_says_of_itself_is_compared_and_its_files_are_checked(
     with open(folder / "tokenizer_config.json", "a") as file:
         file.write("\n")
     assert study.verify("--runtime", folder, "--sets", "domain") == 4
-    assert study.folder.shipped()["onnx/0/x, sets domain"].differences == (
+    assert of_folder(study, "onnx", folder).differences == (
         "encoder windows: the export has 16+4,16+0,16+0, the study 15+3,15+0,15+0",
         "tokenizer_config.json is not the file that was exported",
     )

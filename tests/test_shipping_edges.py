@@ -14,7 +14,7 @@ from orchestrator.records.shipping import ExportForm, ExportManifest
 from orchestrator.records.transcription_settings import read_transcription
 from orchestrator.reporting.cards.model_card import _differs_from_measured
 from orchestrator.running.processor_files import copy_processor_files
-from orchestrator.running.verifying import _name_of_export, chosen_sets
+from orchestrator.running.verifying import chosen_sets, name_of_export
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import ModelSpec
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
@@ -40,10 +40,10 @@ def test_an_export_is_known_by_its_content_whatever_path_names_it(
 ) -> None:
     good = declared(tmp_path / "x1" / "f")
     other = declared(tmp_path / "x2" / "f", windows_form="inclusive")
-    names = {_name_of_export(good), _name_of_export(other)}
+    names = {name_of_export(good), name_of_export(other)}
     assert len(names) == 2 and all(re.fullmatch(r"f [0-9a-f]{8}", name) for name in names)
     monkeypatch.chdir(good)
-    assert _name_of_export(Path()) == _name_of_export(good)
+    assert name_of_export(Path()) == name_of_export(good)
 
 
 @pytest.mark.parametrize("names", ["", ",", " "])

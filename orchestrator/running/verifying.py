@@ -59,7 +59,7 @@ def verify_study(
         base_weights=folder.measured_weights(),
     )
     parts = (
-        None if export is None else _name_of_export(export),
+        None if export is None else name_of_export(export),
         None if names is None else f"sets {','.join(names)}",
     )
     found = verify(job, say).model_copy(update={"part": ", ".join(filter(None, parts))})
@@ -67,7 +67,7 @@ def verify_study(
     return result, found
 
 
-def _name_of_export(folder: Path) -> str:
+def name_of_export(folder: Path) -> str:
     """Return what tells an exported folder from others of its name and from the study's own form,
     whatever path names it: its name and a digest of what it declares.
     """
