@@ -96,9 +96,7 @@ def _started_and_other_cells(
     for start in starts:
         agreeing = [cell for cell in cells if _agrees_with(cell, start)]
         # before one in which a parameter that the point names is inactive
-        matching = next(
-            iter(sorted(agreeing, key=lambda cell: not start.keys() <= cell.keys())), None
-        )
+        matching = min(agreeing, key=lambda cell: not start.keys() <= cell.keys(), default=None)
         if matching is not None and matching not in first:
             first.append(matching)
     return first, [cell for cell in cells if cell not in first]

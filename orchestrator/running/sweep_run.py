@@ -276,13 +276,11 @@ class SweepRun:
         self.observer.measured(here)
         behind = self.study.early_stop(trial.number, event.step, here.rates[self.spec.objective])
         # a person's decision comes first, and holds at the last evaluation too
-        stop = persons_stop(self.folder, trial.number, event.step)
-        if stop is None:
-            stop = (
-                at_last_step(trial)
-                if event.final
-                else why_stop(self.spec, rung, self._baseline_rate, behind)
-            )
+        stop = persons_stop(self.folder, trial.number, event.step) or (
+            at_last_step(trial)
+            if event.final
+            else why_stop(self.spec, rung, self._baseline_rate, behind)
+        )
         if stop is not None:
             self._end_trial(trial, stop)
 

@@ -24,7 +24,7 @@ from orchestrator.corpus.label_files.bracketed_turns import (
     read_babel,
     read_magic_hub,
 )
-from orchestrator.corpus.label_files.segments import Segment, is_unspoken, seconds
+from orchestrator.corpus.label_files.segments import SHORTEST_WORD, Segment, is_unspoken, seconds
 from orchestrator.corpus.label_files.subtitles import LIKE_CUE, read_subtitles
 from orchestrator.corpus.label_files.textgrid import read_textgrid
 from orchestrator.corpus.label_files.word_level import refuse_words
@@ -59,8 +59,6 @@ _TIMIT = re.compile(r"0 (?:[89]\d{3}|\d{5,}) (?P<text>\D.*)", re.DOTALL)
 samples); `0 2000 euros` could be said.
 """
 _WHISPER = "a table of Whisper"
-_WORD = 50
-"""Milliseconds, which a part in which a word is said lasts at least."""
 _WHISPER_FIRST = re.compile(r"start\tend\ttext *(?:\r?\n(?:\d+\t\d+\t|\s*\Z)|\Z)")
 _WHISPER_ROW = re.compile(r"(\d+)\t(\d+)\t(.*)")
 _HTK = "HTK or TIMIT labels"
@@ -246,7 +244,7 @@ def _whisper_table(text: str) -> Iterator[Segment]:
     """
     rows = [row for row in map(_WHISPER_ROW.fullmatch, text.split("\n")[1:]) if row]
     longest = max((int(row[2]) - int(row[1]) for row in rows), default=0)
-    if 0 < longest < _WORD:
+    if 0 < longest < SHORTEST_WORD:
         raise UnusableError(
             f"is {_WHISPER}, whose times are milliseconds, and its longest part would last {longest} ms; where they "
             "are seconds, separate the columns by commas and name the file .csv"

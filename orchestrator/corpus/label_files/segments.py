@@ -15,6 +15,9 @@ ROLES = frozenset(
 )
 """What people in a conversation are, as speakers and tiers are named after them."""
 
+SHORTEST_WORD = 50
+"""Milliseconds, which a part in which a word is said lasts at least."""
+
 _UNSPOKEN = ("ignore_time_segment_in_scoring", "inter_segment_gap")
 """What stands in an STM, in small letters or in capitals, where nothing is to be scored."""
 

@@ -14,13 +14,11 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from orchestrator.corpus.label_files.segments import Segment
+from orchestrator.corpus.label_files.segments import SHORTEST_WORD, Segment
 
 _ENDS = (".", "?", "!", "。", "？", "！")
 _TICKS = 10_000_000
 """Of Azure, in a second."""
-_WORD = 50
-"""Milliseconds, which a part in which a word is said lasts at least."""
 _UNKNOWN = "UU"
 """What Speechmatics writes for a speaker whom it does not know."""
 _QUOTES = "\"'”’»)"
@@ -90,7 +88,11 @@ def _assembly(value: Mapping[str, Any]) -> Iterator[Segment]:
     times = [(each["start"], each["end"]) for each in parts]
     in_milliseconds = all(isinstance(time, int) for span in times for time in span)
     longest = max(end - begin for begin, end in times)
-    if {"audio_duration", "audio_url"}.isdisjoint(value) or not in_milliseconds or longest < _WORD:
+    if (
+        {"audio_duration", "audio_url"}.isdisjoint(value)
+        or not in_milliseconds
+        or longest < SHORTEST_WORD
+    ):
         return
     yield from (_part(each, each["text"], 1000.0) for each in parts)
 

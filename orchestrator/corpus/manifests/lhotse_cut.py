@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifests.unread_times import TOLERANCE
 
-_TOLERANCE = 0.3
-"""Seconds. lhotse calls a larger difference between a cut and its audio serious."""
 _MARGIN = 2.0
 """Seconds, at most, by which a cut is made longer than what is said in it, for the sound around."""
 
@@ -68,7 +67,7 @@ def _refuse_another_part(cut: Mapping[str, Any], supervision: Mapping[str, Any])
         return
     before = float(start or 0)
     behind = float(whole or 0) - before - float(seconds or 0)
-    if min(before, behind) < -_TOLERANCE or before + behind > _MARGIN:
+    if min(before, behind) < -TOLERANCE or before + behind > _MARGIN:
         until = before + float(seconds or 0)
         raise UnusableError(
             f"the supervision lies from {before:g} to {until:g} s of its cut, which lasts {whole:g} s: another part of "

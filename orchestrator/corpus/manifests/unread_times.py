@@ -56,7 +56,7 @@ _SHORTEST = 0.1
 """Seconds, at least, of a part in which something is said."""
 _ROUNDED = 0.02
 """Seconds by which times may differ through rounding."""
-_TOLERANCE = 0.3
+TOLERANCE = 0.3
 """Seconds. lhotse calls a larger difference between a cut and its audio serious."""
 
 
@@ -127,7 +127,7 @@ def is_end(record: Mapping[str, Any]) -> bool:
         return False
     onsets = (_number(record[time.key]) for time in _times_of(record) if "onset" in time.words)
     return any(
-        onset < offset and (duration is None or abs(offset - onset - duration) <= _TOLERANCE)
+        onset < offset and (duration is None or abs(offset - onset - duration) <= TOLERANCE)
         for onset in onsets
         if onset is not None
     )
@@ -138,7 +138,7 @@ def told_start(extra: Mapping[str, Any], duration: float | None, length: float) 
     but a `duration`, a start and an end that agree; None where it means no such part. `length` is
     that of the file in seconds.
     """
-    if duration is None or abs(duration - length) <= _TOLERANCE:
+    if duration is None or abs(duration - length) <= TOLERANCE:
         return None
     times = [time for time in _times_of(extra) if time.by_itself and time.unit in (None, _SECOND)]
     told = {time.role: _number(extra[time.key]) for time in times}
@@ -183,7 +183,7 @@ def refuse_unread_end(extra: Mapping[str, Any], offset: float, seconds: float, n
             continue
         told = number / (time.unit or _SECOND)
         end = told if time.role == "end" else offset + told
-        if (time.role == "end" or not time.part) and offset < end < seconds - _TOLERANCE:
+        if (time.role == "end" or not time.part) and offset < end < seconds - TOLERANCE:
             raise UnusableError(
                 f'"{time.key}" is {told:g}, which is not read, and {name} would be taken from {offset:g} s to its end '
                 f'at {seconds:.2f} s; write the length in seconds as "duration"'
@@ -232,7 +232,7 @@ def _is_part(start: float, end: float, unit: int | None, seconds: float, rate: i
         return False
     others = {None: (_SECOND, 1000, rate), _FRAMES: (rate, *_FRAME_RATES)}.get(unit, (unit or 1,))
     return any(
-        each and end / each <= seconds + _TOLERANCE and (end - start) / each >= _SHORTEST
+        each and end / each <= seconds + TOLERANCE and (end - start) / each >= _SHORTEST
         for each in others
     )
 
@@ -242,11 +242,11 @@ def _is_whole(span: float, unit: int | None, seconds: float, rate: int) -> bool:
     unit it may be in milliseconds or samples.
     """
     if unit == 1000:
-        return abs(span / 1000 - seconds) <= _TOLERANCE
-    if unit != _FRAMES and abs(span - seconds) <= _TOLERANCE:
+        return abs(span / 1000 - seconds) <= TOLERANCE
+    if unit != _FRAMES and abs(span - seconds) <= TOLERANCE:
         return True
     others = {None: (1000, rate), _FRAMES: (rate, *_FRAME_RATES)}.get(unit, ())
-    near = min(_TOLERANCE, seconds / 10)
+    near = min(TOLERANCE, seconds / 10)
     return any(each and abs(span / each - seconds) <= near for each in others)
 
 
