@@ -163,9 +163,13 @@ def _check_questions(section: str, metric: str, entry: Entry, problems: Problems
     words = questions_of(metric)
     if isinstance(asked, Scalar) and asked.value is not None and asked.value not in words:
         guess = did_you_mean(asked.text, words)
+        allowed = ", ".join(words)
+        if asked is node and "min_gain" in keys:
+            points = asked.value if type(asked.value) in (int, float) else 0.2
+            allowed = f"{{max_regression: {points}}}, {{min_gain: {points}}}, or {allowed}"
         problems.add(
             asked.mark,
-            f"{name} cannot be {describe_node(asked)}{guess or ';'} allowed: {', '.join(words)}",
+            f"{name} cannot be {describe_node(asked)}{guess or ';'} allowed: {allowed}",
         )
 
 

@@ -143,8 +143,9 @@ def set_of(metric: str) -> str:
 
 def short_form(value: Any) -> Any:
     """Expand a limit's short form: `falls` to `{asks: falls}`, and true, which `shipped` alone has,
-    to `{asks: kept}`.
+    to `{asks: kept}`. A number alone is refused by `check_limits`, which knows what the metric may
+    be asked.
     """
     if value is True:
         return {"asks": "kept"}
-    return {"asks": value} if isinstance(value, str) else value
+    return {"asks": str(value)} if isinstance(value, (str, int, float)) else value

@@ -60,6 +60,10 @@ MOST_VALUES_OF_GP = 1_000_000
 """The most values of one parameter for method gp: its sampler holds all of them in memory."""
 
 
+_RULE_OF = {"ratio": "ratio", "reduction_factor": "asha", "startup_trials": "median"}
+"""Keys of `early_stop` -> the method that each belongs to."""
+
+
 def project_root(path: Path) -> Path:
     """Return the folder that paths in a sweep file start from: the parent of the folder `sweeps`
     that the file is in, else the current folder.
@@ -192,6 +196,7 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
                     f"{MOST_VALUES_OF_GP}: write fewer values or a coarser step, or choose method: tpe or random",
                 )
     _check_trend(space, tree, problems)
+    _check_early_stop(tree, problems)
     check_devices(tree, problems)
     check_launcher(tree, problems)
     if _has_value(tree, "confirm") and not _has_value(tree, "data", "confirm"):
@@ -256,6 +261,21 @@ def _check_trend(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
                 node.entries[TRAIN_LOSS].mark,
                 f"{section}.train_loss needs two rungs, and a trial of {shortest:g} steps evaluated every {every} has "
                 "one; lower evaluation.every",
+            )
+
+
+def _check_early_stop(tree: Mapping, problems: Problems) -> None:
+    """Check that a rule's own key has a rule beside it. One of another rule may stay: a file that
+    is extended, or an override, chooses another method.
+    """
+    if not _has_value(tree, "early_stop") or _has_value(tree, "early_stop", "method"):
+        return
+    section = tree.entries["early_stop"].node
+    for key, entry in section.entries.items() if isinstance(section, Mapping) else ():
+        if key in _RULE_OF and plain_value(entry.node) is not None:
+            problems.add(
+                entry.mark,
+                f"early_stop.{key} stops no trial without its rule; add method: {_RULE_OF[key]}, or remove it",
             )
 
 

@@ -92,6 +92,8 @@ class Parameter:
 
 
 _SEEDS = 2**32 - 1
+_LARGEST_FACTOR = 1e5
+"""Far above all use, and what is multiplied by it stays within float32."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ class Hyperparameters(BaseModel):
     alpha: float = Field(
         default=8.0,
         gt=0,
+        le=1e9,  # above the largest alpha_ratio times the largest rank
         description="The update is scaled by alpha / rank; give this or alpha_ratio.",
     )
     use_rslora: bool = Field(
@@ -172,6 +175,7 @@ class Hyperparameters(BaseModel):
     loraplus_lr_ratio: float = Field(
         default=1.0,
         gt=0,
+        le=_LARGEST_FACTOR,
         description="Learning rate of the adapter's matrix B, divided by that of A (LoRA+).",
     )
     target_modules: Annotated[str, _Kind("preset")] = Field(
@@ -207,6 +211,7 @@ class Hyperparameters(BaseModel):
     kl_weight: float = Field(
         default=0.0,
         ge=0,
+        le=_LARGEST_FACTOR,
         description="Weight of KL(base || tuned) on replay utterances, which holds the tuned model "
         "to the untuned one.",
     )
@@ -279,6 +284,7 @@ _ALPHA_RATIO = Parameter(
     "The value of alpha / rank, which then stays while rank varies.",
     1.0,
     low=0,
+    high=_LARGEST_FACTOR,
     open="low",
 )
 

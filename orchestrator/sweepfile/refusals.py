@@ -32,7 +32,7 @@ _WANTED = {
     "float_type": "a number",
     "string_type": "text; quote it if it looks like a number",
     "is_instance_of": "a path",
-    "tuple_type": "a list, such as [101, 102]",
+    "tuple_type": "a list, such as {example}",
     "model_type": "a mapping of keys to values",
     "dict_type": "a mapping of keys to values",
     "greater_than": "above {gt}",
@@ -45,6 +45,14 @@ _WANTED = {
     "too_short": "a list with at least one value",
     "finite_number": "a finite number",
 }
+
+_LISTS = {
+    ("confirm", "seeds"): "[101, 102]",
+    ("take", "parameters"): "[learning_rate, rank]",
+    ("checks", "ignore"): "[speaker-overlap]",
+    ("execution", "devices"): "[cuda:0, cuda:1]",
+}
+"""Examples of the lists that a sweep file may have."""
 
 
 def explain_refusals(error: ValidationError, tree: Mapping, problems: Problems) -> None:
@@ -74,21 +82,23 @@ def explain_refusals(error: ValidationError, tree: Mapping, problems: Problems) 
         mark, node = found[path]
         words = [word for item in items for word in _literal_words(item)]
         guess = did_you_mean(node.text, words) if isinstance(node, Scalar) else ""
-        allowed = " or ".join(dict.fromkeys(map(_allowed_text, items)))
+        allowed = " or ".join(dict.fromkeys(_allowed_text(item, path) for item in items))
         problems.add(
             mark,
             f"{'.'.join(path)} cannot be {describe_node(node)}{guess or ';'} allowed: {allowed}",
         )
 
 
-def _allowed_text(item: ErrorDetails) -> str:
+def _allowed_text(item: ErrorDetails, path: tuple[str, ...]) -> str:
     """Say what is allowed, from the type and context of an error. pydantic's own sentences are not
     used where this is known, because they change with its version.
     """
     context = item.get("ctx", {})
     if item["type"] == "value_error":  # one of our own validators says what is allowed
         return str(context["error"])
-    return _WANTED[item["type"]].format(**context) if item["type"] in _WANTED else item["msg"]
+    if item["type"] not in _WANTED:
+        return item["msg"]
+    return _WANTED[item["type"]].format(**context, example=_LISTS.get(path, "[first, second]"))
 
 
 def _literal_words(item: ErrorDetails) -> list[str]:
@@ -173,4 +183,6 @@ def _example_of(path: tuple[str, ...], key: str) -> str:
         "study": "study: the name of a finished study",
         "url_env": "url_env: ORCHESTRATE_STORAGE, a variable that holds the server's address",
     }
+    if path == ("take",) and key == "parameters":
+        return f"parameters: {_LISTS[(*path, key)]}"
     return examples.get(key, "the path of a manifest") if path[:1] != ("metric",) else key

@@ -22,6 +22,13 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Pattern of a sweep's name, which is also its folder's name under `studies/`."""
 
 
+def _not_a_bool(value: Any) -> Any:
+    """Refuse true and false, which equal 1 and 0 and so are among the words of `Literal[1]`."""
+    if isinstance(value, bool):
+        raise ValueError("1")
+    return value
+
+
 class ModelSpec(Frozen):
     """The frozen base model: a hub id with its revision, or a local folder."""
 
@@ -143,7 +150,7 @@ class SweepSpec(Frozen):
 
     # model_construct: defaults of sections are made without validation. Validation would build the
     # sections' validators at import, which every command would wait for.
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_not_a_bool)]
     """Version of the file's format."""
     name: str = Field(pattern=NAME)
     """Name of the study, and of its folder under `studies/`."""
