@@ -46,7 +46,7 @@ _WANTED = {
     "finite_number": "a finite number",
 }
 
-_LISTS = {
+_LISTS: dict[tuple[str, ...], str] = {
     ("confirm", "seeds"): "[101, 102]",
     ("take", "parameters"): "[learning_rate, rank]",
     ("checks", "ignore"): "[speaker-overlap]",

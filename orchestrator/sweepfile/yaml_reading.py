@@ -75,7 +75,9 @@ def resolve_scalar(text: str) -> Value:
             "starts with a zero, which some readers take as octal; write it without the zero or quote it"
         )
     if _NOT_FINITE.fullmatch(text) or (_FLOAT.fullmatch(text) and not math.isfinite(float(text))):
-        raise ValueError("is not a finite number; write a number within 1e308, or quote it if it is text")
+        raise ValueError(
+            "is not a finite number; write a number within 1e308, or quote it if it is text"
+        )
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
