@@ -183,6 +183,43 @@ def test_memory_that_is_short_is_met_by_smaller_chunks_then_by_a_pack_in_parts(
             )
 
 
+@pytest.mark.parametrize("too_large", [{(1, 2)}, {(3, 4)}, {(1, 2), (3, 4)}], ids=str)
+def test_a_half_that_fits_keeps_its_step_where_the_other_does_not(
+    spec: SweepSpec,
+    prepared: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    too_large: set[tuple[int, ...]],
+) -> None:
+    def trained() -> tuple[PackWorker, list[list[torch.Tensor]]]:
+        worker = PackWorker(prepared, 4)
+        for seed in (1, 2, 3, 4):
+            worker.admit(
+                trial(spec, seed, seed=seed, target_patterns=DECODER, max_steps=4, batch_size=4)
+            )
+        for _ in range(3):
+            worker._train_one_tick()
+        adapters = [worker.adapter(number).modules for number in (1, 2, 3, 4)]
+        return worker, [
+            [parts[part] for parts in modules.values() for part in sorted(parts)]
+            for modules in adapters
+        ]
+
+    _, expected = trained()
+    refusals = []
+
+    def rule(optimizer: Any, division: int) -> None:
+        seeds = tuple(params.seed for params in optimizer.params)
+        if len(seeds) > 2 or seeds in too_large:
+            refusals.append(seeds)
+            raise out_of_memory()
+
+    watch_steps(monkeypatch, rule)
+    worker, adapters = trained()
+    assert refusals and all(worker._slots[number].step == 3 for number in (1, 2, 3, 4))
+    for trained_alike, wanted in zip(adapters, expected, strict=True):
+        torch.testing.assert_close(trained_alike, wanted, atol=1e-5, rtol=1e-4)
+
+
 def test_a_trial_that_does_not_fit_alone_fails_with_what_it_needed(
     spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

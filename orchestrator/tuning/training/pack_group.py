@@ -140,6 +140,14 @@ class PackGroup:
             packed.write_back()
         self._packs = {}
 
+    def _unpack_others_of(self, slots: set[int]) -> None:
+        """Copy back and give up the packs that hold any of these slots: they were packed otherwise
+        before, as where memory ran out in one half of a pack alone, and a pack that is made of a
+        slot begins at the slot's own state.
+        """
+        for key in [key for key in self._packs if slots.intersection(key)]:
+            self._packs.pop(key).write_back()
+
     def groups(self) -> list[tuple[Slot, ...]]:
         """Return the slots in `parts` groups of similar size, in order."""
         count, total = min(self.parts, len(self.slots)), len(self.slots)
@@ -162,6 +170,7 @@ class PackGroup:
         """
         key = tuple(map(id, group))
         if key not in self._packs:
+            self._unpack_others_of(set(key))
             self._packs[key] = packed_of(group)
         packed = self._packs[key]
         losses, norms = pack_step(
