@@ -213,6 +213,30 @@ def test_an_adapter_that_does_not_move_fails(spec: SweepSpec, ready: PreparedSwe
     )
 
 
+def test_an_adapter_may_rest_while_its_learning_rate_is_zero(
+    spec: SweepSpec, ready: PreparedSweep
+) -> None:
+    spec = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"every": 1})})
+    worker = PackWorker(ready, 4)
+    worker.admit(trial(spec, 0, warmup_steps=1, max_steps=3))
+    worker.admit(trial(spec, 1, warmup_steps=2, max_steps=3, adapter="dora"))
+    worker.admit(trial(spec, 2, warmup_steps=1, max_steps=1))
+    events = run(worker)
+    assert [
+        event.step for event in events if isinstance(event, Measured) and event.number == 0
+    ] == [
+        1,
+        2,
+        3,
+    ]
+    (failure,) = (event for event in events if isinstance(event, Failed))
+    assert (failure.number, failure.reason) == (
+        2,
+        "the adapter did not move: its learning rate is still near 0 at its last step; keep warmup_steps below "
+        "max_steps",
+    )
+
+
 def test_weight_decay_alone_is_no_training(
     spec: SweepSpec, ready: PreparedSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,24 @@ def test_a_short_run_moves_the_weights_and_lowers_the_loss(tmp_path: Path, cache
 
 
 @pytest.mark.usefixtures("without_checks")
+def test_a_short_run_shows_its_last_step_where_the_trial_would_average(
+    tmp_path: Path, cache: Path
+) -> None:
+    apart = [
+        small_sweep(
+            tmp_path,
+            SIZES,
+            parameters=RECIPE | {"max_steps": 12, "average_rungs": rungs},
+            evaluation={"every": 4},
+        )
+        for rungs in (1, 3)
+    ]
+    runs = [trained(spec, cache)[0] for spec in apart]
+    assert runs[0].relative_delta == runs[1].relative_delta > 0
+    assert runs[0].loss_after == runs[1].loss_after
+
+
+@pytest.mark.usefixtures("without_checks")
 def test_the_relative_norm_is_that_of_the_merged_weights(tmp_path: Path, cache: Path) -> None:
     spec = sweep(tmp_path)
     base = prepare(spec, cache).base

@@ -91,6 +91,9 @@ def short_plan(spec: SweepSpec) -> TrialPlan:
         "max_steps": STEPS,
         "warmup_steps": min(plan.params.warmup_steps, WARM_UP),
         "adapter_scales": (1.0,),
+        # the adapter at its last step: the rungs that would be averaged are not those of a short run
+        "average_rungs": 1,
+        "averaged_steps": (),
     }
     evaluation = plan.evaluation.model_copy(update={"every": STEPS})
     return plan.model_copy(

@@ -203,7 +203,8 @@ def _count_step(slot: Slot, loss: float, norm: float) -> str | None:
 
 
 def why_unmoved(slot: Slot, initial: Adapter) -> str:
-    """Say why training has not changed a slot's adapter; empty where it has.
+    """Say why training has not changed a slot's adapter; empty where it has, and where it may yet:
+    a warm-up begins at a learning rate of 0.
 
     A alone does not count: where B is still zero, as a plain LoRA begins, it changes no weight.
     Whether a gradient arrived is read off the second moments of AdamW, because weight decay moves
@@ -216,5 +217,11 @@ def why_unmoved(slot: Slot, initial: Adapter) -> str:
         torch.equal(slot.adapter.modules[name][part], initial.modules[name][part])
         for name, part in learnt
     ):
+        if slot.step <= slot.plan.params.warmup_steps:
+            return (
+                "its learning rate is still near 0 at its last step; keep warmup_steps below max_steps"
+                if slot.is_final
+                else ""
+            )
         return f"its learning rate of {slot.plan.params.learning_rate:g} is too small to change a number"
     return ""
