@@ -56,4 +56,4 @@ for path in sorted([*study.glob("trials/*/result.json"), *study.glob("confirm/*/
             runs.setdefault((f"trial {trial}", name), []).append((heard, name))
 wers = {key: 100 * np.mean([np.divide(*counts(*run)) for run in seeds]) for key, seeds in runs.items()}
 for (who, name), wer in wers.items():
-    print(f"{who}: {name} {wer:.2f} ({wer - wers['baseline', name]:+.2f})")
+    print(f"{who}: {name} {wer:.2f} ({wer - wers['baseline', name]:+z.2f})")

@@ -47,4 +47,4 @@ for kind in ("trials", "confirm"):
         before = baselines[seeds[0]["fingerprint"]]["sets"]
         for name in (name for name in before if name in seeds[0]["sets"]):
             low, high = bounds(before[name], [row["sets"][name] for row in seeds], len(runs))
-            print(f"trial {trial}: {name} {low:+.2f} to {high:+.2f}")
+            print(f"trial {trial}: {name} {low:+z.2f} to {high:+z.2f}")

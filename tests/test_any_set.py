@@ -7,15 +7,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import jiwer
 import pytest
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.cards import model_card
 from orchestrator.reporting.progress.json_lines import JsonReporter
 from orchestrator.reporting.progress.sweep_standing import Budgeted
+from orchestrator.reporting.rendering.report_blocks import Table
 from orchestrator.scoring.normalizers import normalizer
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tracking.runs import tracked_runs
@@ -188,6 +193,18 @@ def test_programs_get_recall_as_the_share_that_is_found(
         reporter.ended(result)
     event = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (event["rates"][rate], event["changes"][rate]) == (found, change)
+
+    page = finished.report_html.read_text()
+    [line] = re.findall(r'<tr[^>]*><th scope="row" data-value="0">.*?</tr>', page)
+    for value, text in ((recalls[1], "{:.2f}"), (recalls[1] - recalls[0], "{:+z.2f}")):
+        keys = re.findall(rf'data-value="([^"]*)">{re.escape(text.format(value))}<', line)
+        assert any(float(key) == pytest.approx(value) for key in keys), "sorted as it is shown"
+
+    *_, table = model_card._measured_blocks(
+        cast(Any, SimpleNamespace(wer=result.wer, delta=result.delta)), None
+    )
+    shares = "domain terms recall", f"{recalls[1]:.2f}", f"{recalls[1] - recalls[0]:+z.2f}"
+    assert isinstance(table, Table) and shares in table.rows
 
     points = {
         point.metric: point.value

@@ -16,6 +16,7 @@ import soundfile
 
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker_protocol import Event, Failed
 from orchestrator.reporting.documents import report
 from orchestrator.reporting.page import report_page
 from orchestrator.reporting.page.contents import CLIPS, file_contents, to_script
@@ -27,7 +28,7 @@ from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.sweep import Budget
 from orchestrator.verdicts.conclusion import conclude
 from tests.cli_project import orchestrate
-from tests.page_study import HOSTILE, SWEEP_TEXT, folder_of, make_study
+from tests.page_study import HOSTILE, SWEEP_TEXT, HearingWorker, folder_of, make_study
 from tests.running_support import RESAMPLES, make_spec, run
 
 PAGE = Path(report_page.__file__).parent
@@ -330,3 +331,26 @@ def test_the_library_is_small_and_comes_with_its_licence() -> None:
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", own
     )
+
+
+class DivergingWorker(HearingWorker):
+    """A worker whose trials all fail before they are measured."""
+
+    def advance(self) -> tuple[Event, ...]:
+        """Fail every trial that trains."""
+        return tuple(Failed(number, 1, "loss nan: not finite") for number in self.active)
+
+
+def test_a_sweep_of_which_nothing_was_measured_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.page_study.HearingWorker", DivergingWorker)
+    folder = folder_of(make_study(tmp_path))
+    assert {str(result.state) for result in folder.results()} == {"FAIL"}
+    assert "INCONCLUSIVE" in folder.report_markdown.read_text()
+    [text] = re.findall(
+        r'<script type="application/json" id="contents">(.*?)</script>',
+        folder.report_html.read_text(),
+    )
+    sets = json.loads(text)["sets"]
+    assert sets and {each["winner"] for each in sets} == {"baseline"}

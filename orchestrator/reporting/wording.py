@@ -69,7 +69,7 @@ def bounds(limit: LimitVerdict) -> str:
         return f"{lower:.2f} to {upper:.2f}" + (
             " %" if limit.criterion.unit == "points" else " times"
         )
-    return f"{lower:+.2f} to {upper:+.2f}" + (" %" if limit.criterion.unit == "percent" else "")
+    return f"{lower:+z.2f} to {upper:+z.2f}" + (" %" if limit.criterion.unit == "percent" else "")
 
 
 def change(limit: LimitVerdict) -> str:
@@ -77,13 +77,13 @@ def change(limit: LimitVerdict) -> str:
     percent, or in nats for the training loss.
     """
     if limit.criterion.unit == "percent" and limit.value is not None:
-        return f"{limit.value:+.1f} %"
+        return f"{limit.value:+z.1f} %"
     if (
         limit.criterion.metric == "train_loss"
         and limit.baseline is not None
         and limit.tuned is not None
     ):
-        return f"{limit.tuned - limit.baseline:+.3f} nats"
+        return f"{limit.tuned - limit.baseline:+z.3f} nats"
     return shown_points(limit.criterion.metric, limit.delta)
 
 
@@ -128,7 +128,7 @@ def rate_heading(rate: str) -> str:
 
 def points(value: float | None) -> str:
     """Format points with their sign; a dash for None."""
-    return "-" if value is None else f"{value:+.2f}"
+    return "-" if value is None else f"{value:+z.2f}"
 
 
 def percent(value: float | None) -> str:

@@ -100,7 +100,7 @@ def _nothing_feasible(name: str, take: TakeSpec, conclusion: Conclusion) -> str:
         return f"{said}  None was measured: read why in the report of {take.study}, and mend that sweep first."
     return (
         f"{said}  Lowest domain WER: trial {nearest.number}, {nearest.wer['domain']:.2f} % "
-        f"({nearest.delta['domain']:+.2f} points), {nearest.state}: {nearest.reason}.\n"
+        f"({nearest.delta['domain']:+z.2f} points), {nearest.state}: {nearest.reason}.\n"
         f"  Ways on: mend sweep {take.study} and run it as a new study; or take.fallback: lowest_domain, which takes "
         "that trial and marks it infeasible; or take.trial: N; or write the values under parameters and remove take."
     )

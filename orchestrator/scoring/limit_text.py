@@ -42,12 +42,12 @@ def shown_change(rate: str, value: float) -> float:
     """Return a change of a rate in points as it is shown: of recall and precision, a rise is
     positive and better.
     """
-    return -value if is_share_found(rate) else value
+    return 0.0 - value if is_share_found(rate) else value  # never -0.0
 
 
 def shown_bounds(rate: str, lower: float, upper: float) -> tuple[float, float]:
     """Return the bounds of a change as they are shown, the lower one first."""
-    return (-upper, -lower) if is_share_found(rate) else (lower, upper)
+    return (0.0 - upper, 0.0 - lower) if is_share_found(rate) else (lower, upper)
 
 
 def asked_text(criterion: Criterion) -> str:
@@ -96,9 +96,9 @@ def value_text(limit: LimitVerdict) -> str:
         return f"{value:.2f} %" if criterion.unit == "points" else f"{value:.2f} times the baseline"
     change = shown_change(criterion.metric, value)
     return (
-        f"{change:+.2f} points"
+        f"{change:+z.2f} points"
         if criterion.unit == "points"
-        else f"{change:+.1f} % of the baseline"
+        else f"{change:+z.1f} % of the baseline"
     )
 
 

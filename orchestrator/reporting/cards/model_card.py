@@ -34,13 +34,14 @@ from orchestrator.reporting.wording import (
     limit_row,
     limits_of,
     params_text,
-    percent,
     plotted_limits,
-    points,
     relative_to,
+    shown_percent,
+    shown_points,
     value_text,
 )
 from orchestrator.scoring.judge import Verdict
+from orchestrator.scoring.limit_text import rate_text
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
@@ -238,12 +239,13 @@ def _measured_blocks(kept: SavedAdapter, verdict: Verdict | None) -> Iterator[Bl
         yield Table(LIMIT_COLUMNS, tuple(limit_row(limit) for limit in limits_of(verdict)))
         return
     rows = tuple(
-        (name, percent(wer), points(kept.delta.get(name))) for name, wer in kept.wer.items()
+        (rate_text(rate), shown_percent(rate, value), shown_points(rate, kept.delta.get(rate)))
+        for rate, value in kept.wer.items()
     )
     yield Paragraph(
-        "On sets that also chose the trial (optimistic); WER in percent, changes in WER points."
+        "On sets that also chose the trial (optimistic); rates in percent, changes in points."
     )
-    yield Table(("set", "WER %", "change"), rows)
+    yield Table(("rate", "%", "change"), rows)
 
 
 def _limits_blocks(sentences: list[str]) -> Iterator[Block]:

@@ -134,7 +134,7 @@ def _finalist_blocks(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
         text += f" Seeds agree: {better} of {all_} lower the {rate_text(spec.objective)}{required}."
     if finalist.optimism is not None:
         rate = rate_text(spec.objective)
-        text += f" Optimism of the search: {finalist.optimism:+.2f} points of {rate} (positive flattered the trial)."
+        text += f" Optimism of the search: {finalist.optimism:+z.2f} points of {rate} (positive flattered the trial)."
     yield Paragraph(text)
     if finalist.verdict:
         yield _limits_table(finalist.verdict)

@@ -163,7 +163,7 @@ def _difference_row(difference: Difference) -> tuple[str, ...]:
         shown_percent(difference.rate, difference.before),
         shown_percent(difference.rate, difference.after),
         shown_points(difference.rate, difference.estimate.point),
-        f"{lower:+.2f} to {upper:+.2f}",
+        f"{lower:+z.2f} to {upper:+z.2f}",
         _difference_answer(difference),
     )
 

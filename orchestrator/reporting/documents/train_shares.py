@@ -77,7 +77,7 @@ def _share_answer(spec: SweepSpec, best: dict[float, TrialResult]) -> str:
     name = rate_text(spec.objective)
     text = (
         f"From {100 * smaller:.3g} % to {100 * share:.3g} % of the training utterances the best {name} changed by "
-        f"{-gained:+.2f} points."
+        f"{-gained:+z.2f} points."
     )
     if gained > FLAT:
         return f"{text} It still falls: more recordings are likely to help."

@@ -112,7 +112,7 @@ def _row(spec: SweepSpec, name: str, of_set: ShippedSet) -> tuple[str, ...]:
     found = estimate(before, after, seed=spec.seed)
     change = ("-", "-")
     if found is not None:
-        change = f"{found.point:+.2f}", f"{found.lower():+.2f} to {found.upper():+.2f}"
+        change = f"{found.point:+z.2f}", f"{found.lower():+z.2f} to {found.upper():+z.2f}"
     return (name, *(percent(rate.wer) for rate in rates), *change)
 
 

@@ -143,7 +143,7 @@ def _with_bounds(said: str, verdict: Verdict, conclusion: Conclusion) -> Iterato
     bounds = bounds_in_points(verdict)
     for metric, along_x in (("heldout_wer", True), ("domain_wer", False)):
         if ends := bounds.get(metric):
-            text = f"{name}: bounds {ends[0]:+.2f} to {ends[1]:+.2f}"
+            text = f"{name}: bounds {ends[0]:+z.2f} to {ends[1]:+z.2f}"
             points = tuple((end, y, text) if along_x else (x, -end, text) for end in ends)
             yield Series(f"95 % bounds {said}", points, "bounds", joined=True, view="chosen")
 

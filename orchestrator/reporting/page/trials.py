@@ -12,12 +12,13 @@ from orchestrator.reporting.page.markup import heading_html, term_html
 from orchestrator.reporting.rendering.escape import html_text
 from orchestrator.reporting.wording import (
     params_text,
+    percent,
+    points,
     rate_heading,
     rates_of,
-    shown_percent,
-    shown_points,
     value_text,
 )
+from orchestrator.scoring.limit_text import shown_change, shown_rate
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
@@ -83,10 +84,10 @@ def _trial_row(
         f'<td class="word">{html_text(result.state)}</td>',
     ]
     for rate in rates:
-        cells.append(_number_cell(shown_percent(rate, result.wer.get(rate)), result.wer.get(rate)))
-        cells.append(
-            _number_cell(shown_points(rate, result.delta.get(rate)), result.delta.get(rate))
-        )
+        value, change = result.wer.get(rate), result.delta.get(rate)
+        shown = None if value is None else shown_rate(rate, value)
+        changed = None if change is None else shown_change(rate, change)
+        cells += [_number_cell(percent(shown), shown), _number_cell(points(changed), changed)]
     cells.append(f"<td>{_feasible_sign(result)}</td>")
     cells.append(f'<td class="long">{html_text(result.reason)}</td>')
     cells.append(_number_cell("-" if result.step is None else str(result.step), result.step))

@@ -178,7 +178,8 @@ def _utterance_sets(
         return
     own = [model for model in models if _has_measured(model, name, measured)]
     keys = [model.key for model in own]
-    shown = next(key for key in (winner, *reversed(keys)) if len(read(key, name)) == total)
+    first = (winner, *reversed(keys)) if winner in keys else reversed(keys)
+    shown = next(key for key in first if len(read(key, name)) == total)
     normalize = normalizer(spec.evaluation.normalizer)
     yield UtteranceSet(name, measured, written, tuple(own), shown, read, normalize)
 
