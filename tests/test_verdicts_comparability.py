@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,13 @@ from orchestrator.errors import Interrupted
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.scoring.judge import Scores
 from orchestrator.scoring.rates import SetScore
-from orchestrator.verdicts.comparability import Stage, _differing_fields, _equal_decodings
+from orchestrator.verdicts.comparability import (
+    Side,
+    Stage,
+    _differing_fields,
+    _equal_decodings,
+    pair_of,
+)
 from tests.cli_project import folder_of, make_project, orchestrate, ran_project
 from tests.fake_worker import FakeWorker
 
@@ -153,6 +160,21 @@ def test_a_part_of_one_set_decides_about_that_set_alone() -> None:
     other = stage(**{"domain.audio": "b"})
     assert _differing_fields(stage(), other) == ({}, {"domain": {"domain.audio": ("a", "b")}})
     assert _differing_fields(stage(), stage(device="cuda"))[0] == {"device": ("cpu", "cuda")}
+
+
+def test_other_confirm_sets_are_not_paired_utterance_by_utterance() -> None:
+    def side(label: str, **parts: str) -> Side:
+        scores = {name: SetScore((1, 0, 2), (3, 3, 3)) for name in ("domain", "heldout")}
+        fields = {"device": "cpu", "domain.audio": "a", "domain.text": "t", "heldout.audio": "h"}
+        confirm = {f"confirm_{name}": score for name, score in scores.items()}
+        stages = {"confirm": Stage(Scores(str(parts), confirm), fields | parts)}
+        return cast(Side, SimpleNamespace(label=label, stages=stages, spec=SimpleNamespace(seed=0)))
+
+    found = pair_of(side("one"), side("other", **{"domain.audio": "b"}), resamples=50)
+    assert [(each.stage, each.rate) for each in found.differences] == [
+        ("confirm", "confirm_heldout")
+    ]
+    assert found.refused == {("confirm", "confirm_domain"): {"domain.audio": ("a", "b")}}
 
 
 def test_seeds_of_different_number_weigh_the_same() -> None:

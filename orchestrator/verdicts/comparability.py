@@ -18,7 +18,7 @@ from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Scores, error_budget
 from orchestrator.scoring.rates import SetScore, estimate
-from orchestrator.set_names import set_of_rate
+from orchestrator.set_names import search_name, set_of_rate
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement, lacks_trial
 from orchestrator.verdicts.judging import RESAMPLES, pool_scores
@@ -152,9 +152,10 @@ def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLE
     differences: list[Difference] = []
     for stage in (stage for stage in before.stages if stage in after.stages):
         one, other = before.stages[stage], after.stages[stage]
+        # a confirmation names the sets as the search does
         of_all, of_set = _differing_fields(one, other)
         for rate in _shared_rates(one.scores, other.scores):
-            fields = of_all | of_set.get(set_of_rate(rate), {})
+            fields = of_all | of_set.get(search_name(set_of_rate(rate)), {})
             if fields:
                 refused[stage, rate] = fields
             elif found := _paired_difference(stage, rate, before, after, resamples):
