@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import runpy
 import shutil
 from pathlib import Path
 
 import peft
 import pytest
 import torch
-from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
+from transformers import (
+    AutoModelForSpeechSeq2Seq,
+    AutoProcessor,
+    AutoTokenizer,
+    GenerationConfig,
+)
 
+from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.recordings.audio import load_audio
+from orchestrator.corpus.recordings.loudness import scale_to_rms
 from orchestrator.errors import ModelError
+from orchestrator.reporting.cards.load_script import load_script
+from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged
+from tests.embedded import cut_manifest, stock_audio
 
 BASE = Path(__file__).resolve().parents[1] / "data" / "base-model"
 
@@ -29,6 +42,73 @@ def test_merged_weights_are_those_of_base_and_adapter(tmp_path: Path) -> None:
     found = merged.get_submodule(name.removeprefix("base_model.model.")).weight
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     assert AutoProcessor.from_pretrained(tmp_path / "merged").tokenizer.vocab_size
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_a_checkpoint_of_half_precision_keeps_the_whole_update(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
+    base = AutoModelForSpeechSeq2Seq.from_pretrained(BASE, dtype=dtype)
+    base.save_pretrained(tmp_path / "base")
+    for name in ("processor_config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(BASE / name, tmp_path / "base")
+    model = AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    config = peft.LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+    tuned = peft.get_peft_model(model, config)
+    tuned.save_pretrained(str(tmp_path / "adapter"))
+    export_merged(ModelSpec(id=str(tmp_path / "base")), tmp_path / "adapter", tmp_path / "merged")
+    merged = AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / "merged")
+    expected = tuned.merge_and_unload().state_dict()
+    torch.testing.assert_close(merged.state_dict(), expected, rtol=0, atol=1e-6)
+
+
+def test_generate_decodes_greedily_whatever_the_checkpoint_asked_for(tmp_path: Path) -> None:
+    shutil.copytree(BASE, tmp_path / "base")
+    place = tmp_path / "base" / "generation_config.json"
+    asked = json.loads(place.read_text())
+    searching = {"num_beams": 5, "no_repeat_ngram_size": 2, "max_length": 77}
+    place.write_text(json.dumps(asked | searching))
+    tuned = peft.get_peft_model(
+        AutoModelForSpeechSeq2Seq.from_pretrained(BASE),
+        peft.LoraConfig(r=4, target_modules=["q_proj"]),
+    )
+    tuned.save_pretrained(str(tmp_path / "adapter"))
+    export_merged(ModelSpec(id=str(tmp_path / "base")), tmp_path / "adapter", tmp_path / "merged")
+    written = json.loads((tmp_path / "merged" / "generation_config.json").read_text())
+    assert not written.keys() & {"num_beams", "no_repeat_ngram_size"}
+    assert written["max_length"] == 77
+    assert written["eos_token_id"] == asked["eos_token_id"]
+    assert written["decoder_start_token_id"] == asked["decoder_start_token_id"]
+
+
+def test_the_script_of_an_adapter_hears_greedily_in_float32_whatever_the_checkpoint_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = AutoModelForSpeechSeq2Seq.from_pretrained(BASE, dtype=torch.bfloat16)
+    base.generation_config.update(num_beams=5, begin_suppress_tokens=list(range(3, 300)))
+    base.save_pretrained(tmp_path / "base")
+    model = AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    model.generation_config = GenerationConfig(
+        decoder_start_token_id=1, eos_token_id=2, pad_token_id=2
+    )
+    tuned = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=["q_proj"]))
+    tuned.save_pretrained(str(tmp_path / "adapter"))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(BASE / name, tmp_path / "adapter")
+    evaluation = EvaluationSpec(max_tokens_per_second=10, rms=0.075)
+    script = tmp_path / "load.py"
+    script.write_text(load_script(ModelSpec(id=str(tmp_path / "base")), evaluation))
+    clip = load_manifest(cut_manifest("domain", 1, tmp_path)).utterances[0]
+    monkeypatch.setattr("sys.argv", ["load.py", str(tmp_path / "adapter"), str(clip.audio)])
+    runpy.run_path(str(script))
+    sound = stock_audio(scale_to_rms(load_audio(clip).samples, 0.075)[0], model)
+    tokens = model.generate(
+        input_values=sound,
+        attention_mask=torch.ones_like(sound).long(),
+        max_new_tokens=100,
+    )[0]
+    heard = AutoTokenizer.from_pretrained(BASE).decode(tokens, skip_special_tokens=True)
+    assert capsys.readouterr().out == heard.strip() + "\n" and heard.strip()
 
 
 def test_a_model_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -15,6 +15,12 @@ windows = model.config.encoder_config  # widths that transformers reads as the w
 windows.sliding_windows = [[left + 1, right + 1] for left, right in windows.sliding_windows]
 """
 
+_GREEDY = """\
+kept = "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"  # all else: greedy, as it was measured
+settings = {name: getattr(model.generation_config, name) for name in kept}
+model.generation_config = transformers.GenerationConfig(**settings)
+"""
+
 _ONE = "model = peft.PeftModel.from_pretrained(model, folder).eval()\n"
 
 _SEVERAL = """\
@@ -62,11 +68,15 @@ def load_script(model: ModelSpec, evaluation: EvaluationSpec, names: Sequence[st
 
 
 def _base(model: ModelSpec, evaluation: EvaluationSpec) -> str:
-    """Return the lines that load the base model, with the encoder windows of the evaluation."""
+    """Return the lines that load the base model, with the encoder windows and the greedy decoding of
+    the evaluation.
+    """
     revision = "" if model.is_folder else f", revision={_literal(model.revision)}"
     place = f"{_literal(model.id)}{revision}"
-    loaded = f"transformers.AutoModelForSpeechSeq2Seq.from_pretrained({place})"
-    return f"model = {loaded}\n" + (_WINDOWS if evaluation.encoder_windows == "inclusive" else "")
+    # a checkpoint in bfloat16 would be loaded as such, and take no float32 sound
+    loaded = f"transformers.AutoModelForSpeechSeq2Seq.from_pretrained({place}, dtype=torch.float32)"
+    windows = _WINDOWS if evaluation.encoder_windows == "inclusive" else ""
+    return f"model = {loaded}\n" + _GREEDY + windows
 
 
 def _literal(text: str) -> str:

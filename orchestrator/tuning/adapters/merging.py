@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import peft
+import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
@@ -16,6 +17,7 @@ from orchestrator.sweepfile.cached_model import model_file
 from orchestrator.sweepfile.evaluation import EncoderWindows
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.model.base_model import read_inclusively
+from orchestrator.tuning.model.configuration import greedy_generation
 from orchestrator.tuning.model.hub import place_of
 
 _CONFIGURATIONS = ("processor_config.json", "preprocessor_config.json")
@@ -28,14 +30,17 @@ def export_merged(
     """Write the merged weights, configuration and processor to `folder`, which is made.
 
     `adapter` is a folder as `peft_adapter.export` writes it: its adapter scale is in its weights
-    already. With inclusive `encoder_windows` the configuration written is one with which
-    transformers computes those windows. Raises ModelError when the base model cannot be loaded.
+    already. The weights are float32 whatever those of the base model are, because bfloat16 would
+    round most of a small update away; and `generate` is left nothing but greedy decoding, as it was
+    measured. With inclusive `encoder_windows`
+    the configuration written is one with which transformers computes those windows. Raises
+    ModelError when the base model cannot be loaded.
     """
     disable_progress_bar()  # it would appear among the messages
     name, where = place_of(model)
     try:
         base = AutoModelForSpeechSeq2Seq.from_pretrained(
-            name, trust_remote_code=False, use_safetensors=True, dtype="auto", **where
+            name, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **where
         )
         processor = _load_processor(model, name, where)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -45,6 +50,7 @@ def export_merged(
         ) from error
     if encoder_windows == "inclusive":
         read_inclusively(model, base)
+    base.generation_config = greedy_generation(base)
     merged = with_adapter(base, adapter)
     merged.save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from orchestrator.corpus.samples import SAMPLE_RATE
 from orchestrator.errors import ModelError
@@ -121,6 +121,17 @@ def _token_ids(tokens: Any) -> tuple[Any, ...]:
     if tokens is None:
         return ()
     return tuple(tokens) if isinstance(tokens, list | tuple) else (tokens,)
+
+
+def greedy_generation(model: PreTrainedModel) -> GenerationConfig:
+    """Return the model's generation configuration with its special tokens and its limit of length
+    alone, so that `generate` decodes greedily.
+    """
+    kept = (
+        *("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"),
+        *("max_length", "max_new_tokens"),
+    )
+    return GenerationConfig(**{name: getattr(model.generation_config, name) for name in kept})
 
 
 def ignored_settings(model: PreTrainedModel) -> tuple[str, ...]:
