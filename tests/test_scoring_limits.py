@@ -392,6 +392,23 @@ def test_two_rates_of_equal_units_are_one_difference() -> None:
     assert two.upper() == pytest.approx(one.upper(), abs=0.2)
 
 
+@pytest.mark.parametrize("speakers", [None, tuple(f"s{row % 25}" for row in range(100))])
+def test_terms_of_one_utterance_prove_neither_recall_nor_precision(
+    speakers: tuple[str, ...] | None,
+) -> None:
+    def counted(errors: int, apart: int = 0) -> tuple[list[int], list[int]]:
+        return [errors, *(0,) * 99], [40 - apart, *(0,) * 98, apart]
+
+    def error(apart: int) -> tuple[float, float]:
+        baseline, tuned = counted(20, apart), counted(0, apart)
+        of_recall = paired_delta(baseline[0], tuned[0], tuned[1], speakers, resamples=50, seed=1)
+        of_precision = paired_rates(baseline, tuned, speakers, resamples=50, seed=1)
+        return of_recall.standard_error, of_precision.standard_error
+
+    assert error(0) == (math.inf, math.inf)
+    assert all(map(math.isfinite, error(1)))
+
+
 # the training loss
 
 
@@ -412,6 +429,26 @@ def test_a_loss_that_falls_by_and_large(
 ) -> None:
     verdict = judge_trend(Criterion("train_loss", "falls"), losses, 0.95)
     assert (verdict.holds, verdict.evidence) == (holds, evidence)
+
+
+def test_a_trend_is_called_violated_at_a_confidence_of_its_own() -> None:
+    rising = (1.0, 2.0, 3.0, 4.0)  # the exact test gives 1 / 4!
+    limit = Criterion("train_loss", "falls")
+    for confidence, evidence in ((0.95, "violated"), (0.96, "undecided")):
+        assert judge_trend(limit, rising, 0.95, confidence).evidence == evidence
+        assert judge_trend(limit, rising, confidence).evidence == evidence
+    assert judge_trend(limit, rising[::-1], 0.95, 0.99).evidence == "proven"
+
+
+def test_a_guardrail_on_the_loss_divides_its_error_among_the_rungs() -> None:
+    limit = Criterion("train_loss", "falls", 0.0, "proven")
+    scored = {"domain": SetScore((1, 2), (9, 9)), "heldout": SetScore((1, 2), (9, 9))}
+    tuned, untuned = Scores("f", scored, losses=(1.0, 2.0, 3.0, 4.0)), Scores("f", scored)
+    found = [
+        judge(tuned, untuned, guardrails=[limit], acceptance=[], resamples=50, looks=looks)
+        for looks in (1, 2)
+    ]
+    assert [each.guardrails[0].evidence for each in found] == ["violated", "undecided"]
 
 
 def test_a_loss_that_falls_at_every_rung() -> None:

@@ -29,7 +29,9 @@ from orchestrator.records.shipping import (
 )
 from orchestrator.reporting.cards.load_script import load_script
 from orchestrator.reporting.documents.verification_report import headline
-from orchestrator.scoring.judge import Decision
+from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
+from orchestrator.scoring.limits import Criterion
+from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
@@ -389,6 +391,24 @@ def test_a_limit_that_holds_as_measured_and_not_as_shipped_is_lost(tmp_path: Pat
         set(folder.shipped()) == {"onnx-int8/0", "onnx/0"}
         and folder.shipped()["onnx-int8/0"] == found
     )
+
+
+def test_a_limit_that_cannot_be_measured_in_the_exported_form_is_lost() -> None:
+    def judged(heard: int) -> Verdict:
+        rates = [
+            Scores(
+                "f",
+                {"domain_terms_precision": SetScore((0,) * 40, (terms,) * 40, of_hypotheses=True)},
+            )
+            for terms in (heard, 4)
+        ]
+        limit = Criterion("terms_precision", "max_regression", 1.0)
+        return judge(*rates, guardrails=[], acceptance=[limit])
+
+    (lost,) = JudgedAgain(False, judged(4), judged(0)).lost
+    assert lost.holds is None and lost.criterion.metric == "terms_precision"
+    assert JudgedAgain(False, judged(4), judged(4)).lost == ()
+    assert JudgedAgain(False, judged(0), judged(0)).lost == ()
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,24 @@ def test_one_change(load, override: str, change: FieldChange) -> None:  # type: 
     assert changed_fields(load(), load(override)) == [change]
 
 
+@pytest.mark.parametrize("wider", ["", "parameters.learning_rate.max=2e-2"])
+def test_the_order_of_the_searched_parameters_is_kept_beside_a_wider_range(
+    tmp_path: Path, wider: str
+) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(TEXT)
+    stored = load_spec(path)
+    moved = "  adapter: {values: [lora, dora]}\n"
+    path.write_text(TEXT.replace(moved, "").replace("parameters:\n", f"parameters:\n{moved}"))
+    refused = [
+        change
+        for change in changed_fields(stored, load_spec(path, [wider] if wider else []))
+        if not change.allowed
+    ]
+    assert [change.path for change in refused] == ["parameters (order)"]
+    assert (refused[0].old[0], refused[0].new[0]) == ("learning_rate", "adapter")
+
+
 def test_a_removed_section_and_an_unused_preset(load) -> None:  # type: ignore[no-untyped-def]
     removed = changed_fields(load(), load("guardrails="))
     assert removed == [

@@ -84,6 +84,45 @@ def test_where_every_seed_of_all_failed_nothing_is_decided(
     assert concluded(tmp_path, failing(set(ranks))).decision is Decision.INCONCLUSIVE
 
 
+@pytest.mark.parametrize("failed", [0, 1])
+def test_a_finalist_that_breaks_a_limit_is_judged_though_the_other_failed(
+    tmp_path: Path, ranks: list[int], failed: int
+) -> None:
+    class Forgetting(failing({ranks[failed]})):  # type: ignore[misc]
+        def _measurement(self, plan: TrialPlan, step: int, scale: float) -> Measurement:
+            found: Measurement = super()._measurement(plan, step, scale)
+            if plan.number >= 0:
+                return found
+            heldout = found.sets["heldout"]
+            worse = tuple(count + 2 for count in heldout.substitutions)
+            sets = found.sets | {"heldout": heldout.model_copy(update={"substitutions": worse})}
+            return found.model_copy(update={"sets": sets})
+
+    conclusion = concluded(tmp_path, Forgetting)
+    assert conclusion.decision is Decision.REJECT
+    assert conclusion.best and conclusion.best.number == conclusion.confirmed[1 - failed].trial
+
+
+def test_trials_that_differ_in_their_seed_alone_are_one_finalist(tmp_path: Path) -> None:
+    spec = make_project(
+        tmp_path,
+        TWO.replace("method: tpe", "method: grid")
+        .replace("start_with:\n  - {learning_rate: 5.0e-4, rank: 32}\n", "")
+        .replace(
+            "  learning_rate: {values: [1.0e-4, 5.0e-4, 3.0e-3]}\n  rank: {min: 4, max: 32, log: true}\n",
+            "  learning_rate: 5.0e-4\n  rank: {values: [8, 32]}\n  seed: {values: [1, 2, 3]}\n",
+        )
+        .replace("trials: 5", "trials: 6"),
+    )
+    assert orchestrate(spec, "--quiet") in (0, 4, 5)
+    conclusion, folder = conclude(load_spec(spec), folder_of(spec)), folder_of(spec)
+    assert len(conclusion.results) == 6 and all(result.feasible for result in conclusion.results)
+    plans = [folder.read_plan(finalist.trial) for finalist in conclusion.confirmed]
+    assert sorted(plan.params.rank for plan in plans if plan) == [8, 32]
+    runs = [seed.run.number for finalist in conclusion.confirmed for seed in finalist.seeds]
+    assert sorted(runs) == [-4, -3, -2, -1] == sorted(folder.planned(confirm=True))
+
+
 def test_a_tie_on_the_confirm_sets_goes_to_the_earlier_trial(tmp_path: Path) -> None:
     class Equal(FakeWorker):
         def _measurement(self, plan: TrialPlan, step: int, scale: float) -> Measurement:

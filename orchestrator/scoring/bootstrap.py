@@ -201,9 +201,12 @@ def paired_rates(
     deltas, errors = (np.concatenate(column) for column in zip(*drawn, strict=True))
     point, error = (float(column[0]) for column in _rate_change(np.ones((1, n)), counts))
     floor = 100 * FLOOR_WORDS * decodings / min(counts[:, 1].sum(), counts[:, 3].sum())
+    units = counts[:, [1, 3]]
+    if not np.all(units.sum(axis=0) > units):  # one block holds all units of a model
+        error = float("inf")
     return DeltaEstimate(
         point=point,
-        standard_error=max(error, float(floor)) if n > 1 else float("inf"),
+        standard_error=max(error, float(floor)),
         unit=unit,
         why=why,
         blocks=n,

@@ -179,7 +179,10 @@ class _Comparison:
         """Judge one limit, on a trial that is judged `looks` times in all."""
         if criterion.metric == "train_loss":
             return judge_trend(
-                criterion, self.tuned.losses, error_budget(self.confidence, self.n_comparisons)
+                criterion,
+                self.tuned.losses,
+                error_budget(self.confidence, self.n_comparisons),
+                violation_confidence=error_budget(self.confidence, looks),
             )
         if criterion.among:
             # One set is enough to prove it, so the error is divided among the sets (Bonferroni).

@@ -19,9 +19,15 @@ LEAST_RUNGS = 2
 """Fewer rungs than this have no trend."""
 
 
-def judge_trend(criterion: Criterion, losses: Sequence[float], confidence: float) -> LimitVerdict:
+def judge_trend(
+    criterion: Criterion,
+    losses: Sequence[float],
+    confidence: float,
+    violation_confidence: float | None = None,
+) -> LimitVerdict:
     """Judge a limit on the training loss. `losses` has, for each rung, the mean loss in nats per
-    token since the rung before.
+    token since the rung before. `violation_confidence` is that of calling it violated, by default
+    the same.
 
     The verdict's `value` is Kendall's tau of the losses over time, or for `falls_monotonically` the
     largest rise from one rung to the next, in nats. The limit counts as not measured where there
@@ -33,7 +39,8 @@ def judge_trend(criterion: Criterion, losses: Sequence[float], confidence: float
         value = max(after - before for before, after in itertools.pairwise(losses))
         evidence = Evidence.PROVEN if value < 0 else Evidence.VIOLATED
     elif measured:
-        value, evidence = _kendall_test(losses, confidence)
+        violated = confidence if violation_confidence is None else violation_confidence
+        value, evidence = _kendall_test(losses, confidence, violated)
     return LimitVerdict(
         criterion=criterion,
         baseline=losses[0] if losses else None,
@@ -49,9 +56,11 @@ def judge_trend(criterion: Criterion, losses: Sequence[float], confidence: float
     )
 
 
-def _kendall_test(losses: Sequence[float], confidence: float) -> tuple[float, Evidence]:
-    """Return Kendall's tau of the losses over time, and what its two one-sided tests say; tau is 0
-    where all losses are equal.
+def _kendall_test(
+    losses: Sequence[float], confidence: float, violation_confidence: float
+) -> tuple[float, Evidence]:
+    """Return Kendall's tau of the losses over time, and what its two one-sided tests say, each at a
+    confidence of its own; tau is 0 where all losses are equal.
     """
     from scipy.stats import kendalltau  # a third of a second to import, for the few sweeps that ask
 
@@ -64,6 +73,5 @@ def _kendall_test(losses: Sequence[float], confidence: float) -> tuple[float, Ev
     tau = float(tests["less"].statistic)
     if tests["less"].pvalue < 1 - confidence:
         return tau, Evidence.PROVEN
-    return tau, Evidence.VIOLATED if tests[
-        "greater"
-    ].pvalue < 1 - confidence else Evidence.UNDECIDED
+    rises = tests["greater"].pvalue < 1 - violation_confidence
+    return tau, Evidence.VIOLATED if rises else Evidence.UNDECIDED

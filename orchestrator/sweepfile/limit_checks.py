@@ -40,6 +40,7 @@ def check_limits(tree: Mapping, problems: Problems) -> None:
     """
     allowed = _metrics_of_file(tree)
     confirmed = _confirmed_sets(tree)
+    _check_verdict_is_asked_for(tree, problems)
     for section in SECTIONS:
         node = mapping_at(tree, section)
         for metric, entry in (node.entries if node else {}).items():
@@ -58,6 +59,28 @@ def check_limits(tree: Mapping, problems: Problems) -> None:
                     f"{section}.{metric} is judged on the confirm sets, and data.confirm.also lacks {name}; add its "
                     "manifest there, one that the search does not read",
                 )
+
+
+def _check_verdict_is_asked_for(tree: Mapping, problems: Problems) -> None:
+    """Refuse what is asked of the verdict where nothing under acceptance makes one."""
+    acceptance = mapping_at(tree, "acceptance")
+    entries = acceptance.entries if acceptance else {}
+    if any(
+        key != SHIPPED and plain_value(entry.node) is not None for key, entry in entries.items()
+    ):
+        return
+    advice = (
+        "needs a limit of acceptance to decide about; add one, such as domain_wer: {min_gain: 1.0}"
+    )
+    if SHIPPED in entries and plain_value(entries[SHIPPED].node) is not None:
+        problems.add(entries[SHIPPED].mark, f"acceptance.shipped {advice}")
+    confirm = mapping_at(tree, "confirm")
+    if (
+        confirm
+        and has_value(confirm, "agree")
+        and plain_value(confirm.entries["agree"].node) == "all"
+    ):
+        problems.add(confirm.entries["agree"].mark, f"confirm.agree: all {advice}")
 
 
 def _asks_for_shipped(section: str, entry: Entry, problems: Problems) -> None:

@@ -73,7 +73,7 @@ def _leaf_values(value: Any, path: str) -> dict[str, Any]:
 
 def _space_changes(stored: SearchSpace, new: SearchSpace, widening: bool) -> list[FieldChange]:
     """Return the parameters that differ; a wider range is allowed where `widening`. The order of
-    the searched parameters counts, too.
+    the searched parameters counts, too: the points of a sequence are given out by it.
     """
     before, after = _parameter_values(stored), _parameter_values(new)
     old_dimensions = {dimension.name: dimension for dimension in stored.searched}
@@ -90,10 +90,12 @@ def _space_changes(stored: SearchSpace, new: SearchSpace, widening: bool) -> lis
                 and widens_range(both[0], both[1])
             )
             changes.append(FieldChange(f"parameters.{name}", old, now, allowed))
-    if not changes and list(old_dimensions) != list(new_dimensions):
-        changes.append(
-            FieldChange("parameters (order)", list(old_dimensions), list(new_dimensions), False)
-        )
+    orders = (
+        [name for name in old_dimensions if name in new_dimensions],
+        [name for name in new_dimensions if name in old_dimensions],
+    )
+    if orders[0] != orders[1]:
+        changes.append(FieldChange("parameters (order)", *orders, False))
     return changes
 
 

@@ -193,13 +193,14 @@ def _best_trial(
     by_rank: Sequence[TrialResult], confirmed: Sequence[Confirmed]
 ) -> TrialResult | None:
     """Return the best of the feasible trials `by_rank` (best first): where every finalist has a
-    verdict, or none of its seeds gave one, that which the confirm sets favour.
+    verdict, or none of its seeds gave one, that which the confirm sets favour, or else the first
+    finalist that has a verdict.
     """
     if all(each.verdict or all(seed.result for seed in each.seeds) for each in confirmed):
-        favoured = best_feasible([finalist.verdict for finalist in confirmed if finalist.verdict])
+        judged = [finalist for finalist in confirmed if finalist.verdict]
+        favoured = best_feasible([finalist.verdict for finalist in judged if finalist.verdict])
         trial = next(
-            (finalist.trial for finalist in confirmed if favoured and finalist.verdict is favoured),
-            None,
+            (each.trial for each in judged if favoured is None or each.verdict is favoured), None
         )
         return next((r for r in by_rank if r.number == trial), next(iter(by_rank), None))
     return next(iter(by_rank), None)

@@ -97,21 +97,32 @@ def confirmation_runs(
 ) -> tuple[ConfirmationRun, ...]:
     """Return all confirmation runs of the finalists, best finalist first. Runs that were started
     keep their number; others get the next free one below zero.
+
+    Trials that differ in their seed alone are one finalist, the best of them: with fresh seeds they
+    are the same training.
     """
     if spec.confirm is None or spec.data.confirm is None:
         return ()
     known, sets = _known_runs(folder), folder.sets()
     free = itertools.count(min(known.values(), default=0) - 1, -1)
-    runs = []
-    for result in rank_feasible(results, spec.objective)[: spec.confirm.top]:
+    runs: list[ConfirmationRun] = []
+    confirmed: set[str] = set()
+    for result in rank_feasible(results, spec.objective):
         plan = folder.read_plan(result.number)
         if plan is None:
             continue
-        for seed in spec.confirm.seeds:
-            wanted = confirmation_plan(spec, plan, result, seed, 0, sets)
-            number = known[wanted.recipe] if wanted.recipe in known else next(free)
-            numbered = wanted.model_copy(update={"number": number})
-            runs.append(ConfirmationRun(result.number, seed, number, numbered))
+        wanted = [
+            confirmation_plan(spec, plan, result, seed, 0, sets) for seed in spec.confirm.seeds
+        ]
+        if wanted[0].recipe in confirmed:
+            continue
+        confirmed.add(wanted[0].recipe)
+        for run in wanted:
+            number = known[run.recipe] if run.recipe in known else next(free)
+            numbered = run.model_copy(update={"number": number})
+            runs.append(ConfirmationRun(result.number, run.params.seed, number, numbered))
+        if len(confirmed) == spec.confirm.top:
+            break
     return tuple(runs)
 
 

@@ -33,7 +33,9 @@ class JudgedAgain:
 
     @property
     def lost(self) -> tuple[LimitVerdict, ...]:
-        """The limits that hold in the measured form and not in the exported form."""
+        """The limits that hold in the measured form and not in the exported form, where they may also
+        have nothing to be measured on: a form that hears none of the terms has no precision.
+        """
         held = {
             limit.criterion: limit.holds
             for limit in (*self.measured.acceptance, *self.measured.guardrails)
@@ -44,7 +46,7 @@ class JudgedAgain:
         return tuple(
             limit
             for criterion, limit in limits.items()
-            if held[criterion] is True and limit.holds is False
+            if held[criterion] is True and limit.holds is not True
         )
 
 
