@@ -229,6 +229,19 @@ def test_scales_and_ratios_are_taken_as_the_trial_had_them(project: Path) -> Non
     assert spec.parameters.fixed["alpha_ratio"] == 1.0
 
 
+def test_what_was_taken_has_no_other_value_on_the_command_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orchestrate(project, "--quiet") in (0, 4, 5)
+    monkeypatch.chdir(studies(project).parent)
+    for command in ("validate", "plan"):
+        for value in ("{values: [4, 8]}", "8"):
+            capsys.readouterr()
+            assert orchestrate(command, "phase3", f"parameters.rank={value}") == 2
+            assert "rank was taken from trial" in capsys.readouterr().err
+    assert orchestrate("validate", "phase3") == 0
+
+
 def test_a_parameter_is_taken_or_written_never_both(project: Path) -> None:
     with pytest.raises(
         SpecError, match="rank is under parameters and under take; remove it from one of the two"

@@ -133,7 +133,10 @@ def _taken_parameters(tree: Mapping, problems: Problems) -> set[str]:
     """Return the parameters that `take` names and that are still to be filled in from another
     study, so they are neither missing nor at their defaults.
     """
-    if not _has_value(tree, "take") or _has_value(tree, "take", "recipe"):
+    if not _has_value(tree, "take"):
+        return set()
+    if _has_value(tree, "take", "recipe"):
+        _refuse_overridden(tree, problems)
         return set()
     said = plain_value(tree.entries["take"].node)
     names = said.get("parameters") if isinstance(said, dict) else None
@@ -152,6 +155,25 @@ def _taken_parameters(tree: Mapping, problems: Problems) -> set[str]:
                 "a value where another file is extended",
             )
     return taken
+
+
+def _refuse_overridden(tree: Mapping, problems: Problems) -> None:
+    """Refuse another value on the command line for what a study's own file says was taken: the
+    study would go on naming the trial that it was taken from.
+    """
+    take, section = tree.entries["take"].node, tree.entries.get("parameters")
+    said = plain_value(take)
+    assert isinstance(take, Mapping) and isinstance(said, dict)
+    if take.entries["recipe"].mark.line == 0 or not section:  # it is being taken now
+        return
+    entries = section.node.entries if isinstance(section.node, Mapping) else {}
+    for name in said.get("parameters") or ():
+        if name in entries and entries[name].mark.line == 0:
+            problems.add(
+                entries[name].mark,
+                f"{name} was taken from trial {said.get('trial')} of study {said.get('study')}; leave it, or begin another "
+                f"study from a sweep file that has {name} under parameters and not under take",
+            )
 
 
 def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
