@@ -171,8 +171,8 @@ def _refuse_overridden(tree: Mapping, problems: Problems) -> None:
         if name in entries and entries[name].mark.line == 0:
             problems.add(
                 entries[name].mark,
-                f"{name} was taken from trial {said.get('trial')} of study {said.get('study')}; leave it, or begin another "
-                f"study from a sweep file that has {name} under parameters and not under take",
+                f"{name} was taken from trial {said.get('trial')} of study {said.get('study')}; leave it, or begin a "
+                f"study of another sweep file that has {name} under parameters and not under take",
             )
 
 
