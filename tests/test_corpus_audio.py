@@ -253,6 +253,30 @@ def test_lost_sound_of_a_file_that_has_changed_is_refused(folder: Path) -> None:
         clips[0]
 
 
+def test_lost_sound_of_a_file_that_cannot_be_read_says_how_to_go_on(folder: Path) -> None:
+    clips = prepare(manifest_of(folder, "mono.wav"), rms=0.075, cache=folder / "cache")
+    damaged(folder / "cache", "no samples")
+    (folder / "mono.wav").rename(folder / "away.wav")
+    with pytest.raises(ManifestError, match=r"(?s)mono\.wav.*Put the file back.*same command"):
+        clips[0]
+
+
+def test_sound_that_cannot_be_read_for_a_moment_stays_in_the_cache(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
+) -> None:
+    cache = folder / "cache"
+    clips = prepare(manifest_of(folder, "mono.wav"), rms=0.075, cache=cache)
+    whole, before = np.array(clips[0]), sorted(cache.glob("clips/*"))
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "fromfile", refused)
+        np.testing.assert_array_equal(clips[0], whole)
+    assert sorted(cache.glob("clips/*")) == before
+
+
 def test_damaged_sound_goes_with_the_run_that_finds_it(folder: Path, decoded: list[str]) -> None:
     manifest, cache = manifest_of(folder, "mono.wav", "wide.flac"), folder / "cache"
     damage = prepare(manifest, rms=0.075, cache=cache)

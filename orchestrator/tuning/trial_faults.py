@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from orchestrator.errors import ModelError
+from orchestrator.errors import ManifestError, ModelError
 
 Result = TypeVar("Result")
 
@@ -51,11 +51,13 @@ class Done(Generic[Result]):
 def attempt(work: Callable[[], Result], device: torch.device) -> Done[Result] | Fault:
     """Return the result of `work`, or what went wrong in it, after freeing the memory that it took.
 
-    Raises Interrupted, which is no fault of a trial, and ModelError where the device itself has
-    failed.
+    Raises Interrupted and ManifestError, which are no faults of a trial: recordings that cannot be
+    read would end every trial that follows. Raises ModelError where the device itself has failed.
     """
     try:
         return Done(work())
+    except ManifestError:
+        raise
     except Exception as error:  # of any kind: an error in one trial must not end the others
         fault = fault_of(error)
     # outside of the handler, in which the exception still holds the tensors of its stack frames

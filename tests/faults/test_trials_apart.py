@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from orchestrator.errors import Interrupted, ModelError
+from orchestrator.errors import Interrupted, ManifestError, ModelError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker_protocol import Event, Failed, Measured, Noticed
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -238,6 +238,20 @@ def test_a_trial_that_does_not_fit_alone_fails_with_what_it_needed(
     assert all(len(of(events, plan.number)) == 1 for plan in calm(spec))
     (own,) = worker._groups.values()
     assert (own.division, own.parts) == (1, 1), "without it the others train as before"
+
+
+def test_a_recording_that_is_gone_ends_the_run_and_not_one_trial_after_another(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rule(optimizer: Any, division: int) -> None:
+        raise ManifestError("audio file 'a.wav' cannot be decoded")
+
+    watch_steps(monkeypatch, rule)
+    worker = PackWorker(prepared, 3)
+    for plan in calm(spec):
+        worker.admit(plan)
+    with pytest.raises(ManifestError, match=r"a\.wav"):
+        run(worker)
 
 
 def test_short_memory_is_short_after_a_restart_too(

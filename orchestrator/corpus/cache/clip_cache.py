@@ -97,7 +97,7 @@ class CacheSegment:
 
     def content(self, row: int) -> npt.NDArray[np.uint8] | None:
         """Read the stored bytes of one clip; None where they are missing or do not match their
-        CRC-32.
+        CRC-32. Raises OSError where the file cannot be read at present.
         """
         found = self.rows[row]
         size = int(found["samples"]) * (2 if found["integer"] else 4)
@@ -105,14 +105,14 @@ class CacheSegment:
             content = np.fromfile(
                 self.folder / f"{self.name}.pcm", np.uint8, size, offset=int(found["start"])
             )
-        except OSError:
+        except FileNotFoundError:
             return None
         whole = len(content) == size and zlib.crc32(content.data) == int(found["crc32"])
         return content if whole else None
 
     def samples(self, row: int) -> Samples | None:
         """Read one clip as it was decoded: shape (n,), float32, not scaled. None where it is
-        missing or damaged.
+        missing or damaged. Raises OSError where it cannot be read at present.
         """
         content = self.content(row)
         if content is None or not self.rows[row]["integer"]:

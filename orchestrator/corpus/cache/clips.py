@@ -89,9 +89,13 @@ class StoredSound:
         ManifestError where the cached ones are damaged and decoding the utterance again gives
         others.
         """
-        samples = self.segment.samples(self.row)
+        try:
+            samples = self.segment.samples(self.row)
+            if samples is None:
+                self.segment.forget()
+        except OSError:
+            samples = None  # which says nothing about what is stored
         if samples is None:
-            self.segment.forget()
             samples = self.decode(self.utterance, self.pcm_sha256)
         factor = gain(self.level, rms)
         if factor is not None:

@@ -19,7 +19,7 @@ from orchestrator.corpus.cache.clip_cache import DONE, CacheSegment, Decoded
 from orchestrator.corpus.cache.clips import Clips, Sounds, StoredSound, clips_of
 from orchestrator.corpus.cache.project_cache import ProjectCache
 from orchestrator.corpus.cache.reading_once import once
-from orchestrator.corpus.manifest_errors import Fault, manifest_error
+from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_error
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.recordings.audio import audio_name, load_audio
 from orchestrator.corpus.recordings.known_files import KnownFiles, file_sha256
@@ -227,10 +227,16 @@ def _decode_utterance(utterance: Utterance) -> Decoded:
 
 
 def _decoded_again(utterance: Utterance, pcm_sha256: str) -> Samples:
-    """Decode an utterance whose cached samples are damaged or gone. Raises ManifestError where the
-    samples differ from those that were cached (SHA-256 `pcm_sha256`).
+    """Decode an utterance whose cached samples are damaged or gone. Raises ManifestError where it
+    cannot be read either, or its samples differ from those that were cached (SHA-256 `pcm_sha256`).
     """
-    samples = load_audio(utterance).samples
+    try:
+        samples = load_audio(utterance).samples
+    except UnusableError as error:
+        raise ManifestError(
+            f"{error}\n  It was read when this run began, and what was decoded of it is damaged or gone. Put the file "
+            "back; nothing that was measured is lost: the same command continues."
+        ) from error
     if hashlib.sha256(samples.astype("<f4", copy=False).tobytes()).hexdigest() != pcm_sha256:
         raise ManifestError(
             f"{audio_name(utterance)} has changed since this run began, and what was decoded of it is damaged or gone\n"
