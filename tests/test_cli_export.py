@@ -245,7 +245,7 @@ def test_the_card_says_which_adapter_it_is(study: Finished, tmp_path: Path) -> N
     measured = {
         row.step: row for row in study.folder.read_measurements(1) if row.adapter_scale == at
     }[last]
-    assert f"| domain | {measured.sets['domain'].wer:.2f} |" in card
+    assert f"| domain WER | {measured.sets['domain'].wer:.2f} |" in card
 
 
 def flipped(data: bytes) -> bytes:
@@ -329,9 +329,29 @@ def test_a_base_that_was_replaced_is_not_taken_for_the_one_that_was_measured(
     assert orchestrate("transcribe", exported, study.clips[0], *CAP, *base) == 2
     assert "base_weights.json is damaged: it must hold the sha256" in capsys.readouterr().err
     monkeypatch.setattr(stock_models, "weights_sha256", lambda model: "other")
-    assert orchestrate("export", study.sweep, "0", "--merged", "--to", tmp_path / "m") == 2
+    for options in (("--merged",), ()):
+        assert orchestrate("export", study.sweep, "0", *options, "--to", tmp_path / "m") == 2
+        assert "has other weights than the study was measured with" in capsys.readouterr().err
+        assert not (tmp_path / "m").exists()
+
+
+def test_a_finished_study_takes_no_other_model_for_its_own(
+    study: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved, other = tmp_path / "moved", tmp_path / "other"
+    shutil.copytree(DATA / "base-model", moved)
+    shutil.copytree(DATA / "base-model", other)
+    model = base_model()
+    with torch.no_grad():
+        model.get_input_embeddings().weight[0] += 1e-3
+    model.save_pretrained(other)
+    kept = study.folder.spec.read_bytes()
+    assert orchestrate(study.sweep, "--quiet", f"model.id={other}") == 2
     assert "has other weights than the study was measured with" in capsys.readouterr().err
-    assert not (tmp_path / "m").exists()
+    assert study.folder.spec.read_bytes() == kept
+    assert orchestrate(study.sweep, "--quiet", f"model.id={moved}") in (0, 4, 5)
+    assert orchestrate(study.sweep, "--quiet") in (0, 4, 5)
+    assert study.folder.spec.read_bytes() == kept
 
 
 @pytest.mark.parametrize("options", [(), ("--merged",)])

@@ -4,6 +4,7 @@ what it asks.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,22 @@ from orchestrator.cli import main
 from orchestrator.errors import ModelError
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
-from orchestrator.sweepfile.loading import load_spec
+from orchestrator.running.spec_changes import _by_content
+from orchestrator.sweepfile.loading import FieldChange, load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import folder_of, orchestrate, ran_project
+
+
+def test_a_set_may_have_the_name_of_a_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ran_project(tmp_path)
+    folder, sets = folder_of(spec), folder_of(spec).sets()
+    monkeypatch.setattr(StudyFolder, "sets", lambda self: {"max_seconds": sets["domain"]})
+    change = FieldChange("data.max_seconds", 40.0, 15.0, False)
+    assert _by_content(change, load_spec(spec), folder) == change
+    renamed = replace(change, path="data.also.max_seconds.manifest", new="data/domain.jsonl")
+    assert _by_content(renamed, load_spec(spec), folder).allowed
 
 
 def test_a_budget_that_the_data_refuse_leaves_the_verdict(

@@ -130,10 +130,11 @@ def _write_with_card(study: _Study, kept: SavedAdapter, aside: Path, form: Expor
 def _write(
     spec: SweepSpec, kept: SavedAdapter, aside: Path, form: ExportForm, weights: str | None
 ) -> None:
-    """Write everything but the card. Raises ModelError where a whole model is to be made and the
-    base model's weights are not those that were measured (`weights`).
+    """Write everything but the card. Raises ModelError where the base model's weights are not those
+    that were measured (`weights`). Of a hub's model, the revision says so, and an adapter alone is
+    written without loading it.
     """
-    if form.form != "adapter" and weights is not None:
+    if (form.form != "adapter" or spec.model.is_folder) and weights is not None:
         from orchestrator.tuning.model.base_model import check_same_weights
 
         check_same_weights(spec.model, weights)

@@ -23,7 +23,7 @@ def agree_on_spec(spec: SweepSpec, folder: StudyFolder) -> Callable[[], None]:
     resolved spec when it is first called: all of it for a new study, else what has changed.
 
     A study that stopped before its first trial, at its data or at the checks of its model, counts
-    as new. Raises StudyError with a table of the differences.
+    as new. Raises StudyError with a table of the differences, and ModelError for another model.
     """
     folder.check_format()
     with_recorded_pack(spec, folder)  # refuses before anything of the sweep file is kept
@@ -36,6 +36,8 @@ def agree_on_spec(spec: SweepSpec, folder: StudyFolder) -> Callable[[], None]:
         refused = [change for change in changes if not change.allowed]
         if refused:
             raise StudyError(_disagreement_text(folder.name, refused))
+        if any(change.path == "model.id" for change in changes):
+            _check_moved_model(spec, folder)
         return cache(partial(_keep_spec, spec, folder, changes))
     return cache(partial(_keep_spec, spec, folder, None))
 
@@ -48,6 +50,16 @@ def _keep_spec(spec: SweepSpec, folder: StudyFolder, changes: list[FieldChange] 
         )
     if changes is None or changes:
         folder.write_spec(resolved_yaml(spec))
+
+
+def _check_moved_model(spec: SweepSpec, folder: StudyFolder) -> None:
+    """Raise ModelError where another model folder has other weights than were measured. A run that
+    only reports would not find it, and exports would name that folder as their base.
+    """
+    if (weights := folder.measured_weights()) is not None:
+        from orchestrator.tuning.model.base_model import check_same_weights
+
+        check_same_weights(spec.model, weights)
 
 
 def _without_database(folder: StudyFolder, on_server: bool) -> StudyError:
@@ -83,7 +95,7 @@ def _by_content(change: FieldChange, spec: SweepSpec, folder: StudyFolder) -> Fi
     manifest.
     """
     record = folder.sets().get(_set_of_field(change.path))
-    if record is None or change.new is None:
+    if record is None or not isinstance(change.new, str):  # a set may be called max_seconds
         return change
     try:
         data = (spec.project / change.new).read_bytes()
