@@ -79,3 +79,12 @@ def test_runs_that_were_seen_before_those_that_count_are_named(
         for run in earlier
     ]
     assert said_of_earlier(capsys) == f"earlier runs no longer count, {', '.join(named)}."
+    unseen, fewer = (load_spec(spec, [words]) for words in ("confirm=", "confirm.seeds=[102, 103]"))
+    whys = {run.why for run in earlier_runs(unseen, folder, folder.results())}
+    assert whys == {"which the sweep file asks for no longer"}
+    found = earlier_runs(fewer, folder, folder.results())
+    assert [(run.result.params["seed"], run.why) for run in found] == [
+        (101, "with another seed"),
+        (102, "of a trial that is no finalist any more"),
+        (101, "with another seed"),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,18 @@ def test_power_agrees_with_simulation(
     """
     assert standard_error(words, churn) == pytest.approx(error, rel=0.25)
     assert smallest_detectable(words, churn) == pytest.approx(detectable, rel=0.25)
+
+
+@pytest.mark.parametrize(("words", "churn"), [(1, 1.0), (2300, 0.03), (51000, 0.01)])
+def test_power_is_that_of_the_normal_distribution(words: int, churn: float) -> None:
+    """A one-sided test at 5 % that finds the difference in four of five studies."""
+    error = standard_error(words, churn)
+    assert error == pytest.approx(100 * (churn / words) ** 0.5, rel=1e-12)
+    found = smallest_detectable(words, churn)
+    assert norm.sf(norm.isf(0.05) - found / error) == pytest.approx(0.8, abs=1e-4)
+    for limit in (found, found / 2, found * 3):
+        needed = utterances_needed(500, words, churn, limit)
+        assert needed == math.ceil(round(500 * (found / limit) ** 2, 6))
 
 
 @pytest.mark.parametrize(("churn", "needed"), [(0.01, 800), (0.02, 2000)])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,11 @@ from orchestrator.reporting.rendering.escape import plain
 from orchestrator.reporting.rendering.report_blocks import Document
 from orchestrator.reporting.rendering.svg import Axis, Point, scatter_plot
 from orchestrator.running.confirmation import run_confirmation
+from orchestrator.scoring.judge import Decision
 from orchestrator.sweepfile.data import ConfirmData, DataSpec
+from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.sweep import Budget, ConfirmSpec, SweepSpec
+from orchestrator.verdicts import conclusion
 from orchestrator.verdicts.conclusion import conclude
 from tests.fake_worker import FakeWorker
 from tests.running_support import RESAMPLES, make_spec, run
@@ -117,6 +121,50 @@ def test_the_best_trial_is_the_feasible_one_of_lowest_confirmed_wer(root: Path) 
     change = pooled[conclusion.best.number]["confirm_domain"] - base["confirm_domain"]
     assert confirmation.verdict.delta["confirm_domain"] == pytest.approx(change)
     assert confirmation.optimism == pytest.approx(change - conclusion.best.delta["domain"])
+
+
+def test_the_error_of_a_proof_is_shared_among_those_it_was_chosen_from(root: Path) -> None:
+    """Two finalists on the confirm sets, every recipe that was measured on those of the search; a
+    seed by itself competes with none.
+    """
+    folder = StudyFolder(root, "s")
+    found = conclude(SPEC, folder, RESAMPLES)
+    recipes = {str(sorted(r.params.items())) for r in folder.results() if r.wer}
+    assert len(recipes) > 2 == len(found.confirmed)
+    judged = [(found.verdict, len(recipes))]
+    for finalist in found.confirmed:
+        judged += [(finalist.verdict, 2), *((seed.verdict, 1) for seed in finalist.seeds)]
+    for verdict, rivals in judged:
+        assert verdict is not None and verdict.acceptance
+        for limit in verdict.acceptance:
+            assert limit.estimate is not None
+            assert limit.upper == pytest.approx(limit.estimate.upper(1 - 0.05 / rivals))
+            assert limit.lower == pytest.approx(limit.estimate.lower(1 - 0.05 / rivals))
+
+
+def test_a_sweep_that_asks_for_the_exported_model_waits_for_what_it_keeps(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = StudyFolder(root, "s")
+    asked = SPEC.model_copy(
+        update={"acceptance": SPEC.acceptance | {"shipped": Limit(asks="kept")}}
+    )
+    assert conclude(SPEC, folder, RESAMPLES).decision is Decision.ACCEPT
+    assert conclude(asked, folder, RESAMPLES).decision is Decision.INCONCLUSIVE, "it was not run"
+    best, seen = conclude(SPEC, folder, RESAMPLES).best, []
+
+    def keeps(kept: bool, _: SweepSpec, __: StudyFolder, result: TrialResult) -> bool:
+        seen.append(result)
+        return kept
+
+    for kept, decision in ((True, Decision.ACCEPT), (False, Decision.REJECT)):
+        monkeypatch.setattr(conclusion, "keeps_limits", partial(keeps, kept))
+        assert conclude(asked, folder, RESAMPLES).decision is decision
+    assert seen == [best, best], "the trial to use is the one that is exported"
+    assert conclude(SPEC, folder, RESAMPLES).decision is Decision.ACCEPT
+    run(asked.model_copy(update={"budget": Budget(trials=2)}), tmp_path)
+    before = conclude(asked, StudyFolder(tmp_path, "s"), RESAMPLES)
+    assert before.decision is None and len(seen) == 2, "nothing is decided before the confirmation"
 
 
 def test_seeds_that_keep_every_limit_alone_reproduce(root: Path) -> None:

@@ -8,6 +8,7 @@ from orchestrator.scoring.bootstrap import (
     DeltaEstimate,
     jackknife_error,
     paired_delta,
+    paired_rates,
     resample_ratio,
 )
 
@@ -60,16 +61,17 @@ def test_the_jackknife_is_the_literal_leave_one_out() -> None:
     assert jackknife_error(difference, words) == pytest.approx(float(expected), rel=1e-12)
 
 
-def test_each_resample_carries_its_own_standard_error() -> None:
-    difference, words = _difference(50)
-    deltas, errors = resample_ratio(difference, words, 3, seed=5)
-    drawn = np.random.Generator(np.random.PCG64(5)).integers(0, 50, (3, 50))
-    for row in range(3):
+@pytest.mark.parametrize("n", [2, 50])
+def test_each_resample_carries_its_own_standard_error(n: int) -> None:
+    difference, words = _difference(n)
+    deltas, errors = resample_ratio(difference, words, 9, seed=5)
+    drawn = np.random.Generator(np.random.PCG64(5)).integers(0, n, (9, n))
+    for row in range(9):
         d, w = difference[drawn[row]], words[drawn[row]]
         assert deltas[row] == pytest.approx(float(_ratio(d, w)))
         residual = d - d.sum() / w.sum() * w
         assert errors[row] == pytest.approx(
-            float(100 * np.sqrt(50 / 49 * (residual**2).sum()) / w.sum())
+            float(100 * np.sqrt(n / (n - 1) * (residual**2).sum()) / w.sum()), abs=1e-6
         )
 
 
@@ -209,11 +211,21 @@ def test_what_cannot_be_told_has_infinite_bounds() -> None:
     for errors, words in (([1], [10]), ([1, 0], [10, 0])):
         estimate = paired_delta([0] * len(words), errors, words, None, seed=0)
         assert estimate.interval(0.95) == (-float("inf"), float("inf"))
+        assert estimate.standard_error == float("inf")
 
 
 def test_resamples_without_words_do_not_break_the_bounds() -> None:
     estimate = paired_delta([0, 1, 0], [1, 1, 2], [0, 4, 4], None, seed=0)
     assert np.all(np.isfinite(estimate.pivots))
+    difference, words = np.array([1.0, 0, 2]), np.array([0.0, 4, 5])
+    deltas, errors = resample_ratio(difference, words, 300, seed=0)
+    drawn = np.random.Generator(np.random.PCG64(0)).integers(0, 3, (300, 3))
+    without = words[drawn].sum(axis=1) == 0
+    assert 0 < without.sum() < 30
+    residual = difference - 3 / 9 * words
+    of_sample = 100 * 3 / 9, 100 * np.sqrt(3 / 2 * (residual**2).sum()) / 9
+    assert deltas[without] == pytest.approx(of_sample[0]), "they say what the sample says"
+    assert errors[without] == pytest.approx(of_sample[1])
 
 
 @pytest.mark.parametrize("blocks", [None, ["a"]])
@@ -238,3 +250,159 @@ def test_ten_thousand_resamples_put_exactly_five_percent_outside() -> None:
     estimate = DeltaEstimate(0.0, 1.0, "utterance", "", 1_000, 1_000, 0.5, pivots)
     assert estimate.upper(0.95) == -pivots[499]
     assert estimate.lower(0.95) == -pivots[9_500]
+    for rivals, outside in (
+        (4, 125),
+        (20, 25),
+        (100, 5),
+    ):  # 0.05 / 4 of 10,000 is just below 125 in floats
+        shared = 1 - (1 - 0.95) / rivals
+        assert estimate.upper(shared) == -pivots[outside - 1]
+        assert estimate.lower(shared) == -pivots[-outside]
+    for confidence in (0.9999, 0.99999):  # as far as the resamples reach
+        assert estimate.upper(confidence) == -pivots[0]
+        assert estimate.lower(confidence) == -pivots[-1]
+
+
+def test_the_bounds_are_student_s_where_these_are_wider() -> None:
+    """And the chance that the true value is beyond a limit is that of these bounds."""
+    few = DeltaEstimate(-1.0, 0.5, "utterance", "", 5, 60, 0.5, np.linspace(-0.1, 0.1, 1_000))
+    for confidence in (0.9, 0.95, 0.99):
+        reach = 0.5 * stats.t.ppf(confidence, 4)
+        assert few.upper(confidence) == pytest.approx(-1 + reach, rel=1e-12)
+        assert few.lower(confidence) == pytest.approx(-1 - reach, rel=1e-12)
+        assert few.chance_above(-1 + reach) == pytest.approx(1 - confidence, rel=1e-9)
+    wide = DeltaEstimate(-1.0, 0.5, "utterance", "", 5, 60, 0.5, np.linspace(-40, 40, 1_001))
+    assert wide.chance_above(-1 + 0.5 * 20.04) == pytest.approx(250 / 1_001), "more than Student's"
+
+
+def test_where_nothing_can_be_told_either_is_as_likely() -> None:
+    alone = paired_delta([2], [1], [10], None, resamples=50, seed=0)
+    assert alone.chance_above(-100) == alone.chance_above(0) == alone.chance_above(100) == 0.5
+
+
+# rates with different denominators
+
+
+def _counts(n: int = 75, seed: int = 3) -> NDArray[np.float64]:
+    """Errors and units of two models, (n, 4), as `paired_rates` takes them; a few have no units."""
+    generator = np.random.default_rng(seed)
+    heard = generator.integers(0, 9, (2, n))
+    wrong = generator.binomial(heard, [[0.3], [0.26]])
+    return np.stack([wrong[0], heard[0], wrong[1], heard[1]], axis=1).astype(float)
+
+
+def _change(counts: NDArray[np.float64]) -> tuple[float, float]:
+    """The change of the rate in points, and its linearised standard error."""
+    wrong, heard, after, heard_after = counts.sum(axis=0)
+    of_block = (counts[:, 2] - after / heard_after * counts[:, 3]) / heard_after
+    of_block -= (counts[:, 0] - wrong / heard * counts[:, 1]) / heard
+    n = len(counts)
+    error = 100 * np.sqrt(n / (n - 1) * (of_block**2).sum())
+    return 100 * (after / heard_after - wrong / heard), float(error)
+
+
+def _rates(
+    counts: NDArray[np.float64], speakers: list[str] | None = None, **asked: int
+) -> DeltaEstimate:
+    columns = counts.astype(int).T.tolist()
+    return paired_rates(
+        (columns[0], columns[1]), (columns[2], columns[3]), speakers, **{"seed": 5} | asked
+    )
+
+
+@pytest.mark.parametrize("by_speaker", [False, True])
+@pytest.mark.parametrize("chunk", [1, 1_000, bootstrap._CHUNK])
+def test_the_change_of_two_rates_is_computed_from_every_resample(
+    by_speaker: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "_CHUNK", chunk)
+    counts = _counts()
+    speakers = [f"s{at * 7 % 25:02d}" for at in range(75)] if by_speaker else None
+    estimate = _rates(counts, speakers, resamples=40)
+    blocks = counts
+    if speakers:
+        named = np.asarray(speakers)
+        blocks = np.stack([counts[named == name].sum(axis=0) for name in sorted(set(speakers))])
+    point, error = _change(blocks)
+    assert estimate.point == pytest.approx(point) and estimate.point < 0
+    assert estimate.standard_error == pytest.approx(error)
+    assert (estimate.unit, estimate.blocks, estimate.utterances) == (
+        ("speaker", 25, 75) if by_speaker else ("utterance", 75, 75)
+    )
+    n = len(blocks)
+    drawn = np.random.Generator(np.random.PCG64(5)).integers(0, n, (40, n))
+    deltas, errors = np.array([_change(blocks[rows]) for rows in drawn]).T
+    assert estimate.pivots == pytest.approx(np.sort((deltas - point) / errors))
+    assert 0.5 < estimate.probability_of_improvement == np.mean(deltas < 0) < 1
+
+
+def test_the_least_error_of_two_rates_is_that_of_the_smaller_number_of_units() -> None:
+    """Nothing changed but the number of units that were counted, and so the errors among them."""
+    counts = np.tile([1.0, 10, 2, 20], (30, 1))
+    for rows in (counts, counts[:, [2, 3, 0, 1]]):
+        estimate = _rates(rows, resamples=50)
+        assert (estimate.point, estimate.standard_error) == (0, 100 * 2 / 300)
+        assert estimate.pivots.tolist() == [0.0] * 50
+        assert estimate.probability_of_improvement == 0, "no change is no improvement"
+        thrice = _rates(3 * rows, resamples=50, decodings=3)
+        assert thrice.standard_error == estimate.standard_error
+    better = counts + np.array([0, 0, -1, 0])
+    assert _rates(better, resamples=50).pivots == pytest.approx(np.zeros(50), abs=1e-9)
+
+
+def test_a_draw_in_which_a_model_has_no_units_is_no_change() -> None:
+    rows = np.array([[1.0, 1, 0, 40], [0, 0, 1, 1], [20, 90, 0, 0]])
+    estimate = _rates(rows, resamples=200)
+    point, error = _change(rows)
+    assert estimate.standard_error == pytest.approx(error)
+    drawn = np.random.Generator(np.random.PCG64(5)).integers(0, 3, (200, 3))
+    floor = 100 * 2 / 41
+    expected, without = [], 0
+    for own in drawn:
+        known = (rows[own][:, [1, 3]].sum(axis=0) > 0).all()
+        without += not known
+        delta, spread = _change(rows[own]) if known else (0.0, 0.0)
+        expected.append((delta - point) / max(spread, floor))
+    assert 0 < without < 100
+    assert estimate.pivots == pytest.approx(np.sort(expected))
+
+
+def test_a_model_without_errors_has_a_rate_all_the_same() -> None:
+    for pair in (([0, 0], [1, 0]), ([1, 0], [0, 0]), ([0, 0], [0, 0])):
+        estimate = paired_rates((pair[0], [1, 0]), (pair[1], [1, 0]), None, resamples=50, seed=0)
+        assert estimate.point == 100 * (sum(pair[1]) - sum(pair[0]))
+
+
+def test_two_utterances_are_enough_for_an_error() -> None:
+    rows = np.array([[30.0, 90, 10, 80], [10, 70, 20, 60]])
+    estimate = _rates(rows, resamples=50)
+    assert (estimate.point, estimate.standard_error) == pytest.approx(_change(rows))
+
+
+def test_two_rates_of_one_utterance_have_infinite_bounds() -> None:
+    estimate = _rates(np.array([[2.0, 4, 1, 5]]), resamples=50)
+    assert estimate.point == pytest.approx(-30)
+    assert estimate.interval() == (-float("inf"), float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "speakers"),
+    [
+        (([1], [2, 2]), ([1, 1], [2, 2]), None),
+        (([1, 1], [2, 2]), ([1, 1], [2]), None),
+        (([1, 1], [2, 2]), ([1, 1], [2, 2]), ["a"]),
+    ],
+)
+def test_two_rates_cover_the_same_utterances(
+    before: tuple[list[int], list[int]],
+    after: tuple[list[int], list[int]],
+    speakers: list[str] | None,
+) -> None:
+    with pytest.raises(ValueError, match="must cover the same utterances"):
+        paired_rates(before, after, speakers, seed=0)
+
+
+@pytest.mark.parametrize(("before", "after"), [((0, 0), (2, 2)), ((2, 2), (0, 0))])
+def test_two_rates_need_units_each(before: tuple[int, int], after: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="without units has no rate"):
+        paired_rates(([0, 0], before), ([0, 0], after), None, seed=0)

@@ -138,6 +138,9 @@ def test_looking_often_makes_violation_harder_to_claim_and_nothing_else() -> Non
         == once.guardrails[0]
     )
     assert often.constraints == once.constraints
+    at_the_edge = verdict(1000, 479, looks=50)
+    assert at_the_edge.guardrails[0].evidence is Evidence.UNDECIDED
+    assert at_the_edge.acceptance[1].evidence is Evidence.VIOLATED, "acceptance looks once"
     assert error_budget(0.95, 10) == pytest.approx(0.995)
     assert error_budget(0.95, 1) == error_budget(0.95, 0) == pytest.approx(0.95)
 
@@ -286,6 +289,19 @@ def test_the_decision_table(gain: Any, guard: Any, point: str, default: str, pro
     )  # fmt: skip
 
 
+def test_a_guardrail_that_is_open_keeps_an_accepted_gain_from_acceptance() -> None:
+    """It need not be asked of the acceptance criteria as well."""
+    proven = _limit(GAIN, True, P, -1.1)
+    for guard, decision in (
+        (_limit(PRUNING, True, U, 0.3), Decision.ACCEPT),
+        (_limit(PRUNING, None, U, math.inf), Decision.INCONCLUSIVE),
+        (_limit(replace(GAIN, rule="point"), True, U, -0.1), Decision.ACCEPT),
+        (_limit(replace(GAIN, rule="point"), True, U, 0.0), Decision.INCONCLUSIVE),
+        (_limit(PRUNING, False, U, 0.3), Decision.REJECT),
+    ):
+        assert decide([proven], [guard]) is decision
+
+
 def test_the_rules_a_sweep_file_has_by_default() -> None:
     limit = Limit(max_regression=0.2)
     spec = make_spec(
@@ -397,6 +413,25 @@ def test_seeds_are_pooled_into_their_mean_without_adding_utterances() -> None:
     assert pool([pool(seeds[:2]), pool(seeds[:2])]).decodings == 4
 
 
+@pytest.mark.parametrize("of_hypotheses", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after", "alike"),
+    [(1, 1, True), (1, 2, True), (1, 3, True), (2, 4, True), (2, 3, False)],
+)
+def test_pooled_seeds_are_compared_with_a_baseline_of_the_same_utterances(
+    before: int, after: int, alike: bool, of_hypotheses: bool
+) -> None:
+    """Each decoding of the baseline stands beside equally many of the tuned model."""
+    one = replace(score(400), of_hypotheses=of_hypotheses)
+    key = "domain_terms_precision" if of_hypotheses else "domain"
+    tuned, baseline = (Scores("f", {key: pool([one] * times)}) for times in (after, before))
+    if not alike:
+        with pytest.raises(FingerprintError, match="different utterances in the domain"):
+            judge(tuned, baseline, guardrails=[])
+        return
+    assert judge(tuned, baseline, guardrails=[]).delta == {key: 0.0}
+
+
 def test_only_like_can_be_pooled() -> None:
     with pytest.raises(ValueError, match="nothing to pool"):
         pool([])
@@ -405,6 +440,26 @@ def test_only_like_can_be_pooled() -> None:
     assert str(refused.value) == (
         "The seeds of a finalist were scored on different utterances; measure them again."
     )
+
+
+@pytest.mark.parametrize("of_hypotheses", [False, True])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"speakers": ("a", "c")},
+        {"speakers": ()},
+        {"decodings": 2},
+        {"errors": (1,), "units": (5,), "speakers": ("a",)},
+    ],
+    ids=str,
+)
+def test_seeds_of_other_utterances_are_not_pooled(
+    changes: dict[str, Any], of_hypotheses: bool
+) -> None:
+    one = SetScore((1, 2), (5, 5), ("a", "b"), of_hypotheses=of_hypotheses)
+    assert pool([one, one]).speakers == ("a", "b")
+    with pytest.raises(FingerprintError, match="different utterances"):
+        pool([one, replace(one, **changes)])
 
 
 def test_different_evaluations_are_never_compared() -> None:
@@ -442,11 +497,18 @@ def test_the_best_is_the_lowest_domain_wer_among_the_feasible() -> None:
     assert best_feasible([]) is None
 
 
+def test_a_lower_domain_wer_is_better_than_a_smaller_regression() -> None:
+    """As long as the guardrail is kept."""
+    gains, keeps = verdict(1000, 465, number=2, step=300), verdict(1001, 440, number=1, step=100)
+    assert best_feasible([keeps, gains]) == gains
+
+
 def test_ties_go_to_less_regression_then_fewer_steps_then_the_earlier_trial() -> None:
     last = verdict(1000, 455, number=1, step=100)
     steps = verdict(1000, 452, number=2, step=200)
     number = verdict(1000, 452, number=4, step=100)
     first = verdict(1000, 452, number=3, step=100)
+    number = replace(number, adapter_scale=0.25)
     scaled = replace(first, adapter_scale=0.5)
     ranking, left = [], [last, steps, number, first, scaled]
     while left:
@@ -480,6 +542,8 @@ def test_two_limits_on_one_metric_are_one_constraint() -> None:
     judged = judge(scores(1150, None), BASELINE, guardrails=limits, resamples=50)
     assert judged.constraints == {"domain_wer": pytest.approx(0.5)}
     assert constraint(judged.guardrails[:1]) == pytest.approx(-1.0)
+    reached = judge(scores(1100, None), BASELINE, guardrails=limits[1:], resamples=50)
+    assert reached.feasible and reached.constraints == {"domain_wer": 0.0}, "a gain may be exact"
 
 
 @pytest.mark.parametrize(("errors", "speakers"), [((1, 2), ()), ((1,), ("a", "b"))])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import jiwer
 import numpy as np
@@ -15,8 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.planning.trial_plan import trial_plan
-from orchestrator.records.results import Measurement, SetMeasurement
-from orchestrator.running.trial_stopping import RunningTrial, at_last_step, why_stop
+from orchestrator.records.results import Measurement, SetMeasurement, TrialResult, TrialState
+from orchestrator.running.trial_stopping import (
+    RunningTrial,
+    Stop,
+    at_last_step,
+    result_of,
+    why_stop,
+)
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.edit_counts import character_counts, check_with_jiwer, edit_counts
 from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
@@ -31,6 +38,7 @@ from orchestrator.scoring.limit_text import (
     value_text,
 )
 from orchestrator.scoring.limits import (
+    UNMEASURED,
     Criterion,
     Evidence,
     LimitVerdict,
@@ -44,6 +52,8 @@ from orchestrator.scoring.terms import Terms
 from orchestrator.scoring.trend import judge_trend
 from orchestrator.sweepfile.data import AlsoSet
 from orchestrator.sweepfile.limits import Limit
+from orchestrator.sweepfile.search_space import Metric
+from orchestrator.sweepfile.sweep import EarlyStop
 from orchestrator.verdicts.judging import acceptance_of, guardrails_of, judge_scores, scores
 from tests.running_support import make_spec
 
@@ -93,10 +103,13 @@ def test_a_share_has_the_bounds_of_a_ratio() -> None:
     assert relative_delta(before, pooled) == relative_delta(before, after)
 
 
-def test_a_baseline_without_errors_has_no_shares() -> None:
-    limit = Criterion("domain_wer", "max_regression", 5.0, unit="percent")
-    verdict = answer(limit, score(0), score(10))
-    assert (verdict.value, verdict.holds, verdict.evidence) == (None, None, Evidence.UNDECIDED)
+def test_a_baseline_without_errors_has_no_shares_and_no_multiples() -> None:
+    for limit in (
+        Criterion("domain_wer", "max_regression", 5.0, unit="percent"),
+        Criterion("domain_wer", "max_rate", 2.0, unit="times"),
+    ):
+        verdict = answer(limit, score(0), score(10))
+        assert (verdict.value, verdict.holds, verdict.evidence) == (None, None, Evidence.UNDECIDED)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +133,26 @@ def test_a_multiple_of_the_baseline() -> None:
     assert (at.value, at.holds, beyond.holds) == (2.0, True, False)
     far = answer(limit, score(400), score(2000))
     assert far.evidence is Evidence.VIOLATED and 2.0 < far.lower < 5.0 < far.upper
+
+
+def test_a_multiple_is_judged_as_the_share_that_it_stands_for() -> None:
+    """2.2 times the rate is 120 % more: the same bounds, the same need of data and the same risk, on
+    another scale.
+    """
+    before, after = score(400), SetScore((20,) * 37 + (0,) * (N - 37), (20,) * N)
+    times = answer(Criterion("domain_wer", "max_rate", 2.2, unit="times"), before, after)
+    share = answer(Criterion("domain_wer", "max_regression", 120.0, unit="percent"), before, after)
+    assert (times.value, share.value) == (1.85, 85.0)
+    assert times.evidence is share.evidence is Evidence.UNDECIDED
+    for own, other in ((times.lower, share.lower), (times.upper, share.upper)):
+        assert own == pytest.approx(1 + other / 100, rel=1e-12)
+    assert times.estimate is not None and times.utterances_needed is not None
+    wanted = N * (2.49 * times.estimate.standard_error / 35) ** 2
+    assert times.utterances_needed == share.utterances_needed == math.ceil(wanted) > N + 1
+    own_risk, other_risk = risk(times), risk(share)
+    assert own_risk is not None and other_risk is not None
+    assert own_risk.utterances == other_risk.utterances
+    assert own_risk.chance == pytest.approx(other_risk.chance)
 
 
 def test_not_worse_allows_no_change() -> None:
@@ -221,6 +254,95 @@ def test_one_of_several_sets() -> None:
     assert one_of(asked, [missing, kept]).holds is True
 
 
+def test_what_is_broken_on_one_set_and_open_on_another_is_open() -> None:
+    """The larger set proves that it misses the limit by little, the smaller one misses it by more
+    and proves nothing.
+    """
+    not_worse = Criterion("domain_wer", "not_worse")
+    broken = answer(not_worse, score(4000, 4000), score(4400, 4000))
+    open_ = answer(not_worse, *(SetScore((e, *(1,) * 11), (20,) * 12) for e in (8, 11)))
+    assert broken.value == 0.5 and open_.value == 1.25
+    asked = Criterion("any_also_wer", "not_worse", rule="proven", among=("many_wer", "few_wer"))
+    both = one_of(asked, [broken, open_])
+    assert (both.holds, both.evidence, both.value) == (False, Evidence.UNDECIDED, 0.5)
+    assert not both.violated, "and so prunes nothing"
+    assert both.criterion == asked
+
+
+@pytest.mark.parametrize(
+    ("shown", "other"),
+    [
+        ((True, "undecided", -1.5, 0.3), (False, "undecided", -0.9, -0.4)),
+        ((True, "proven", -2.0, -1.2), (True, "undecided", -2.5, -0.7)),
+        ((True, "undecided", -1.5, -0.2), (True, "undecided", -2.5, 0.3)),
+        ((True, "undecided", -2.0, -0.2), (True, "undecided", -1.5, -0.4)),
+        ((False, "undecided", -0.8, 0.1), (False, "undecided", -0.7, 0.1)),
+    ],
+    ids=["it holds", "it is proven", "its gain is one", "it has more margin", "it misses less"],
+)
+def test_the_set_that_is_shown_is_the_one_that_answers(
+    shown: tuple[bool, str, float, float], other: tuple[bool, str, float, float]
+) -> None:
+    gain = Criterion("any_also_wer", "min_gain", 1.0, among=("noisy_wer", "quiet_wer"))
+    template = answer(replace(gain, metric="domain_wer", among=()), score(400), score(300))
+    first, second = (
+        replace(template, holds=holds, evidence=Evidence(evidence), value=value, upper=upper)
+        for holds, evidence, value, upper in (shown, other)
+    )
+    for order in ([first, second], [second, first]):
+        assert one_of(gain, order).value == first.value
+        assert one_of(gain, order).satisfied is first.satisfied
+
+
+KINDS = (
+    Criterion("domain_wer", "max_regression", 1.0, "proven"),
+    Criterion("domain_wer", "max_regression", 5.0, "proven", "percent"),
+    Criterion("domain_wer", "min_gain", 1.0, "proven"),
+    Criterion("domain_wer", "max_rate", 40.0, "proven"),
+    Criterion("domain_wer", "max_rate", 2.0, "proven", "times"),
+)
+
+
+NOT_FINITE: Any = (math.nan, *score(400).errors[1:])
+
+
+@pytest.mark.parametrize("limit", KINDS, ids=str)
+@pytest.mark.parametrize(
+    "after",
+    [None, SetScore((1, 1), (0, 0)), replace(score(400), errors=NOT_FINITE)],
+    ids=["absent", "no words", "not finite"],
+)
+def test_a_set_that_was_not_measured_leaves_every_kind_of_limit_open(
+    limit: Criterion, after: SetScore | None
+) -> None:
+    tuned = Scores("f", {"domain": after} if after else {})
+    [found] = judge(tuned, Scores("f", {"domain": score(400)}), guardrails=[limit]).guardrails
+    assert (found.holds, found.evidence, found.value) == (None, Evidence.UNDECIDED, None)
+    assert (found.lower, found.upper) == (-math.inf, math.inf)
+    assert found.estimate is None and found.utterances_needed is None and risk(found) is None
+    assert not found.violated and not found.satisfied
+
+
+def test_there_is_no_estimate_of_what_was_not_measured() -> None:
+    silence = SetScore((0, 0), (0, 0))
+    for pair in ((None, score(400)), (score(400), None), (silence, silence), (None, None)):
+        assert estimate(*pair) is None and delta(*pair) is None
+
+
+@pytest.mark.parametrize("limit", KINDS, ids=str)
+def test_the_draws_are_those_that_are_asked_for(limit: Criterion) -> None:
+    """The seed is that of the sweep, for every kind of limit."""
+    before, after = score(400), SetScore((0, 2) * (N // 2), (20,) * N)
+
+    def drawn(seed: int, resamples: int = 60) -> list[float]:
+        found = estimate_of(limit, before, after, resamples=resamples, seed=seed)
+        assert found is not None
+        return list(map(float, found.pivots))
+
+    assert len(drawn(5)) == 60 and len(drawn(5, 70)) == 70
+    assert drawn(5) == drawn(5) != drawn(6)
+
+
 def test_one_of_two_shares_out_the_error() -> None:
     """A set proves the limit alone; as one of two it must do so at twice the confidence."""
     before = {"noisy": score(400), "quiet": score(400)}
@@ -257,6 +379,21 @@ def test_limits_of_a_sweep_file_become_criteria() -> None:
         Criterion("domain_cer", "max_rate", 40.0, "point"),
         Criterion("any_also_wer", "not_worse", 0.0, "point", among=("noisy_wer", "far_wer")),
     )
+
+
+@pytest.mark.parametrize(
+    ("limit", "criterion"),
+    [
+        (Limit(min_gain="12.5%"), Criterion("m", "min_gain", 12.5, "proven", "percent")),
+        (Limit(max_regression="10%"), Criterion("m", "max_regression", 10.0, "point", "percent")),
+        (Limit(max_wer="1.25x"), Criterion("m", "max_rate", 1.25, "point", "times")),
+        (Limit(max_wer=12.5), Criterion("m", "max_rate", 12.5, "point")),
+    ],
+    ids=str,
+)
+def test_a_limit_is_the_whole_number_that_is_written(limit: Limit, criterion: Criterion) -> None:
+    expected = replace(criterion, metric="domain_wer")
+    assert acceptance_of(make_spec(acceptance={"domain_wer": limit})) == (expected,)
 
 
 def test_the_risk_of_a_limit_that_holds_undecided() -> None:
@@ -373,6 +510,59 @@ def test_the_precision_of_several_seeds_is_pooled_though_each_heard_its_own_word
     assert twice.standard_error == pytest.approx(once.standard_error)
 
 
+def test_the_estimate_of_a_precision_is_that_of_two_rates() -> None:
+    before = SetScore((5, 0, 3, 2) * 20, (10, 0, 10, 10) * 20, of_hypotheses=True)
+    after = SetScore((1, 1, 0, 1) * 20, (9, 2, 8, 11) * 20, of_hypotheses=True)
+    found = estimate(before, after, resamples=300, seed=4)
+    assert found is not None and found.point == pytest.approx(delta(before, after))
+    expected = paired_rates(
+        (before.errors, before.units), (after.errors, after.units), None, resamples=300, seed=4
+    )
+    assert found == expected and found.pivots.tolist() == expected.pivots.tolist()
+
+
+@pytest.mark.parametrize("of_hypotheses", [False, True])
+def test_the_limits_of_a_set_that_names_its_speakers_are_judged_by_speaker(
+    of_hypotheses: bool,
+) -> None:
+    speakers = tuple(f"s{at % 25}" for at in range(N))
+    key = "domain_terms_precision" if of_hypotheses else "domain"
+    before, after = (
+        replace(score(errors), speakers=speakers, of_hypotheses=of_hypotheses)
+        for errors in (400, 380)
+    )
+    metric = "terms_precision" if of_hypotheses else "domain_wer"
+    [limit] = judge(
+        Scores("f", {key: after}),
+        Scores("f", {key: before}),
+        guardrails=[Criterion(metric, "max_regression", 1.0)],
+        resamples=100,
+    ).guardrails
+    assert limit.estimate is not None
+    assert (limit.estimate.unit, limit.estimate.blocks, limit.estimate.utterances) == (
+        "speaker",
+        25,
+        N,
+    )
+
+
+@pytest.mark.parametrize("of_hypotheses", [False, True])
+def test_the_least_error_of_several_seeds_is_that_of_one(of_hypotheses: bool) -> None:
+    """Nothing changed, so that the floor of the error decides: more decodings do not lower it."""
+    same = replace(score(400), of_hypotheses=of_hypotheses)
+    once, thrice, both = (
+        estimate(*pair, resamples=100)
+        for pair in (
+            (same, same),
+            (same, pool([same] * 3)),
+            (pool([same] * 2), pool([same] * 2)),
+        )
+    )
+    assert once is not None and thrice is not None and both is not None
+    assert once.standard_error == thrice.standard_error == both.standard_error == 100 * 2 / 10_000
+    assert once.point == thrice.point == both.point == 0
+
+
 def test_two_rates_of_equal_units_are_one_difference() -> None:
     generator = np.random.default_rng(1)
     units = generator.integers(5, 20, 80)
@@ -420,6 +610,9 @@ def test_terms_of_one_utterance_prove_neither_recall_nor_precision(
         ((4.0, 3.0, 2.0, 1.0), True, "proven"),
         ((4.0, 3.0, 3.5, 2.0, 1.0, 0.5), True, "proven"),
         ((1.0, 2.0, 3.0, 4.0), False, "violated"),
+        ((3.0, 1.0, 2.0), True, "undecided"),
+        ((1.0, 3.0, 2.0), False, "undecided"),
+        ((1.0, 2.0, 3.0), False, "undecided"),
         ((2.0, 2.0, 2.0), False, "undecided"),
         ((2.0, math.nan), None, "undecided"),
     ],
@@ -429,6 +622,13 @@ def test_a_loss_that_falls_by_and_large(
 ) -> None:
     verdict = judge_trend(Criterion("train_loss", "falls"), losses, 0.95)
     assert (verdict.holds, verdict.evidence) == (holds, evidence)
+    if holds is not None:
+        falls, rises = (
+            sum(after < before if down else after > before for before, after in pairs)
+            for down, pairs in ((down, list(combinations(losses, 2))) for down in (True, False))
+        )
+        tau = (rises - falls) / math.comb(len(losses), 2)
+        assert verdict.value == pytest.approx(tau), "without ties, and 0 where all are equal"
 
 
 def test_a_trend_is_called_violated_at_a_confidence_of_its_own() -> None:
@@ -456,6 +656,32 @@ def test_a_loss_that_falls_at_every_rung() -> None:
     assert judge_trend(limit, (4.0, 3.0, 2.0), 0.95).holds is True
     one_rise = judge_trend(limit, (4.0, 3.0, 3.25, 1.0), 0.95)
     assert (one_rise.holds, one_rise.value, one_rise.evidence) == (False, 0.25, Evidence.VIOLATED)
+    for losses in ((), (2.0,), (2.0, math.nan), (2.0, -math.inf)):
+        unknown = judge_trend(limit, losses, 0.95)
+        assert (unknown.holds, unknown.value, unknown.evidence) == (None, None, Evidence.UNDECIDED)
+    assert judge_trend(limit, (), 0.95).baseline is judge_trend(limit, (), 0.95).tuned is None
+    level = judge_trend(limit, (4.0, 3.0, 3.0), 0.95)
+    assert (level.holds, level.value, level.evidence) == (False, 0.0, Evidence.VIOLATED)
+    assert (level.baseline, level.tuned, level.delta) == (4.0, 3.0, None)
+
+
+def test_the_loss_has_no_chance_of_a_bound_and_no_number_of_utterances() -> None:
+    undecided = judge_trend(Criterion("train_loss", "falls"), (2.0, 1.0), 0.95)
+    assert undecided.holds is True and risk(undecided) is None
+    assert (undecided.lower, undecided.upper) == (-math.inf, math.inf)
+
+
+def test_the_error_of_a_falling_loss_is_shared_among_those_that_compete() -> None:
+    """Four rungs that fall have a chance of 1/24, five of 1/120."""
+    falls = Criterion("train_loss", "falls", rule="proven")
+    for rungs, rivals, evidence in ((4, 1, "proven"), (4, 2, "undecided"), (5, 2, "proven")):
+        losses = tuple(float(rungs - rung) for rung in range(rungs))
+        tuned = Scores("f", {}, losses=losses)
+        verdict = judge(
+            tuned, Scores("f", {}), guardrails=[], acceptance=[falls], n_comparisons=rivals
+        )
+        [limit] = verdict.acceptance
+        assert (limit.holds, limit.evidence) == (True, evidence)
 
 
 def test_limits_are_said_with_their_units() -> None:
@@ -566,6 +792,179 @@ def test_what_each_adapter_scale_breaks_is_said(at_half_scale: tuple[int, int], 
     for stop in (why_stop(spec, rung, 4.0, behind=False), last):
         assert stop is not None and stop.rule == "guardrail:heldout_wer:point"
         assert stop.reason == f"guardrail heldout_wer: +0.55 points at step 50 ({said})"
+
+
+def stopped_by_ratio(
+    errors: tuple[int, ...], behind: bool = False, **changes: object
+) -> tuple[str | None, str] | None:
+    """Which rule ends a trial with these domain errors, one number for each adapter scale, and why;
+    the baseline has 400.
+    """
+    spec = make_spec(
+        early_stop=EarlyStop(method="ratio", ratio=1.25),
+        guardrails={"heldout_wer": Limit(max_regression=0.5)},
+        **changes,
+    )
+    before = {name: score(400) for name in ("domain", "domain_cer", "heldout")}
+    rung = [
+        judge_scores(
+            spec,
+            Scores("f", before | {spec.objective: score(count)}, step=50, adapter_scale=scale),
+            Scores("f", before),
+            resamples=100,
+        )
+        for count, scale in zip(errors, (0.5, 1.0), strict=False)
+    ]
+    stop = why_stop(spec, rung, 4.0, behind)
+    return None if stop is None else (stop.rule, stop.reason)
+
+
+def test_the_ratio_stops_what_exceeds_it_at_every_scale() -> None:
+    said = "domain WER 5.01 % at step 50 is above 1.25 times the baseline (5.00 %)"
+    assert stopped_by_ratio((501,)) == ("ratio", said)
+    assert stopped_by_ratio((500,)) is None, "it must exceed the ratio"
+    assert stopped_by_ratio((499, 900)) is stopped_by_ratio((900, 499)) is None
+    assert stopped_by_ratio((900, 501)) == ("ratio", said), "the lowest is named"
+    of_characters = stopped_by_ratio((501,), metric=Metric(name="domain_cer"))
+    assert of_characters == ("ratio", said.replace("WER", "CER"))
+
+
+def test_a_trial_behind_the_others_is_ended_by_the_rule_of_the_sweep() -> None:
+    before = Scores("f", {name: score(400) for name in ("domain", "heldout")})
+    for method in ("median", "asha"):
+        spec = make_spec(early_stop=EarlyStop(method=method))
+        rung = [judge_scores(spec, replace(before, step=50), before, resamples=100)]
+        assert why_stop(spec, rung, 4.0, behind=False) is None
+        stop = why_stop(spec, rung, 4.0, behind=True)
+        assert stop is not None and (stop.state, stop.rule) == (TrialState.PRUNED, method)
+        assert stop.reason == f"behind the other trials at step 50 ({method} rule)"
+
+
+def test_a_scale_that_keeps_the_guardrails_keeps_the_trial() -> None:
+    spec = make_spec(guardrails={"heldout_wer": Limit(max_regression=0.5, rule="point")})
+    before = {name: score(400) for name in ("domain", "heldout")}
+    rung = [
+        judge_scores(
+            spec,
+            Scores("f", before | {"heldout": score(heldout)}, step=50, adapter_scale=scale),
+            Scores("f", before),
+            resamples=100,
+        )
+        for scale, heldout in ((0.5, 449), (1.0, 900))
+    ]
+    assert why_stop(spec, rung, 4.0, behind=False) is None
+    assert why_stop(spec, rung[1:], 4.0, behind=False) is not None
+
+
+def test_a_trial_at_its_end_is_complete_or_pruned_by_what_it_breaks_most() -> None:
+    """Of the guardrails the one farthest beyond its limit, and of its limits again that one."""
+    spec = make_spec(
+        guardrails={
+            "heldout_wer": Limit(max_regression=0.5, max_wer=4.0),
+            "domain_wer": Limit(max_regression=0.5),
+        }
+    )
+    before = {name: score(400) for name in ("domain", "heldout")}
+    plan = trial_plan(make_spec(), 0, {"learning_rate": 1e-3, "rank": 4, "max_steps": 200})
+
+    def end(domain: int, heldout: int | None) -> tuple[TrialState, str | None, str]:
+        after = {"domain": score(domain)}
+        if heldout is not None:
+            after["heldout"] = score(heldout)
+        tuned = Scores("f", after, step=200, adapter_scale=0.5)
+        verdict = judge_scores(spec, tuned, Scores("f", before), resamples=100)
+        stop = at_last_step(RunningTrial(plan, {}, 0.0, verdicts=[verdict]))
+        return stop.state, stop.rule, stop.reason
+
+    assert end(300, 400) == (TrialState.COMPLETE, None, "best at step 200, adapter scale 0.5")
+    assert end(470, 455) == (
+        TrialState.PRUNED,
+        "guardrail:heldout_wer:point",
+        "guardrail heldout_wer: 4.55 % at step 200 (allowed is at most 4 %)",
+    )
+    assert end(520, 455)[1:] == (
+        "guardrail:domain_wer:point",
+        "guardrail domain_wer: +1.20 points at step 200 (allowed is less than +0.5)",
+    )
+    assert end(300, None)[1:] == (
+        "guardrail:heldout_wer:point",
+        "guardrail heldout_wer: not measured at step 200",
+    )
+
+
+def test_a_result_has_the_numbers_of_the_best_measurement_and_a_failure_has_none() -> None:
+    spec = make_spec(guardrails={"heldout_wer": Limit(max_regression=0.5)})
+    before = Scores("f", {name: score(400) for name in ("domain", "heldout")})
+    kept, broken = (
+        judge_scores(
+            spec,
+            Scores("f", {"domain": score(300), "heldout": score(heldout)}, 0, step, 0.5),
+            before,
+            resamples=100,
+        )
+        for heldout, step in ((410, 100), (500, 200))
+    )
+    plan = trial_plan(make_spec(), 0, {"learning_rate": 1e-3, "rank": 4, "max_steps": 200})
+    params = {"rank": 4}
+
+    def ended(stop: Stop, *verdicts: Verdict) -> TrialResult:
+        trial = RunningTrial(plan, params, 0.0, step=200, verdicts=list(verdicts))
+        return result_of(spec, trial, stop, 1.23456)
+
+    complete = ended(Stop(TrialState.COMPLETE, "best"), kept, broken)
+    assert complete == TrialResult(
+        number=0, state=TrialState.COMPLETE, reason="best", params=params, feasible=True, step=100,
+        adapter_scale=0.5, wer={"domain": 3.0, "heldout": 4.1}, seconds=1.235,
+        delta={"domain": -1.0, "heldout": 0.1}, constraints=kept.constraints, steps_trained=200,
+    )  # fmt: skip
+    pruned = ended(Stop(TrialState.PRUNED, "broken", "guardrail:heldout_wer:point"), broken)
+    assert (pruned.feasible, pruned.step, pruned.wer["heldout"]) == (False, 200, 5.0)
+    assert (pruned.pruned_by, pruned.constraints) == (
+        "guardrail:heldout_wer:point",
+        broken.constraints,
+    )
+    for stop, verdicts in (
+        (Stop(TrialState.FAIL, "loss is not finite"), (kept,)),
+        (Stop(TrialState.PRUNED, "no time", "wall_clock"), ()),
+    ):
+        empty = ended(stop, *verdicts)
+        assert (empty.feasible, empty.step, empty.adapter_scale) == (False, None, None)
+        assert (empty.wer, empty.delta, empty.steps_trained) == ({}, {}, 200)
+        assert empty.constraints == {"heldout_wer": UNMEASURED}
+
+
+def test_scales_of_earlier_steps_say_nothing_of_the_last_one() -> None:
+    """Both scales of the last step break the guardrail, at a limit of another one exactly; the
+    smaller scale broke another one before.
+    """
+    limits = {"heldout_wer": Limit(max_regression=0.5), "domain_wer": Limit(max_wer=4.0)}
+    spec = make_spec(guardrails=limits)
+    before = {name: score(400) for name in ("domain", "heldout")}
+    measured = (
+        (100, 0.25, 480, 400),
+        (200, 0.5, 400, 455),
+        (200, 1.0, 400, 456),
+    )
+    verdicts = [
+        judge_scores(
+            spec,
+            Scores(
+                "f",
+                {"domain": score(domain), "heldout": score(heldout)},
+                step=step,
+                adapter_scale=scale,
+            ),
+            Scores("f", before),
+            resamples=100,
+        )
+        for step, scale, domain, heldout in measured
+    ]
+    plan = trial_plan(make_spec(), 0, {"learning_rate": 1e-3, "rank": 4, "max_steps": 200})
+    stop = at_last_step(RunningTrial(plan, {}, 0.0, verdicts=verdicts))
+    assert stop.reason == (
+        "guardrail heldout_wer: +0.55 points at step 200 "
+        "(at every adapter scale, allowed is less than +0.5)"
+    )
 
 
 def test_recall_is_shown_as_what_is_found_and_its_rise_is_positive() -> None:

@@ -4,6 +4,7 @@ leaves the verdict inconclusive.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,6 +61,41 @@ def test_seeds_agree(
     for asked, decision in (("any", any_), ("all", all_)):
         spec = make_spec(confirm=ConfirmSpec(agree=asked))  # type: ignore[arg-type]
         assert _decide_study(spec, found) is decision
+
+
+@pytest.mark.parametrize(
+    ("metric", "changes", "better"),
+    [
+        ("domain_wer", {"confirm_domain": -0.01}, 1),
+        ("domain_wer", {"confirm_domain": 0.0}, 0),
+        ("domain_wer", {"confirm_domain": 0.01}, 0),
+        ("domain_wer", {"confirm_heldout": -1.0}, 0),
+        ("domain_cer", {"confirm_domain": 1.0, "confirm_domain_cer": -0.01}, 1),
+        ("domain_cer", {"confirm_domain": -1.0, "confirm_domain_cer": 0.01}, 0),
+    ],
+)
+def test_a_seed_is_better_where_it_lowers_what_the_search_minimises(
+    metric: str, changes: dict[str, float], better: int
+) -> None:
+    seed = replace(verdict(2), metric=metric, delta=changes)
+    assert conclusion(seed, None).confirmed[0].agreement == Agreement(better, 1, 2)
+    assert replace(conclusion(seed).confirmed[0], seeds=()).agreement is None
+
+
+def test_seeds_that_disagree_decide_nothing_before_there_is_something_to_decide() -> None:
+    spec = make_spec(confirm=ConfirmSpec(agree="all"))
+    found = conclusion(verdict(1), verdict(3))
+    [finalist] = found.confirmed
+    assert found.verdict is not None and _decide_study(spec, found) is Decision.REJECT
+    without_criteria = replace(found, verdict=replace(found.verdict, decision=None))
+    assert _decide_study(spec, without_criteria) is None
+    assert _decide_study(spec, replace(found, verdict=None)) is None
+    pending = replace(finalist, seeds=(*finalist.seeds, replace(finalist.seeds[0], result=None)))
+    assert _decide_study(spec, replace(found, confirmed=(pending,))) is None
+    failed = replace(finalist, verdict=None)
+    assert _decide_study(spec, replace(found, confirmed=(failed,))) is Decision.INCONCLUSIVE
+    alone = replace(found, confirmed=())
+    assert _decide_study(spec, alone) is found.verdict.decision is Decision.ACCEPT
 
 
 def test_a_seed_that_the_finalist_was_found_with_is_not_fresh() -> None:

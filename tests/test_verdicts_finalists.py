@@ -4,20 +4,33 @@ their own, confirm sets that nothing is measured on.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from orchestrator.planning.sweep_plan import SetSize, sweep_plan
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.results import Measurement
+from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event, Failed
 from orchestrator.running.preflight import find_before_decoding
-from orchestrator.scoring.judge import Decision
+from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
+from orchestrator.scoring.limits import Criterion
+from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.conclusion import (
+    Conclusion,
+    Confirmed,
+    SeedRun,
+    _best_trial,
+    conclude,
+    n_competing,
+)
+from orchestrator.verdicts.confirming import rank_feasible
 from orchestrator.verdicts.headroom import headroom
 from orchestrator.verdicts.judging import acceptance_of, late_rates
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
@@ -136,6 +149,139 @@ def test_a_tie_on_the_confirm_sets_goes_to_the_earlier_trial(tmp_path: Path) -> 
     assert all(verdicts) and len({each.objective for each in verdicts if each}) == 1
     trials = [finalist.trial for finalist in conclusion.confirmed]
     assert conclusion.best is not None and conclusion.best.number == min(trials)
+
+
+def result(number: int, domain: float | None = 10.0, **changes: Any) -> TrialResult:
+    """Of a feasible trial with this domain WER."""
+    values: dict[str, Any] = {
+        "state": TrialState.COMPLETE, "reason": "", "params": {}, "feasible": True, "step": 100,
+        "adapter_scale": 1.0, "wer": {} if domain is None else {"domain": domain},
+        "delta": {"heldout": 0.1}, "constraints": {}, "steps_trained": 100,
+    }  # fmt: skip
+    return TrialResult(number=number, **(values | changes))
+
+
+def test_trials_are_ranked_by_what_the_search_minimises_and_then_by_what_they_cost() -> None:
+    """In the order of the verdicts: held-out change, steps, number; without what cannot be best."""
+    best = result(9, 9.0, delta={"heldout": 0.2}, step=300)
+    keeps, early = result(8, delta={"heldout": -0.1}, step=300), result(7, step=50)
+    first, later = result(5, adapter_scale=1.0), result(6, adapter_scale=0.5)
+    unknown = result(1, delta={})
+    order = [best, keeps, early, first, later, unknown]
+    left_out = [
+        result(0, 1.0, feasible=False),
+        result(2, 1.0, duplicate_of=1),
+        result(3, None, wer={"heldout": 1.0}),
+    ]
+    for results in ([*order, *left_out], [*left_out, *reversed(order)]):
+        assert rank_feasible(results) == order
+    by_characters = [
+        result(0, 1.0, wer={"domain": 1.0, "domain_cer": 7.0}),
+        result(1, 2.0, wer={"domain": 2.0, "domain_cer": 6.0}),
+    ]
+    assert [each.number for each in rank_feasible(by_characters, "domain_cer")] == [1, 0]
+    assert rank_feasible(by_characters, "domain_cer", frozenset({"late"})) == by_characters[::-1]
+
+
+def test_only_recipes_that_were_measured_compete() -> None:
+    copy, failed = result(2, duplicate_of=0), result(3, None, feasible=False)
+    infeasible = result(1, feasible=False)
+    assert n_competing([result(0), infeasible, copy, failed]) == 2
+    assert n_competing([]) == 0
+
+
+def judged(domain: float, feasible: bool = True) -> Verdict:
+    verdict = judge(
+        Scores("f", {"confirm_domain": SetScore((1,), (10,))}),
+        Scores("f", {"confirm_domain": SetScore((2,), (10,))}),
+        guardrails=[],
+        confirmed=True,
+    )
+    return replace(verdict, rates={"confirm_domain": domain}, feasible=feasible)
+
+
+def finalist(trial: int, verdict: Verdict | None, *ended: bool) -> Confirmed:
+    seeds = tuple(
+        SeedRun(SimpleNamespace(number=-1), result(-1) if each else None, None)  # type: ignore[arg-type]
+        for each in ended
+    )
+    return Confirmed(trial, seeds, verdict, None)
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "best"),
+    [
+        ([], 4),
+        ([finalist(4, judged(9.0), True), finalist(2, judged(8.0), True)], 2),
+        ([finalist(4, judged(8.0), True), finalist(2, judged(9.0), True)], 4),
+        ([finalist(4, judged(9.0), True), finalist(2, judged(8.0, feasible=False), True)], 4),
+        ([finalist(4, judged(9.0, False), True), finalist(2, judged(8.0, False), True)], 4),
+        ([finalist(4, judged(9.0), True), finalist(2, None, True, False)], 4),
+        ([finalist(4, None, True, False), finalist(2, judged(8.0), True)], 4),
+        ([finalist(4, None, True, True), finalist(2, judged(9.0), True)], 2),
+        ([finalist(4, None, True), finalist(2, None, True)], 4),
+    ],
+    ids=[
+        "none to confirm", "the second is better", "the first is", "the second breaks a guardrail",
+        "both do", "the second has not ended", "the first has not", "the first failed", "both did",
+    ],
+)  # fmt: skip
+def test_the_confirm_sets_choose_among_finalists_that_have_ended(
+    confirmed: list[Confirmed], best: int
+) -> None:
+    chosen = _best_trial([result(4), result(2), result(1)], confirmed)
+    assert chosen is not None and chosen.number == best
+    assert _best_trial([], []) is None
+
+
+def test_a_conclusion_says_what_is_open_and_how_the_command_ends() -> None:
+    def concluded_with(decision: Decision | None, best: TrialResult | None) -> Conclusion:
+        runs = (finalist(4, None, True, False, False), finalist(2, judged(9.0), True, False))
+        results = (result(7, 9.0, feasible=False), result(4, 9.0), result(2), result(0, None))
+        return Conclusion(results, None, None, best, judged(5.0), runs, decision)
+
+    best = result(2)
+    codes = {decision: concluded_with(decision, best).exit_code for decision in (*Decision, None)}
+    assert codes == {
+        Decision.ACCEPT: 0, Decision.REJECT: 4, Decision.INCONCLUSIVE: 5, None: 0
+    }  # fmt: skip
+    assert (
+        concluded_with(None, None).exit_code == concluded_with(Decision.ACCEPT, None).exit_code == 5
+    )
+    whole = concluded_with(None, best)
+    assert whole.unconfirmed == 3
+    assert whole.lowest_domain is not None and whole.lowest_domain.number == 4
+    assert whole.confirmation is whole.confirmed[1] and whole.deciding is whole.confirmed[1].verdict
+    alone = replace(whole, best=result(1))
+    assert alone.confirmation is None and alone.deciding is alone.verdict
+    assert concluded_with(None, None).confirmation is None
+
+
+def test_a_seed_reproduces_only_what_it_was_measured_on() -> None:
+    """Every limit and guardrail, literally; without limits there is nothing to reproduce."""
+    baseline = Scores("f", {name: SetScore((2,) * 9, (10,) * 9) for name in CONFIRM})
+
+    def reproduces(heldout: int | None, guarded: bool = True, accepted: bool = True) -> bool:
+        sets = {"confirm_domain": SetScore((1,) * 9, (10,) * 9)}
+        if heldout is not None:
+            sets["confirm_heldout"] = SetScore((heldout,) * 9, (10,) * 9)
+        verdict = judge(
+            Scores("f", sets),
+            baseline,
+            guardrails=[Criterion("heldout_wer", "not_worse")] if guarded else [],
+            acceptance=[Criterion("domain_wer", "min_gain", 1.0)] if accepted else [],
+            confirmed=True,
+            resamples=50,
+        )
+        return SeedRun(SimpleNamespace(), None, verdict).reproduces  # type: ignore[arg-type]
+
+    assert reproduces(2) and reproduces(2, accepted=False) and reproduces(3, guarded=False)
+    assert not reproduces(3) and not reproduces(None)
+    assert not reproduces(2, guarded=False, accepted=False)
+    assert not SeedRun(SimpleNamespace(), None, None).reproduces  # type: ignore[arg-type]
+
+
+CONFIRM = ("confirm_domain", "confirm_heldout")
 
 
 def test_each_question_of_a_limit_has_its_own_rule(tmp_path: Path) -> None:
