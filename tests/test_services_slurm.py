@@ -80,17 +80,30 @@ def test_a_study_of_the_documented_batch_files_is_that_inline(slurm: Slurm, tmp_
     code = orchestrate(inline, "--quiet")
     spec = slurm.project / "sweeps" / "demo.yaml"
     study = slurm("sbatch", "--parsable", PAGES / "study.sbatch", spec)
-    one, other = (slurm("sbatch", "--parsable", PAGES / "node.sbatch") for _ in range(2))
+    one, other = (slurm("sbatch", "--parsable", PAGES / "node.sbatch", study) for _ in range(2))
     wait_for(lambda: "measured" in logs_of(spec), 900)
     slurm("scancel", one)
     # one minute, which it has had: Slurm ends it at its next look
     slurm("scontrol", "update", f"JobId={other}", "TimeLimit=1")
     wait_for(lambda: slurm.state(other) == "TIMEOUT")
     wait_for(lambda: logs_of(spec).count("lost in process") >= 1, 900)
-    slurm("sbatch", "--parsable", "--cpus-per-task=2", PAGES / "node.sbatch")
+    last = slurm("sbatch", "--parsable", "--cpus-per-task=2", PAGES / "node.sbatch", study)
     wait_for(lambda: slurm.state(study) in ("COMPLETED", "FAILED"), 900)
     shown = (slurm.project / f"slurm-{study}.out").read_text()
     exit_code = slurm("scontrol", "show", "job", study).partition("ExitCode=")[2].partition(":")[0]
     assert exit_code == str(code), shown
     assert came(folder_of(spec)) == came(folder_of(inline)), shown
-    assert not (slurm.project / "ray-address").exists()
+    assert not list(slurm.project.glob("ray-address*"))
+    wait_for(lambda: slurm.state(last) == "COMPLETED")
+
+
+def test_a_study_that_is_cancelled_stays_so_and_its_nodes_end(slurm: Slurm) -> None:
+    spec = slurm.project / "sweeps" / "demo.yaml"
+    study = slurm("sbatch", "--parsable", PAGES / "study.sbatch", spec)
+    node = slurm("sbatch", "--parsable", PAGES / "node.sbatch", study)
+    wait_for(lambda: "measured" in logs_of(spec), 900)
+    slurm("scancel", study)
+    wait_for(lambda: slurm.state(study) not in ("RUNNING", "COMPLETING"))
+    assert slurm.state(study) == "CANCELLED"
+    wait_for(lambda: slurm.state(node) == "COMPLETED")
+    assert "Restarts=0" in slurm("scontrol", "show", "job", study)
