@@ -4,6 +4,7 @@ owner.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -13,11 +14,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import gettempdir
 
 import psutil
 import pytest
 
-from orchestrator.errors import FingerprintError, ModelError
+from orchestrator.errors import FingerprintError, ModelError, OrchestrateError, StudyError
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import InlineHosts
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
@@ -155,6 +157,62 @@ def test_what_a_pack_refuses_is_refused_here_with_its_cause(tmp_path: Path) -> N
         fleet.admit(next_plan(0, []))
     assert "of what it stands on" in str(caught.value.__cause__) and fleet.active == ()
     fleet.close()
+
+
+class Lacking(FakeWorker):
+    """Its machine lacks something."""
+
+    error: Exception
+
+    def admit(self, plan: TrialPlan) -> None:
+        raise self.error
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "scratch/audio.bin")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (FULL, StudyError, "scratch/audio.bin: No space left on device"),
+        (OSError(errno.EMFILE, "Too many open files"), OrchestrateError, "Too many open files"),
+        (MemoryError("of the pack"), MemoryError, "of the pack"),
+    ],
+    ids=["disk", "files", "memory"],
+)
+def test_what_the_machine_of_a_pack_lacks_is_told_as_where_there_is_one_process(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    kind: type[Exception],
+    message: str,
+) -> None:
+    monkeypatch.setattr(Lacking, "error", error, raising=False)
+    fleet = Fleet(ForkHosts(Lacking(), tmp_path, cores=2), 2, 2)
+    with pytest.raises(kind, match=message) as caught:
+        fleet.admit(next_plan(0, []))
+    assert "in admit" in str(caught.value.__cause__)
+    fleet.close()
+
+
+def test_a_pack_that_finds_no_room_for_its_saved_slots_names_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = ForkHosts(FakeWorker(), tmp_path / "logs", cores=2)
+    fleet = Fleet(hosts, 2, 2, save_every=0.0)
+    fleet.admit(next_plan(0, []))
+    fleet.save(tmp_path / "saved")
+    fleet.close()
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    again = Fleet(ForkHosts(FakeWorker(), tmp_path / "logs", cores=2), 2, 2)
+    again.restore(tmp_path / "saved", {0: next_plan(0, [])})
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StudyError, match=f"{gettempdir()}.* could not be written: No space left"):
+        again.export(0, 1.0, tmp_path / "adapter")
+    again.close()
 
 
 def spawn_hosts(tmp_path: Path, template: FakeWorker) -> SpawnHosts:

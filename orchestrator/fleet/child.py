@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.errors import OrchestrateError
+from orchestrator.files.atomic import system_error
 from orchestrator.fleet.idle_cores import ComputingPacks
 from orchestrator.fleet.pack_server import PackServer
 from orchestrator.host.orphans import end_with_parent
@@ -175,6 +176,10 @@ def _portable(error: Exception) -> Carried:
     shown = "".join(traceback.format_exception(error))
     if isinstance(error, OrchestrateError):
         return Carried(type(error)(*error.args), shown if error.__cause__ is not None else "")
+    if isinstance(error, OSError):
+        return Carried(system_error(error), shown)
+    if isinstance(error, MemoryError):
+        return Carried(MemoryError(str(error)), shown)
     return Carried(RuntimeError(f"{type(error).__name__}: {error}"), shown)
 
 

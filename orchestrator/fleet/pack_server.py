@@ -12,6 +12,7 @@ from orchestrator.fleet.machine_identity import hardware
 from orchestrator.fleet.pack_commands import Advanced, Files, PackState, Rebuilt, events_digest
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker_protocol import Event, Failed, Measured, Progress, Worker
+from orchestrator.records.writing import safely
 
 
 class PackServer:
@@ -63,7 +64,8 @@ class PackServer:
         """Become what the state describes, with progress on the way."""
         if state.saved is not None:
             with TemporaryDirectory() as scratch:
-                write_files(state.saved, Path(scratch))
+                with safely(Path(scratch), sum(map(len, state.saved.values()))):
+                    write_files(state.saved, Path(scratch))
                 self.worker.restore(
                     Path(scratch), {number: state.plans[number] for number in state.saved_slots}
                 )
