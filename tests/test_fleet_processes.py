@@ -19,7 +19,15 @@ from tempfile import gettempdir
 import psutil
 import pytest
 
-from orchestrator.errors import FingerprintError, ModelError, OrchestrateError, StudyError
+from orchestrator.corpus.manifest_errors import Fault, FaultsError, UnusableError
+from orchestrator.corpus.manifests.strict_json import NotJsonError
+from orchestrator.errors import (
+    FingerprintError,
+    ManifestError,
+    ModelError,
+    OrchestrateError,
+    StudyError,
+)
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import InlineHosts
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
@@ -192,6 +200,26 @@ def test_what_the_machine_of_a_pack_lacks_is_told_as_where_there_is_one_process(
     with pytest.raises(kind, match=message) as caught:
         fleet.admit(next_plan(0, []))
     assert "in admit" in str(caught.value.__cause__)
+    fleet.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FaultsError("m.jsonl has 1 fault:\n  m.jsonl:3: no audio", (Fault(3, "no audio"),)),
+        NotJsonError(3, "no value"),
+        UnusableError("a.wav cannot be decoded"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_fault_of_the_data_is_told_by_its_words_and_loses_no_pack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: ManifestError
+) -> None:
+    monkeypatch.setattr(Lacking, "error", error, raising=False)
+    fleet = Fleet(ForkHosts(Lacking(), tmp_path, cores=2), 2, 2)
+    with pytest.raises(ManifestError) as caught:
+        fleet.admit(next_plan(0, []))
+    assert str(caught.value) == str(error)
     fleet.close()
 
 

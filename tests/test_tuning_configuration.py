@@ -18,9 +18,11 @@ from safetensors.torch import load_file, save_file
 from orchestrator.errors import ModelError
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.decoding.audio_files import decode_clips
+from orchestrator.tuning.deploying.onnx_graphs import DecoderGraph, EncoderGraph
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model, load_stock
 from orchestrator.tuning.model.configuration import NEUTRAL
 from orchestrator.tuning.model.layout import laid_out
+from orchestrator.tuning.model.windows import EncoderWindow
 from tests.tuning_models import clips_and_texts, small_model, tokenizer
 
 CPU = torch.device("cpu")
@@ -197,6 +199,19 @@ def test_other_rotary_frequencies_are_those_of_stock(
         input_values=audio, attention_mask=mask, decoder_input_ids=inputs, use_cache=False
     ).logits
     assert (logits(base, clip, inputs) - expected).abs().max() < 1e-4
+    windows: list[EncoderWindow] = getattr(base.family, "windows", [])
+    assert (graph_logits(stock, windows, audio, inputs) - expected).abs().max() < 1e-4
+
+
+@torch.no_grad()
+def graph_logits(
+    stock: Any, windows: list[EncoderWindow], audio: torch.Tensor, inputs: torch.Tensor
+) -> torch.Tensor:
+    """The same of the graphs that are exported."""
+    _, keys, values = EncoderGraph(stock, windows).eval()(audio)
+    past = torch.zeros(len(keys), 1, keys.shape[2], 0, keys.shape[4])
+    logits: torch.Tensor = DecoderGraph(stock).eval()(inputs, past, past, keys, values)[0]
+    return logits
 
 
 @torch.no_grad()

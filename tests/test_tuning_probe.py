@@ -163,7 +163,7 @@ def test_what_was_freed_before_a_step_does_not_hide_what_the_step_takes() -> Non
     blocks.clear()
     held: list[bytearray] = []
     step = lambda *_: held.extend(bytearray(60_000) for _ in range(1_000))  # noqa: E731
-    group = cast(PackGroup, SimpleNamespace(step=step))
+    group = cast(PackGroup, SimpleNamespace(step=step, slots=[None, None]))
     taken = probe._memory_of_step(group, *[Any] * 3)  # type: ignore[arg-type]
     assert taken == pytest.approx(60e6, rel=0.1)
     assert last

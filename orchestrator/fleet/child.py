@@ -175,7 +175,10 @@ def _portable(error: Exception) -> Carried:
     """Wrap the exception so that it can be pickled and raised in another process."""
     shown = "".join(traceback.format_exception(error))
     if isinstance(error, OrchestrateError):
-        return Carried(type(error)(*error.args), shown if error.__cause__ is not None else "")
+        # as the nearest kind that the command line knows: a narrower one may need more than a text
+        named = OrchestrateError.__module__
+        kind = next(each for each in type(error).__mro__ if each.__module__ == named)
+        return Carried(kind(str(error)), shown if error.__cause__ is not None else "")
     if isinstance(error, OSError):
         return Carried(system_error(error), shown)
     if isinstance(error, MemoryError):

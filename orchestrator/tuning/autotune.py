@@ -31,6 +31,7 @@ from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.core_threads import on_all_cores
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.pack_group import PackGroup, Slot
+from orchestrator.tuning.training.step_recovery import probe_step
 from orchestrator.tuning.training.training_set import TrainingSet
 from orchestrator.tuning.trial_faults import is_out_of_memory
 
@@ -87,8 +88,8 @@ def _fitting(
     """Return the largest number of slots per pack, `slots` halved as often as needed, and of packs,
     up to `packs`, that can make a step at the same time in half of the memory.
 
-    All packs fit at fewer slots before there are fewer packs. Raises what the step raises where not
-    even one slot fits.
+    All packs fit at fewer slots before there are fewer packs. One slot makes its step in smaller
+    micro-batches where it must. Raises ModelError where it does not fit even so.
     """
     # frames are computed once and kept, so they are no part of a step
     store.keep("train", group_of(plan, base, 1).depth)
@@ -114,7 +115,7 @@ def _memory_of_step(
     return_freed_memory()  # a step that reuses it would seem to take none
     held = used_memory()
     forget_peak_memory()
-    group.step(base, store, data)
+    _step(group, base, store, data)
     return max(1, peak_memory() - held)
 
 
@@ -173,8 +174,18 @@ def _step_seconds(
     GPU has finished then.
     """
     started = time.perf_counter()
-    group.step(base, store, data)
+    _step(group, base, store, data)
     return time.perf_counter() - started
+
+
+def _step(group: PackGroup, base: BaseModel, store: EncoderCache, data: TrainingSet) -> None:
+    """Make one step: of several slots all at once, or as what the computation raises; of one slot
+    as a sweep makes it.
+    """
+    if len(group.slots) == 1:
+        probe_step(group, base, store, data)
+    else:
+        group.step(base, store, data)
 
 
 def _memory_share(device: torch.device) -> float:

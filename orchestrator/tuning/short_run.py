@@ -4,6 +4,7 @@ and how far weights, loss and transcripts changed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from orchestrator.tuning.adapters.packed_linear import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.prepared_sweep import prepare
 from orchestrator.tuning.training.pack_group import PackGroup, Slot
+from orchestrator.tuning.training.step_recovery import Stepper
 from orchestrator.tuning.window_readings import compare_windows
 from orchestrator.tuning.worker import PackWorker
 from orchestrator.verdicts.headroom import headroom, high_wer
@@ -121,13 +123,15 @@ def _weight_change(linear: PackedLinear, adapter: Adapter, name: str) -> tuple[f
 
 
 def _first_batch_loss(worker: PackWorker, plan: TrialPlan, adapter: Adapter) -> float:
-    """Return an adapter's cross-entropy per token, in nats, on the batch of the first step."""
+    """Return an adapter's cross-entropy per token, in nats, on the batch of the first step; NaN
+    where that step cannot be made.
+    """
     targets = tuple(adapter.modules)
     group, slot = PackGroup(worker.base.first_adapted_layer(targets)), Slot(plan, targets, adapter)
     group.join(slot)
     with worker.training_autocast():
-        group.step(worker.base, worker.store, worker.data)
-    return slot.loss
+        Stepper(worker.base, worker.store, worker.data).step(group)
+    return slot.loss if slot.loss_steps else math.nan
 
 
 def _compare_sets(

@@ -18,6 +18,7 @@ from orchestrator.tuning.autotune import found_packs, group_of
 from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.prepared_sweep import PreparedSweep, prepare
 from orchestrator.tuning.training.pack_group import PackGroup
+from orchestrator.tuning.training.step_recovery import probe_step
 
 STEPS = 4
 """Training steps that are timed for each kind of trial."""
@@ -83,7 +84,7 @@ def _kind_paces(
         depth = _depth(prepared, kind.plan)
         together = max(1, round(slots * trials[depth] / sum(trials.values())))
         group = group_of(kind.plan, prepared.base, together)
-        step = partial(group.step, prepared.base, prepared.store, prepared.data)
+        step = partial(probe_step, group, prepared.base, prepared.store, prepared.data)
         with prepared.training_autocast():
             step()  # not timed: it also computes the frames that are kept
             steps = [_time_call(step) / together for _ in range(STEPS)]

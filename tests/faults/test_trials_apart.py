@@ -4,6 +4,7 @@ alone; the other trials of its pack go on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from orchestrator.errors import Interrupted, ManifestError, ModelError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker_protocol import Event, Failed, Measured, Noticed
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning import trial_faults
+from orchestrator.tuning import autotune, short_run, trial_faults
 from orchestrator.tuning import worker as engine
+from orchestrator.tuning.adapters.peft_adapter import initial_adapter
+from orchestrator.tuning.autotune import group_of
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.prepared_sweep import prepare
@@ -238,6 +241,32 @@ def test_a_trial_that_does_not_fit_alone_fails_with_what_it_needed(
     assert all(len(of(events, plan.number)) == 1 for plan in calm(spec))
     (own,) = worker._groups.values()
     assert (own.division, own.parts) == (1, 1), "without it the others train as before"
+
+
+def test_what_is_measured_beforehand_steps_in_as_small_parts_as_a_sweep(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, least = calm(spec)[0], 2
+
+    def rule(optimizer: Any, division: int) -> None:
+        if division < least:
+            raise out_of_memory()
+
+    def loss() -> float:
+        worker = PackWorker(prepared, 1)
+        targets = worker.base.targets(plan.params.target_patterns, plan.params.layers)
+        adapter = initial_adapter(worker.base.linears, targets, plan.params)
+        return short_run._first_batch_loss(worker, plan, adapter)
+
+    whole = loss()
+    watch_steps(monkeypatch, rule)
+    group = group_of(plan, prepared.base, 1)
+    assert autotune._memory_of_step(group, prepared.base, prepared.store, prepared.data) >= 1
+    assert group.division == 2 and loss() == pytest.approx(whole, rel=1e-4)
+    least = 1000
+    with pytest.raises(ModelError, match="one step of one trial: out of memory, 2,048 MiB more"):
+        autotune._memory_of_step(group, prepared.base, prepared.store, prepared.data)
+    assert math.isnan(loss())
 
 
 def test_a_recording_that_is_gone_ends_the_run_and_not_one_trial_after_another(

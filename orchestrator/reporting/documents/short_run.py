@@ -4,6 +4,7 @@ run changes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from orchestrator.checks import CHECKS
@@ -67,12 +68,16 @@ def _efficacy_blocks(run: ShortRun) -> Iterator[Block]:
         ("adapted modules", str(run.modules)),
         ("of them unchanged", _first_names(run.still)),
         ("change of the weights, relative norm", f"{run.relative_delta:.3g}"),
-        ("loss on the first batch, before", f"{run.loss_before:.4f}"),
-        ("loss on the first batch, after", f"{run.loss_after:.4f}"),
+        ("loss on the first batch, before", _loss_text(run.loss_before)),
+        ("loss on the first batch, after", _loss_text(run.loss_after)),
     ]
     yield Table(("what", "value"), tuple(rows))
     columns = ("set", "utterances", "words", "baseline WER %", "WER % after", "changed words")
     yield Table(columns, tuple((name, *_set_row(changes)) for name, changes in run.sets.items()))
+
+
+def _loss_text(loss: float) -> str:
+    return f"{loss:.4f}" if math.isfinite(loss) else "-"
 
 
 def _windows_blocks(found: WindowComparison | None) -> Iterator[Block]:

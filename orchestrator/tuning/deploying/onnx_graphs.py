@@ -19,12 +19,20 @@ from orchestrator.tuning.model.rotary import rotate_features
 from orchestrator.tuning.model.windows import EncoderWindow
 
 
-def _angles(positions: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the cosines and sines (positions, rotary features) of positions (n,), with the
-    frequencies `inverse` of a stock rotary embedding.
-    """
-    angles = (positions.float()[:, None] * inverse).repeat_interleave(2, -1)
-    return angles.cos(), angles.sin()
+class _Rotary(nn.Module):
+    """The angles of a stock rotary embedding."""
+
+    def __init__(self, embedding: Any) -> None:
+        super().__init__()
+        self.register_buffer("inverse", embedding.inv_freq.clone().float())
+        # a factor that YaRN has; 1 in published models
+        self.scaling = float(getattr(embedding, "attention_scaling", 1.0))
+
+    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cosines and sines (positions, rotary features) of positions (n,)."""
+        frequencies = self.get_buffer("inverse")
+        angles = (positions.float()[:, None] * frequencies).repeat_interleave(2, -1)
+        return angles.cos() * self.scaling, angles.sin() * self.scaling
 
 
 class EncoderGraph(nn.Module):
@@ -42,7 +50,7 @@ class EncoderGraph(nn.Module):
         self.windows = windows
         self.head_dim: int = self.decoder.layers[0].self_attn.head_dim
         if not windows:
-            self.register_buffer("inverse", self.encoder.rotary_emb.inv_freq.clone().float())
+            self.rotary = _Rotary(self.encoder.rotary_emb)
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         encoded = self._streaming(audio) if self.windows else self._version_1(audio)
@@ -81,7 +89,7 @@ class EncoderGraph(nn.Module):
         x = torch.tanh(encoder.conv1(audio[:, None]))
         x = F.gelu(encoder.conv2(encoder.groupnorm(x)))
         x = F.gelu(encoder.conv3(x)).transpose(1, 2)
-        cos, sin = _angles(torch.arange(x.shape[1], device=x.device), self.get_buffer("inverse"))
+        cos, sin = self.rotary(torch.arange(x.shape[1], device=x.device))
         table = cos[None, :, None], sin[None, :, None]
         for layer in encoder.layers:
             x = encoder_layer(layer, x, _Attend(None, table))
@@ -123,14 +131,14 @@ class DecoderGraph(nn.Module):
         attention = self.stack.layers[0].self_attn
         self.head_dim: int = attention.head_dim
         self.scaling: float = attention.scaling
-        self.register_buffer("inverse", self.stack.rotary_emb.inv_freq.clone().float())
+        self.rotary = _Rotary(self.stack.rotary_emb)
 
     def forward(
         self, token: Tensor, k_self: Tensor, v_self: Tensor, k_cross: Tensor, v_cross: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         past, count = k_self.shape[3], token.shape[1]
         positions = torch.arange(count, device=token.device) + past
-        cos, sin = (angles[None, None] for angles in _angles(positions, self.get_buffer("inverse")))
+        cos, sin = (angles[None, None] for angles in self.rotary(positions))
         # (n, past + n): a token sees the cached ones and those up to itself
         seen = torch.arange(past + count, device=token.device)[None] <= positions[:, None]
         x = self.stack.embed_tokens(token)

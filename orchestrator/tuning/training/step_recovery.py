@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from orchestrator.errors import ModelError
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.micro_batches import most_divided
@@ -94,3 +95,18 @@ class Stepper:
             pack_group.depth,
             pack_group.division,
         )
+
+
+def probe_step(
+    pack_group: PackGroup, base: BaseModel, store: EncoderCache, data: TrainingSet
+) -> None:
+    """Make one optimizer step as a sweep makes it, where something is measured before there is a
+    trial that could fail. Raises ModelError where a slot cannot make it. A loss that is not finite
+    is no hindrance.
+    """
+    for _, fault in Stepper(base, store, data).step(pack_group):
+        if fault.traceback:
+            raise ModelError(
+                f"one step of one trial: {fault.reason}\n  End what else runs on this machine, take another "
+                "execution.device, a smaller batch_size, or shorter clips."
+            )
