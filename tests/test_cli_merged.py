@@ -24,7 +24,7 @@ from orchestrator.errors import ModelError
 from orchestrator.reporting.cards.load_script import load_script
 from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.sweep import ModelSpec
-from orchestrator.tuning.adapters.merging import export_merged
+from orchestrator.tuning.adapters.merging import export_merged, with_adapter
 from tests.embedded import cut_manifest, stock_audio
 
 BASE = Path(__file__).resolve().parents[1] / "data" / "base-model"
@@ -111,6 +111,15 @@ def test_the_script_of_an_adapter_hears_greedily_in_float32_whatever_the_checkpo
     assert capsys.readouterr().out == heard.strip() + "\n" and heard.strip()
 
 
+def test_an_adapter_on_weights_that_are_in_two_places_is_not_merged(tmp_path: Path) -> None:
+    base = AutoModelForSpeechSeq2Seq.from_pretrained(BASE)
+    assert base.get_output_embeddings().weight is base.get_input_embeddings().weight
+    config = peft.LoraConfig(r=4, target_modules=["q_proj", "embed_tokens"])
+    peft.get_peft_model(base, config).save_pretrained(str(tmp_path / "adapter"))
+    with pytest.raises(ValueError, match=r"it adapts embed_tokens, whose weights .* in two places"):
+        with_adapter(AutoModelForSpeechSeq2Seq.from_pretrained(BASE), tmp_path / "adapter")
+
+
 def test_a_model_that_is_not_there_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="cannot be loaded"):
@@ -126,7 +135,7 @@ def test_a_processor_is_left_out_only_where_there_is_none(tmp_path: Path) -> Non
     )
     tuned.save_pretrained(str(tmp_path / "adapter"))
     (base / "processor_config.json").write_text("{damaged")
-    with pytest.raises(ModelError, match=r"processor_config\.json' is not a valid JSON file"):
+    with pytest.raises(ModelError, match=r"processor_config\.json that is no JSON object"):
         export_merged(ModelSpec(id=str(base)), tmp_path / "adapter", tmp_path / "merged")
     (base / "processor_config.json").unlink()
     export_merged(ModelSpec(id=str(base)), tmp_path / "adapter", tmp_path / "merged")

@@ -13,9 +13,10 @@ from orchestrator.records.base_weights import read_base_weights
 from orchestrator.records.shipping import ExportForm, ExportManifest
 from orchestrator.records.transcription_settings import read_transcription
 from orchestrator.reporting.cards.model_card import _differs_from_measured
-from orchestrator.running.processor_files import copy_processor_files
+from orchestrator.running.processor_files import FILES, copy_processor_files
 from orchestrator.running.verifying import chosen_sets, name_of_export
 from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.model_folder import _TOKENIZERS
 from orchestrator.sweepfile.sweep import ModelSpec
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 
@@ -71,6 +72,10 @@ def test_an_adapter_is_not_exported_without_its_tokenizer(tmp_path: Path) -> Non
     (tmp_path / "model" / "tokenizer.json").write_text("{}")
     copy_processor_files(model, tmp_path)
     assert (tmp_path / "tokenizer.json").is_file()
+
+
+def test_every_file_that_makes_a_tokenizer_goes_with_an_adapter(tmp_path: Path) -> None:
+    assert set(_TOKENIZERS) <= set(FILES)
 
 
 def test_the_card_of_another_form_than_the_measured_says_so(tmp_path: Path) -> None:

@@ -129,6 +129,10 @@ def test_the_windows_travel_with_an_adapter_and_are_in_the_configuration_of_a_me
     assert read_transcription(tmp_path / "merged").encoder_windows == "stock"
     for form in ("adapter", "merged"):
         assert open_model(str(tmp_path / form), CPU).family.windows == base.family.windows
+    merged = ModelSpec(id=str(tmp_path / "merged"))
+    assert load_base_model(merged, CPU).family.windows == base.family.windows
+    with pytest.raises(ModelError, match=r"write evaluation\.encoder_windows: stock for it"):
+        load_base_model(merged, CPU, encoder_windows="inclusive")
 
 
 def test_other_windows_share_the_weights_and_give_other_frames() -> None:

@@ -30,8 +30,15 @@ _WEIGHTS, _INDEX, _PICKLE = (
 )
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 """Files from which transformers makes a tokenizer, alone or with others."""
+_FURTHER_JSON = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json"),
+    *("generation_config.json", "preprocessor_config.json", "processor_config.json"),
+)
+"""Files beside config.json that hold a JSON object where a model has them."""
 _DTYPES = ("float32", "float16", "bfloat16", "float64", "auto")
 """Values of `dtype` in config.json that a model can be loaded with."""
+_LARGEST_READ = 100_000
+"""Most bytes of a JSON file that is read whole."""
 _LFS = b"version https://git-lfs"
 _NO_SAFETENSORS = "it is damaged or no safetensors file"
 _LARGEST_HEADER = 100_000_000
@@ -93,6 +100,10 @@ def _folder_faults(folder: Path) -> Iterator[str]:
     yield from _weight_faults(folder)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         yield "has no tokenizer.json; copy it from where the model is from"
+    for name in _FURTHER_JSON:
+        place = folder / name
+        if place.is_file() and os.access(place, os.R_OK) and not _is_object(place):
+            yield f"has a {name} that is no JSON object{_other_text(place)}; copy it again"
 
 
 def _closed_files(folder: Path) -> Iterator[str]:
@@ -222,6 +233,18 @@ def _other_text(place: Path) -> str:
         return " but a pointer of Git LFS (git lfs pull)"
     marked = start.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"))
     return " in plain UTF-8, for it begins with a byte order mark" if marked else ""
+
+
+def _is_object(place: Path) -> bool:
+    """Whether a file holds a JSON object. Of a large one only the ends are looked at: a vocabulary
+    has megabytes, for which every command would wait.
+    """
+    if place.stat().st_size <= _LARGEST_READ:
+        return _read_json(place) is not None
+    with place.open("rb") as stream:
+        start = stream.read(64).lstrip()
+        stream.seek(-64, os.SEEK_END)
+        return start.startswith(b"{") and stream.read().rstrip().endswith(b"}")
 
 
 def _read_json(place: Path) -> dict[str, Any] | None:

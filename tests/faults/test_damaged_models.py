@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from orchestrator.errors import ModelError
+from orchestrator.sweepfile.model_folder import fault_of
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters import peft_adapter as adapters
 from orchestrator.tuning.adapters.merging import export_merged
@@ -71,6 +72,31 @@ def test_weights_cut_off_in_the_download_are_one_sentence(tmp_path: Path) -> Non
     ):
         said = refusal(act)
         assert str(folder) in said and "cannot be loaded" in said
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
+        (None, "no JSON object; copy it again"),
+    ],
+    ids=["pointer", "cut off"],
+)
+def test_a_damaged_file_beside_the_configuration_is_found_before_anything_is_loaded(
+    tmp_path: Path, name: str, content: bytes | None, said: str
+) -> None:
+    folder = model_copy(tmp_path)
+    assert fault_of(str(folder)) == ""
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[: len(whole) // 2] if content is None else content)
+    assert f"has a {name} that is" in fault_of(str(folder)) and said in fault_of(str(folder))
+    large = b'{"a": "' + b"x" * 200_000
+    for ending, fault in ((b'"}', ""), (b'"', "no JSON object")):
+        (folder / name).write_bytes(large + ending)
+        assert (fault in fault_of(str(folder))) if fault else fault_of(str(folder)) == ""
 
 
 def test_a_configuration_of_another_size_is_one_sentence(tmp_path: Path) -> None:

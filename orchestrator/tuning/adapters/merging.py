@@ -8,6 +8,7 @@ from typing import Any
 
 import peft
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
@@ -16,12 +17,14 @@ from orchestrator.errors import ModelError
 from orchestrator.sweepfile.cached_model import model_file
 from orchestrator.sweepfile.evaluation import EncoderWindows
 from orchestrator.sweepfile.sweep import ModelSpec
-from orchestrator.tuning.model.base_model import read_inclusively
+from orchestrator.tuning.model.base_model import INCLUSIVE, read_inclusively
 from orchestrator.tuning.model.configuration import greedy_generation
 from orchestrator.tuning.model.hub import place_of
 
 _CONFIGURATIONS = ("processor_config.json", "preprocessor_config.json")
 """Files of which a model with a processor has at least one."""
+_SHARED = ("embed_tokens", "proj_out")
+"""Names of the two modules that are one matrix where a model ties them."""
 
 
 def export_merged(
@@ -50,6 +53,7 @@ def export_merged(
         ) from error
     if encoder_windows == "inclusive":
         read_inclusively(model, base)
+        setattr(base.config, INCLUSIVE, True)
     base.generation_config = greedy_generation(base)
     merged = with_adapter(base, adapter)
     merged.save_pretrained(folder)
@@ -58,12 +62,22 @@ def export_merged(
 
 def with_adapter(base: Any, adapter: Path) -> Any:
     """Return the model with the adapter of a folder merged into its weights. Raises whatever PEFT
-    raises where the two do not fit.
+    raises where the two do not fit, and ValueError where merging would change other weights, too.
     """
+    is_tied = base.get_output_embeddings().weight is base.get_input_embeddings().weight
     with warnings.catch_warnings():
         # PEFT calls functions that transformers deprecates, about which a user can do nothing
         warnings.simplefilter("ignore", FutureWarning)
-        return peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
+        # and warns of a head of its own that config.json calls tied, which stays as it is
+        warnings.filterwarnings("ignore", "Input and output embeddings are no longer tied")
+        adapted = peft.PeftModel.from_pretrained(base, str(adapter))
+        for name, module in adapted.named_modules() if is_tied else ():
+            if isinstance(module, BaseTunerLayer) and name.endswith(_SHARED):
+                raise ValueError(
+                    f"it adapts {name.rpartition('.')[2]}, whose weights the base model has in two places; they would "
+                    "be changed in both"
+                )
+        return adapted.merge_and_unload()
 
 
 def _load_processor(model: ModelSpec, name: str, where: dict[str, str]) -> Any:

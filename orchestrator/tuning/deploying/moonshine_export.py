@@ -56,6 +56,12 @@ def export_moonshine(
     `folder`. Raises ModelError for a model that has no such form.
     """
     check_exportable(model)
+    tokens = token_bytes(tokenizer, model.config.vocab_size)
+    if not any(token.startswith(_SPACE) for token in tokens):
+        raise ModelError(
+            "the tokenizer marks no word's start as SentencePiece does (U+2581), and the runtime knows no other kind\n"
+            "  Use --format onnx."
+        )
     from moonshine_voice.lora.export import export_checkpoint
 
     config: Any = model.config.encoder_config
@@ -68,7 +74,10 @@ def export_moonshine(
             config.sliding_windows = kept
         with quiet():
             export_checkpoint(place, folder, ",".join(graph for graph in GRAPHS if graph in graphs))
-    (folder / TOKENIZER).write_bytes(tokenizer_bin(token_bytes(tokenizer, model.config.vocab_size)))
+    (folder / TOKENIZER).write_bytes(tokenizer_bin(tokens))
+
+
+_SPACE = "\u2581".encode()
 
 
 def token_bytes(tokenizer: PreTrainedTokenizerBase, count: int) -> list[bytes]:

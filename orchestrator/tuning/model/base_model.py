@@ -48,6 +48,10 @@ _OWN_CODE = (
     "take a checkpoint of transformers' own classes, or remove auto_map and tokenizer_class from "
     "tokenizer_config.json where tokenizer.json holds the whole tokenizer"
 )
+INCLUSIVE = "encoder_windows_are_inclusive"
+"""Key of config.json in an export whose widths are written so that transformers computes the
+windows of the authors' runtime.
+"""
 _BLOCKS = (f"{ROOT}encoder.layers.", f"{ROOT}decoder.layers.")
 
 
@@ -255,12 +259,17 @@ def _why_not_loaded(error: Exception, local: bool) -> str:
 
 def read_inclusively(spec: ModelSpec, model: PreTrainedModel) -> None:
     """Give a stock model the encoder windows that the authors' runtime has. Raises ModelError for a
-    model without windows.
+    model without windows, and for one whose configuration already has them as stock reads it.
     """
     if not isinstance(model, MoonshineStreamingForConditionalGeneration):
         raise ModelError(
             f"model {spec.id!r} has no encoder windows: its encoder hears whole clips. "
             "Next: remove evaluation.encoder_windows, which is for streaming models."
+        )
+    if getattr(model.config, INCLUSIVE, False):
+        raise ModelError(
+            f"model {spec.id!r} is an export of a sweep with encoder_windows: inclusive, and its config.json gives "
+            "those windows to whoever loads it. Next: write evaluation.encoder_windows: stock for it."
         )
     set_windows(model, inclusive_windows(model.config.encoder_config.sliding_windows))
 
