@@ -35,6 +35,31 @@ ADD_A_SCRIPT = """new Promise(done => {
 })"""
 PLAY = """audio => audio.play().then(() => new Promise(done =>
     setTimeout(() => done([audio.error, audio.duration, audio.currentTime > 0]), 400)))"""
+FORGET_THE_LAST = """async () => {
+    const contents = JSON.parse(document.getElementById("contents").textContent);
+    const set = contents.sets.find(each => each.name === "confirm_heldout");
+    const row = set.references.length - 1;
+    set.heard[set.winner].rows[row] = ["", "D".repeat(set.references[row].split(" ").length), 0];
+    const place = document.createElement("div");
+    await showWorst(new Source(contents), place);
+    return [[...place.querySelectorAll(".facts")].map(each => each.textContent), set.ids[row]];
+}"""
+SHOW_MORE = """async () => {
+    const contents = JSON.parse(document.getElementById("contents").textContent);
+    const place = document.getElementById("utterance-view");
+    const view = new UtteranceView(new Source(contents), place, document.createElement("div"));
+    view.shown = 1;
+    await view.show();
+    const button = view.list.querySelector(":scope > button");
+    button.focus();
+    button.click();
+    return [document.activeElement.tagName, [...view.list.children].indexOf(document.activeElement)];
+}"""
+HOLD_BACK = """path => {
+    const fetched = window.fetch;
+    const released = new Promise(done => { window.release = () => (done(), new Promise(r => setTimeout(r, 400))); });
+    window.fetch = (asked) => (asked === path ? released.then(() => fetched(asked)) : fetched(asked));
+}"""
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 800}
 
 
@@ -88,6 +113,11 @@ def test_the_first_screen_answers_and_plays(watched: Watched) -> None:
     assert worst.count() == 3 and "more error" in worst.first.inner_text()
     state = worst.first.locator("audio").evaluate(PLAY)
     assert (state[0], state[2]) == (None, True) and 1.4 < state[1] < 1.7
+
+
+def test_what_got_worse_most_on_any_confirm_set_is_on_the_first_screen(watched: Watched) -> None:
+    facts, utterance = watched.page.evaluate(FORGET_THE_LAST)
+    assert len(facts) == 3 and utterance in facts[0]
 
 
 def test_trials_are_sorted_and_filtered(watched: Watched) -> None:
@@ -173,6 +203,23 @@ def test_utterances_are_chosen_sorted_and_filtered(watched: Watched) -> None:
     assert marks and all(mark for mark in marks)
 
 
+def test_the_keyboard_keeps_its_place_where_utterances_are_drawn_anew(watched: Watched) -> None:
+    page = watched.page
+    view = page.locator("#utterance-view")
+    for name in ("Model", "Set"):
+        control = view.get_by_label(name, exact=True)
+        chosen = control.input_value()
+        control.focus()
+        page.keyboard.press("ArrowDown")
+        page.wait_for_function(
+            "([name, chosen]) => document.activeElement.ariaLabel === name"
+            " && document.activeElement.value !== chosen && document.activeElement.isConnected",
+            arg=[name, chosen],
+        )
+    facts = page.evaluate(SHOW_MORE)
+    assert facts == ["ARTICLE", 1]
+
+
 def test_texts_stay_text(watched: Watched) -> None:
     page = watched.page
     page.locator("#utterance-view").get_by_label("Set", exact=True).select_option("domain")
@@ -231,6 +278,30 @@ def test_listen_shows_every_trial_and_plays_every_utterance(browser: Any, addres
     assert state == [None, 1.5, True]
     assert Axe().run(found.page).response["violations"] == []
     assert found.errors == [] and all(each.startswith(address) for each in found.asked)
+    found.context.close()
+
+
+def test_listen_shows_what_was_chosen_last_however_late_the_rest_arrives(
+    browser: Any, address: str
+) -> None:
+    found = Watched(browser, address)
+    page, view = found.page, found.page.locator("#utterance-view")
+
+    def choose(name: str) -> None:
+        view.get_by_label("Set", exact=True).select_option(name)
+
+    def shown() -> Any:
+        return view.locator("article .facts").all_inner_texts()
+
+    first = shown()
+    page.evaluate(HOLD_BACK, "sets/heldout/heard/baseline")
+    choose("heldout")
+    choose("confirm_domain")
+    page.evaluate("release()")
+    assert shown() == first
+    choose("heldout")
+    page.wait_for_function("document.querySelector('#words').textContent.startsWith('held-out')")
+    assert all("held-out (set of the search)" in each for each in shown())
     found.context.close()
 
 

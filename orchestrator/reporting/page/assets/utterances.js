@@ -173,13 +173,21 @@ class UtteranceView {
     this.words = words;
     this.choice = { set: source.sets[0].name, model: source.sets[0].winner, speaker: "", word: "", change: "all", sort: "worse" };
     this.shown = AT_ONCE;
+    this.asked = 0;
   }
 
+  /** Draws the chosen set and model once they are here, unless others were chosen meanwhile. */
   async show() {
-    this.set = await this.source.set(this.choice.set);
-    if (!this.set.models.some((each) => each.key === this.choice.model)) this.choice.model = this.set.winner;
-    this.before = await this.source.heard(this.set, "baseline");
-    this.after = await this.source.heard(this.set, this.choice.model);
+    const asked = (this.asked += 1);
+    const { set: name, model: wanted } = this.choice;
+    const set = await this.source.set(name);
+    const model = set.models.find((each) => each.key === wanted) || set.models.find((each) => each.key === set.winner);
+    const before = await this.source.heard(set, "baseline");
+    const after = await this.source.heard(set, model.key);
+    if (asked !== this.asked) return;
+    if (set !== this.set) this.choice.speaker = "";
+    this.choice.model = model.key;
+    Object.assign(this, { set, before, after, label: model.label });
     this.drawControls();
     this.drawList();
     this.drawWords();
@@ -189,7 +197,6 @@ class UtteranceView {
     const change = (name) => (value) => {
       this.choice[name] = value;
       this.shown = AT_ONCE;
-      if (name === "set") this.choice.speaker = "";
       if (name === "set" || name === "model") this.show();
       else this.drawList();
     };
@@ -198,7 +205,8 @@ class UtteranceView {
     const word = element("input", { type: "search", value: this.choice.word, oninput: () => change("word")(word.value) });
     this.count = element("p", { role: "status" });
     this.list = element("div", {});
-    const controls = element(
+    const hadFocus = this.controls && this.controls.contains(document.activeElement) ? document.activeElement.ariaLabel : "";
+    this.controls = element(
       "div", { class: "controls" },
       labelled("Set", choice(this.source.sets.map((each) => [each.name, each.title]), this.choice.set, change("set"))),
       models.length ? labelled("Model", choice(models, this.choice.model, change("model"))) : null,
@@ -207,7 +215,9 @@ class UtteranceView {
       labelled("Word", word),
       labelled("Sort", choice(Object.entries(SORTS).map(([key, [text]]) => [key, text]), this.choice.sort, change("sort"))),
     );
-    this.place.replaceChildren(controls, this.note(), this.count, this.list);
+    this.place.replaceChildren(this.controls, this.note(), this.count, this.list);
+    const again = [...this.controls.querySelectorAll("select, input")].find((each) => each.ariaLabel === hadFocus);
+    if (again) again.focus();
   }
 
   /** What of the study is not in this file, and numbers that another normaliser made. */
@@ -235,22 +245,29 @@ class UtteranceView {
 
   drawList() {
     const rows = this.fitting().sort(SORTS[this.choice.sort][1]);
-    const label = this.set.models.find((each) => each.key === this.choice.model).label;
     const cards = rows.slice(0, this.shown).map((each) =>
-      utteranceCard(this.source, this.set, each.row, ["untuned model", label], this.before.rows[each.row], this.after.rows[each.row]));
+      utteranceCard(this.source, this.set, each.row, ["untuned model", this.label], this.before.rows[each.row], this.after.rows[each.row]));
     const worse = rows.filter((each) => each.change > 0).length;
     const better = rows.filter((each) => each.change < 0).length;
     this.count.textContent = `${rows.length} utterances: ${worse} worse, ${better} better, ${rows.length - worse - better} with as many errors.`;
     this.list.replaceChildren(...cards);
     if (rows.length > this.shown) {
       const left = rows.length - this.shown;
-      this.list.append(element("button", { type: "button", onclick: () => { this.shown += AT_ONCE; this.drawList(); } }, `Show more (${left} left)`));
+      this.list.append(element("button", { type: "button", onclick: () => this.showMore() }, `Show more (${left} left)`));
     }
+  }
+
+  /** Lists more, and moves the focus from the button, which is made anew, to the first of them. */
+  showMore() {
+    const first = this.shown;
+    this.shown += AT_ONCE;
+    this.drawList();
+    this.list.children[first].tabIndex = -1;
+    this.list.children[first].focus();
   }
 
   drawWords() {
     const { better, worse, confusions, speakers, lengths } = this.after.summary;
-    const label = this.set.models.find((each) => each.key === this.choice.model).label;
     const rows = (groups) => groups.map(([name, words, before, after]) => [name || "(none named)", words, before, after, signed(after - before)]);
     const columns = (first, second) => [first, second, "untuned", "tuned", "change"];
     const table = (caption, first, groups) => {
@@ -263,7 +280,7 @@ class UtteranceView {
     const confused = plainTable("Confusions: said -> heard", ["pair", "untuned", "tuned", "change"], pairs);
     makeSortable(confused);
     this.words.replaceChildren(
-      element("p", {}, `${this.set.title}, ${label} against the untuned model; every word as often as it was said, and how often it was not heard as it is.`),
+      element("p", {}, `${this.set.title}, ${this.label} against the untuned model; every word as often as it was said, and how often it was not heard as it is.`),
       element(
         "div", { class: "pair" },
         table("Words that are heard better", "word", better), table("Words that are heard worse", "word", worse),
@@ -274,19 +291,24 @@ class UtteranceView {
   }
 }
 
-/** Three utterances that got worse, of the sets that the verdict rests on. */
+/** Utterances of a set that got worse, with what both models heard. */
+async function worseOf(source, name) {
+  const set = await source.set(name);
+  const before = await source.heard(set, "baseline");
+  const after = await source.heard(set, set.winner);
+  const worse = measuredRows(set, before, after).filter((each) => each.change > 0);
+  return worse.map((each) => ({ ...each, set, old: before.rows[each.row], now: after.rows[each.row] }));
+}
+
+/** Three utterances that got worse most: of all sets that the verdict rests on, and of the others where those have too few. */
 async function showWorst(source, place) {
+  const isConfirm = ({ name }) => name.startsWith("confirm_");
   const found = [];
-  for (const { name } of source.sets) {
-    const set = await source.set(name);
-    const before = await source.heard(set, "baseline");
-    const after = await source.heard(set, set.winner);
-    for (const each of measuredRows(set, before, after)) {
-      if (each.change > 0) found.push({ ...each, set, old: before.rows[each.row], now: after.rows[each.row] });
-    }
-    if (found.length >= FIRST) break; // the sets that decide come first
+  for (const sets of [source.sets.filter(isConfirm), source.sets.filter((each) => !isConfirm(each))]) {
+    if (found.length >= FIRST) break;
+    for (const { name } of sets) found.push(...(await worseOf(source, name)));
   }
-  const worst = found.sort((a, b) => b.change - a.change || a.row - b.row).slice(0, FIRST);
+  const worst = found.sort((a, b) => b.change - a.change).slice(0, FIRST); // of equal ones in the order of the sets
   if (!worst.length) return;
   const cards = worst.map((each) => {
     const label = each.set.models.find((model) => model.key === each.set.winner).label;
