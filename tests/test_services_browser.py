@@ -161,6 +161,22 @@ def test_a_plot_has_a_legend_that_hides_and_its_numbers(watched: Watched) -> Non
     assert gain.locator(".legend button").all_inner_texts() != chosen
 
 
+def test_what_is_hidden_stays_hidden_in_the_other_theme(watched: Watched) -> None:
+    figure = watched.page.locator("#chart-steps-domain")
+    best = watched.page.locator("#chart-steps-domain .swatch")
+    figure.locator(".legend button").first.click()
+    colours = best.evaluate_all("all => all.map(each => each.style.background)")
+    watched.page.emulate_media(color_scheme="dark")
+    watched.page.wait_for_function(
+        "before => [...document.querySelectorAll('#chart-steps-domain .swatch')]"
+        ".some((each, index) => each.style.background !== before[index])",
+        arg=colours,
+    )
+    assert figure.locator(".legend button").first.get_attribute("aria-pressed") == "false"
+    shown = "canvas => [0, 1].map(index => Chart.getChart(canvas).isDatasetVisible(index))"
+    assert figure.locator("canvas").evaluate(shown) == [False, True]
+
+
 def test_words_are_explained_under_pointer_and_keyboard(watched: Watched) -> None:
     page, tip = watched.page, watched.page.locator("#tip")
     term = page.locator("#verdict .term[data-term=verdict]")

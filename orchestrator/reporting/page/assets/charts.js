@@ -166,8 +166,10 @@ function drawChart(chart) {
     plot.update("none");
   };
   showView();
+  let drawLegend = () => {};
   if (!chart.bars) {
     const [legend, draw] = legendOf(plot, hasView);
+    drawLegend = draw;
     if (chart.views.length > 1) {
       const select = choice(chart.views, view, (value) => {
         view = value;
@@ -183,7 +185,8 @@ function drawChart(chart) {
     const fresh = configuration(chart, themeColours());
     plot.options = fresh.options;
     fresh.data.datasets.forEach((each, index) => Object.assign(plot.data.datasets[index], each));
-    showView();
+    plot.update("none"); // what was hidden stays hidden
+    drawLegend();
   });
 }
 
