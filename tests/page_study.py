@@ -34,6 +34,8 @@ HOSTILE = (
 characters, all of which must be shown as plain text.
 """
 SENTENCE = "one two three four five six seven eight nine ten"
+LONG = "-" + "0123456789abcdef" * 8
+"""The end of a speaker's name that is as long as those of Common Voice, in one word."""
 CLIPS = 12
 SWEEP_TEXT = SWEEP.replace("evaluation: {every: 100}", "evaluation: {every: 100, normalizer: none}")
 
@@ -135,7 +137,7 @@ def _write_set(data: Path, name: str, number: int) -> None:
         random = np.random.default_rng([number, clip])
         soundfile.write(audio, random.normal(0, 0.1, 24000), 16000)
         text = HOSTILE[clip] if name.endswith("domain") and clip < len(HOSTILE) else SENTENCE
-        speaker = f"<i>{name}</i>-{clip % 3}"
+        speaker = f"<i>{name}</i>-{clip % 3}" + (LONG if clip % 3 == 2 else "")
         row = {"audio_filepath": audio.name, "text": f"{text} {number} {clip}", "speaker": speaker}
         lines.append(json.dumps(row))
     (data / f"{name}.jsonl").write_text("\n".join(lines) + "\n")

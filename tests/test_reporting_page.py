@@ -210,6 +210,9 @@ def test_trials_have_their_state_their_values_and_their_reason(page: str, sweep:
     for result in results:
         assert f'data-state="{result.state}"' in table
         assert f'data-value="{result.delta["domain"]!r}"' in table
+        assert table.count(
+            f'<td data-label="domain %" class="number" data-value="{result.wer["domain"]!r}"'
+        )
     assert "<span>learning_rate</span>" in table and "<span>target_modules</span>" not in table
 
 

@@ -262,6 +262,17 @@ def test_it_is_accessible_and_never_wider_than_the_screen(
     found.context.close()
 
 
+def test_on_paper_no_column_of_the_trials_is_cut_off(watched: Watched) -> None:
+    trials = watched.page.locator("#trial-table")
+    row = "row => [...row.querySelectorAll('td')].map(cell => getComputedStyle(cell, '::before').content)"
+    watched.page.emulate_media(media="print")
+    names = trials.locator("tbody tr").first.evaluate(row)
+    assert '"domain %: "' in names and len(set(names)) == len(names)
+    assert trials.locator("td").first.evaluate("cell => getComputedStyle(cell).display") == "block"
+    swatch = watched.page.locator(".swatch").first
+    assert swatch.evaluate("each => getComputedStyle(each).printColorAdjust") == "exact"
+
+
 @pytest.fixture(name="address", scope="module")
 def _address(sweep: Path) -> Iterator[str]:
     folder = folder_of(sweep)

@@ -37,7 +37,9 @@ def trials_html(spec: SweepSpec, conclusion: Conclusion) -> str:
         *(f"{rate_heading(rate)} {what}" for rate in rates for what in ("%", "change")),
     ]
     head += ["keeps the guardrails", "reason", "step", "scale", *varied]
-    rows = "".join(_trial_row(result, rates, varied, result.number == best) for result in results)
+    rows = "".join(
+        _trial_row(result, head, rates, varied, result.number == best) for result in results
+    )
     columns = "".join(f'<th scope="col">{heading_html(name)}</th>' for name in head)
     return (
         f"{_filter_controls(results)}"
@@ -76,20 +78,22 @@ def _filter_controls(results: Sequence[TrialResult]) -> str:
 
 
 def _trial_row(
-    result: TrialResult, rates: Sequence[str], varied: Sequence[str], is_best: bool
+    result: TrialResult,
+    head: Sequence[str],
+    rates: Sequence[str],
+    varied: Sequence[str],
+    is_best: bool,
 ) -> str:
+    """Return the row; each cell names its column of `head`, for screens on which it is a list."""
     mark = " <strong>★ best</strong>" if is_best else ""
-    cells = [
-        f'<th scope="row" data-value="{result.number}">{result.number}{mark}</th>',
-        f'<td class="word">{html_text(result.state)}</td>',
-    ]
+    cells = [(' class="word"', html_text(result.state))]
     for rate in rates:
         value, change = result.wer.get(rate), result.delta.get(rate)
         shown = None if value is None else shown_rate(rate, value)
         changed = None if change is None else shown_change(rate, change)
         cells += [_number_cell(percent(shown), shown), _number_cell(points(changed), changed)]
-    cells.append(f"<td>{_feasible_sign(result)}</td>")
-    cells.append(f'<td class="long">{html_text(result.reason)}</td>')
+    cells.append(("", _feasible_sign(result)))
+    cells.append((' class="long"', html_text(result.reason)))
     cells.append(_number_cell("-" if result.step is None else str(result.step), result.step))
     cells.append(
         _number_cell(
@@ -99,7 +103,14 @@ def _trial_row(
     )
     cells += [_value_cell(result.params.get(name)) for name in varied]
     marked = ' class="best"' if is_best else ""
-    return f'<tr{marked} data-state="{html_text(result.state)}">{"".join(cells)}</tr>'
+    named = "".join(
+        f'<td data-label="{html_text(name)}"{attributes}>{text}</td>'
+        for name, (attributes, text) in zip(head[1:], cells, strict=True)
+    )
+    return (
+        f'<tr{marked} data-state="{html_text(result.state)}">'
+        f'<th scope="row" data-value="{result.number}">{result.number}{mark}</th>{named}</tr>'
+    )
 
 
 def _feasible_sign(result: TrialResult) -> str:
@@ -108,15 +119,19 @@ def _feasible_sign(result: TrialResult) -> str:
     return "yes" if result.feasible else "no"
 
 
-def _number_cell(text: str, value: float | None) -> str:
+Cell = tuple[str, str]
+"""The attributes of a cell, and what it holds as HTML."""
+
+
+def _number_cell(text: str, value: float | None) -> Cell:
     """Return a cell that is sorted by `value`; a cell without a value comes last."""
     key = "" if value is None else f' data-value="{value!r}"'
-    return f'<td class="number"{key}>{html_text(text)}</td>'
+    return f' class="number"{key}', html_text(text)
 
 
-def _value_cell(value: object) -> str:
+def _value_cell(value: object) -> Cell:
     if value is None:
-        return "<td>-</td>"
+        return "", "-"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _number_cell(value_text(value), value)
-    return f"<td>{html_text(value_text(value))}</td>"
+    return "", html_text(value_text(value))

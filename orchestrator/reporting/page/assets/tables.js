@@ -28,14 +28,7 @@ function sortTable(table, column, descending) {
   });
 }
 
-/** What each cell is, for narrow screens, where a row is a list. */
-function labelCells(table) {
-  const names = [...table.tHead.rows[0].cells].map((head) => (head.querySelector("span") || head).textContent);
-  for (const row of table.tBodies[0].rows) [...row.cells].forEach((cell, index) => (cell.dataset.label = names[index]));
-}
-
 function makeSortable(table) {
-  labelCells(table);
   [...table.tHead.rows[0].cells].forEach((head, column) => {
     const name = head.firstElementChild && head.firstElementChild.tagName === "SPAN" ? head.firstElementChild : null;
     const button = element("button", {
