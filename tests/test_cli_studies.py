@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,11 @@ def test_a_name_that_means_nothing_is_refused(
     own = inside.with_name("phone3.yaml")
     own.write_bytes(inside.read_bytes())
     assert orchestrate("status", "phone3") == 2
-    own.unlink()
     assert "`orchestrate sweeps/phone3.yaml` begins it" in capsys.readouterr().err
+    assert orchestrate("phone3", "--studies", "other studies") == 2
+    own.unlink()
+    begins = "`orchestrate sweeps/phone3.yaml --studies 'other studies'` begins it"
+    assert begins in capsys.readouterr().err
     assert orchestrate("status", inside, "name=phone3") == 3
     error = capsys.readouterr().err
     assert "there is no study phone3" in error and "there are demo, phone2." in error
@@ -192,3 +196,36 @@ def test_a_word_that_is_no_study_is_said_to_be_none_by_every_command(
     for command in ("run", "validate", "plan", "repair", "status", "report"):
         assert orchestrate(command, "other") == 2
         assert capsys.readouterr().err.startswith("there is neither a study other in "), command
+
+
+def test_a_study_of_another_project_is_read_with_that_projects_data(
+    inside: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    studies = Path("studies").absolute()
+    monkeypatch.chdir(tmp_path)
+    for command in ("validate", "plan", "diagnose", "status", "run"):
+        assert orchestrate(command, "phone2", "--studies", studies) in (0, 4, 5), command
+    assert str(tmp_path) not in capsys.readouterr().out
+    assert orchestrate("report", "phone2", "--studies", studies) == 0
+    printed = [line for line in capsys.readouterr().out.splitlines() if "  orchestrate " in line]
+    assert printed
+    for line in printed:
+        assert orchestrate(*shlex.split(line)[1:]) == 0, line
+
+
+def test_a_study_that_is_kept_outside_of_its_project_is_read_with_the_data_of_the_present_one(
+    inside: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    studies = tmp_path / "scratch" / "studies"
+    shutil.copytree("studies/phone2", studies / "phone2")
+    assert orchestrate("validate", "phone2", "--studies", studies) == 0
+    assert orchestrate("phone2", "--studies", studies) in (0, 4, 5)
+    monkeypatch.chdir(tmp_path)
+    assert orchestrate("validate", "phone2", "--studies", studies) == 2
+    assert f"there is no file `{studies.parent}/data/train.jsonl`" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def open_sweep(
         _check_sweep_of(named)
         name = _name_overrides(overrides) or [f"name={named.name}"]
         others = [override for override in overrides if override not in name]
-        sweep = load_spec(named.spec, [*name, *others], root=Path.cwd())
+        sweep = load_spec(named.spec, [*name, *others], root=_project_of(named))
         return sweep, StudyFolder(named.path.parent, sweep.name)
     root = studies or studies_root(spec)
     sweep = load_chained_spec(spec, list(overrides), root)
@@ -80,11 +80,12 @@ def open_study(
     of acceptance criteria are allowed. Raises SpecError, StudyError.
     """
     from orchestrator.records.content_digests import stored_spec
-    from orchestrator.sweepfile.loading import changed_fields, load_spec
+    from orchestrator.sweepfile.loading import changed_fields, load_spec, project_root
 
-    folder, root = _folder_of_study(spec, overrides, studies)
+    folder = _folder_of_study(spec, overrides, studies)
     if not folder.exists:
         raise no_study(folder, spec, overrides, studies)
+    root = project_root(spec) if spec.exists() else _project_of(folder)
     stored = stored_spec(folder, root)
     asked = [override for override in overrides if override.partition("=")[0] != "name"]
     wanted = load_spec(folder.spec, asked, root=root) if asked else stored
@@ -129,18 +130,29 @@ def own_name(spec: Path) -> str:
         return ""
 
 
-def _folder_of_study(
-    spec: Path, overrides: Sequence[str], studies: Path | None
-) -> tuple[StudyFolder, Path]:
+def _folder_of_study(spec: Path, overrides: Sequence[str], studies: Path | None) -> StudyFolder:
     from orchestrator.records.store import StudyFolder
-    from orchestrator.sweepfile.loading import load_spec, project_root, studies_root
+    from orchestrator.sweepfile.loading import load_spec, studies_root
 
     if (named := _named_study(spec, studies)) is not None:
         others = [override.partition("=")[2] for override in _name_overrides(overrides)]
-        return StudyFolder(named.path.parent, [named.name, *others][-1]), Path.cwd()
-    return StudyFolder(
-        studies or studies_root(spec), load_spec(spec, _name_overrides(overrides)).name
-    ), project_root(spec)
+        return StudyFolder(named.path.parent, [named.name, *others][-1])
+    name = load_spec(spec, _name_overrides(overrides)).name
+    return StudyFolder(studies or studies_root(spec), name)
+
+
+def _project_of(study: StudyFolder) -> Path:
+    """Return the project's folder of a study that was opened by its name: the one that holds its
+    `studies`; or the current one where that alone has the training set, as a project whose studies
+    are kept elsewhere. Raises StudyError and SpecError as `stored_spec` does.
+    """
+    from orchestrator.records.content_digests import stored_spec
+    from orchestrator.sweepfile.loading import project_root
+
+    holds, here = project_root(study.spec), Path.cwd()
+    if holds == here or stored_spec(study, holds).data.train.is_file():
+        return holds
+    return here if stored_spec(study, here).data.train.is_file() else holds
 
 
 def no_study(
