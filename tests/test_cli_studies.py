@@ -229,3 +229,15 @@ def test_a_study_that_is_kept_outside_of_its_project_is_read_with_the_data_of_th
     monkeypatch.chdir(tmp_path)
     assert orchestrate("validate", "phone2", "--studies", studies) == 2
     assert f"there is no file `{studies.parent}/data/train.jsonl`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["2026", "007", "1e3", "true", "null"])
+def test_a_name_is_text_whatever_yaml_makes_of_it(
+    inside: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orchestrate(inside, "--fork", name, "budget.trials=2", "--quiet") in (0, 4, 5)
+    for command in ("validate", "repair", "run"):
+        assert orchestrate(command, name) in (0, 4, 5), capsys.readouterr().err
+    assert orchestrate("status", inside, f"name={name}") == 0
+    assert f"Sweep {name}\n" in capsys.readouterr().out
+    shutil.rmtree(Path("studies") / name)

@@ -164,7 +164,9 @@ def _is_null(node: Node) -> bool:
 
 
 def _apply_override(tree: Mapping, text: str, problems: Problems) -> Mapping:
-    """Return the tree with an override `key.path=value` applied; the value is read as YAML."""
+    """Return the tree with an override `key.path=value` applied; the value is read as YAML, but for
+    the study's name, which is text: a folder may be called 2026.
+    """
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
     # the address of a database does not belong here, and may hold a password that must not be shown
@@ -176,7 +178,7 @@ def _apply_override(tree: Mapping, text: str, problems: Problems) -> Mapping:
         problems.abort(
             place, "extends cannot be overridden; name the other file on the command line instead"
         )
-    node = read_text(value, place, problems)
+    node = Scalar(place, value, value) if keys == ["name"] else read_text(value, place, problems)
     if isinstance(node, Mapping) and not node.entries and not value.strip().startswith("{"):
         node = Scalar(place, None, "")
     result = _put_at_key(tree, tuple(keys), 0, node, place, problems)
