@@ -241,3 +241,29 @@ def test_a_name_is_text_whatever_yaml_makes_of_it(
     assert orchestrate("status", inside, f"name={name}") == 0
     assert f"Sweep {name}\n" in capsys.readouterr().out
     shutil.rmtree(Path("studies") / name)
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "report", "diagnose"])
+def test_a_copied_study_is_shown_under_its_own_name(
+    inside: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree("studies/phone2", "studies/copied")
+    assert orchestrate(command, "copied") == 0
+    out = capsys.readouterr().out
+    assert "sweep copied\n" in out.replace("Sweep", "sweep") and "phone2" not in out
+    shutil.rmtree("studies/copied")
+
+
+def test_the_folder_of_a_study_is_no_sweep_file(
+    inside: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("status", "run", "validate"):
+        assert orchestrate(command, "studies/phone2/") == 2
+        assert capsys.readouterr().err == (
+            "studies/phone2 is the folder of a study\n  Name the study itself: phone2\n"
+        )
+    monkeypatch.chdir("studies")
+    assert orchestrate("status", "phone2") == 2
+    named = "phone2 --studies ."
+    assert f"Name the study itself: {named}\n" in capsys.readouterr().err
+    assert orchestrate("status", *named.split()) == 0

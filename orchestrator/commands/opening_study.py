@@ -85,7 +85,7 @@ def open_study(
     folder = _folder_of_study(spec, overrides, studies)
     if not folder.exists:
         raise no_study(folder, spec, overrides, studies)
-    root = project_root(spec) if spec.exists() else _project_of(folder)
+    root = project_root(spec) if spec.is_file() else _project_of(folder)
     stored = stored_spec(folder, root)
     asked = [override for override in overrides if override.partition("=")[0] != "name"]
     wanted = load_spec(folder.spec, asked, root=root) if asked else stored
@@ -96,7 +96,9 @@ def open_study(
     forks = []
     if spec.is_file():
         forks = [each.name for each in folder.neighbours() if _was_forked(each, folder.name)]
-    return Opened(wanted if changed else stored, folder, root, bool(changed), tuple(forks))
+    # the spec.yaml of a copied study has the name of the study that it was copied from
+    sweep = (wanted if changed else stored).model_copy(update={"name": folder.name})
+    return Opened(sweep, folder, root, bool(changed), tuple(forks))
 
 
 def all_studies(studies: Path | None) -> list[tuple[StudyFolder, Path]]:
@@ -122,7 +124,7 @@ def own_name(spec: Path) -> str:
     """
     from orchestrator.sweepfile.loading import load_spec
 
-    if not spec.exists():
+    if not spec.is_file():
         return str(spec)
     try:
         return load_spec(spec).name
@@ -159,8 +161,7 @@ def no_study(
     folder: StudyFolder, spec: Path, overrides: Sequence[str], studies: Path | None
 ) -> StudyError:
     """Make the error for a study that does not exist, with the command that begins it."""
-    place = ("--studies", str(studies)) if studies else ()
-    begins = shlex.join(["orchestrate", path_word(spec), *overrides, *place])
+    begins = shlex.join(["orchestrate", path_word(spec), *overrides, *_place_words(studies)])
     return StudyError(
         f"there is no study {folder.name} in {folder.path.parent}\n  `{begins}` begins "
         f"it{_known_studies(folder)}"
@@ -175,13 +176,18 @@ def names_study(spec: Path, studies: Path | None) -> bool:
 
 def _named_study(spec: Path, studies: Path | None) -> StudyFolder | None:
     """Return the study that a word names; None where the word is taken for the path of a sweep
-    file. Raises SpecError for a word that is neither.
+    file. Raises SpecError for a word that is neither, and for the path of a study's folder.
     """
+    from orchestrator.records.store import StudyFolder, study_names
+
     folder = _folder_of_name(spec, studies)
-    if folder is None or folder.exists:
+    if folder is not None and folder.exists:
         return folder
-    if not spec.suffix:
-        raise SpecError(_nothing_named(folder))
+    if spec.is_dir() and spec.name in study_names(spec.parent):
+        named = StudyFolder(spec.parent, spec.name).named
+        raise SpecError(f"{spec} is the folder of a study\n  Name the study itself: {named}")
+    if folder is not None and not spec.suffix:
+        raise SpecError(_nothing_named(folder, studies))
     return None
 
 
@@ -192,7 +198,7 @@ def _folder_of_name(spec: Path, studies: Path | None) -> StudyFolder | None:
     from orchestrator.records.store import StudyFolder
     from orchestrator.sweepfile.sweep import NAME
 
-    if spec.exists() or not re.fullmatch(NAME, str(spec)):
+    if spec.is_file() or not re.fullmatch(NAME, str(spec)):
         return None
     return StudyFolder(studies or Path("studies").absolute(), str(spec))
 
@@ -215,15 +221,20 @@ def _name_overrides(overrides: Sequence[str]) -> list[str]:
     return [override for override in overrides if override.partition("=")[0] == "name"]
 
 
-def _nothing_named(folder: StudyFolder) -> str:
+def _nothing_named(folder: StudyFolder, studies: Path | None) -> str:
     """Say that a word is neither a study nor a sweep file, and what may have been meant."""
     name = folder.name
     sweep = Path("sweeps", f"{name}.yaml")
-    step = f"`orchestrate {sweep}` begins it" if sweep.is_file() else "Name a sweep file or a study"
+    begins = shlex.join(["orchestrate", str(sweep), *_place_words(studies)])
+    step = f"`{begins}` begins it" if sweep.is_file() else "Name a sweep file or a study"
     return (
         f"there is neither a study {name} in {folder.path.parent} nor a sweep file {name}\n"
         f"  {step}{_known_studies(folder)}"
     )
+
+
+def _place_words(studies: Path | None) -> tuple[str, ...]:
+    return ("--studies", str(studies)) if studies else ()
 
 
 def _known_studies(folder: StudyFolder) -> str:
