@@ -4,6 +4,7 @@ the same keys.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
-from orchestrator.sweepfile.loading import json_schema
+from orchestrator.sweepfile.loading import json_schema, load_spec
 from orchestrator.sweepfile.parameters import NAMES
 from orchestrator.sweepfile.refusals import fields_at
 from tests.test_spec_loading import ROOT, SHIPPED, SMALL
@@ -133,3 +134,40 @@ def test_a_further_set_is_a_path_or_says_more() -> None:
     plain = violations({**value("n"), "data": {"train": "t", "domain": "d", "heldout": "h"}})
     assert violations(value("n")) == violations(value({"manifest": "n", "rungs": "last"})) == plain
     assert len(violations(value({"rungs": "last"}))) == len(plain) + 1
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *(
+            f"{key}:"
+            for key in "description method metric seed early_stop execution checks evaluation record "
+            "tracking storage confirm guardrails start_with".split()
+        ),
+        "parameters: {adapter_scale: }",
+        "budget: {wall_clock: 1h}",
+        "data: {also: {noisy: {rungs: last}}}",
+        "data: {also: , confirm: {also: }}",
+        "data: {confirm: {domain: , heldout: , also: , split: 0.3}}",
+    ],
+)
+def test_the_schema_accepts_what_loads_over_another_file(tmp_path: Path, part: str) -> None:
+    base = document(SMALL)
+    base["data"] |= {"also": {"noisy": {"manifest": "n.jsonl"}}}
+    base["data"] |= {"confirm": {"domain": "d", "heldout": "h", "also": {"noisy": "n"}}}
+    (tmp_path / "base.yaml").write_text(json.dumps(base))
+    over = tmp_path / "over.yaml"
+    over.write_text(f"extends: base.yaml\n{part}\n")
+    load_spec(over)
+    assert violations(document(over.read_text())) == []
+
+
+def test_a_key_without_a_value_removes_what_the_extended_file_has(tmp_path: Path) -> None:
+    extra = "guardrails: {heldout_wer: {max_regression: 0.2}}\nseed: 42\n"
+    kept = [line for line in SMALL.splitlines() if not line.startswith(("guardrails", "seed"))]
+    (tmp_path / "base.yaml").write_text("\n".join(kept) + "\n" + extra)
+    over = tmp_path / "over.yaml"
+    over.write_text("extends: base.yaml\n")
+    assert (load_spec(over).seed, *load_spec(over).guardrails) == (42, "heldout_wer")
+    over.write_text("extends: base.yaml\nguardrails:\nseed:\n")
+    assert (load_spec(over).seed, *load_spec(over).guardrails) == (0,)

@@ -31,12 +31,12 @@ def json_schema() -> dict[str, Any]:
     }
     properties["parameters"] = _parameters_schema()
     properties["start_with"] = {
-        "type": ["array", "null"],
+        "type": "array",
         "items": {"type": "object", "propertyNames": {"enum": [*TABLE]}},
     }
     for section in SECTIONS:
         properties[section] = {
-            "type": ["object", "null"],
+            "type": "object",
             "additionalProperties": False,
             "patternProperties": {
                 pattern: _limit_schema(example) for pattern, example in _METRICS.items()
@@ -48,15 +48,24 @@ def json_schema() -> dict[str, Any]:
     also["additionalProperties"] = _ALSO
     # a file that extends another may say a part of each
     definitions["TakeSpec"]["required"] = []
+    sections = {"data": "DataSpec", "model": "ModelSpec", "budget": "Budget"}
     whole = {
         section: {"required": definitions[name].pop("required")}
-        for section, name in {"data": "DataSpec", "model": "ModelSpec"}.items()
+        for section, name in sections.items()
     }
+    whole["data"]["properties"] = {"also": {"additionalProperties": {"required": ["manifest"]}}}
     precision = definitions["EvaluationSpec"]["properties"]["precision"]
     precision["anyOf"] = [{"enum": [*get_args(Precision)]}, {"$ref": precision.pop("$ref")}]
     duration = {"type": "string", "pattern": DURATION}
     definitions["Budget"]["properties"]["wall_clock"]["anyOf"].append(duration)
+    for section in (definitions["DataSpec"], definitions["ConfirmData"]):
+        section["properties"]["also"] = _or_null(section["properties"]["also"])
     required = schema.pop("required")
+    properties |= {
+        name: _or_null(value)
+        for name, value in properties.items()
+        if name not in (*required, "extends")
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -82,11 +91,19 @@ _ALSO = {
         {
             "type": "object",
             "properties": {"manifest": {"type": "string"}, "rungs": {"enum": ["all", "last"]}},
-            "required": ["manifest"],
             "additionalProperties": False,
         },
     ]
 }
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that takes null too: a key without a value counts as not written."""
+    if {"type": "null"} in schema.get("anyOf", ()):
+        return schema
+    said = {key: schema[key] for key in ("title", "description", "default") if key in schema}
+    form = {key: value for key, value in schema.items() if key not in said}
+    return said | {"anyOf": [form, {"type": "null"}]}
 
 
 def _limit_schema(metric: str) -> dict[str, Any]:
@@ -138,7 +155,7 @@ def _parameters_schema() -> dict[str, Any]:
     }
     rows[ADAPTER_SCALE.name] = {
         "description": ADAPTER_SCALE.doc,
-        "anyOf": [_value_schema(ADAPTER_SCALE), grid],
+        "anyOf": [_value_schema(ADAPTER_SCALE), grid, {"type": "null"}],
     }
     return {"type": "object", "properties": rows, "additionalProperties": False}
 

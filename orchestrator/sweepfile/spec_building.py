@@ -55,6 +55,9 @@ def build_spec(
     although problems were recorded.
     """
     raw = {key: plain_value(entry.node) for key, entry in tree.entries.items()}
+    for data in (_section_under(raw, "data"), _section_under(raw, "data", "confirm")):
+        if data.get("also") is None:  # written without a value, there are none
+            data.pop("also", None)
     _resolve_paths(raw, root)
     _wall_clock(raw, tree, problems)
     _refuse_address(raw, tree, problems)
