@@ -229,6 +229,23 @@ def test_scales_and_ratios_are_taken_as_the_trial_had_them(project: Path) -> Non
     assert spec.parameters.fixed["alpha_ratio"] == 1.0
 
 
+@pytest.mark.parametrize("ratio", ["0.7", "{values: [0.7]}", "{min: 0.7, max: 0.8, step: 0.1}"])
+def test_a_ratio_that_alpha_by_rank_does_not_give_back_is_taken(tmp_path: Path, ratio: str) -> None:
+    demo = make_project(
+        tmp_path,
+        SWEEP.replace("{min: 4, max: 32, log: true}", "6")
+        .replace(", rank: 32", "")
+        .replace("  max_steps", f"  alpha_ratio: {ratio}\n  max_steps")
+        .replace("trials: 5", "trials: 1"),
+    )
+    assert orchestrate(demo, "--quiet") in (0, 4, 5)
+    taking = demo.with_name("phase3.yaml")
+    taking.write_text(PHASE3)
+    names = ["take.study=demo", "take.trial=0", "take.parameters=[alpha_ratio, rank]"]
+    spec = load_chained_spec(taking, names, studies(demo))
+    assert spec.parameters.fixed["alpha_ratio"] in (0.7, 0.8)
+
+
 def test_what_was_taken_has_no_other_value_on_the_command_line(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

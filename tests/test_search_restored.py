@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli import main
-from orchestrator.errors import StudyError
+from orchestrator.errors import Interrupted, StudyError
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event
 from orchestrator.search.study import Study
+from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import Budget, SweepSpec
-from tests.cli_project import folder_of, make_project, orchestrate, ran_project
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 from tests.fake_worker import FakeWorker
 from tests.faults.commands import contents
 from tests.running_support import make_spec
@@ -83,6 +84,31 @@ def test_a_study_db_that_was_replaced_under_a_sweep_ends_it_and_is_made_again(
     assert orchestrate(spec, "--quiet", *FOUR) in (0, 4, 5)
     alone = ran_project(tmp_path / "alone", *FOUR)
     assert contents(folder)["files"] == contents(folder_of(alone))["files"]
+
+
+def test_a_database_lost_while_trials_train_has_their_searched_ratio_again(tmp_path: Path) -> None:
+    sweep = SWEEP.replace("min: 4, max: 32, log: true", "values: [6, 12, 24]").replace(
+        "  - {learning_rate: 5.0e-4, rank: 32}",
+        "  - {rank: 6, alpha_ratio: 0.7}\n  - {rank: 24, alpha_ratio: 0.1}",
+    )
+    sweep = sweep.replace("  max_steps", "  alpha_ratio: {values: [0.1, 0.7]}\n  max_steps")
+    spec = make_project(tmp_path, sweep)
+
+    class Interrupting(FakeWorker):
+        def advance(self) -> tuple[Event, ...]:
+            raise Interrupted("a kill that is awaited")
+
+    assert orchestrate(spec, "--quiet", *FOUR, worker=lambda *_: Interrupting()) == 75
+    folder = folder_of(spec)
+    before = Study.open(folder.database, load_spec(spec))
+    asked = [trial.params for trial in before.trials()]
+    before.close()
+    assert [params["alpha_ratio"] for params in asked] == [0.7, 0.1]
+    folder.database.unlink()
+    assert orchestrate("repair", spec, *FOUR) == 0
+    again = Study.open(folder.database, load_spec(spec))
+    assert [trial.params for trial in again.trials()] == asked
+    again.close()
 
 
 def test_a_commit_upon_another_commit_than_the_last_one_writes_nothing(tmp_path: Path) -> None:

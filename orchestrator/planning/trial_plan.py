@@ -15,6 +15,7 @@ from orchestrator.sweepfile.data import ConfirmPartSpec, DataSpec
 from orchestrator.sweepfile.digest import FORMAT, digest
 from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.parameters import TABLE, Hyperparameters, ParameterValue
+from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.sweep import ModelSpec, SweepSpec
 
 
@@ -154,6 +155,19 @@ def first_plan(spec: SweepSpec) -> TrialPlan:
         0,
         {name: start.get(name, value) for name, value in first.items() if value is not None},
     )
+
+
+def alpha_ratio_of(params: TrialParams, space: SearchSpace) -> float:
+    """Return the `alpha_ratio` from which the alpha of a trial of this search space was computed.
+
+    It is that of the space to the bit, while alpha / rank may differ in the last digit. Only where
+    any number of a range may have been searched it is alpha / rank, which gives the same alpha.
+    """
+    quotient = params.alpha / params.rank
+    ranges = [d for d in space.searched if d.name == "alpha_ratio" and d.choices is None]
+    known = (*space.possible("alpha_ratio"), *(each.snapped(quotient) for each in ranges))
+    ratios = (ratio for ratio in map(float, known) if ratio * params.rank == params.alpha)
+    return next(ratios, quotient)
 
 
 def _trial_params(spec: SweepSpec, values: Mapping[str, ParameterValue]) -> TrialParams:

@@ -15,12 +15,13 @@ import json
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.planning.trial_plan import TrialPlan, alpha_ratio_of
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.completion import is_finished
 from orchestrator.sweepfile.presets import PRESETS
+from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.search_space_reading import CUSTOM
 from orchestrator.sweepfile.sweep import TakeSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
@@ -54,7 +55,7 @@ def chained_overrides(name: str, take: TakeSpec, studies: Path, project: Path) -
             f"trial {result.number} of study {take.study} has no plan.json\n  Restore it from a copy."
         )
     values = [
-        f"parameters.{parameter}={_value_text(parameter, plan, result)}"
+        f"parameters.{parameter}={_value_text(parameter, plan, result, source.parameters)}"
         for parameter in take.parameters
     ]
     origin = {
@@ -106,13 +107,13 @@ def _nothing_feasible(name: str, take: TakeSpec, conclusion: Conclusion) -> str:
     )
 
 
-def _value_text(parameter: str, plan: TrialPlan, result: TrialResult) -> str:
-    """Return one parameter of the trial as the text of a sweep file's value."""
+def _value_text(parameter: str, plan: TrialPlan, result: TrialResult, space: SearchSpace) -> str:
+    """Return one parameter of a trial of this search space as the text of a sweep file's value."""
     params = plan.params
     if parameter == "adapter_scale":
         return json.dumps(1.0 if result.adapter_scale is None else result.adapter_scale)
     if parameter == "alpha_ratio":
-        return json.dumps(params.alpha / params.rank)
+        return json.dumps(alpha_ratio_of(params, space))
     if (
         parameter == "target_modules"
         and PRESETS.get(params.target_modules) != params.target_patterns

@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.errors import StudyError
 from orchestrator.files.names_aside import aside_of
-from orchestrator.planning.trial_plan import TrialPlan, trial_plan
+from orchestrator.planning.trial_plan import TrialPlan, alpha_ratio_of, trial_plan
 from orchestrator.records.content_digests import search_contents
 from orchestrator.records.json_files import plan_bytes, result_bytes
 from orchestrator.records.results import TrialResult, TrialState
@@ -89,7 +89,7 @@ def _searched_params(
     """
     if result is not None:
         return result.params
-    held = plan.params.model_dump() | {"alpha_ratio": plan.params.alpha / plan.params.rank}
+    held = plan.params.model_dump() | {"alpha_ratio": alpha_ratio_of(plan.params, spec.parameters)}
     params = {
         parameter.name: held[parameter.name]
         for parameter in spec.parameters.searched
