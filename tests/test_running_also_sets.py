@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.records.results import TrialResult, TrialState
-from orchestrator.scoring.judge import Scores
+from orchestrator.scoring.judge import Decision, Scores, Verdict
 from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.data import AlsoSet, ConfirmData, DataSpec
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.sweep import ConfirmSpec, SweepSpec
 from orchestrator.verdicts.confirming import rank_feasible
-from orchestrator.verdicts.judging import best_verdict, judge_scores
+from orchestrator.verdicts.judging import acceptance_of, best_verdict, judge_scores
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.running_support import make_spec
 
@@ -99,6 +99,33 @@ def test_what_acceptance_asks_is_answered_by_the_step_that_was_measured(metric: 
     assert chosen(confirmed) == 50, "the confirm sets answer"
     unused = make_spec(data=with_confirm, acceptance=limits, confirm=None)
     assert chosen(unused) == 100, "nothing is measured on the confirm sets"
+
+
+def test_one_of_several_sets_means_those_that_are_confirmed() -> None:
+    data = DataSpec(
+        train=Path("/t"),
+        domain=Path("/d"),
+        also={name: AlsoSet(manifest=Path(f"/{name}")) for name in ("tower", "far")},
+        confirm=ConfirmData(domain=Path("/c"), also={"tower": Path("/x")}),
+    )
+    limits = {"any_also_wer": Limit(asks="not_worse")}
+    spec = make_spec(data=data, guardrails={}, acceptance=limits, confirm=ConfirmSpec())
+
+    def judged(tower: int) -> Verdict:
+        before, after = (
+            {f"confirm_{name}": score for name, score in rates(*errors).items()}
+            for errors in ((60, 30, 30), (20, 30, tower))
+        )
+        return judge_scores(
+            spec, Scores("f", after, 0), Scores("f", before), confirmed=True, resamples=100
+        )
+
+    assert judged(90).decision is Decision.REJECT and judged(90).acceptance[0].holds is False
+    kept = judged(20)
+    assert kept.decision is Decision.ACCEPT
+    [limit] = kept.acceptance
+    assert limit.estimate and limit.upper == limit.estimate.upper(0.95), "of one, all of the 5 %"
+    assert acceptance_of(spec)[0].among == ("tower_wer", "far_wer"), "the search measures both"
 
 
 def test_of_trials_too() -> None:

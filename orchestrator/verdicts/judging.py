@@ -26,9 +26,9 @@ from orchestrator.sweepfile.sweep import SweepSpec
 RESAMPLES = 10_000
 
 
-def guardrails_of(spec: SweepSpec) -> tuple[Criterion, ...]:
-    """Return the limits that make a trial feasible."""
-    return criteria(spec, spec.guardrails)
+def guardrails_of(spec: SweepSpec, confirmed: bool = False) -> tuple[Criterion, ...]:
+    """Return the limits that make a trial feasible; `confirmed`: those asked of the confirm sets."""
+    return criteria(spec, spec.guardrails, confirmed)
 
 
 def guardrail_metrics(spec: SweepSpec) -> tuple[str, ...]:
@@ -36,22 +36,26 @@ def guardrail_metrics(spec: SweepSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(criterion.metric for criterion in guardrails_of(spec)))
 
 
-def acceptance_of(spec: SweepSpec) -> tuple[Criterion, ...]:
-    """Return the limits that decide the sweep."""
-    return criteria(spec, spec.acceptance)
+def acceptance_of(spec: SweepSpec, confirmed: bool = False) -> tuple[Criterion, ...]:
+    """Return the limits that decide the sweep; `confirmed`: those asked of the confirm sets."""
+    return criteria(spec, spec.acceptance, confirmed)
 
 
-def criteria(spec: SweepSpec, limits: Mapping[str, Limit]) -> tuple[Criterion, ...]:
+def criteria(
+    spec: SweepSpec, limits: Mapping[str, Limit], confirmed: bool = False
+) -> tuple[Criterion, ...]:
     """Return the limits of a section of the sweep file, in file order.
 
-    A limit on every set of `data.also` becomes one limit for each set.
+    A limit on every set of `data.also` becomes one limit for each set. One on any of them is among
+    all, of which the confirmation (`confirmed`) leaves out those that have no confirm set.
     """
+    further = ((spec.data.confirming if confirmed else None) or spec.data).also
     found: list[Criterion] = []
     for metric, limit in limits.items():
         if metric == SHIPPED:
             continue  # it asks something about the other limits, see `shipping`
         name, rate = set_of(metric), metric.rpartition("_")[2]
-        also = tuple(f"{further}_{rate}" for further in spec.data.also)
+        also = tuple(f"{each}_{rate}" for each in further)
         for own in also if name == EVERY else (metric,):
             asked = [
                 _criterion_of(own, key, value, limit.rule_of(key))
@@ -143,8 +147,8 @@ def judge_scores(
     verdict = judge(
         tuned,
         baseline,
-        guardrails=guardrails_of(spec),
-        acceptance=acceptance_of(spec),
+        guardrails=guardrails_of(spec, confirmed),
+        acceptance=acceptance_of(spec, confirmed),
         confirmed=confirmed,
         looks=looks,
         n_comparisons=n_comparisons,
