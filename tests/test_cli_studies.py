@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli_project import folder_of, make_project, orchestrate, ran_project
+from orchestrator.commands.opening_study import FORKED
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +175,30 @@ def test_a_study_is_forked_by_its_name_and_each_opens_by_its_own(
     for words in (("third",), ("demo", "name=third")):
         assert orchestrate("status", *words) == 0
         assert "Sweep third" in capsys.readouterr().out
+
+
+def test_a_refused_fork_leaves_the_study_of_that_name_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ran_project(tmp_path)
+    before = folder_of(spec).noted()
+    other = spec.with_name("other.yaml")
+    other.write_text(SWEEP.replace("name: demo", "name: other"))
+    assert orchestrate(other, "--fork", "demo", "parameters.max_steps=300") == 3
+    assert "Study demo was begun with another sweep file" in capsys.readouterr().err
+    assert folder_of(spec).noted() == before
+
+
+def test_a_fork_of_a_study_is_none_of_one_whose_name_begins_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ran_project(tmp_path)
+    fork = folder_of(spec, "third")
+    shutil.copytree(folder_of(spec).path, fork.path)
+    for name, told in (("demo.2", False), ("demo", True)):
+        fork.note_once(FORKED.format(name))
+        assert orchestrate("status", spec) == 0
+        assert ("with --fork: third" in capsys.readouterr().err) is told
 
 
 def test_a_study_that_lost_its_sweep_is_repaired_by_its_file(

@@ -243,9 +243,7 @@ def _known_studies(folder: StudyFolder) -> str:
 
 
 def _was_forked(study: StudyFolder, name: str) -> bool:
-    return os.access(study.notes, os.R_OK) and FORKED.format(name) in study.notes.read_text(
-        encoding="utf-8", errors="replace"
-    )
+    return os.access(study.notes, os.R_OK) and study.has_note(FORKED.format(name))
 
 
 def _refusal_of_overrides(name: str, changed: Sequence[str], judging: bool) -> str:

@@ -89,12 +89,13 @@ def run(
     if record is not None:
         check_record(record, folder.path.parent)
     check_inputs(sweep)
-    if (own := own_name(spec)) not in (sweep.name, ""):
-        folder.note_once(FORKED.format(own))
+    own = own_name(spec)
+    first_note = FORKED.format(own) if own not in (sweep.name, "") else ""
     with continues_later(), tracked(sweep, folder, warn) as trackers:
         with observer_of(sweep, folder, NullObserver() if quiet else None, json=json) as observer:
             with GracefulShutdown(observer.say) as drain:
-                conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
+                maker = context.obj or pack_worker
+                conclusion = run_study(sweep, folder, maker, observer, drain, first_note)
             done = is_finished(sweep, folder)
             words = naming_words(spec, sweep.name, studies)
             document = _write_report(sweep, folder, conclusion, words, done)

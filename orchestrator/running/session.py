@@ -52,8 +52,10 @@ def run_study(
     make_worker: MakeWorker,
     observer: Observer,
     drain: GracefulShutdown,
+    first_note: str = "",
 ) -> Conclusion:
-    """Create or continue the study until its budget is spent and its finalists are confirmed.
+    """Create or continue the study until its budget is spent and its finalists are confirmed. A
+    study that begins gets `first_note` in its notes.
 
     Of a finished study nothing is searched or confirmed again, so neither optuna nor torch is
     imported for that; one in a folder that cannot be written to is reported as it is.
@@ -74,6 +76,8 @@ def run_study(
         keep = agree_on_spec(spec, folder)
         if not folder.began:
             keep()
+            if first_note:
+                folder.note_once(first_note)
         for line in mend_beside(folder):
             notice_text(folder, observer, f"made again: {line}")
         log.debug("study %s is held by this process", folder.path)

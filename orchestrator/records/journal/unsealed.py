@@ -76,8 +76,13 @@ class UnsealedFiles:
 
     def note_once(self, text: str) -> None:
         """Append the note unless notes.md says so already."""
-        if " ".join(text.split()) not in self.noted():
+        if not self.has_note(text):
             self.note(text)
+
+    def has_note(self, text: str) -> bool:
+        """Whether notes.md has this note, on whatever date."""
+        ending = f": {' '.join(text.split())}"
+        return any(line.endswith(ending) for line in self.noted().splitlines())
 
     def noted(self) -> str:
         """Return the text of notes.md; empty where there is none."""
