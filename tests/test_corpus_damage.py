@@ -119,8 +119,21 @@ def test_a_line_too_long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "MAX_LINE_BYTES", 2**20)
     path = write(folder, line(), line(text="x" * 3 * 2**20), line(audio_filepath="gone.wav"))
     assert faults(path) == [
-        "2: the line is longer than 1 MB; keep the audio in a file and name it here",
+        "2: the line is longer than 1 MB; write each utterance in a line of its own, with its audio in a file",
         f"3: audio file 'gone.wav' does not exist, neither in {folder} nor in the current folder",
+    ]
+
+
+def test_json_over_many_lines_may_be_longer_than_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 150)
+    items = [line(id="a"), line(id="b", audio_filepath="b.flac"), line(id="c", text="x" * 200)]
+    path = write(folder, b"[", b",\n".join(items[:2]), b"]")
+    assert len(path.read_bytes()) > lines.MAX_LINE_BYTES
+    assert [each.id for each in load_manifest(path).utterances] == ["a", "b"]
+    assert faults(write(folder, b"[", b",\n".join(items), b"]")) == [
+        "4: the line is longer than 0 MB; write each utterance in a line of its own, with its audio in a file"
     ]
 
 
@@ -184,6 +197,10 @@ def test_the_manifest_itself_must_be_a_regular_file(folder: Path) -> None:
         (
             b'[{"audio": "a.wav", "text": "x"}\n{}]',
             '2: "," or "]" is missing after item 1 of the JSON array',
+        ),
+        (
+            b'[{"audio": "a.wav", "text": "x"},\n{"audio": "b.flac", "text": "caf\xe9"}]',
+            "2: byte 33 of the line (0xe9) is not UTF-8; save the file as UTF-8",
         ),
         (b'[{"audio": "a.wav", "text": "x"}]\n{}', "1: more text, '{}', follows the JSON array"),
         (

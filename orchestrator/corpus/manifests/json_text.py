@@ -8,7 +8,8 @@ objects printed over several lines, and an object that holds the records: as a l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
@@ -42,7 +43,7 @@ def json_records(lines: Lines, path: Path) -> Iterator[Record]:
     if _is_line(first, rest[-1][1] if rest else b""):
         yield from _object_lines(number, first, lines)
     else:
-        yield from _Document(number, first + b"".join(line for _, line in lines), path).records()
+        yield from _Document([(number, first), *lines], path).records()
 
 
 def _is_elsewhere(value: dict[str, Any]) -> bool:
@@ -147,16 +148,18 @@ class _Document:
     begins.
     """
 
-    def __init__(self, number: int, raw: bytes, path: Path) -> None:
-        self.number, self.path = number, path
-        self._decode = StrictDecoder(raw).decode
-        self.text = decoded_line(number, raw)
-        self._line_number = LineNumbers(str(self.text), number).line_of
+    def __init__(self, lines: Sequence[tuple[int, bytes]], path: Path) -> None:
+        self.number, self.path = lines[0][0], path
+        self._decode = StrictDecoder(b"".join(line for _, line in lines)).decode
+        texts = [decoded_line(number, line) for number, line in lines]
+        self._unread = next((text for text in texts if isinstance(text, Fault)), None)
+        self.text = "".join(text for text in texts if isinstance(text, str))
+        self._line_number = LineNumbers(self.text, self.number).line_of
 
     def records(self) -> Iterator[Record]:
         """Yield the records of one array, or of objects that follow one another."""
-        if isinstance(self.text, Fault):
-            yield self.number, Fault(self.number, self.text.message, ends_file=True)
+        if self._unread:
+            yield self._unread.line, replace(self._unread, ends_file=True)
         elif self.text.lstrip().startswith("["):
             yield from self._records_in_array(self.text.index("["), alone=True)
         else:
@@ -211,7 +214,7 @@ class _Document:
         """Yield each key of the object at `start`, which is known to be valid, with the position
         and the value of what it names.
         """
-        text = str(self.text)
+        text = self.text
         position = _after_space(text, start + 1)
         while text[position] != "}":
             key, position = self._decode(text, position)
@@ -224,7 +227,7 @@ class _Document:
 
     def _records_in_array(self, start: int, alone: bool = False) -> Iterator[Record]:
         """Yield the items of the array at `start`; with `alone`, nothing may follow it."""
-        text, position, item, line = str(self.text), start + 1, 0, self.number
+        text, position, item, line = self.text, start + 1, 0, self.number
         while True:
             position = _after_space(text, position)
             line = self._line_number(position)

@@ -87,7 +87,9 @@ def decoded_line(number: int, line: bytes) -> str | Fault:
     if len(line) > MAX_LINE_BYTES:
         limit = MAX_LINE_BYTES // 2**20
         return Fault(
-            number, f"the line is longer than {limit} MB; keep the audio in a file and name it here"
+            number,
+            f"the line is longer than {limit} MB; "
+            "write each utterance in a line of its own, with its audio in a file",
         )
     try:
         return line.decode("utf-8")
