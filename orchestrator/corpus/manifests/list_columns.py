@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifests.plain_words import plain_words
 
 _TWICE = ("audio_filepath", "text", "normalized_text")
 _SPEAKER_FIRST = ("audio_filepath", "speaker", "text")
@@ -34,7 +35,7 @@ def columns_of_three(rows: Sequence[Sequence[str]], where: str) -> tuple[str, ..
         return _SPEAKER_LAST
     pairs = list(zip(first, second, strict=True))
     # a text and how it is read aloud have words in common; a speaker and a text do not
-    alike = sum(bool(_plain(text) & _plain(read)) for text, read in pairs)
+    alike = sum(not set(plain_words(text)).isdisjoint(plain_words(read)) for text, read in pairs)
     if 2 * alike >= len(pairs):
         return _TWICE
     if one_word == (False, False):
@@ -53,11 +54,6 @@ def columns_of_three(rows: Sequence[Sequence[str]], where: str) -> tuple[str, ..
 def _are_words(cells: Sequence[str]) -> bool:
     """Whether each cell is one word or empty, and not all are empty."""
     return any(cells) and all(len(cell.split()) <= 1 for cell in cells)
-
-
-def _plain(text: str) -> set[str]:
-    """Return the words of a text, without case and punctuation."""
-    return set(re.findall(r"\w+", text.casefold()))
 
 
 def _few_beside_many(names: Sequence[str], texts: Sequence[str]) -> bool:

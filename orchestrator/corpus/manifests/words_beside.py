@@ -4,9 +4,10 @@ recogniser's draft beside a person's correction. Pure.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from orchestrator.corpus.manifests.plain_words import plain_words
 
 _SAID = ("text", "transcript", "transcription", "sentence", "txt", "wrd")
 """Keys of records, and columns of tables, each of which may hold what is said. Others, such as
@@ -25,5 +26,5 @@ def words_beside(text: str, extra: Mapping[str, Any]) -> Iterator[tuple[str, str
 
 
 def _words(text: str) -> list[str]:
-    """Return the words of a text without case and punctuation."""
-    return re.findall(r"\w+", text.casefold())
+    """Return the words of a text without apostrophes, whose kinds differ between spellings."""
+    return plain_words(text.replace("'", " ").replace("’", " "))

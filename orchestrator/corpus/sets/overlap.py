@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
-import unicodedata
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,10 +20,10 @@ from itertools import accumulate
 from operator import itemgetter
 
 from orchestrator.corpus.manifests.manifest import Manifest
+from orchestrator.corpus.manifests.plain_words import plain_words
 from orchestrator.corpus.recordings.known_files import KnownFiles, file_sha256
 from orchestrator.corpus.utterance import Utterance, audio_source
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SAME_LENGTH = 0.02
 """Seconds by which the lengths of one utterance in two encodings may differ; padding adds less."""
 _TOUCHING = 0.1
@@ -60,7 +58,7 @@ def sentence_key(text: str) -> str:
     """Return the words of a text in lower case, without punctuation: two texts with the same key
     are the same sentence.
     """
-    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+    return " ".join(plain_words(text))
 
 
 def name_recordings(
