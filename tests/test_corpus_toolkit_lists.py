@@ -234,6 +234,15 @@ def test_a_list_of_fleurs_beside_its_recordings_is_read(tmp_path: Path) -> None:
     assert [utterance.text for utterance in read(listed)] == list(TEXTS)
 
 
+@pytest.mark.parametrize("segments", [[[0.0, 2.0]], ["a"], [None], [], {"0": 1}, 3])
+def test_segments_that_nobody_reads_are_kept(tmp_path: Path, segments: object) -> None:
+    sound(tmp_path / "a.wav")
+    record = {"audio_filepath": "a.wav", "text": "hello there", "segments": segments}
+    (tmp_path / "set.jsonl").write_text(json.dumps(record) + "\n")
+    [utterance] = read(tmp_path / "set.jsonl")
+    assert utterance.text == "hello there" and utterance.extra["segments"] == segments
+
+
 def part(number: int, **more: Any) -> dict[str, Any]:
     times = {"start": 3.0 * number, "end": 3.0 * number + 2.5}
     return times | {"text": f" {TEXTS[number]}"} | more

@@ -94,9 +94,10 @@ def _key_of_giga_speech(record: Mapping[str, Any]) -> str:
     audios = record.get("audios")
     first = audios[0] if isinstance(audios, list) and audios else record
     parts = first.get("segments") if isinstance(first, dict) else None
-    if not isinstance(parts, list) or not parts or not {"sid", "begin_time"} <= parts[0].keys():
+    part = parts[0] if isinstance(parts, list) and parts else None
+    if not isinstance(part, dict) or not {"sid", "begin_time"} <= part.keys():
         return ""
-    return next((key for key in ("text_tn", "text") if key in parts[0]), "")
+    return next((key for key in ("text_tn", "text") if key in part), "")
 
 
 def _giga_speech_text(path: Path, key: str) -> str:
