@@ -15,11 +15,13 @@ import datasets
 import numpy as np
 import pytest
 import soundfile
+import torch
 from scipy import signal
 
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.corpus.recordings.audio import load_audio
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
+from orchestrator.tuning.training.noise import within_band
 from orchestrator.typed_words import install_command
 from tests.cli_project import orchestrate
 
@@ -271,6 +273,18 @@ def test_a_band_leaves_little_outside(tmp_path: Path) -> None:
         power[frequency > 6800].mean() < 0.01 * inside
         and power[frequency < 100].mean() < 0.01 * inside
     )
+
+
+@pytest.mark.parametrize("loudness", [0.1, 1.0, 3.0])
+def test_a_band_cuts_nothing_at_full_scale(loudness: float) -> None:
+    wave = loudness * np.random.default_rng(0).standard_normal(RATE)
+    expected = wave
+    for frequency, kind in 2 * ((300, "highpass"), (3400, "lowpass")):
+        expected = signal.sosfilt(
+            signal.butter(2, frequency, kind, output="sos", fs=RATE), expected
+        )
+    found = within_band(torch.from_numpy(wave.astype(np.float32))[None], (300, 3400))
+    np.testing.assert_allclose(found[0].numpy(), expected, atol=2e-3 * loudness)
 
 
 def test_silent_and_broken_clips_are_said_with_their_lines(

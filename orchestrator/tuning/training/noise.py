@@ -34,6 +34,11 @@ from orchestrator.errors import ManifestError
 PEAK = 0.99
 """A copy with a higher peak is scaled down to this one, because 16-bit FLAC would clip it."""
 
+_ROOM = 1024
+"""By what sound is divided before the filters and multiplied after them, exactly, as a power of two:
+they cut what comes out of them at -1 and 1, which white noise and loud speech exceed.
+"""
+
 _OF_THE_SOURCE = ("offset", "audio", "sampling_rate", "sample_rate")
 """Keys of a manifest line that describe the original recording and not the copy, which is mono and
 may be faster. Keys of times and channels are left out, too.
@@ -122,7 +127,8 @@ def within_band(wave: Tensor, band: Range) -> Tensor:
     """Return a sound (1, n) float32 limited to a band in Hz, as a telephone or radio channel limits
     it: by a high pass and a low pass of second order, each applied twice.
     """
+    wave = wave / _ROOM
     for _ in range(2):
         wave = torchaudio.functional.highpass_biquad(wave, SAMPLE_RATE, band[0])
         wave = torchaudio.functional.lowpass_biquad(wave, SAMPLE_RATE, band[1])
-    return wave
+    return wave * _ROOM
