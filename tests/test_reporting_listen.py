@@ -16,7 +16,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.host.loopback import guarded_server
+from orchestrator.host.loopback import guarded, guarded_server
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.reporting.documents import report
 from orchestrator.reporting.page.listen import Player, asked_range
@@ -132,6 +132,28 @@ def test_a_segment_of_a_longer_file_is_sent_alone(tmp_path: Path, sweep: Path) -
 def test_nothing_else_is_sent(port: int, path: str) -> None:
     status, _, body = request(port, path)
     assert (status, body) == (404, b"There is no such thing here.\n")
+
+
+@pytest.mark.parametrize(
+    ("port", "host", "status"),
+    [
+        (80, "127.0.0.1", "200 OK"),
+        (80, "localhost", "200 OK"),
+        (80, "localhost:80", "200 OK"),
+        (80, "evil.example", "403 Forbidden"),
+        (8080, "127.0.0.1", "403 Forbidden"),
+    ],
+)
+def test_a_host_without_a_port_means_port_80(port: int, host: str, status: str) -> None:
+    found: list[str] = []
+
+    def application(environ: Any, respond: Any) -> list[bytes]:
+        respond("200 OK", [])
+        return []
+
+    request = {"HTTP_HOST": host, "REQUEST_METHOD": "GET"}
+    guarded(application, port, "player")(request, lambda status, headers: found.append(status))
+    assert found == [status]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "localhost:1", "127.0.0.1.evil", ""])

@@ -14,6 +14,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from orchestrator.errors import StudyError
 
 LOOPBACK = "127.0.0.1"
+_PORT_OF_HTTP = 80
+"""Clients leave this port out of the Host header."""
 
 Respond = Callable[..., Any]
 Application = Callable[[dict[str, Any], Respond], Iterable[bytes]]
@@ -61,7 +63,10 @@ def guarded(application: Application, port: int, name: str) -> Application:
     """Wrap `application` so that a request with a Host header other than this machine's, or with a
     method other than GET and HEAD, gets a 403.
     """
-    hosts = {f"{host}:{port}" for host in (LOOPBACK, "localhost")}
+    names = (LOOPBACK, "localhost")
+    hosts = {f"{name}:{port}" for name in names}
+    if port == _PORT_OF_HTTP:
+        hosts.update(names)
 
     def answer(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
         if environ.get("HTTP_HOST") not in hosts:
