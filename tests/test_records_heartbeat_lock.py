@@ -11,11 +11,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from orchestrator.errors import StudyError
+from orchestrator.files import atomic, names_aside
 from orchestrator.records import store
+from orchestrator.records.journal import journal_file
 from orchestrator.records.locks import heartbeat_lock, mounts, study_lock
 from orchestrator.records.locks.heartbeat_lock import Process, take_turn
 from orchestrator.records.store import StudyFolder
@@ -132,6 +136,96 @@ def test_a_beat_that_stood_still_is_taken_over_and_its_owner_writes_no_more(
             with on(FIRST), StudyFolder(tmp_path, "phase3").lock():
                 pass
     assert "login2 is dead" in str(caught.value)
+
+
+def taken_over_at(
+    module: ModuleType, name: str, folder: StudyFolder, clock: Clock, patch: pytest.MonkeyPatch
+) -> None:
+    """Let this process stand still at the next call of a function, while another host takes the
+    study over and ends.
+    """
+    real = getattr(module, name)
+    refused(folder)
+
+    def still(*args: Any, **named: Any) -> Any:
+        patch.setattr(module, name, real)
+        clock.now += heartbeat_lock.STILL_SECONDS
+        with pytest.MonkeyPatch.context() as there:
+            there.setattr(names_aside, "_where", lambda: "0123abcd")
+            with on(SECOND), folder.lock():
+                folder.write_spec("name: other\n")
+        return real(*args, **named)
+
+    patch.setattr(module, name, still)
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(journal_file, "_write_whole"), (atomic, "_sync_together"), (os, "replace")],
+    ids=["in its journal", "before the names", "at a name"],
+)
+def test_an_owner_that_stands_still_in_the_middle_of_an_act_takes_nothing_from_the_next_one(
+    tmp_path: Path,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    name: str,
+) -> None:
+    folder, other = StudyFolder(tmp_path, "phase3"), StudyFolder(tmp_path, "phase3")
+    with (
+        pytest.raises(StudyError, match="was taken over by process 4711 on login2"),
+        on(Process("login1", os.getpid(), "kernel one")),
+        folder.lock(),
+    ):
+        folder.write_spec("name: phase3\n")
+        taken_over_at(module, name, other, clock, monkeypatch)
+        folder.write_spec("name: mine\n")
+    assert StudyFolder(tmp_path, "phase3").read_spec() == "name: other\n"
+    assert StudyFolder(tmp_path, "phase3").journal.faults() == {}
+
+
+@pytest.mark.usefixtures("shared")
+def test_an_owner_that_stands_still_before_an_adapter_has_its_name_leaves_that_of_the_next_one(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, other = StudyFolder(tmp_path, "phase3"), StudyFolder(tmp_path, "phase3")
+
+    def write(study: StudyFolder, text: str) -> None:
+        with study.new_adapter(study.path / "trials" / "0000" / "adapter") as aside:
+            (aside / "weights").write_text(text)
+
+    with (
+        pytest.raises(StudyError, match="was taken over by process 4711 on login2"),
+        on(Process("login1", os.getpid(), "kernel one")),
+        folder.lock(),
+    ):
+        write(folder, "first")
+        monkeypatch.setattr(other, "write_spec", lambda text: write(other, text))
+        taken_over_at(atomic, "_exchange_names", other, clock, monkeypatch)
+        write(folder, "mine")
+    assert StudyFolder(tmp_path, "phase3").journal.faults() == {}
+    assert "name: other" in (other.path / "trials" / "0000" / "adapter" / "weights").read_text()
+
+
+def test_an_owner_that_stands_still_in_a_beat_looks_once_more(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = take_turn(tmp_path, "phase3", FIRST)
+    with pytest.raises(StudyError):
+        take_turn(tmp_path, "phase3", SECOND)
+    write = first._write
+
+    def still(released: bool) -> None:
+        clock.now += heartbeat_lock.STILL_SECONDS
+        with on(SECOND):
+            take_turn(tmp_path, "phase3", SECOND).end()
+        write(released)
+
+    monkeypatch.setattr(first, "_write", still)
+    clock.now += heartbeat_lock.SURE_SECONDS + 1
+    with pytest.raises(StudyError, match="was taken over by process 4711 on login2"):
+        first.confirm()
 
 
 @pytest.mark.usefixtures("shared")

@@ -218,7 +218,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def _exchange_names(aside: Path, path: Path) -> None:
-    """Rename the folder `aside` to `path`, and remove the one that had the name.
+    """Rename the folder `aside` to `path`, and remove the one that had the name. Raises
+    FileNotFoundError, and leaves that one, where somebody has removed `aside`.
 
     A folder cannot be renamed over another that holds files, so that one is renamed out of the way
     first. `names_aside.clear_leftovers` puts it back after a kill between the two renames.
@@ -226,6 +227,7 @@ def _exchange_names(aside: Path, path: Path) -> None:
     if not path.exists() and not path.is_symlink():
         os.replace(aside, path)
         return
+    aside.stat()
     old = path.with_name(path.name + OLD)
     remove(old)
     os.replace(path, old)

@@ -53,18 +53,20 @@ def published(path: Path) -> Path:
     return path.with_name(path.name[: path.name.rindex(".tmp-")]) if aside else path
 
 
-def clear_leftovers(root: Path) -> None:
+def clear_leftovers(root: Path, dispossessed: int | None = None) -> None:
     """Remove what killed writers left below `root`. Where a writer was killed between the two
     renames of a folder, the old version gets its name back.
 
     Only the holder of the lock of `root` may call it. Temporary files of living processes that do
-    not need the lock, such as those that write to a cache, stay.
+    not need the lock, such as those that write to a cache, stay; those of the former holder, the
+    process `dispossessed` of another machine, do not, so that it cannot give them their names when
+    it goes on.
     """
     for leftover in sorted(root.rglob("*.tmp-*")):
         published = leftover.with_name(leftover.name.removesuffix(OLD))
         if leftover.name.endswith(OLD) and ".tmp-" not in published.name and not published.exists():
             os.replace(leftover, published)
-        elif is_abandoned(leftover):
+        elif is_abandoned(leftover, dispossessed):
             remove(leftover)
 
 
@@ -77,8 +79,9 @@ def clear_dead(folder: Path, name: str = "*") -> None:
             remove(folder / leftover)
 
 
-def is_abandoned(path: Path) -> bool:
-    """Whether `path` has a temporary name of this module and its writer is gone.
+def is_abandoned(path: Path, dispossessed: int | None = None) -> bool:
+    """Whether `path` has a temporary name of this module and its writer is gone, or is the process
+    `dispossessed` of another machine.
 
     Files of this process count as abandoned too.
     """
@@ -89,7 +92,7 @@ def is_abandoned(path: Path) -> bool:
     if process is None:
         return True
     if where not in (None, _where()):
-        return _is_forgotten(path)
+        return int(process) == dispossessed or _is_forgotten(path)
     return int(process) == os.getpid() or not _process_runs(int(process))
 
 

@@ -35,6 +35,7 @@ from orchestrator.files.atomic import make_folder
 from orchestrator.files.names_aside import clear_leftovers
 from orchestrator.records.journal.chain import Fault
 from orchestrator.records.journal.journal import NAME
+from orchestrator.records.journal.journal_file import renew
 from orchestrator.records.json_files import (
     BaselinesFile,
     EvaluationsFile,
@@ -159,21 +160,27 @@ class StudyFolder(TrialFiles):
         """
         make_folder(self.path)
         refuse_misplaced(self.path)
-        with self._held_alone():
-            clear_leftovers(self.path)
+        with self._held_alone() as dispossessed:
+            clear_leftovers(self.path, dispossessed)
             with self.journal.settled():
                 yield
 
     @contextmanager
-    def _held_alone(self) -> Iterator[None]:
-        """Hold the lock file, and on a shared file system a turn of the heartbeat as well."""
+    def _held_alone(self) -> Iterator[int | None]:
+        """Hold the lock file, and on a shared file system a turn of the heartbeat as well. Yields
+        the process id of the owner of another host that stood still and has lost the study to this
+        one; None where there is none.
+        """
         owners = self._owner if self.shared_file_system() else None
         with exclusive(self.lock_file, self.name, owners) as lock, ExitStack() as turns:
-            confirming = [lock.confirm]
+            confirming, dispossessed = [lock.confirm], None
             if owners is not None:
-                confirming.append(turns.enter_context(beating(owners, self.name)).confirm)
+                turn = turns.enter_context(beating(owners, self.name))
+                confirming.append(turn.confirm)
+                dispossessed = turn.dispossessed
+                renew(self.journal.path)
             with self.ownership.confirmed_by(*confirming, self.journal.confirm_unchanged):
-                yield
+                yield dispossessed
 
     def shared_file_system(self) -> str | None:
         """Return the kind of the file system, such as nfs4, where other hosts may share it; else

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from orchestrator.errors import Interrupted, StudyError
-from orchestrator.files.atomic import make_folder, sync_folder
+from orchestrator.files.atomic import sync_folder
 from orchestrator.files.file_kinds import other_kind
 from orchestrator.records.journal.chain import NO_FILE, Chain, Entry, Fault, read_chain
+from orchestrator.records.journal.journal_file import OtherFile, Stamp, append, stamp_of
 from orchestrator.records.json_files import not_a_file
 from orchestrator.records.locks.still_owner import Ownership
 from orchestrator.records.writing import refused
@@ -31,13 +32,10 @@ HELP = (
     "and says what does not."
 )
 
-_APPENDED = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _RECORD = re.compile(
     r"(trials|confirm)/[0-9]{4,}/(plan\.json|result\.json|(measurements|hypotheses-.+)\.jsonl)"
 )
 """The records of a trial, which a run seals: plan, result, measurements and hypotheses."""
-Stamp = tuple[int, int, int]
-"""(mtime, size, inode) of a file: while they stay the same, so does the content."""
 Found = TypeVar("Found")
 
 
@@ -59,7 +57,7 @@ class Journal:
         """Return what the journal seals now. Raises StudyError where it is lost, its chain is
         broken, or somebody else changed it while this process held the study.
         """
-        stamp = _stamp(self.path)
+        stamp = stamp_of(self.path)
         if self._as_left is not None and stamp != self._as_left[0]:
             self._ownership.confirm()  # raises, for this change or for its cause
         if self._read is None or self._read[0] != stamp:
@@ -112,31 +110,18 @@ class Journal:
             return
         self._ownership.confirm()
         chain = self.chain()
+        assert self._read is not None
+        lines = b"".join(entry.line for entry in entries)
         try:
-            self._append(chain.length, b"".join(entry.line for entry in entries))
+            stamp = append(self.path, self._read[0], chain.length, lines)
+        except OtherFile:
+            self._ownership.confirm()  # where another host has taken the study, that is why
+            raise self._changed() from None
         except OSError as error:
-            raise refused(self.path, error, sum(len(entry.line) for entry in entries)) from error
-        stamp = _stamp(self.path)
+            raise refused(self.path, error, len(lines)) from error
         if self._as_left is not None:
             self._as_left = (stamp,)
         self._read = (stamp, chain.extended(entries))
-
-    def _append(self, length: int, data: bytes) -> None:
-        new = not self.path.exists()
-        make_folder(self.path.parent)
-        descriptor = os.open(self.path, _APPENDED, 0o644)
-        try:
-            os.ftruncate(descriptor, length)  # what a power cut left of a line
-            try:
-                _write_whole(descriptor, data, length)
-                os.fsync(descriptor)
-            except OSError:
-                os.ftruncate(descriptor, length)
-                raise
-        finally:
-            os.close(descriptor)
-        if new:
-            sync_folder(self.path.parent)
 
     @contextmanager
     def settled(self) -> Iterator[None]:
@@ -144,7 +129,7 @@ class Journal:
         it after Interrupted. The caller holds the lock.
         """
         self.settle()
-        self._as_left = (_stamp(self.path),)
+        self._as_left = (stamp_of(self.path),)
         try:
             yield
             self.close()
@@ -157,13 +142,16 @@ class Journal:
 
     def confirm_unchanged(self) -> None:
         """Raise StudyError where somebody else changed it while this process held the study."""
-        if self._as_left is not None and _stamp(self.path) != self._as_left[0]:
-            raise StudyError(
-                f"{self.path} was removed or changed by something else while this run held study "
-                f"{self._study}\n"
-                "  Nothing more was written. Restore the study from a copy, then run the same "
-                "command again."
-            )
+        if self._as_left is not None and stamp_of(self.path) != self._as_left[0]:
+            raise self._changed()
+
+    def _changed(self) -> StudyError:
+        return StudyError(
+            f"{self.path} was removed or changed by something else while this run held study "
+            f"{self._study}\n"
+            "  Nothing more was written. Restore the study from a copy, then run the same "
+            "command again."
+        )
 
     def read(self, path: Path) -> bytes | None:
         """Return the bytes of a sealed file; None where none was ever written. Raises StudyError
@@ -171,7 +159,7 @@ class Journal:
         """
 
         def look() -> tuple[bytes | None, str | None]:
-            stamp = _stamp(path)
+            stamp = stamp_of(path)
             if stamp is None:
                 return None, None
             if other_kind(path):
@@ -296,7 +284,7 @@ class Journal:
         """Return the digest of a file on disk; None where there is none, NO_FILE where something
         else has its name.
         """
-        stamp = _stamp(path)
+        stamp = stamp_of(path)
         if stamp is not None and other_kind(path):
             return NO_FILE
         return self._digest(path, stamp, path.read_bytes) if stamp else None
@@ -329,20 +317,3 @@ def origin_of(journal: Path) -> str:
 def digest_of(data: bytes) -> str:
     """Return what the journal holds of a file's bytes: their SHA-256."""
     return hashlib.sha256(data).hexdigest()
-
-
-def _write_whole(descriptor: int, data: bytes, at: int) -> None:
-    """Write all of `data`. On a disk that is nearly full, a write may do only a part, and says so
-    by its count alone.
-    """
-    while data:
-        written = os.pwrite(descriptor, data, at)
-        data, at = data[written:], at + written
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        state = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return state.st_mtime_ns, state.st_size, state.st_ino

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from orchestrator.errors import StudyError
 from orchestrator.files.atomic import new_folder
 from orchestrator.records.journal.journal import HELP, Journal, digest_of
 from orchestrator.records.journal.unsealed import UnsealedFiles
@@ -33,7 +34,8 @@ class SealedFiles(UnsealedFiles):
         """Seal files that belong together, then write them."""
         self.ownership.confirm()
         digests = {path: digest_of(data) for path, data in files.items()}
-        write_together(files, lambda: self.journal.seal(what, digests))
+        with self._refused_with_reason():
+            write_together(files, lambda: self.journal.seal(what, digests))
 
     def held(self, path: Path, model: type[Model]) -> Model | None:
         """Return a sealed file as a value; None where it was never written."""
@@ -68,8 +70,24 @@ class SealedFiles(UnsealedFiles):
                 dict.fromkeys(self.sealed_under(folder)) | new,
             )
 
-        with safely(folder, None), new_folder(folder, seal) as aside:
+        with (
+            self._refused_with_reason(),
+            safely(folder, None),
+            new_folder(folder, seal) as aside,
+        ):
             yield aside
+
+    @contextmanager
+    def _refused_with_reason(self) -> Iterator[None]:
+        """Raise the StudyError of another host that has taken the study over, and with it removed
+        what this process was about to publish, in the place of one that the file is not there.
+        """
+        try:
+            yield
+        except StudyError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                self.ownership.confirm()
+            raise
 
     def has_adapter(self, folder: Path) -> bool:
         """Say whether an adapter was kept there. Raises StudyError where it is not as it was

@@ -91,6 +91,11 @@ def _now() -> float:
 class Turn:
     """The turn of an owner, with a thread that beats until the turn ends."""
 
+    dispossessed: int | None = None
+    """Process id of the owner that stood still, whose turn this one ended; None where there was
+    none.
+    """
+
     def __init__(self, path: Path, study: str, process: Process) -> None:
         """Sign the new folder `path` and begin to beat."""
         self._path, self._study, self._process = path, study, process
@@ -99,16 +104,16 @@ class Turn:
         self._alone = threading.Lock()
         """Held during each beat, so that the thread and `confirm` do not beat at once."""
         (path / "taken").write_bytes(b"")
-        self._write(released=False)
         self._beaten = _now()
-        """When the owner last beat."""
+        """When the owner last began to beat. It may have stood still since, in the middle of it."""
+        self._write(released=False)
         self._thread = threading.Thread(target=self._run, name="beat", daemon=True)
         self._thread.start()
 
     def confirm(self) -> None:
         """Raise StudyError where another process has taken the turn."""
         with self._alone:
-            if _now() - self._beaten > SURE_SECONDS:
+            while _now() - self._beaten > SURE_SECONDS:
                 self._beat()
 
     def end(self) -> None:
@@ -135,7 +140,7 @@ class Turn:
         """Beat once. Raises StudyError where another process has taken the turn, or the disk
         refuses.
         """
-        successor = self._successor()
+        began, successor = _now(), self._successor()
         if successor is not None:
             self._beaten = float("-inf")
             raise StudyError(
@@ -147,7 +152,7 @@ class Turn:
             self._write(released=False)
         except OSError as error:
             raise refused(self._path / "beat.json", error, _SIZE) from error
-        self._beaten = _now()
+        self._beaten = began
 
     def _successor(self) -> str | None:
         """Return who took the turn; None while nobody has."""
@@ -198,6 +203,8 @@ def take_turn(folder: Path, study: str, process: Process) -> Turn:
         # removed, not ended: an ended one would be free to take while the other owner goes on.
         turn.withdraw()
         raise _in_use(_last(folder) or mine, study)
+    if beat is not None and not free:
+        turn.dispossessed = beat.process.pid
     if last is not None:
         with suppress(OSError):  # its owner had not signed
             _overwrite(last / "taken", f"process {process.pid} on {process.host}")
