@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.commands.opening_study import FORKED
+from orchestrator.commands.opening_study import FORKED, open_sweep
+from orchestrator.errors import StudyError
+from orchestrator.search.postgres import new_record
+from orchestrator.sweepfile.storage import StorageSpec
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 
 
@@ -292,3 +295,29 @@ def test_the_folder_of_a_study_is_no_sweep_file(
     named = "phone2 --studies ."
     assert f"Name the study itself: {named}\n" in capsys.readouterr().err
     assert orchestrate("status", *named.split()) == 0
+
+
+def test_a_study_on_a_server_that_is_named_has_its_database_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ran_project(tmp_path)
+    folder = folder_of(spec)
+    monkeypatch.chdir(tmp_path)
+    assert open_sweep(Path("demo"), (), None)[0].storage is None
+    with folder.lock():
+        folder.write_server(new_record("STORE", "demo"))
+    assert open_sweep(Path("demo"), ("budget.trials=9",), None)[0].storage == StorageSpec(
+        url_env="STORE"
+    )
+    moved = open_sweep(Path("demo"), ("storage.url_env=OTHER",), None)[0]
+    assert moved.storage == StorageSpec(url_env="OTHER")
+    assert open_sweep(Path("demo"), ("storage=null",), None)[0].storage is None
+    # repair is asked for nothing, and moves nothing
+    monkeypatch.delenv("STORE", raising=False)
+    assert orchestrate("repair", "demo") == 3
+    assert folder.server() is not None
+    (folder.path / "storage.json").write_text("{")
+    with pytest.raises(
+        StudyError, match=r"(?s)storage\.json.*\n  Name the sweep file in the place"
+    ):
+        open_sweep(Path("demo"), (), None)

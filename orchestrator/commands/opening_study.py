@@ -30,6 +30,9 @@ limits.
 """
 
 
+_BY_FILE = "Name the sweep file in the place of the study: `orchestrate repair SPEC` makes it again from that."
+
+
 @dataclass(frozen=True)
 class Opened:
     """A study as it was begun, with the overrides that are allowed."""
@@ -62,7 +65,8 @@ def open_sweep(
         _check_sweep_of(named)
         name = _name_overrides(overrides) or [f"name={named.name}"]
         others = [override for override in overrides if override not in name]
-        sweep = load_spec(named.spec, [*name, *others], root=_project_of(named))
+        given = [*_server_of(named, others), *name, *others]
+        sweep = load_spec(named.spec, given, root=_project_of(named))
         return sweep, StudyFolder(named.path.parent, sweep.name)
     root = studies or studies_root(spec)
     sweep = load_chained_spec(spec, list(overrides), root)
@@ -212,8 +216,21 @@ def _check_sweep_of(folder: StudyFolder) -> None:
     if fault:
         raise folder.journal.error(
             {folder.spec.name: fault},
-            "Name the sweep file in the place of the study: `orchestrate repair SPEC` makes it again from that.",
+            _BY_FILE,
         )
+
+
+def _server_of(folder: StudyFolder, overrides: Sequence[str]) -> list[str]:
+    """Return the override that names the server of the study's database, which is in no spec.yaml;
+    nothing where the database is a file of the folder or the overrides name its place. Raises
+    StudyError where the record of it is damaged.
+    """
+    given = any(override.startswith(("storage.", "storage=")) for override in overrides)
+    try:
+        record = None if given else folder.server()
+    except StudyError as error:
+        raise StudyError(f"{error.summary}\n  {_BY_FILE}") from error
+    return [] if record is None else [f"storage.url_env={record.url_env}"]
 
 
 def _name_overrides(overrides: Sequence[str]) -> list[str]:
