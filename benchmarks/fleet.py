@@ -107,7 +107,7 @@ def run_side(sweep: Path, report: Path) -> None:
     template.measure_baseline()
     loaded = time.perf_counter() - began
     waiting = [trial_plan(spec, number, point) for number, point in enumerate(spec.start_with)]
-    packs = in_packs(template, spec, folder, pack_worker, len(waiting), print)
+    packs = in_packs(template, spec, folder, pack_worker, len(waiting), print, lambda: None)
     with MostMemory() as memory, packs as worker:
         began, before = time.perf_counter(), _worked()
         while waiting or worker.active:

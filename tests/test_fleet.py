@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import StudyError
+from orchestrator.errors import Interrupted, StudyError
 from orchestrator.fleet.fleet import Fleet
-from orchestrator.fleet.hosts import Hosts, InlineHosts
+from orchestrator.fleet.hosts import Hosts, InlineHosts, NoRoom, Remote
 from orchestrator.fleet.pack_history import Pack
 from orchestrator.planning.trial_plan import first_plan
 from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
 from tests.crashes import Fuse, Killed, effects
 from tests.fake_worker import FakeWorker
-from tests.fleet_support import ThreadHosts, drive, run_fleet, study_bytes
+from tests.fleet_support import ThreadHosts, drive, next_plan, run_fleet, study_bytes
 from tests.running_support import SPACE, history, make_spec, run
 
 SPEC = make_spec(budget=Budget(trials=9), scales=(1.0,), seed=5)
@@ -211,6 +211,37 @@ def lost_twice(at: int, tmp_path: Path, *, with_machine: bool = False) -> list[s
     hosts = ThreadHosts(FakeWorker(), 1, (at, at + 1))
     hosts.when, hosts.with_machine = "after", with_machine
     return driven(fleet_on(hosts, 1), tmp_path / f"{at}-{hosts.calls}-{id(hosts)}")
+
+
+class FullHosts(ThreadHosts):
+    """Hosts that lose every pack at its first advance, and have room for one pack in all."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeWorker(), 1, range(2, 1000))
+        self.rooms = 1
+
+    def start(self, index: int) -> Remote:
+        if not self.rooms:
+            raise NoRoom
+        self.rooms -= 1
+        return super().start(index)
+
+
+def asked_to_stop() -> None:
+    raise Interrupted("SIGTERM")
+
+
+def test_a_pack_that_waits_for_a_machine_lets_its_run_stop(tmp_path: Path) -> None:
+    hosts = FullHosts()
+    fleet = Fleet(hosts, 2, 2, save_every=0.0, check_stop=asked_to_stop)
+    fleet.admit(next_plan(0, []))
+    events = [fleet.advance() for _ in range(3)]
+    assert "lost in a thread" in str(events[0]) and events[1:] == [(), ()]
+    fleet.save(tmp_path / "saved")
+    # there is no room for what must be answered, either
+    with pytest.raises(Interrupted):
+        fleet.admit(next_plan(1, ["admitted 0"]))
+    assert fleet.active == (0,)
 
 
 def test_a_pack_that_cannot_be_had_ends_the_run_with_a_next_step(tmp_path: Path) -> None:

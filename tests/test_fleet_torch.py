@@ -170,5 +170,5 @@ def test_packs_share_the_cores_that_all_of_them_have(
 
     monkeypatch.setattr(placement, "ForkHosts", noted)
     folder, spec = StudyFolder(tmp_path, "small"), template.prepared.spec
-    placement.fleet_of(template, spec, folder, lambda *_: template, 4, print).close()
+    placement.fleet_of(template, spec, folder, lambda *_: template, 4, print, lambda: None).close()
     assert shares == [2]  # two packs of one core each

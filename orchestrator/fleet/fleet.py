@@ -46,8 +46,12 @@ class Fleet:
         logs: Path | None = None,
         save_every: float = SAVE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        check_stop: Callable[[], None] = lambda: None,
     ) -> None:
-        """`logs` is the folder for one log file per pack. `save_every` is in seconds of `clock`."""
+        """`logs` is the folder for one log file per pack. `save_every` is in seconds of `clock`.
+        `check_stop` is called while a call waits for a machine, and raises where the run is to
+        stop.
+        """
         self.capacity, self._hosts, self._size = packs * pack, hosts, pack
         self._packs = [Pack(index) for index in range(packs)]
         self._of: dict[int, Pack] = {}
@@ -59,7 +63,7 @@ class Fleet:
         self._noticed: list[Event] = []
         """Notices of the fleet itself that `advance` has still to return."""
         self._logs = PackLogs(logs)
-        self._save_every, self._clock = save_every, clock
+        self._save_every, self._clock, self._check_stop = save_every, clock, check_stop
 
     @property
     def evaluation(self) -> dict[str, str]:
@@ -102,7 +106,7 @@ class Fleet:
 
     def advance(self) -> tuple[Event, ...]:
         """Return the events of the pack that is next; or, after a second without any, the progress
-        that there was.
+        that there was; nothing where that pack waits for a machine.
         """
         assert self._of, "nothing to advance"
         while True:
@@ -118,6 +122,8 @@ class Fleet:
                 others = [other for other in self._packs if other.advancing and other is not pack]
                 remotes = [each.remote for each in (pack, *others) if each.remote is not None]
                 self._hosts.wait(remotes, PATIENCE_SECONDS)
+            if pack.waits:  # perhaps for hours, in which the caller may be asked to stop
+                return ()
 
     def _next(self) -> Pack:
         """Return the pack whose next event comes first; a pack still training counts with the
@@ -269,6 +275,7 @@ class Fleet:
                         self._compare(pack, remote.call("rebuild", state))
                 return pack.remote.call(method, *args)
             except NoRoom:
+                self._check_stop()
                 self._hosts.wait([], PATIENCE_SECONDS)
             except Lost as lost:
                 self._lose(pack, lost)

@@ -23,17 +23,18 @@ def fleet_of(
     make_worker: Callable[[SweepSpec, StudyFolder], Worker],
     trials: int,
     say: Callable[[str], None],
+    check_stop: Callable[[], None],
 ) -> Fleet:
     """Return the packs of a sweep whose numbers are decided, none of them started yet.
 
     `trials` is how many are left to train. `say` is called at once with what a person should know
-    of the machines.
+    of the machines, `check_stop` while a call waits for one; it raises where the run is to stop.
     """
     packs = spec.execution.packs
     assert packs != "auto", "decided before"
     spec = as_measured(spec, template)
     hosts = _hosts(template, spec, folder, make_worker, min(packs, trials), say)
-    return Fleet(hosts, packs, template.capacity, folder.logs)
+    return Fleet(hosts, packs, template.capacity, folder.logs, check_stop=check_stop)
 
 
 def as_measured(spec: SweepSpec, template: Worker) -> SweepSpec:

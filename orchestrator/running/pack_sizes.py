@@ -102,15 +102,17 @@ def in_packs(
     make_worker: MakeWorker,
     trials: int,
     say: Callable[[str], None],
+    check_stop: Callable[[], None],
 ) -> Iterator[Worker]:
     """Yield the worker itself where there is one pack; else a fleet of packs made from it, which is
     closed with the context. `trials` is how many are left to train. `say` is called at once with
-    what a person should know of the machines.
+    what a person should know of the machines, `check_stop` while a call waits for one; it raises
+    where the run is to stop.
     """
     if spec.execution.packs == 1:
         yield worker
         return
-    fleet = fleet_of(cast(Template, worker), spec, folder, make_worker, trials, say)
+    fleet = fleet_of(cast(Template, worker), spec, folder, make_worker, trials, say, check_stop)
     try:
         yield fleet
     finally:

@@ -195,7 +195,7 @@ def _run_search(
         # a checkpoint saves only the pack whose turn it is, so several packs need more of them
         save_every = SAVE_SECONDS / int(spec.execution.packs)
         left = max(1, spec.budget.trials - len(folder.results()))
-        with in_packs(worker, spec, folder, make_worker, left, say) as packs:
+        with in_packs(worker, spec, folder, make_worker, left, say, drain.check) as packs:
             run_sweep(spec, folder, packs, study, observer, drain=drain, save_every=save_every)
     finally:
         study.close()
@@ -222,7 +222,7 @@ def _run_confirmation(
             keep()
             say = partial(notice_text, folder, observer)
             left = len(pending_runs(spec, folder))
-            packed = in_packs(worker, other, folder, make_worker, left, say)
+            packed = in_packs(worker, other, folder, make_worker, left, say, drain.check)
             return open_packs.enter_context(packed)
 
         run_confirmation(spec, folder, packs, observer, drain)

@@ -46,6 +46,11 @@ class GracefulShutdown:
     ) -> None:
         _put_back(self._before)
 
+    def check(self) -> None:
+        """Raise Interrupted where a signal has asked for a stop."""
+        if self.requested is not None:
+            raise _stopped_by(self.requested)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         if self._at_once:
