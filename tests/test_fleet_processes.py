@@ -28,8 +28,9 @@ from orchestrator.errors import (
     OrchestrateError,
     StudyError,
 )
+from orchestrator.fleet.channels import ChannelRemote, Message
 from orchestrator.fleet.fleet import Fleet
-from orchestrator.fleet.hosts import InlineHosts
+from orchestrator.fleet.hosts import InlineHosts, Lost
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
 from orchestrator.planning.shares import share_of
 from orchestrator.planning.trial_plan import TrialPlan
@@ -157,6 +158,43 @@ def test_a_pack_that_stands_still_is_ended_and_goes_on(expected: list[str], tmp_
         said += str(fleet.advance())
     assert "stood still for" in said and "was ended); it continues from what was saved" in said
     fleet.close()
+
+
+class Quiet:
+    """A channel to a pack that neither says nor computes anything."""
+
+    def send(self, message: tuple[object, ...]) -> None:
+        """Do nothing."""
+
+    def receive(self, seconds: float) -> tuple[Message, ...]:
+        return ()
+
+    def processor_seconds(self) -> float:
+        return 0.0
+
+    def how_it_ended(self) -> Lost:
+        raise AssertionError
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_a_pack_is_not_to_blame_for_the_time_in_which_its_orchestrator_stood_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    remote = ChannelRemote(Quiet(), "process 1", 300.0)
+    remote.begin(None)
+    for _ in range(3):  # suspended for an hour each
+        now += 3600.0
+        assert remote.finished() is None
+    for _ in range(269):
+        now += 1.0
+        assert remote.finished() is None
+    now += 1.0
+    with pytest.raises(Lost, match="stood still for 300 s and was ended"):
+        remote.finished()
 
 
 def test_what_a_pack_refuses_is_refused_here_with_its_cause(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ COMPUTED_SECONDS = 1.0
 """Seconds of processor time that count as computing: a process that waits for something that never
 comes spends less.
 """
+AWAY_SECONDS = 10.0
+"""Of the time between two looks for messages, no more than this counts as a pack's silence. The
+orchestrator looks every second, so it stood still itself, as with Ctrl+Z or a suspended job.
+"""
 LOOK_SECONDS = 1.0
 """How long a call waits for messages before it checks again that the pack still moves."""
 
@@ -58,9 +62,9 @@ class ChannelRemote:
         """Progress and rebuilds that were not fetched by `heard` yet."""
         self._finished: Advanced | None = None
         self._answers: list[Any] = []
-        self._last, self._longest = time.monotonic(), 0.0
-        """When the last message came or was sent, and the longest silence before a message so
-        far.
+        self._looked, self._silent, self._longest = time.monotonic(), 0.0, 0.0
+        """When messages were last looked for; for how long none has come or was sent until then, and
+        the longest such silence before a message so far, both in seconds.
         """
         self._computed = 0.0
         """Processor seconds of the pack's process at that time."""
@@ -99,7 +103,8 @@ class ChannelRemote:
         self.channel.close()
 
     def _send(self, *message: object) -> None:
-        self._last, self._computed = time.monotonic(), self.channel.processor_seconds()
+        self._looked, self._silent = time.monotonic(), 0.0
+        self._computed = self.channel.processor_seconds()
         try:
             self.channel.send(message)
         except (EOFError, OSError) as error:
@@ -117,8 +122,8 @@ class ChannelRemote:
         self._check_that_it_moves()
 
     def _take(self, kind: str, value: Any) -> None:
-        now = time.monotonic()
-        self._longest, self._last = max(self._longest, now - self._last), now
+        self._count_silence()
+        self._longest, self._silent = max(self._longest, self._silent), 0.0
         self._computed = self.channel.processor_seconds()
         if kind == "said" and isinstance(value, Advanced):
             self._finished = value
@@ -127,15 +132,20 @@ class ChannelRemote:
         else:
             self._answers.append(value)
 
+    def _count_silence(self) -> None:
+        now = time.monotonic()
+        self._silent += min(now - self._looked, AWAY_SECONDS)
+        self._looked = now
+
     def _check_that_it_moves(self) -> None:
         """Raise Lost if the pack stands still. A long evaluation sends no messages but computes, so
         only a pack that does neither counts.
         """
-        silent = time.monotonic() - self._last
+        self._count_silence()
         limit = max(self._standstill, 10 * self._longest)
-        if silent < limit or self._finished is not None:
+        if self._silent < limit or self._finished is not None:
             return
         if self.channel.processor_seconds() - self._computed > COMPUTED_SECONDS:
-            self._last, self._computed = time.monotonic(), self.channel.processor_seconds()
+            self._silent, self._computed = 0.0, self.channel.processor_seconds()
             return
-        raise Lost(f"stood still for {silent:.0f} s and was ended")
+        raise Lost(f"stood still for {self._silent:.0f} s and was ended")
