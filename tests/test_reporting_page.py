@@ -18,7 +18,8 @@ from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event, Failed
 from orchestrator.reporting.documents import report
-from orchestrator.reporting.page import report_page
+from orchestrator.reporting.page import charts as page_charts
+from orchestrator.reporting.page import report_page, trial_bounds
 from orchestrator.reporting.page.contents import CLIPS, file_contents, to_script
 from orchestrator.reporting.page.glossary import GLOSSARY, HEADINGS
 from orchestrator.reporting.page.shell import LIBRARIES, OWN
@@ -249,8 +250,40 @@ def test_plots_have_the_measured_numbers(sweep: Path, contents: dict[str, Any]) 
     [winner] = [series for series in crosses if series["role"] == "best"]
     ends = {end for series in bounds for point in series["points"] for end in point[:2]}
     assert {winner["points"][0][0], winner["points"][1][0]} <= ends, "as the verdict has them"
-    over_steps = {step: wer for step, wer, _ in charts["steps-domain"]["series"][0]["points"]}
-    assert over_steps[results[0].step] == pytest.approx(results[0].wer["domain"])
+
+
+def test_a_curve_over_steps_has_one_adapter_scale(tmp_path: Path) -> None:
+    spec = make_spec(scales=(0.3, 1.0), budget=Budget(trials=3))
+    run(spec, tmp_path)
+    folder = StudyFolder(tmp_path, "s")
+    found = file_contents(spec, folder, conclude(spec, folder, RESAMPLES))["charts"]
+    by_id = {chart["id"]: chart for chart in found}
+    along = [series for series in by_id["gain"]["series"] if series["view"] == "steps"]
+    curves = by_id["steps-domain"]["series"]
+    assert len(curves) == 3 and len(along) == 3
+    for curve, line in zip(curves, along, strict=True):
+        number = int(curve["name"].removeprefix("trial "))
+        rows = [row for row in folder.read_measurements(number) if row.adapter_scale == 0.3]
+        expected = {row.step: row.sets["domain"].wer for row in rows}
+        assert {step: wer for step, wer, _ in curve["points"]} == expected
+        assert len(line["points"]) == len(expected)
+    assert "smallest adapter scale" in by_id["steps-domain"]["note"]
+
+
+@pytest.mark.parametrize(
+    ("most", "said"), [(2, "bounds of the 2 trials of largest gain"), (3, "all")]
+)
+def test_the_bounds_of_some_trials_are_not_called_those_of_all(
+    most: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (page_charts, trial_bounds):
+        monkeypatch.setattr(module, "MOST", most)
+    spec = make_spec(budget=Budget(trials=3))
+    run(spec, tmp_path)
+    folder = StudyFolder(tmp_path, "s")
+    gain = next(page_charts.charts(spec, folder, conclude(spec, folder, RESAMPLES)))
+    assert said in dict(gain.views)["bounds"]
+    assert sum(series.view == "bounds" for series in gain.series) == most
 
 
 def test_what_got_worse_stands_on_the_page_without_scripts(

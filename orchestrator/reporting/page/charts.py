@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import adapter_scales, train_shares
-from orchestrator.reporting.page.trial_bounds import bound_crosses, bounds_in_points
+from orchestrator.reporting.page.trial_bounds import MOST, bound_crosses, bounds_in_points
 from orchestrator.reporting.wording import params_text, plotted_limits
 from orchestrator.scoring.importance import FEWEST, importances
 from orchestrator.scoring.judge import Verdict
@@ -24,7 +24,7 @@ VIEWS: tuple[tuple[View, str], ...] = (
     ("chosen", "chosen measurements"),
     ("bounds", "bounds of all trials"),
     ("scales", "along adapter scales"),
-    ("steps", "along steps"),
+    ("steps", "along steps, at the smallest adapter scale"),
 )
 """The views of a chart between which a reader may choose, and their names."""
 
@@ -97,7 +97,6 @@ def _gain_against_regression(
     series += _bounded_series(spec, folder, conclusion, dots)
     series += _along_scales(spec, folder, conclusion)
     series += _along_steps(folder, conclusion, dots)
-    drawn = {one.view for one in series}
     gain, rise = plotted_limits(spec)
     limits = [("y", 0.0, "no gain"), ("x", 0.0, "no regression")]
     if gain is not None:
@@ -108,13 +107,22 @@ def _gain_against_regression(
         "gain",
         "Gain against regression",
         "Good trials are at the top left: domain errors fall and held-out errors do not rise. "
-        "Bars are 95 % bounds: here of the winner, and of all trials where you choose so.",
+        "Bars are 95 % bounds: here of the winner, and of other trials where you choose so.",
         X,
         Y,
         tuple(one for one in series if one.points),
         tuple(limits),
-        views=tuple(view for view in VIEWS if view[0] == "chosen" or view[0] in drawn),
+        views=tuple(_views_of({one.view for one in series}, dots)),
     )
+
+
+def _views_of(drawn: set[View], dots: list[TrialResult]) -> Iterator[tuple[View, str]]:
+    """Yield the views for which there are series; that of bounds says where it has not all."""
+    others = sum(result.duplicate_of is None for result in dots) > MOST
+    for view, name in VIEWS:
+        if view == "chosen" or view in drawn:
+            fewer = view == "bounds" and others
+            yield view, f"bounds of the {MOST} trials of largest gain" if fewer else name
 
 
 def _dots_series(name: str, results: list[TrialResult], role: Role) -> Series:
@@ -214,7 +222,8 @@ def _over_steps(folder: StudyFolder, conclusion: Conclusion, name: str) -> Itera
     yield Chart(
         f"steps-{name}",
         _capitalise_first(f"{rate_text(name)} over steps"),
-        "At the adapter scale that each trial was chosen at. Below the line the model is better than untuned.",
+        "At the smallest adapter scale of each trial, the only one that is measured at every step. "
+        "Below the line the model is better than untuned.",
         "optimizer step",
         f"{rate_text(name)}, %",
         series,
@@ -225,17 +234,15 @@ def _over_steps(folder: StudyFolder, conclusion: Conclusion, name: str) -> Itera
 def wer_by_step(
     folder: StudyFolder, result: TrialResult, name: str
 ) -> tuple[tuple[float, float], ...]:
-    """Return (step, WER in percent) of each evaluation, at the adapter scale that the trial was
-    chosen at or the nearest that was measured.
+    """Return (step, WER in percent) of each evaluation at the trial's smallest adapter scale: before
+    its last step it is measured at no other, and a curve over several would show a change of the
+    scale as progress of the training.
     """
-    wanted = result.adapter_scale or 1.0
-    rows: dict[int, Measurement] = {}
-    for row in folder.read_measurements(result.number):
-        held = rows.get(row.step)
-        if held is None or abs(row.adapter_scale - wanted) < abs(held.adapter_scale - wanted):
-            rows[row.step] = row
+    rows = folder.read_measurements(result.number)
+    smallest = min((row.adapter_scale for row in rows), default=None)
+    own = {row.step: row for row in rows if row.adapter_scale == smallest}
     return tuple(
-        (float(step), row.sets[name].wer) for step, row in sorted(rows.items()) if name in row.sets
+        (float(step), row.sets[name].wer) for step, row in sorted(own.items()) if name in row.sets
     )
 
 
