@@ -15,6 +15,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event, Measured
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.stop_requests import ask_to_stop
+from orchestrator.sweepfile.search_space import Dimension
 from tests.cli_project import folder_of, make_project, orchestrate, process
 from tests.fake_worker import FakeWorker
 from tests.running_support import history, make_spec, run
@@ -147,3 +148,26 @@ def test_a_trial_that_never_began_cannot_be_stopped(tmp_path: Path) -> None:
     run(make_spec(), tmp_path)
     with pytest.raises(StudyError, match="study s has no trial 99 yet"):
         ask_to_stop(StudyFolder(tmp_path, "s"), 99, "")
+
+
+def test_a_trial_that_waits_for_another_cannot_be_stopped_alone(tmp_path: Path) -> None:
+    folder, said = StudyFolder(tmp_path, "s"), list[str]()
+
+    class AskingForAll(FakeWorker):
+        def advance(self) -> tuple[Event, ...]:
+            for number in (1, 0) if not said and folder.plan_file(1).exists() else ():
+                try:
+                    ask_to_stop(folder, number, "")
+                except StudyError as error:
+                    said.append(str(error))
+            return super().advance()
+
+    one = (Dimension(name="learning_rate", choices=(1e-3,)),)
+    spec = make_spec(searched=one, method="random", fixed={"max_steps": 300, "rank": 8})
+    run(spec, tmp_path, AskingForAll())
+    assert said == [
+        "trial 1 of study s is not trained: it has the recipe of trial 0, and takes its result\n"
+        f"  `orchestrate stop {folder.named} 0` ends that one."
+    ]
+    assert {result.pruned_by for result in folder.results()} == {"person"}
+    assert not list((folder.path / "requests").iterdir())

@@ -9,6 +9,7 @@ killed in between, or continues from an older checkpoint, ends the trial at the 
 from __future__ import annotations
 
 from orchestrator.errors import StudyError
+from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.json_files import PersonStop
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
@@ -19,10 +20,11 @@ PERSON = "person"
 
 
 def ask_to_stop(folder: StudyFolder, number: int, reason: str) -> None:
-    """Ask for the end of a trial at its next rung. Raises StudyError where the trial does not exist
-    or has ended.
+    """Ask for the end of a trial at its next rung. Raises StudyError where the trial does not exist,
+    has ended, or has none because it waits for the result of another.
     """
-    if folder.read_plan(number) is None:
+    plan = folder.read_plan(number)
+    if plan is None:
         raise StudyError(
             f"study {folder.name} has no trial {number} yet\n"
             f"  `orchestrate status {folder.named}` lists those in training."
@@ -31,7 +33,22 @@ def ask_to_stop(folder: StudyFolder, number: int, reason: str) -> None:
         raise StudyError(
             f"trial {number} of study {folder.name} has ended: {result.state}, {result.reason}"
         )
+    if (original := _training_original(folder, plan)) is not None:
+        raise StudyError(
+            f"trial {number} of study {folder.name} is not trained: it has the recipe of trial {original}, and "
+            f"takes its result\n  `orchestrate stop {folder.named} {original}` ends that one."
+        )
     folder.ask_to_stop(number, " ".join(reason.split()))
+
+
+def _training_original(folder: StudyFolder, plan: TrialPlan) -> int | None:
+    """Return the earlier trial of the same recipe that has not ended; None where there is none."""
+    for number in folder.planned():
+        if number < plan.number and folder.read_result(number) is None:
+            earlier = folder.read_plan(number)
+            if earlier is not None and earlier.recipe == plan.recipe:
+                return number
+    return None
 
 
 def persons_stop(folder: StudyFolder, number: int, step: int) -> Stop | None:
