@@ -148,6 +148,26 @@ def test_an_alpha_that_is_no_number_is_refused(tmp_path: Path, value: str) -> No
     assert "adapter_config.json is damaged" in refusal(lambda: open_model(str(tmp_path / "a"), CPU))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("alpha_pattern", None),
+        ("rank_pattern", None),
+        ("bias", None),
+        ("init_lora_weights", -1),
+        ("trainable_token_indices", []),
+        ("megatron_config", {"x": 1}),
+    ],
+)
+def test_a_configuration_that_peft_cannot_read_is_one_sentence(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    write_adapter(tmp_path / "a")
+    place = tmp_path / "a" / "adapter_config.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {key: value}))
+    assert "does not fit" in refusal(lambda: open_model(str(tmp_path / "a"), CPU))
+
+
 def test_an_adapter_cut_off_is_one_sentence(tmp_path: Path) -> None:
     write_adapter(tmp_path / "a")
     weights = tmp_path / "a" / "adapter_model.safetensors"
