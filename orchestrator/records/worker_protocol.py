@@ -25,7 +25,7 @@ Hypotheses = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Progress:
-    """A trial has trained up to `step`; `loss` is the mean per token since the last report."""
+    """A trial has trained up to `step`; `loss` is the mean per token since its last measurement."""
 
     number: int
     step: int

@@ -75,7 +75,7 @@ class ProgressEvent(_OfTrial):
     event: Literal["progress"] = "progress"
     step: int = Field(description="Number of optimizer steps that are done.")
     loss: float | None = Field(
-        description="Mean loss per token since the last such event; null if it is not finite."
+        description="Mean loss per token since the trial's last measurement; null if it is not finite."
     )
     pack: int | None = Field(
         description="Number of the pack that it trains in; null if there is only one."
