@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, get_scheduler
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter, Pack, merged_weight
+from orchestrator.tuning.adapters.packed_linear import PackedLinear, bind_slots
 from orchestrator.tuning.adapters.peft_adapter import ROOT, export, initial_adapter, resolve_targets
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.core_threads import cores
@@ -229,6 +230,24 @@ def test_dropout_depends_on_the_trial_not_on_the_pack() -> None:
         got, expected = together.read(together.flat, slot), single.read(single.flat, 0)
         assert max((got[key] - expected[key]).abs().max().item() for key in got) < 1e-10
     assert not torch.allclose(together.flat[0], together.flat[2])
+
+
+@pytest.mark.parametrize("adapter", ["pissa", "pissa-dora"])
+def test_dropout_of_pissa_drops_what_training_has_changed_alone(adapter: str) -> None:
+    linear = PackedLinear(torch.nn.Linear(16, 16))
+    trial = params(adapter=adapter, rank=4, lora_dropout=0.5, target_patterns=("x",))
+    pack = Pack((initial_adapter({"x": linear}, ("x",), trial),))
+    x = torch.randn(1, 50, 16)
+    pack.set_positions(torch.zeros(1, 50, dtype=torch.long), torch.arange(50)[None])
+
+    def packed_output() -> torch.Tensor:
+        with torch.no_grad(), bind_slots({"x": linear}, pack.of_step({"x": linear}).layers):
+            output: torch.Tensor = linear(x)
+        return output
+
+    assert torch.allclose(packed_output(), linear(x), atol=1e-5)
+    pack.flat += 0.1
+    assert not torch.allclose(packed_output(), linear(x), atol=1e-2)
 
 
 @pytest.mark.parametrize("scale", [pytest.param(1.0, marks=pytest.mark.slow), 0.6])

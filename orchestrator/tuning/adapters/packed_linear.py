@@ -13,7 +13,8 @@ nothing of one slot enters another: the loss is a sum over trials, clipping is a
 optimizer is element-wise.
 
 PiSSA is computed as W x + s (B A - B0 A0) x because PEFT's own form changes the base weight, which
-the trials share.
+the trials share. With dropout the two are not the same: here the adapter's change sees the dropped
+input, and in PEFT the whole principal part of W does, from the first step on.
 """
 
 from __future__ import annotations
