@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from orchestrator.corpus.manifest_errors import SAVE_AS_UTF8
+
 RATE = 16_000
 GOOD = {"audio_filepath": "a.wav", "text": "one two", "duration": 1.0, "speaker": "s1"}
 
@@ -63,7 +65,7 @@ NOT_NUMBERS = "must be a flat list of numbers"
 DAMAGE: dict[str, tuple[bytes, str]] = {
     "latin-1": (
         line(text="caf").replace(b"caf", b"caf\xe9"),
-        "byte 41 of the line (0xe9) is not UTF-8; save the file as UTF-8",
+        "byte 41 of the line (0xe9) is not UTF-8; " + SAVE_AS_UTF8,
     ),
     "nan": (
         line(duration=float("nan")),

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from orchestrator.corpus.manifest_errors import SAVE_AS_UTF8
 from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.cli_project import ROOT, orchestrate
 from tests.test_cli_manifest import tone
@@ -197,7 +198,7 @@ def test_errors_name_the_transcript_and_its_line(
     assert capsys.readouterr().err.splitlines() == [
         f"{folder} has 3 faults:",
         f"  {folder}/b.txt:1: the transcript is empty; write what is said, or take the file away to go without",
-        f"  {folder}/c.txt:2: byte 0xe9 is not UTF-8; save the file as UTF-8",
+        f"  {folder}/c.txt:2: byte 0xe9 is not UTF-8; " + SAVE_AS_UTF8,
         f"  {folder}/d.txt:1: d.flac and d.wav are one recording by name; keep one of them",
     ]
     for name in ("b", "c", "d"):

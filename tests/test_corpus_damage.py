@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from orchestrator.corpus.manifest_errors import SAVE_AS_UTF8
 from orchestrator.corpus.manifests import lines
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.errors import ManifestError
@@ -200,7 +201,7 @@ def test_the_manifest_itself_must_be_a_regular_file(folder: Path) -> None:
         ),
         (
             b'[{"audio": "a.wav", "text": "x"},\n{"audio": "b.flac", "text": "caf\xe9"}]',
-            "2: byte 33 of the line (0xe9) is not UTF-8; save the file as UTF-8",
+            "2: byte 33 of the line (0xe9) is not UTF-8; " + SAVE_AS_UTF8,
         ),
         (b'[{"audio": "a.wav", "text": "x"}]\n{}', "1: more text, '{}', follows the JSON array"),
         (
@@ -215,7 +216,7 @@ def test_the_manifest_itself_must_be_a_regular_file(folder: Path) -> None:
         (b"path\tsentence\na.wav\t\n", f"2: no text; one of {TEXT_KEYS} must hold what is said"),
         (
             b"a.wav\tone\nb.flac\tcaf\xe9\n",
-            "2: byte 11 of the line (0xe9) is not UTF-8; save the file as UTF-8",
+            "2: byte 11 of the line (0xe9) is not UTF-8; " + SAVE_AS_UTF8,
         ),
     ],
 )

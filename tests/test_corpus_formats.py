@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from orchestrator.corpus.manifest_errors import SAVE_AS_UTF8
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.errors import ManifestError
 from tests.cli_project import orchestrate
@@ -284,7 +285,7 @@ READ = "JSON lines, JSON, tables with tabs, commas, semicolons or |, and lists o
         (
             "a.csv",
             b"caf\xe9\n",
-            "cannot be read: in line 1, byte 4 of the line (0xe9) is not UTF-8; save the file as UTF-8",
+            "cannot be read: in line 1, byte 4 of the line (0xe9) is not UTF-8; " + SAVE_AS_UTF8,
         ),
     ],
 )

@@ -14,6 +14,10 @@ from orchestrator.errors import ManifestError
 SHOWN = 20
 """The number of faults that a message prints in full; the rest are counted."""
 
+SAVE_AS_UTF8 = (
+    "save the file as UTF-8 (iconv -f CP1252 -t UTF-8 OLD > NEW, if a Western Windows wrote it)"
+)
+"""The cure of a text in another encoding, which no byte tells."""
 
 Place = tuple[int, int]
 """Where a record of a manifest begins: its line, and its position among the records that begin on

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.corpus.label_files.segments import is_unspoken
-from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifest_errors import SAVE_AS_UTF8, UnusableError, show
 from orchestrator.corpus.manifests.manifest_writing import Made, relative, some_faults
 from orchestrator.corpus.recordings.headers import read_header
 from orchestrator.corpus.recordings.locating import MissingAudioError, locate
@@ -89,9 +89,7 @@ def _read_rows(path: Path, faults: list[str]) -> dict[str, Row]:
         try:
             name, *rest = line.decode("utf-8-sig").split(maxsplit=1)
         except UnicodeDecodeError as error:
-            faults.append(
-                f"{where}: byte 0x{line[error.start]:02x} is not UTF-8; save the file as UTF-8"
-            )
+            faults.append(f"{where}: byte 0x{line[error.start]:02x} is not UTF-8; {SAVE_AS_UTF8}")
             continue
         except ValueError:  # a blank line
             continue

@@ -12,7 +12,7 @@ from orchestrator.corpus.label_files.segments import Segment
 from orchestrator.corpus.label_files.service_json import parts_of_service
 from orchestrator.corpus.label_files.whisper_json import parts_of_whisper
 from orchestrator.corpus.label_files.xml_transcripts import parts_of_xml
-from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
+from orchestrator.corpus.manifest_errors import SAVE_AS_UTF8, UnusableError, show, why_unopened
 from orchestrator.corpus.manifests.record_fields import Draft
 
 _XML = (".trs", ".eaf", ".xml")
@@ -123,7 +123,7 @@ def read_text(path: Path, faults: list[str]) -> str | None:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
-        faults.append(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8")
+        faults.append(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8; {SAVE_AS_UTF8}")
     except OSError as error:
         faults.append(f"{path} cannot be read: {why_unopened(error)}")
     return None

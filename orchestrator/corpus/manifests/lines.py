@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from orchestrator.corpus.manifest_errors import Fault, UnusableError
+from orchestrator.corpus.manifest_errors import SAVE_AS_UTF8, Fault, UnusableError
 
 MAX_LINE_BYTES = 64 * 2**20
 """The longest line that is read: far above ten minutes of inline samples, far below what exhausts
@@ -96,6 +96,5 @@ def decoded_line(number: int, line: bytes) -> str | Fault:
     except UnicodeDecodeError as error:
         return Fault(
             number,
-            f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8; "
-            "save the file as UTF-8",
+            f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8; {SAVE_AS_UTF8}",
         )
