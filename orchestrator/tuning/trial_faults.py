@@ -25,6 +25,16 @@ _MEMORY = (
     "status_alloc_failed",  # by cuBLAS and cuDNN, about their own workspaces
 )
 """Parts of the messages by which out-of-memory errors are recognised."""
+_MEMORY_OF_ONEDNN = frozenset(
+    {
+        "could not create a primitive",
+        "could not create a memory object",
+        "could not execute a primitive",
+    }
+)
+"""Whole messages of oneDNN, which computes on CPUs, where it gets no memory for an operation. It
+does not say why; an operation that it lacks is refused earlier, at its primitive descriptor.
+"""
 _TRIED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|[KMGT]iB)", re.IGNORECASE)
 _UNITS = {"bytes": 1.0, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}
 LONGEST = 200
@@ -79,7 +89,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory ran out, which torch reports in several ways."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _MEMORY)
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        said in _MEMORY_OF_ONEDNN or any(words in said for words in _MEMORY)
+    )
 
 
 def memory_needed(message: str) -> str:

@@ -396,3 +396,19 @@ def test_a_slow_step_reaches_the_sweep(
     worker.admit(greedy(spec))
     noticed = {event.text for event in run(worker) if isinstance(event, Noticed)}
     assert noticed == {"a training step of 1", "the evaluation at the last step of 1"}
+
+
+@pytest.mark.parametrize(
+    ("said", "memory"),
+    [
+        ("could not create a primitive", True),
+        ("could not execute a primitive", True),
+        ("could not create a memory object", True),
+        ("could not create a primitive descriptor for the matmul primitive. Run workload", False),
+        ("mat1 and mat2 shapes cannot be multiplied", False),
+    ],
+)
+def test_what_onednn_says_without_memory_is_told_from_an_operation_that_it_lacks(
+    said: str, memory: bool
+) -> None:
+    assert trial_faults.fault_of(RuntimeError(said)).memory == memory
