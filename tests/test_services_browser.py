@@ -332,6 +332,21 @@ def test_listen_shows_what_was_chosen_last_however_late_the_rest_arrives(
     found.context.close()
 
 
+def test_listen_says_what_it_cannot_show(browser: Any, address: str) -> None:
+    found = Watched(browser, address)
+    view = found.page.locator("#utterance-view")
+    before = view.locator("article .names").all_inner_texts()
+    chosen = view.get_by_label("Model", exact=True).input_value()
+    found.page.route("**/heard/*", lambda route: route.abort())
+    last = view.get_by_label("Model", exact=True).locator("option").last
+    view.get_by_label("Model", exact=True).select_option(last.get_attribute("value"))
+    view.get_by_role("status").filter(has_text="cannot be shown").wait_for()
+    assert view.get_by_label("Model", exact=True).input_value() == chosen
+    view.get_by_label("Sort", exact=True).select_option("order")
+    assert sorted(view.locator("article .names").all_inner_texts()) == sorted(before)
+    found.context.close()
+
+
 def test_the_dashboard_shows_verdict_reasons_and_plays(browser: Any, sweep: Path) -> None:
     folder = folder_of(sweep)
     give = partial(dashboard_study, stored_spec(folder, sweep.parents[1]), folder, [str(sweep)])

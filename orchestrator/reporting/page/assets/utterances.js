@@ -187,17 +187,31 @@ class UtteranceView {
     if (asked !== this.asked) return;
     if (set !== this.set) this.choice.speaker = "";
     this.choice.model = model.key;
-    Object.assign(this, { set, before, after, label: model.label });
+    Object.assign(this, { set, model, before, after });
     this.drawControls();
     this.drawList();
     this.drawWords();
+  }
+
+  /** Shows what was chosen, or says why it cannot be and leaves what is shown, under its own name. */
+  async showChosen() {
+    const asked = this.asked + 1;
+    try {
+      await this.show();
+    } catch (error) {
+      if (asked !== this.asked) return;
+      Object.assign(this.choice, { set: this.set.name, model: this.model.key });
+      this.drawControls();
+      this.drawList();
+      this.count.textContent = `What was chosen cannot be shown: ${error.message}`;
+    }
   }
 
   drawControls() {
     const change = (name) => (value) => {
       this.choice[name] = value;
       this.shown = AT_ONCE;
-      if (name === "set" || name === "model") this.show();
+      if (name === "set" || name === "model") this.showChosen();
       else this.drawList();
     };
     const models = this.set.models.filter((each) => each.key !== "baseline").map((each) => [each.key, each.label]);
@@ -246,7 +260,7 @@ class UtteranceView {
   drawList() {
     const rows = this.fitting().sort(SORTS[this.choice.sort][1]);
     const cards = rows.slice(0, this.shown).map((each) =>
-      utteranceCard(this.source, this.set, each.row, ["untuned model", this.label], this.before.rows[each.row], this.after.rows[each.row]));
+      utteranceCard(this.source, this.set, each.row, ["untuned model", this.model.label], this.before.rows[each.row], this.after.rows[each.row]));
     const worse = rows.filter((each) => each.change > 0).length;
     const better = rows.filter((each) => each.change < 0).length;
     this.count.textContent = `${rows.length} utterances: ${worse} worse, ${better} better, ${rows.length - worse - better} with as many errors.`;
@@ -280,7 +294,7 @@ class UtteranceView {
     const confused = plainTable("Confusions: said -> heard", ["pair", "untuned", "tuned", "change"], pairs);
     makeSortable(confused);
     this.words.replaceChildren(
-      element("p", {}, `${this.set.title}, ${this.label} against the untuned model; every word as often as it was said, and how often it was not heard as it is.`),
+      element("p", {}, `${this.set.title}, ${this.model.label} against the untuned model; every word as often as it was said, and how often it was not heard as it is.`),
       element(
         "div", { class: "pair" },
         table("Words that are heard better", "word", better), table("Words that are heard worse", "word", worse),
