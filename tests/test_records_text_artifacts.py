@@ -39,6 +39,13 @@ def run(commands: str) -> None:
             subprocess.run(command, shell=True, check=True)
 
 
+def cured(manifest: Manifest, name: str = "train") -> Manifest:
+    """The manifest that the commands of the message about marks make."""
+    [said] = artifact_texts(name, manifest, "whisper-en")
+    run(said.partition(" or leave it out: ")[2])
+    return load_manifest(manifest.path.with_name(f"{manifest.path.stem}-signs.jsonl"))
+
+
 def texts_of(path: Path) -> list[str]:
     return [each.text for each in load_manifest(path).utterances]
 
@@ -61,7 +68,7 @@ def test_notes_alone_are_counted_with_the_first_and_a_command(
         f"{effect}."
     )
     run(cure)
-    assert texts_of(tmp_path / "set-said.jsonl") == ["hello you", "uh"]
+    assert texts_of(tmp_path / "set-said.jsonl") == ["hello [noise] you", "uh"]
     assert wordless_text(name, load_manifest(tmp_path / "set-said.jsonl"), "whisper-en") == ""
 
 
@@ -87,7 +94,7 @@ def test_marks_of_a_corpus_are_said_with_a_command_that_helps(tmp_path: Path, na
         f"'<NOISE>' 1), e.g. {manifest.path}:2 ('YES <COMMA> I DO <PERIOD>'): {effect}."
     )
     run(cure)
-    assert texts_of(tmp_path / "set-said.jsonl") == ["ONE", "YES, I DO."]
+    assert texts_of(tmp_path / "set-signs.jsonl") == ["ONE", "YES, I DO."]
 
 
 def test_marks_beside_words_are_deleted_without_the_words(tmp_path: Path) -> None:
@@ -96,7 +103,7 @@ def test_marks_beside_words_are_deleted_without_the_words(tmp_path: Path) -> Non
     [words] = artifact_texts("train", manifest, "whisper-en")
     assert words.startswith("5 of 6 texts of train hold marks of their corpus ('{breath}' 1,")
     run(words.partition(" or leave it out: ")[2])
-    left = texts_of(tmp_path / "set-said.jsonl")
+    left = texts_of(tmp_path / "set-signs.jsonl")
     assert left == ["one two", "three", "four", "five six", "a {1} + 2"]
     # the normaliser of these references removes what stands in square brackets and tags
     [counted] = artifact_texts("domain", manifest_of(tmp_path, *beside), "whisper-en")
@@ -189,3 +196,60 @@ def test_a_time_beside_what_could_not_be_heard_is_a_part_of_the_mark(tmp_path: P
     manifest = manifest_of(tmp_path, "so [inaudible 00:00:07] then", "good day")
     [said] = artifact_texts("domain", manifest, "whisper-en")
     assert "[inaudible 00:00:07]" in said
+
+
+def test_names_are_left_alone_where_marks_are_deleted(tmp_path: Path) -> None:
+    """A browser calls the second download `clip(2).wav`, and `clip.wav` is another recording."""
+    rows = []
+    for name, text in {
+        "clip": "first one [noise]",
+        "clip(2)": "second and(2) other",
+        "[noise]": 'so \\ " [noise], and [noise]. is(3) [noise]',
+        "clip (2)": "step (2) and(2)",
+    }.items():
+        tone(tmp_path / f"{name}.wav", 1.0, 500)
+        rows.append(json.dumps({"id": name, "audio_filepath": f"{name}.wav", "text": text}))
+    (tmp_path / "set.jsonl").write_text("\n".join(rows))
+    made = cured(load_manifest(tmp_path / "set.jsonl"))
+    assert [(each.id, (each.audio or Path()).stem, each.text) for each in made.utterances] == [
+        ("clip", "clip", "first one"),
+        ("clip(2)", "clip(2)", "second and other"),
+        ("[noise]", "[noise]", 'so \\ ", and. is'),
+        ("clip (2)", "clip (2)", "step (2) and"),
+    ]
+
+
+def test_marks_that_are_written_with_escapes_are_deleted(tmp_path: Path) -> None:
+    """As Go, Gson and .NET write < and >."""
+    manifest = manifest_of(tmp_path, "hello <i>ok</i> <COMMA> there")
+    manifest.path.write_text(
+        manifest.path.read_text().replace("<", "\\u003c").replace(">", "\\u003e")
+    )
+    made = cured(load_manifest(manifest.path))
+    assert [each.text for each in made.utterances] == ["hello ok, there"]
+
+
+def test_a_text_of_marks_alone_is_left_out_where_marks_are_deleted(tmp_path: Path) -> None:
+    texts = ("[noise]", "<COMMA>", "[noise] - <COMMA>", "[laughter-what]", "ok [noise]")
+    made = cured(manifest_of(tmp_path, *texts))
+    assert [each.text for each in made.utterances] == ["what", "ok"]
+
+
+def test_only_texts_without_a_word_are_left_out_and_others_stay_as_they_are(tmp_path: Path) -> None:
+    texts = ("[noise]", "ok <unk> [UNK] then", "fine (x) [inaudible 00:00:07]", "{b}", "-")
+    manifest = manifest_of(tmp_path, *texts)
+    cure = wordless_text("domain", manifest, "whisper-en").partition(" Leave them out: ")[2]
+    assert cure.endswith(r"--without-text '^(?>\[[^][]*\]|\W)+$'")
+    run(cure)
+    assert texts_of(tmp_path / "set-said.jsonl") == [*texts[1:4]]
+
+
+def test_words_beside_a_mark_that_is_deleted_stay_apart(tmp_path: Path) -> None:
+    texts = (
+        "hello <i>ok</i> there",
+        "five<br>six <b>sev</b>en",
+        "so<sil>then <sil>, yes <sil>. no",
+    )
+    made = cured(manifest_of(tmp_path, *texts))
+    wanted = ["hello ok there", "five six seven", "so then, yes. no"]
+    assert [each.text for each in made.utterances] == wanted

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.corpus.manifests.toolkit_lists import PUNCTUATION
@@ -27,10 +27,18 @@ _TAG = re.compile(
     r"|\[laughter-(?P<laughed>[\w'-]+)\]"
     r"|(?P<beside>(?<![\w{])[{\[][A-Za-z][\w -]*[}\]](?![\w-])|\+\+[A-Za-z]\w*\+\+|(?<=\w)\(\d\)|!SIL\b"
     r"|<(?:sil|noise|laughter|laugh|breath|cough|spn|v-?noise|spoken_noise|music)>"
-    r"|</?(?:b|i|u|em|strong|span|p|br) ?/?>)"
+    r"|(?P<within></?(?:b|i|u|em|strong|span) ?/?>)|</?(?:p|br) ?/?>)"
 )
 """A mark. The group `spoken` matches those that stand where something is said, `laughed` the word
-that is said with laughter, `beside` those beside words, which can be deleted without the words.
+that is said with laughter, `beside` those beside words, which can be deleted without the words, and
+`within` those of them that may stand within a word.
+"""
+
+_TEXT = r'("text": "([^"\\]|\\.)*)'
+_WORD = r'("text": "([^"\\]|\\.)*([^ "\\]|\\.))'
+_END = r'("text": "(([^"\\]|\\.)*([^ "\\]|\\.))?)'
+"""What is before a mark in a record's text, as expressions of sed: anything, something that ends in
+no space, and the same or nothing.
 """
 
 
@@ -49,29 +57,49 @@ def find_tags(texts: Iterable[str], normalize: Normalizer, is_learned: bool) -> 
     return Artifacts(tuple(rows), tuple(tags.most_common()))
 
 
-def cure_of_tags(tags: Sequence[str], manifest: Path) -> str:
-    """Return the shell commands that replace marks of punctuation by their signs, delete marks
-    beside words, and leave out lines with other marks.
+def cure_of_tags(tags: Sequence[str], texts: Iterable[str], manifest: Path) -> str:
+    """Return the shell commands that leave out the texts with marks in the place of words, and
+    those of marks alone; then replace marks of punctuation by their signs, and delete marks beside
+    words. `texts` are those with marks.
     """
-    commands, path = [], manifest
     signs = {tag: sign for tag in tags if (sign := _written(tag)) is not None}
+    left_out = [re.escape(tag) for tag in tags if tag not in signs]
+    silent = [re.escape(tag) for tag, sign in signs.items() if not re.search(r"\w", sign)]
+    alone = rf"^(?>{'|'.join(silent)}|\W)+$"
+    if silent and any(re.search(alone, text) for text in texts):
+        left_out.append(alone)
+    words = _beside(manifest, "words")
+    without = f" --without-text {shlex.quote('|'.join(left_out))}" if left_out else ""
+    # also for a manifest of another form: each record is on a line then, written without escapes
+    commands = [
+        f"orchestrate manifest filter {quoted_path(manifest)} {quoted_path(words)}{without}"
+    ]
     if signs:
-        if path.suffix not in (".json", ".jsonl"):  # a comma would be a column of a table
-            path = _beside(manifest, "copy")
-            commands.append(
-                f"orchestrate manifest filter {quoted_path(manifest)} {quoted_path(path)}"
-            )
-        script = "; ".join(f"s| *{_for_sed(tag)}|{sign}|g" for tag, sign in signs.items())
-        commands.append(
-            f"sed {shlex.quote(script)} {quoted_path(path)} > {quoted_path(_beside(manifest, 'signs'))}"
-        )
-        path = _beside(manifest, "signs")
-    if others := [tag for tag in tags if tag not in signs]:
-        commands.append(
-            f"orchestrate manifest filter {quoted_path(path)} {quoted_path(_beside(manifest, 'said'))} "
-            f"--without-text {shlex.quote('|'.join(map(re.escape, others)))}"
-        )
+        out = quoted_path(_beside(manifest, "signs"))
+        commands.append(f"{_sed_command(signs)} {quoted_path(words)} > {out}")
     return " && ".join(commands)
+
+
+def _sed_command(signs: Mapping[str, str]) -> str:
+    """Return the command that writes signs in the place of marks in the texts of records, and
+    nowhere else: `clip (2).wav` is a name. Each round takes the last mark of a text.
+    """
+    marks: dict[str, list[str]] = {}
+    for tag, sign in signs.items():
+        marks.setdefault("(" if tag.startswith("(") else sign, []).append(_for_sed(tag))
+    any_of = {sign: f"({'|'.join(found)})" for sign, found in marks.items()}
+    beside = [any_of[sign] for sign in any_of if sign in ("", " ")]
+    first = [f"{_WORD}{any_of[sign]}#\\1" for sign in any_of if sign == "("]
+    first += [f"{_END} *{any_of[s]}#\\1{s}" for s in any_of if s in PUNCTUATION.values()]
+    first += [f"{_END} *{each}([,.;:!?])#\\1\\6" for each in beside]
+    last = [
+        f"{_TEXT}{any_of[s]}#\\1{s}" for s in any_of if s != "(" and s not in PUNCTUATION.values()
+    ]
+    rounds = [(label, steps) for label, steps in (("a", first), ("b", last)) if steps]
+    return "sed -E " + " ".join(
+        f"-e :{label} -e {shlex.quote('; '.join(f's#{step}#' for step in steps))} -e t{label}"
+        for label, steps in rounds
+    )
 
 
 def _written(tag: str) -> str | None:
@@ -79,12 +107,14 @@ def _written(tag: str) -> str | None:
     found = next(_TAG.finditer(f"x{tag}" if tag.startswith("(") else tag))
     if found["laughed"]:
         return f" {found['laughed']}"
-    return "" if found["beside"] else _SIGNS.get(tag)
+    if found["beside"]:
+        return "" if found["within"] or tag.startswith("(") else " "
+    return _SIGNS.get(tag)
 
 
 def _for_sed(tag: str) -> str:
-    """Return a mark as a pattern of sed that matches it alone."""
-    return tag.replace("[", r"\[").replace("]", r"\]")
+    """Return a mark as an extended regular expression of sed that matches it alone."""
+    return re.sub(r"[][(){}+.]", r"\\\g<0>", tag)
 
 
 def _beside(manifest: Path, word: str) -> Path:

@@ -5,7 +5,8 @@ texts that are only notes, and texts beside others that may be the ones that are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 
 from orchestrator.corpus.importing.selecting import without_brackets
 from orchestrator.corpus.manifest_errors import place_text, show
@@ -19,6 +20,9 @@ from orchestrator.typed_words import quoted_path
 
 _SHOWN = 5
 """How many kinds of traces a message names."""
+
+_BRACKETED = {"[": r"\[[^][]*\]", "(": r"\([^()]*\)", "<": r"<[^<>]*>", "{": r"\{[^{}]*\}"}
+"""The pattern of a part in brackets, by the bracket that opens it."""
 
 
 def artifact_texts(name: str, manifest: Manifest, normalizer_name: str) -> Iterator[str]:
@@ -38,10 +42,12 @@ def artifact_texts(name: str, manifest: Manifest, normalizer_name: str) -> Itera
             f"{effect}. Replace them in the manifest."
         )
     if (tags := find_tags(texts, normalize, in_training)).rows:
+        marked = [texts[row] for row in tags.rows]
+        cure = cure_of_tags([tag for tag, _ in tags.traces], marked, manifest.path)
         yield (
             f"{len(tags.rows)} of {len(texts)} texts of {name} hold marks of their corpus ({_named(tags)}), "
-            f"e.g. {_place(manifest, tags.rows[0])} ({show(texts[tags.rows[0]])}): {effect}. "
-            f"Write what is said, or leave it out: {cure_of_tags([tag for tag, _ in tags.traces], manifest.path)}"
+            f"e.g. {_place(manifest, tags.rows[0])} ({show(marked[0])}): {effect}. "
+            f"Write what is said, or leave it out: {cure}"
         )
 
 
@@ -85,11 +91,20 @@ def wordless_text(name: str, manifest: Manifest, normalizer_name: str) -> str:
     )
     said = manifest.path.with_name(f"{manifest.path.stem}-said.jsonl")
     source, out = map(quoted_path, (manifest.path, said))
+    notes = shlex.quote(_pattern_of_notes([texts[row] for row in rows]))
     return (
         f"{len(rows)} of {len(texts)} texts of {name} have no word left by normalizer {normalizer_name}, "
         f"e.g. {_place(manifest, rows[0])} ({show(texts[rows[0]])}): {effect}. Leave them out: "
-        f"orchestrate manifest filter {source} {out} --brackets strip --text '\\w'"
+        f"orchestrate manifest filter {source} {out} --without-text {notes}"
     )
+
+
+def _pattern_of_notes(texts: Sequence[str]) -> str:
+    """Return a pattern of texts that are only signs, and parts in brackets of the kinds that these
+    texts have.
+    """
+    kinds = [part for bracket, part in _BRACKETED.items() if any(bracket in text for text in texts)]
+    return rf"^(?>{'|'.join(kinds)}|\W)+$" if kinds else r"^\W+$"
 
 
 def _named(found: Artifacts) -> str:
