@@ -23,7 +23,7 @@ def stop(
     error: type[OrchestrateError],
 ) -> None:
     """Raise `error` with all findings that stop the sweep, under `heading`, and with the setting
-    that ignores those that can be ignored. Return where there are none.
+    that ignores those that can be ignored beside `ignore`. Return where there are none.
     """
     found = refused(findings, ignore)
     if not found:
@@ -32,7 +32,7 @@ def stop(
     once = dict.fromkeys(finding.name for finding in found)
     names = [name for name in once if name in get_args(Ignorable)]
     if names:
-        given = ", ".join(names)
+        given = ", ".join([*ignore, *names])  # an override replaces the whole list
         lines.append(
             f"Correct it. Or go on in spite of it, with the doubt on record: checks.ignore='[{given}]'"
         )

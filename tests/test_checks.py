@@ -53,6 +53,12 @@ def test_all_refusals_are_said_at_once_with_the_way_on() -> None:
     assert refused(found, ()) == found[:2]
 
 
+def test_what_is_ignored_already_stays_so_with_the_advised_setting() -> None:
+    found = [finding("audio-overlap", "both."), finding("token-cap", "long.")]
+    with pytest.raises(DataError, match=r"checks\.ignore='\[too-few, audio-overlap, token-cap\]'$"):
+        stop(found[1:], ("too-few", "audio-overlap"), "Not so", DataError)
+
+
 def test_a_check_that_cannot_be_ignored_says_why() -> None:
     with pytest.raises(
         ValueError, match="fingerprint cannot, because the numbers do not measure the same thing"
