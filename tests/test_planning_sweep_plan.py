@@ -217,6 +217,26 @@ def test_a_plan_says_which_true_gain_is_proven(tmp_path: Path) -> None:
     assert row.gain_asked is None
 
 
+def test_a_limit_on_every_further_set_is_one_on_each(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(TEXT)
+    size = SetSize(utterances=100, words=1000)
+    sets = dict.fromkeys(("domain", "noisy", "confirm_noisy"), size)
+    also = ["data.also={noisy: /d/n.jsonl}", "data.confirm.also={noisy: /d/c3.jsonl}"]
+    limit = "{max_regression: 0.2, min_gain: 1.0, rule: proven}"
+    own, every = (
+        sweep_plan(
+            load_spec(tmp_path / "small.yaml", [*also, f"acceptance={{{metric}: {limit}}}"]), sets
+        ).resolution
+        for metric in ("noisy_wer", "every_also_wer")
+    )
+    assert every == own
+    assert {row.set: (row.limit, row.resolved, row.gain_asked) for row in every} == {
+        "domain": (None, None, None),
+        "noisy": (0.2, False, None),
+        "confirm_noisy": (0.2, False, 1.0),
+    }
+
+
 def test_a_grid_shows_its_points_and_stops_at_its_end(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(TEXT)
     grid = load_spec(

@@ -21,6 +21,7 @@ from orchestrator.planning.trial_plan import rungs_of
 from orchestrator.planning.warm_up import warm_up_text
 from orchestrator.set_names import confirm_name, is_confirm, search_name
 from orchestrator.sweepfile.conditions import space_of
+from orchestrator.sweepfile.limits import EVERY, Limit
 from orchestrator.sweepfile.parameters import TABLE, ParameterValue
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.search_space import Condition
@@ -278,7 +279,7 @@ def _set_resolutions(
         if name not in sets or not sets[name].words:
             continue
         size, kind = sets[name], search_name(name)
-        churn, limit = CHURN.get(kind, CHURN["heldout"]), _strictest_limit(spec, f"{kind}_wer")
+        churn, limit = CHURN.get(kind, CHURN["heldout"]), _strictest_limit(spec, kind)
         needed = (
             utterances_needed(size.utterances, size.words, churn, limit)
             if limit is not None
@@ -305,22 +306,24 @@ def _gain_to_prove(spec: SweepSpec, name: str) -> float | None:
     """Return the gain in points that the verdict must prove on this set; None where there is none.
     With a confirmation the confirm sets decide, and not the search's.
     """
-    limit = spec.acceptance.get(f"{search_name(name)}_wer")
-    if (
-        limit is None
-        or limit.rule_of("min_gain") != "proven"
-        or is_confirm(name) != (spec.confirm is not None)
-    ):
+    if is_confirm(name) != (spec.confirm is not None):
         return None
-    return limit.min_gain if isinstance(limit.min_gain, float) else None
+    limits = _limits_on(spec, spec.acceptance, search_name(name))
+    gains = [limit.min_gain for limit in limits if limit.rule_of("min_gain") == "proven"]
+    return max((gain for gain in gains if isinstance(gain, float)), default=None)
 
 
-def _strictest_limit(spec: SweepSpec, metric: str) -> float | None:
-    """Return the smallest change in points that a limit on this metric asks about. Limits in
-    percent of the baseline are left out, as the baseline is not known yet.
+def _strictest_limit(spec: SweepSpec, name: str) -> float | None:
+    """Return the smallest change in points that a limit on the WER of this set asks about. Limits
+    in percent of the baseline are left out, as the baseline is not known yet.
     """
-    limits = [
-        section[metric] for section in (spec.guardrails, spec.acceptance) if metric in section
-    ]
+    sections = (spec.guardrails, spec.acceptance)
+    limits = [limit for section in sections for limit in _limits_on(spec, section, name)]
     changes = [change for limit in limits for change in (limit.max_regression, limit.min_gain)]
     return min((change for change in changes if isinstance(change, float)), default=None)
+
+
+def _limits_on(spec: SweepSpec, section: Mapping[str, Limit], name: str) -> list[Limit]:
+    """Return the limits of a section on the WER of one set, that on every further set included."""
+    metrics = [f"{name}_wer", *([f"{EVERY}_wer"] if name in spec.data.also else ())]
+    return [section[metric] for metric in metrics if metric in section]
