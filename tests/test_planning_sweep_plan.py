@@ -237,6 +237,18 @@ def test_a_limit_on_every_further_set_is_one_on_each(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("metric", "rate"), [("domain_wer", "WER"), ("domain_cer", "CER")])
+def test_the_ratio_rule_is_of_the_rate_that_is_minimised(
+    tmp_path: Path, metric: str, rate: str
+) -> None:
+    (tmp_path / "small.yaml").write_text(TEXT)
+    spec = load_spec(
+        tmp_path / "small.yaml", ["early_stop={method: ratio}", f"metric.name={metric}"]
+    )
+    said = f"a trial stops above 1.1 times the baseline's domain {rate}"
+    assert said in sweep_plan(spec).conditions
+
+
 def test_a_grid_shows_its_points_and_stops_at_its_end(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(TEXT)
     grid = load_spec(

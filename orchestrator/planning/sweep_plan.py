@@ -204,7 +204,8 @@ def _condition_lines(spec: SweepSpec) -> Iterator[str]:
         )
     stop = spec.early_stop
     if stop.method == "ratio":
-        yield f"a trial stops above {stop.ratio:g} times the baseline's domain WER"
+        rate = spec.metric.name.removeprefix("domain_").upper()
+        yield f"a trial stops above {stop.ratio:g} times the baseline's domain {rate}"
     elif stop.method != "none":
         yield f"early stop: {stop.method}"
 

@@ -124,11 +124,15 @@ class EarlyStop(Frozen):
     method: Literal["none", "median", "asha", "ratio"] = "none"
     """The rule; `none` stops no trial for this reason."""
     ratio: float = Field(default=1.1, gt=1)
-    """For `ratio`: a trial stops when its domain WER exceeds this many times the baseline's."""
+    """For `ratio`: a trial stops when what the search minimises exceeds this many times the
+    baseline's.
+    """
     reduction_factor: int = Field(default=3, ge=2)
     """For `asha`: about one of so many trials goes on from each rung of successive halving."""
     startup_trials: int = Field(default=4, ge=1)
-    """For `median`: number of trials that must have finished before it judges."""
+    """For `median`: number of trials that must have ended COMPLETE before it judges. With method gp
+    the database has trials that broke a guardrail as COMPLETE, so they count there.
+    """
 
 
 class ChecksSpec(Frozen):
