@@ -338,5 +338,6 @@ def _why_impossible(
         return "log: true and step cannot be together; list the values instead"
     if step is not None and abs((high - low) / step - round((high - low) / step)) > 1e-9:
         below = low + (high - low) // step * step
-        return f"step {step:g} does not divide max - min = {high - low:g}; end at {below:g} or change step"
+        advice = f"end at {below:g} or change step" if below > low else "take a smaller step"
+        return f"step {step:g} does not divide max - min = {high - low:g}; {advice}"
     return ""
