@@ -5,6 +5,7 @@ examples and links.
 from __future__ import annotations
 
 import io
+import pkgutil
 import re
 import shlex
 import shutil
@@ -399,6 +400,17 @@ def test_files_that_the_documentation_names_exist(path: Path) -> None:
     assert {
         name for name in modules if not (ROOT / f"{name.replace('.', '/')}.py").exists()
     } == set()
+    dotted = {name for line in code for name in re.findall(r"\borchestrator(?:\.\w+)+", line)}
+    assert {name for name in dotted if not _is_defined(name)} == set()
+
+
+def _is_defined(name: str) -> bool:
+    """Whether a module, or what is in one, has this dotted name."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
