@@ -21,7 +21,7 @@ from scipy import signal
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.corpus.recordings.audio import load_audio
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
-from orchestrator.tuning.training.noise import within_band
+from orchestrator.tuning.noisy_copies import within_band
 from orchestrator.typed_words import install_command
 from tests.cli_project import orchestrate
 

@@ -238,7 +238,7 @@ def noisy(
         )
     refuse_existing(out)
     source = load_manifest(manifest)
-    from orchestrator.tuning.training.noise import Channel, noisy_lines
+    from orchestrator.tuning.noisy_copies import Channel, noisy_lines
 
     arguments = drawn | {"seed": seed, "source": source_of(source)}
     with audio_or_nothing(out):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,8 +9,8 @@ from tempfile import TemporaryDirectory
 from orchestrator.corpus.cache.preparing import prepare
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.sets.manifest_diagnosis import ManifestBaseline
-from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import DataError
+from orchestrator.records.short_run import spread_rows
 from orchestrator.records.transcription_settings import Transcription
 from orchestrator.scoring.edit_counts import edit_counts
 from orchestrator.scoring.normalizers import normalizer
@@ -36,7 +35,8 @@ def measure_manifest_baseline(
         for utterance in manifest.utterances
         if utterance.seconds <= base.family.longest_seconds
     ]
-    heard = _spread_utterances(fits, sample)
+    count = len(fits) if sample is None else sample
+    heard = [fits[row] for row in spread_rows(len(fits), count)]
     if not heard:
         raise DataError(
             f"{manifest.path}: every utterance is longer than the {base.family.longest_seconds:g} s the model can take"
@@ -57,12 +57,3 @@ def measure_manifest_baseline(
         [normalize(utterance.text) for utterance in heard], [normalize(text) for text in said]
     )
     return ManifestBaseline(counts.wer, len(heard), len(manifest.utterances) - len(fits))
-
-
-def _spread_utterances(rows: Sequence[Utterance], count: int | None) -> list[Utterance]:
-    total = len(rows)
-    return (
-        list(rows)
-        if count is None or count >= total
-        else [rows[row * total // count] for row in range(count)]
-    )

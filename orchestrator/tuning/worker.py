@@ -174,10 +174,7 @@ class PackWorker:
             if failed or due or self._tick % PROGRESS_TICKS == 0:
                 trained = [slot for slot in self._slots.values() if not slot.ended]
                 progress = [Progress(slot.plan.number, slot.step, slot.loss) for slot in trained]
-                ended = {event.number for event in failed if isinstance(event, Failed)}
-                measured = self._measure_slots(
-                    [slot for slot in due if slot.plan.number not in ended]
-                )
+                measured = self._measure_slots(due)
                 noticed, self._noticed = self._noticed, []
                 return (*noticed, *progress, *failed, *measured)
 

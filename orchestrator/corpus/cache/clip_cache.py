@@ -122,8 +122,8 @@ class CacheSegment:
         return samples
 
     def forget(self) -> None:
-        """Delete the index, because a clip is damaged: the next run decodes the whole segment anew,
-        and this one still reads the clips that are intact.
+        """Delete the index, because a clip is damaged or gone: the next run decodes the whole segment
+        anew, and this one still reads the clips that are intact.
         """
         (self.folder / f"{self.name}.index").unlink(missing_ok=True)
 

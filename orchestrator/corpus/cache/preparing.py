@@ -23,7 +23,7 @@ from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_e
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.recordings.audio import audio_name, load_audio
 from orchestrator.corpus.recordings.known_files import KnownFiles, file_sha256
-from orchestrator.corpus.recordings.loudness import SILENCE_RMS, level
+from orchestrator.corpus.recordings.loudness import SILENCE_RMS, SILENT, level
 from orchestrator.corpus.samples import Samples
 from orchestrator.corpus.utterance import Utterance, audio_source
 from orchestrator.errors import ManifestError
@@ -129,15 +129,12 @@ def _decoded_once(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
             raise OSError(f"the audio cache in {cache} could not be read back after it was written")
         sound = StoredSound(*found[key], utterance, _decoded_again)
         if sound.level < SILENCE_RMS and not manifest.for_training:
-            faults.append(utterance.fault(_SILENT))
+            faults.append(utterance.fault(f"the clip is {SILENT} but its text is not empty"))
         else:
             stored.append(sound)
     for segment in {sound.segment.name: sound.segment for sound in stored}.values():
         segment.touch()
     return clips_of(Sounds(tuple(stored), rms), sorted(faults))
-
-
-_SILENT = "the clip is silent (rms below 1e-4) but its text is not empty"
 
 
 class _Decoding:

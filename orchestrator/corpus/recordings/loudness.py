@@ -13,6 +13,9 @@ SILENCE_RMS = 1e-4
 noise.
 """
 
+SILENT = "silent (rms below 1e-4)"
+"""What such a clip is called in a message."""
+
 
 def level(samples: Samples) -> float:
     """Return the root mean square of the samples, summed in float64; 0 where there are none."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from orchestrator.checks import Finding, finding
 from orchestrator.corpus.manifests.manifest import Manifest
+from orchestrator.corpus.recordings.loudness import SILENT
 from orchestrator.corpus.sets.diagnosis import TRAINING_SETS
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def check_sound(ready: Ready) -> Iterator[Finding]:
         if clips.notes.silent and name in TRAINING_SETS:
             yield finding(
                 "silent",
-                f"{_share_text(clips.notes.silent, clips, name)} are silent (rms below 1e-4) beside a text, "
+                f"{_share_text(clips.notes.silent, clips, name)} are {SILENT} beside a text, "
                 f"{_first_place(manifest, clips.notes.silent)}. They are left out, for an adapter would learn to write "
                 "where nothing is said. Delete the lines, or give them their sound.",
             )

@@ -113,7 +113,9 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
     for utterance, source in zip(first.manifest.utterances, first.sources, strict=True):
         cut[source].append(utterance)
     by_source = {source: _Segments(utterances) for source, utterances in cut.items()}
-    by_pcm = dict(zip(first.pcm_sha256, first.manifest.utterances, strict=False))
+    by_pcm: dict[str, Utterance] = {}
+    if first.pcm_sha256:
+        by_pcm = dict(zip(first.pcm_sha256, first.manifest.utterances, strict=True))
     by_id = {
         utterance.id: utterance for utterance in first.manifest.utterances if utterance.explicit_id
     }

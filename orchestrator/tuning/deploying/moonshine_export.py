@@ -37,12 +37,6 @@ def check_exportable(model: PreTrainedModel) -> None:
             "the authors publish no exporter of Moonshine version 1: moonshine_voice exports streaming models alone\n"
             "  Use --format onnx, which plain onnxruntime decodes with."
         )
-    config: Any = model.config
-    if config.num_key_value_heads != config.num_attention_heads:
-        raise ModelError(
-            f"the authors' exporter does not know grouped-query attention ({config.num_attention_heads} heads of "
-            f"queries, {config.num_key_value_heads} of keys)\n  Use --format onnx."
-        )
 
 
 def export_moonshine(

@@ -22,7 +22,7 @@ class RaggedLayout:
     `lengths` (rows,) are the frames of every clip, slot-major, with equally many clips in each
     slot. F (`places`) is the most frames of any slot, rounded up to a multiple of `block`; T
     (`longest`) is the longest clip. `known` are the same lengths as Python numbers, where the
-    caller has them: they spare the host waiting for the device.
+    caller has them.
     """
 
     def __init__(

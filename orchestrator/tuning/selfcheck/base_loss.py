@@ -11,6 +11,7 @@ import torch
 
 from orchestrator.checks import Finding, finding
 from orchestrator.corpus.manifest_errors import show
+from orchestrator.records.short_run import spread_rows
 from orchestrator.tuning.model.base_model import BaseModel, padded_labels
 from orchestrator.tuning.selfcheck.probe import stock_input
 from orchestrator.tuning.training.training_set import TrainingSet
@@ -62,8 +63,7 @@ def stock_loss(base: BaseModel, clip: np.ndarray, row: list[int]) -> float:
 
 def spread_domain_rows(data: TrainingSet) -> list[int]:
     """Return at most HEARD rows of domain utterances, spread from the first to near the last."""
-    count = min(HEARD, data.domain)
-    return [row * data.domain // count for row in range(count)]
+    return spread_rows(data.domain, HEARD)
 
 
 def place_of_row(data: TrainingSet, row: int) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from orchestrator.checks import Finding, finding
+from orchestrator.corpus.recordings.loudness import level
 from orchestrator.errors import ModelError
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.evaluation_set import EvaluationSet
@@ -36,8 +37,8 @@ LEVEL = 0.02
 """The share by which the level of a set may differ from the one asked for."""
 CLIPS_MEASURED = 32
 """About how many clips of a set have their level measured."""
-SILENCE = 1e-3
-"""The peak up to which a clip counts as silent."""
+QUIET_PEAK = 1e-3
+"""Clips up to this peak have no level to measure."""
 
 
 def check_model(
@@ -136,17 +137,11 @@ def _check_gain(spec: SweepSpec, clips: dict[str, Sequence[np.ndarray]]) -> Iter
         return
     for name, of_set in clips.items():
         rows = range(0, len(of_set), max(1, len(of_set) // CLIPS_MEASURED))
-        levels = [
-            _level_of_clip(of_set[row]) for row in rows if SILENCE < np.abs(of_set[row]).max() < 1
-        ]
-        level = float(np.median(levels)) if levels else rms
-        if abs(level / rms - 1) > LEVEL:
+        levels = [level(of_set[row]) for row in rows if QUIET_PEAK < np.abs(of_set[row]).max() < 1]
+        median = float(np.median(levels)) if levels else rms
+        if abs(median / rms - 1) > LEVEL:
             yield finding(
                 "gain",
-                f"the clips of {name} have an rms of {level:.4f} (median of {len(levels)}) where evaluation.rms is "
+                f"the clips of {name} have an rms of {median:.4f} (median of {len(levels)}) where evaluation.rms is "
                 f"{rms:g}: sets of different loudness are not heard alike.",
             )
-
-
-def _level_of_clip(clip: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(clip, dtype=np.float64))))

@@ -27,7 +27,6 @@ from orchestrator.sweepfile.digest import derived_seed
 from orchestrator.tuning.model.encoder_cache import EncoderCache, Frames
 from orchestrator.tuning.model.families import Family
 from orchestrator.tuning.model.layout import RaggedLayout
-from orchestrator.tuning.training.noise import at_speed
 
 CLEAN_SNR = 60.0
 """At this `noise_snr`, in decibels, and above no noise is added."""
@@ -53,6 +52,14 @@ class Draw:
     """`noise_snr`: the lowest signal-to-noise ratio, in decibels."""
     chunks: int
     """`drop_chunks`: the most chunks that are silenced."""
+
+
+def at_speed(wave: Tensor, factor: float) -> Tensor:
+    """(1, n) float32 -> (1, n / factor): the sound played faster or slower, so that its pitch
+    changes with it. The factor is taken as a whole number of hundredths.
+    """
+    resampled: Tensor = torchaudio.functional.resample(wave, round(100 * factor), 100)
+    return resampled
 
 
 def augments_audio(params: TrialParams) -> bool:

@@ -26,17 +26,18 @@ from orchestrator.corpus.manifests.manifest_writing import (
 )
 from orchestrator.corpus.manifests.unread_times import time_keys
 from orchestrator.corpus.recordings.audio import load_audio
-from orchestrator.corpus.recordings.loudness import SILENCE_RMS
+from orchestrator.corpus.recordings.loudness import SILENCE_RMS, SILENT, level
 from orchestrator.corpus.samples import SAMPLE_RATE, Samples
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
+from orchestrator.tuning.training.augmentation import at_speed
 
 PEAK = 0.99
 """A copy with a higher peak is scaled down to this one, because 16-bit FLAC would clip it."""
 
 _ROOM = 1024
-"""By what sound is divided before the filters and multiplied after them, exactly, as a power of two:
-they cut what comes out of them at -1 and 1, which white noise and loud speech exceed.
+"""By what sound is divided before the filters and multiplied after them, which is exact for a power
+of two: they cut what comes out of them at -1 and 1, which white noise and loud speech exceed.
 """
 
 _OF_THE_SOURCE = ("offset", "audio", "sampling_rate", "sample_rate")
@@ -95,8 +96,8 @@ def _noisy_copy(
     Raises UnusableError for a silent clip.
     """
     samples = load_audio(utterance).samples
-    if float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) < SILENCE_RMS:
-        raise UnusableError("the clip is silent (rms below 1e-4): noise has no ratio to it")
+    if level(samples) < SILENCE_RMS:
+        raise UnusableError(f"the clip is {SILENT}: noise has no ratio to it")
     draws = np.random.default_rng(own_seed(seed, utterance.id))
     drawn: dict[str, Any] = {}
     wave = torch.from_numpy(np.array(samples))[None]
@@ -113,14 +114,6 @@ def _noisy_copy(
         wave = torchaudio.functional.add_noise(wave, noise, torch.tensor([drawn["snr_db"]]))
     peak = wave.abs().max().item()
     return (wave * (PEAK / peak) if peak > PEAK else wave)[0].numpy(), drawn
-
-
-def at_speed(wave: Tensor, factor: float) -> Tensor:
-    """(1, n) float32 -> (1, n / factor): the sound played faster or slower, so that its pitch
-    changes with it. The factor is taken as a whole number of hundredths.
-    """
-    resampled: Tensor = torchaudio.functional.resample(wave, round(100 * factor), 100)
-    return resampled
 
 
 def within_band(wave: Tensor, band: Range) -> Tensor:
