@@ -31,17 +31,11 @@ from orchestrator.scoring.rates import SetScore, delta, pool
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.verdicts.judging import acceptance_of, criteria, guardrails_of
 from tests.running_support import make_spec
+from tests.scoring_support import N, score
 
 GAIN = Criterion("domain_wer", "min_gain", 1.0, "proven")
 REGRESSION = Criterion("heldout_wer", "max_regression", 0.2)
 PRUNING = Criterion("heldout_wer", "max_regression", 0.2, "proven")
-N = 500
-"""Utterances of 20 words: 10,000 words, so 100 errors are one point."""
-
-
-def score(errors: int, n: int = N, words: int = 20) -> SetScore:
-    """`errors` word errors spread evenly over n utterances."""
-    return SetScore(tuple(errors // n + (i < errors % n) for i in range(n)), (words,) * n)
 
 
 def scores(

@@ -33,13 +33,7 @@ from orchestrator.verdicts.judging import (
 )
 from orchestrator.verdicts.reproduction import Reproduction, Rerun
 from tests.running_support import make_spec
-
-N = 500
-
-
-def score(errors: int) -> SetScore:
-    """`errors` errors spread over 500 utterances of 20 words, so 100 are one point."""
-    return SetScore(tuple(errors // N + (i < errors % N) for i in range(N)), (20,) * N)
+from tests.scoring_support import score
 
 
 def of(**errors: int) -> Scores:
