@@ -267,10 +267,16 @@ def test_hostile_text_stays_text_in_html(tmp_path: Path) -> None:
     parser.feed(page)
     assert {tag for tag, _ in parser.seen} <= {
         "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td",
-        "ul", "li", "pre", "main", "div", "span", "button", "script",
+        "ul", "li", "pre", "main", "div", "span", "button", "script", "dl", "dt", "dd",
     }  # fmt: skip
     own = re.sub(r"<(style|script)[ >].*?</\1>", "", page, flags=re.S)
     assert "alert(1)&lt;/script" in own and not re.search(r"[\x00-\x09\x0b-\x1f\u2028\u202e]", own)
+
+
+def test_a_document_as_a_page_explains_the_terms_that_it_marks(root: Path) -> None:
+    page = html.render(built(SPEC, root))
+    marked = set(re.findall(r'data-term="([^"]+)"', page))
+    assert marked and marked == set(re.findall(r'id="term-([^"]+)"', page))
 
 
 def test_hostile_text_stays_text_in_markdown(tmp_path: Path) -> None:

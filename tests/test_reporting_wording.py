@@ -5,13 +5,14 @@ that are true of it.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.reporting.documents import train_shares
 from orchestrator.reporting.rendering.report_blocks import Paragraph, Table
-from orchestrator.reporting.wording import proof, utterances_text
+from orchestrator.reporting.wording import change_bounds, proof, utterances_text
 from orchestrator.scoring.limits import Criterion, estimate_of, judge_limit
 from orchestrator.scoring.rates import SetScore
 from orchestrator.scoring.trend import judge_trend
@@ -46,6 +47,11 @@ def test_an_undecided_limit_says_why() -> None:
     few = SetScore((0, 0), (20, 20))  # by the normal distribution one would do
     said = proof_of(few, few, replace(HELDOUT, limit=20.0))
     assert said == "undecided; about 3 utterances would decide"
+
+
+def test_a_change_without_bounds_has_a_dash() -> None:
+    assert change_bounds(-1.25, 0.0) == "-1.25 to +0.00"
+    assert change_bounds(-inf, inf) == "-"
 
 
 def test_one_utterance_is_no_plural() -> None:

@@ -24,7 +24,7 @@ from orchestrator.verdicts.comparability import (
     _equal_decodings,
     pair_of,
 )
-from tests.cli_project import folder_of, make_project, orchestrate, ran_project
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 from tests.fake_worker import FakeWorker
 
 
@@ -91,6 +91,28 @@ def test_studies_are_compared_by_their_best_trials(capsys: pytest.CaptureFixture
     assert "confirm" in out, "both were confirmed on the same sets"
     assert orchestrate("compare", "demo:0", "demo:1", "demo:2", "--format", "md") == 0
     assert "demo:2 against demo:0" in capsys.readouterr().out
+
+
+def test_long_values_that_differ_at_their_ends_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = "encoder.layers.0.self_attn"  # and floats that have six digits in common
+    for name, last in (("one", "k_proj"), ("two", "o_proj")):
+        modules = f"{{patterns: [{start}.q_proj, {start}.v_proj, {start}.{last}]}}"
+        text = SWEEP.replace("target_modules: attention", f"target_modules: {modules}")
+        text = text.replace("5.0e-4", "5.0000001e-4" if name == "two" else "5.0e-4")
+        spec = make_project(tmp_path, text.replace("trials: 5", "trials: 1"))
+        assert orchestrate(spec, "--quiet", f"name={name}") in (0, 4, 5)
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert orchestrate("compare", "one", "two", "--format", "md") == 0
+    out = capsys.readouterr().out
+    assert "No parameter" not in out
+    for title in ("What differs in the sweep files", "What differs in the trials"):
+        rows = out.partition(title)[2].partition("##")[0].splitlines()
+        for part in ("target", "learning"):
+            cells = [row.split("|")[2:4] for row in rows if part in row]
+            assert cells and all(one != other for one, other in cells)
 
 
 def test_a_study_that_is_half_confirmed_says_so(

@@ -69,7 +69,12 @@ def bounds(limit: LimitVerdict) -> str:
         return f"{lower:.2f} to {upper:.2f}" + (
             " %" if limit.criterion.unit == "points" else " times"
         )
-    return f"{lower:+z.2f} to {upper:+z.2f}" + (" %" if limit.criterion.unit == "percent" else "")
+    return change_bounds(lower, upper) + (" %" if limit.criterion.unit == "percent" else "")
+
+
+def change_bounds(lower: float, upper: float) -> str:
+    """Format the bounds of a change; a dash where there are none, as of a set of one utterance."""
+    return f"{lower:+z.2f} to {upper:+z.2f}" if isfinite(lower) and isfinite(upper) else "-"
 
 
 def change(limit: LimitVerdict) -> str:

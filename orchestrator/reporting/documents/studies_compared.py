@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from typing import Any
 
 from orchestrator.reporting.documents.transcripts import NOTHING
@@ -18,6 +19,7 @@ from orchestrator.reporting.rendering.report_blocks import (
     Table,
 )
 from orchestrator.reporting.wording import (
+    change_bounds,
     delta_text,
     duration_text,
     rate_heading,
@@ -114,12 +116,12 @@ def _sides_table(corner: str, sides: Sequence[Side], rows: dict[str, list[str]])
 
 def _file_blocks(sides: Sequence[Side]) -> Iterator[Block]:
     """Yield a table of the fields of the sweep files that are not equal on every side."""
-    first, rows = sides[0], dict[str, list[str]]()
+    first, fields = sides[0], dict[str, list[Any]]()
     for index, side in enumerate(sides[1:], start=1):
         for change in changed_fields(first.spec, side.spec):
             if change.path != "name":
-                cells = rows.setdefault(change.path, [_value_or_dash(change.old)] * len(sides))
-                cells[index] = _value_or_dash(change.new)
+                fields.setdefault(change.path, [change.old] * len(sides))[index] = change.new
+    rows = {path: _cells_of(values) for path, values in fields.items()}
     yield Heading("What differs in the sweep files")
     yield _sides_table("field", sides, rows) if rows else Paragraph("Nothing but the name.")
 
@@ -128,17 +130,28 @@ def _parameter_blocks(sides: Sequence[Side]) -> Iterator[Block]:
     """Yield a table of the parameters of the compared trials that are not equal on every side."""
     plans = [side.folder.read_plan(side.result.number) for side in sides]
     params = [plan.params.model_dump(mode="json") if plan else {} for plan in plans]
-    rows = {
-        name: [_value_or_dash(trial_params.get(name)) for trial_params in params]
+    values = {
+        name: [trial_params.get(name) for trial_params in params]
         for name in dict.fromkeys(name for trial_params in params for name in trial_params)
     }
-    differing = {name: cells for name, cells in rows.items() if len(set(cells)) > 1}
+    rows = {
+        name: _cells_of(own)
+        for name, own in values.items()
+        if any(value != own[0] for value in own)
+    }
     yield Heading("What differs in the trials")
-    yield _sides_table("parameter", sides, differing) if differing else Paragraph("No parameter.")
+    yield _sides_table("parameter", sides, rows) if rows else Paragraph("No parameter.")
 
 
-def _value_or_dash(value: Any) -> str:
-    text = "-" if value is None else value_text(value)
+def _cells_of(values: Sequence[Any]) -> list[str]:
+    """Return the values as texts: short ones where those tell all of them apart, else whole."""
+    whole = ["-" if value is None else str(value) for value in values]
+    short = ["-" if value is None else _short_text(value) for value in values]
+    return short if len(set(short)) == len(set(whole)) else whole
+
+
+def _short_text(value: Any) -> str:
+    text = value_text(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
@@ -163,7 +176,7 @@ def _difference_row(difference: Difference) -> tuple[str, ...]:
         shown_percent(difference.rate, difference.before),
         shown_percent(difference.rate, difference.after),
         shown_points(difference.rate, difference.estimate.point),
-        f"{lower:+z.2f} to {upper:+z.2f}",
+        change_bounds(lower, upper),
         _difference_answer(difference),
     )
 
@@ -265,4 +278,4 @@ def _pair_fields(pair: Pair) -> dict[str, Any]:
 
 
 def _finite_or_none(value: float) -> float | None:
-    return value if abs(value) != float("inf") else None
+    return value if isfinite(value) else None

@@ -17,7 +17,14 @@ from orchestrator.reporting.rendering.report_blocks import (
     Paragraph,
     Table,
 )
-from orchestrator.reporting.wording import LIMIT_COLUMNS, limit_row, limits_of, percent
+from orchestrator.reporting.wording import (
+    LIMIT_COLUMNS,
+    change_bounds,
+    limit_row,
+    limits_of,
+    percent,
+    points,
+)
 from orchestrator.scoring.limit_text import asked_text
 from orchestrator.scoring.rates import SetScore, estimate
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -112,7 +119,7 @@ def _row(spec: SweepSpec, name: str, of_set: ShippedSet) -> tuple[str, ...]:
     found = estimate(before, after, seed=spec.seed)
     change = ("-", "-")
     if found is not None:
-        change = f"{found.point:+z.2f}", f"{found.lower():+z.2f} to {found.upper():+z.2f}"
+        change = points(found.point), change_bounds(found.lower(), found.upper())
     return (name, *(percent(rate.wer) for rate in rates), *change)
 
 

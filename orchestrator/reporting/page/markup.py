@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from orchestrator.reporting.page.glossary import GLOSSARY, HEADINGS
 from orchestrator.reporting.rendering.escape import html_text
@@ -69,10 +69,10 @@ def term_html(key: str, text: str = "") -> str:
     return f'<button type="button" class="{kind}" {about}>{shown}</button>'
 
 
-def glossary_html() -> str:
-    """Return the list of all terms with their meaning."""
+def glossary_html(keys: Iterable[str] = GLOSSARY) -> str:
+    """Return the list of terms with their meaning, by default of all."""
     rows = (
         f'<dt>{html_text(name)}</dt><dd id="term-{key}">{html_text(text)}</dd>'
-        for key, (name, text) in GLOSSARY.items()
+        for key, (name, text) in ((key, GLOSSARY[key]) for key in keys)
     )
     return f"<dl>{''.join(rows)}</dl>"
