@@ -5,8 +5,8 @@ project: by jiwer and numpy alone.
 
 Prints a line per set: the baseline's WER, each trial's, and in confirmation that of a finalist's
 seeds together, with the change in WER points in brackets. It is for sweeps with
-`normalizer: whisper-en` whose manifests are still in their place; read_manifest.py beside this file
-reads every format that a sweep reads. docs/recompute_bounds.py computes the bounds.
+`normalizer: whisper-en` whose manifests are still in their place, as they were; read_manifest.py
+beside this file reads every format that a sweep reads. docs/recompute_bounds.py computes the bounds.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jiwer
 import numpy as np
-from read_manifest import texts
+from read_manifest import references
 from whisper_normalizer.english import EnglishTextNormalizer
 
 rules, folds = EnglishTextNormalizer(), str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
@@ -32,12 +32,11 @@ def words(text):
 
 
 def counts(heard, name):
-    said, lines = texts(study.parents[1] / sets[name]["manifest"]), sets[name]["lines"]
-    references = [words(said[line]) for line in lines]
+    said = [words(text) for text in references(study.parents[1] / sets[name]["manifest"], sets[name])]
     hypotheses = [words(row["hypothesis"]) for row in read(heard) if row["set"] == name]
-    pairs = [(" ".join(r) or "-", " ".join(h if r else ["-", *h])) for r, h in zip(references, hypotheses, strict=True)]
+    pairs = [(" ".join(r) or "-", " ".join(h if r else ["-", *h])) for r, h in zip(said, hypotheses, strict=True)]
     found = [jiwer.process_words(*pair) for pair in pairs]
-    return sum(each.substitutions + each.deletions + each.insertions for each in found), sum(map(len, references))
+    return sum(each.substitutions + each.deletions + each.insertions for each in found), sum(len(r) for r in said)
 
 
 study, runs = Path(sys.argv[1]).resolve(), {}
