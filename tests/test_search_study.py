@@ -22,6 +22,8 @@ from optuna.trial import FrozenTrial
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialState
 from orchestrator.search import pruners, storage
+from orchestrator.search.database_differences import ended_elsewhere
+from orchestrator.search.postgres import ServerDatabase, new_record
 from orchestrator.search.study import Study
 from orchestrator.search.trial_results import StudyTrial
 from orchestrator.sweepfile.evaluation import EvaluationSpec
@@ -481,3 +483,17 @@ def test_what_an_ended_trial_reported_is_worked_out_once(
     study.close()
     # each at its own two rungs, and once more at the first rung after it has ended
     assert sorted(seen) == sorted([*range(8), *range(8), *range(7)])
+
+
+def test_an_end_that_a_server_alone_knows_is_that_of_a_copy_of_the_study(tmp_path: Path) -> None:
+    held = [optuna.trial.create_trial(value=0.1) for _ in range(2)]
+    held.append(optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING))
+    for number, trial in enumerate(held):
+        trial.number = number
+    server = ServerDatabase(new_record("STORE", "demo"), "demo")
+    results = [make_result(0, {}, 0.1), make_result(1, {}, 0.1)]
+    assert ended_elsewhere(server, held, results) is None
+    assert ended_elsewhere(server, held, results[:1]) == 1
+    # a kill between the two writes, or a file that goes with its folder
+    assert ended_elsewhere(server, held[:1], results) is None
+    assert ended_elsewhere(tmp_path / "study.db", held, results[:1]) is None

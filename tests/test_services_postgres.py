@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -317,6 +318,27 @@ def test_a_lost_study_and_one_with_other_numbers_are_made_again(
     assert orchestrate(alone, "--quiet") in (0, 4, 5)
     assert orchestrate(alone, "--quiet", "budget.trials=5") in (0, 4, 5)
     assert files(folder) == files(folder_of(alone))
+
+
+def test_a_copy_of_a_study_does_not_go_on_in_the_database_of_the_other(
+    spec: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orchestrate(spec, "--quiet", "budget.trials=2") in (0, 4, 5)
+    folder = folder_of(spec)
+    copy = StudyFolder(folder.path.parent, "copy")
+    shutil.copytree(folder.path, copy.path)
+    assert orchestrate(spec, "--quiet", "name=copy", "budget.trials=4") in (0, 4, 5)
+    said = refusal(capsys, 3, spec, "--quiet", "budget.trials=3")
+    assert said == (
+        f"the database of {VARIABLE} knows how trial 2 ended, and this folder does not: a copy of the study went on "
+        "there\n  Run `orchestrate repair SPEC`: it makes it again from the files of the trials. It then has a name "
+        "of its own there.\n"
+    )
+    refusal(capsys, 3, "repair", spec, "--check")
+    assert orchestrate("repair", spec) == 0
+    assert orchestrate(spec, "--quiet", "budget.trials=3") in (0, 4, 5)
+    assert orchestrate(spec, "--quiet", "name=copy", "budget.trials=5") in (0, 4, 5)
+    assert (len(folder.results()), len(copy.results())) == (3, 5)
 
 
 def test_a_study_moves_to_a_server_and_back_by_repair_alone(

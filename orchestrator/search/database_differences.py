@@ -53,20 +53,35 @@ def differing_trial(
     return None
 
 
-def differing_trial_in(
-    database: Database, spec: SweepSpec, results: Iterable[TrialResult], ended: Collection[int]
+def ended_elsewhere(
+    database: Database, held: Iterable[FrozenTrial], results: Iterable[TrialResult]
 ) -> int | None:
-    """Apply `differing_trial` to the study in its database, which is only read. Raises StudyError
-    where it cannot be read.
+    """Return the first trial whose end a server knows and the folder does not, where a result is
+    written before the study is told: a copy of the folder went on with the study. None where there
+    is none, and for study.db, which is copied with its folder.
+    """
+    if isinstance(database, Path):
+        return None
+    here = {result.number for result in results}
+    there = (trial.number for trial in held if trial.state.is_finished())
+    return next((number for number in there if number not in here), None)
+
+
+def differing_trial_in(
+    database: Database, spec: SweepSpec, results: Collection[TrialResult], ended: Collection[int]
+) -> int | None:
+    """Apply `differing_trial` and `ended_elsewhere` to the study in its database, which is only
+    read. Raises StudyError where it cannot be read.
     """
     with storage_errors(database, "Nothing was changed."), open_read_only(database) as storage:
         ids = [study._study_id for study in storage.get_all_studies()]
         held = [trial for study_id in ids for trial in storage.get_all_trials(study_id)]
-    return differing_trial(spec, held, results, ended)
+    differing = differing_trial(spec, held, results, ended)
+    return ended_elsewhere(database, held, results) if differing is None else differing
 
 
 def check_results(
-    database: Database, spec: SweepSpec, results: Iterable[TrialResult], ended: Collection[int]
+    database: Database, spec: SweepSpec, results: Collection[TrialResult], ended: Collection[int]
 ) -> None:
     """Raise StudyError where `differing_trial_in` finds a trial."""
     number = differing_trial_in(database, spec, results, ended)
@@ -81,6 +96,14 @@ def differs_error(database: Database, number: int) -> StudyError:
     return StudyError(
         f"{database} says of trial {number} what its result.json does not say\n"
         f"  {remake_advice(database)}"
+    )
+
+
+def went_on_error(database: Database, number: int) -> StudyError:
+    """Return the error for a study of a server with which a copy of its folder went on."""
+    return StudyError(
+        f"{database} knows how trial {number} ended, and this folder does not: a copy of the study "
+        f"went on there\n  {remake_advice(database)} It then has a name of its own there."
     )
 
 

@@ -11,7 +11,7 @@ state; `feasible` in the user attributes is ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,13 @@ from optuna.trial import TrialState as OptunaState
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.limit_text import rate_text
-from orchestrator.search.database_differences import differing_trial, differs_error, remake_advice
+from orchestrator.search.database_differences import (
+    differing_trial,
+    differs_error,
+    ended_elsewhere,
+    remake_advice,
+    went_on_error,
+)
 from orchestrator.search.postgres import ServerDatabase
 from orchestrator.search.pruners import Pruner
 from orchestrator.search.samplers import StatelessSampler, present_distributions, suggest
@@ -269,13 +275,17 @@ class Study:
         constraints = Trial(self._study, frozen._trial_id).constraints
         return read_result(frozen, snapped_params(self._spec, frozen.params), constraints)
 
-    def check(self, results: Iterable[TrialResult]) -> None:
+    def check(self, results: Collection[TrialResult]) -> None:
         """Raise StudyError where what the search learns from differs from the results, which are
         what was measured.
         """
-        number = differing_trial(self._spec, self._study.get_trials(deepcopy=False), results)
+        held = self._study.get_trials(deepcopy=False)
+        number = differing_trial(self._spec, held, results)
         if number is not None:
             raise differs_error(self._database, number)
+        number = ended_elsewhere(self._database, held, results)
+        if number is not None:
+            raise went_on_error(self._database, number)
 
     def put_again(
         self, params: Mapping[str, Any], reports: Mapping[int, float], result: TrialResult | None
