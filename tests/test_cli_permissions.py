@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli_project import folder_of, orchestrate, ran_project
+from tests.cli_project import ROOT, SWEEP, folder_of, make_project, orchestrate, ran_project
 from tests.permissions import bound, needs_permissions, read_only, with_mode
 
 pytestmark = needs_permissions
@@ -122,3 +124,15 @@ def test_files_of_a_model_that_may_not_be_read_are_not_called_damaged(tmp_path: 
         "fix their permissions"
     )
     assert "copy it again" not in errors
+
+
+def test_a_group_that_shares_the_studies_may_write_to_all_that_a_run_makes(tmp_path: Path) -> None:
+    spec = make_project(tmp_path, SWEEP + "execution: {packs: 2, pack: 1, cores: 1, device: cpu}\n")
+    words = [sys.executable, "-m", "tests.run_fake", "0", str(spec), "--quiet"]
+    done = subprocess.run(words, cwd=ROOT, umask=0o002, stderr=subprocess.PIPE, text=True)
+    assert done.returncode in (0, 4, 5), done.stderr
+    made = [path for path in (tmp_path / "studies").rglob("*") if not path.is_symlink()]
+    assert {"study.db", "study.lock", "journal.jsonl", "files.sqlite", "pack-0.log"} <= {
+        path.name for path in made
+    }
+    assert [path for path in made if not path.stat().st_mode & 0o020] == []

@@ -1,10 +1,11 @@
-"""Tell regular files from folders, pipes and devices. Those are never opened, because reading one
-fails or blocks for ever.
+"""Tell regular files from folders, pipes and devices, and make one for SQLite where there is
+nothing. What is no regular file is never opened, because reading it fails or blocks for ever.
 """
 
 from __future__ import annotations
 
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
@@ -24,3 +25,13 @@ def other_kind(path: Path) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return ""
     return "" if stat.S_ISREG(mode) else kind_text(mode)
+
+
+def make_empty(path: Path) -> None:
+    """Make an empty file of the usual mode where there is nothing. SQLite itself gives its files the
+    mode 0644 whatever the umask is, so that nobody else of a group could write to them. Where that
+    fails, nothing is raised: whoever opens the file says why.
+    """
+    if not path.exists():
+        with suppress(OSError):
+            path.touch()

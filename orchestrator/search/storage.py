@@ -17,7 +17,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import StudyError
-from orchestrator.files.file_kinds import other_kind
+from orchestrator.files.file_kinds import make_empty, other_kind
 from orchestrator.records.journal.chain import Fault
 from orchestrator.records.json_files import not_a_file
 from orchestrator.records.store import StudyFolder
@@ -145,6 +145,7 @@ def _open_file(path: Path) -> RDBStorage:
     """
 
     def connect() -> sqlite3.Connection:
+        make_empty(path)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")

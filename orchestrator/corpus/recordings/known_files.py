@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.corpus.recordings.headers import Header
+from orchestrator.files.file_kinds import make_empty
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -183,6 +184,7 @@ class KnownFiles:
         assert self._path is not None, "opened before"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_empty(self._path)
             self._database = sqlite3.connect(self._path, timeout=_WAIT)
             self._database.executescript(_SCHEMA)
         except OSError:

@@ -37,7 +37,7 @@ def append(path: Path, read: Stamp | None, length: int, data: bytes) -> Stamp:
     disk refuses; the file then has `length` bytes.
     """
     make_folder(path.parent)
-    descriptor = os.open(path, _APPENDED, 0o644)
+    descriptor = os.open(path, _APPENDED, 0o666)
     try:
         state = os.fstat(descriptor)
         if (state.st_size, state.st_ino) != (read[1:] if read else (0, state.st_ino)):

@@ -316,7 +316,7 @@ def _overwrite(path: Path, text: str) -> None:
     """Write in place, through to the server. Another host that opens the file sees that, whereas a
     file renamed over the old one may go unnoticed for a minute.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
         os.pwrite(descriptor, text.encode(), 0)
         os.fsync(descriptor)

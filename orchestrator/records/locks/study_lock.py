@@ -187,7 +187,7 @@ def exclusive(path: Path, study: str, owners: Path | None = None) -> Iterator[Lo
 
 
 def _opened(path: Path, flags: int) -> int:
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
     _held.add(descriptor)
     return descriptor
 
