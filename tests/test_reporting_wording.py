@@ -12,7 +12,8 @@ import pytest
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.reporting.documents import train_shares
 from orchestrator.reporting.rendering.report_blocks import Paragraph, Table
-from orchestrator.reporting.wording import change_bounds, proof, utterances_text
+from orchestrator.reporting.wording import change_bounds, limit_row, proof, utterances_text
+from orchestrator.scoring.limit_text import value_text
 from orchestrator.scoring.limits import Criterion, estimate_of, judge_limit
 from orchestrator.scoring.rates import SetScore
 from orchestrator.scoring.trend import judge_trend
@@ -47,6 +48,35 @@ def test_an_undecided_limit_says_why() -> None:
     few = SetScore((0, 0), (20, 20))  # by the normal distribution one would do
     said = proof_of(few, few, replace(HELDOUT, limit=20.0))
     assert said == "undecided; about 3 utterances would decide"
+
+
+@pytest.mark.parametrize(
+    ("criterion", "errors", "shown"),
+    [
+        (Criterion("domain_wer", "min_gain", 1.0), 440, ("10.97", "-0.998", "no")),
+        (Criterion("domain_wer", "min_gain", 1.0), 439, ("10.95", "-1.02", "yes")),
+        (Criterion("domain_wer", "max_regression", 0.2), 488, ("12.17", "+0.1995", "yes")),
+        (Criterion("domain_wer", "max_rate", 10.97), 440, ("10.973", "-1.00", "no")),
+        (
+            Criterion("domain_wer", "min_gain", 8.8, unit="percent"),
+            438,
+            ("10.92", "-8.75 %", "no"),
+        ),
+    ],
+)
+def test_a_number_is_never_rounded_onto_the_other_side_of_its_limit(
+    criterion: Criterion, errors: int, shown: tuple[str, ...]
+) -> None:
+    def score(wrong: int) -> SetScore:
+        return SetScore(
+            tuple(int(row < wrong % 401) + wrong // 401 for row in range(401)), (10,) * 401, ()
+        )
+
+    before, after = score(480), score(errors)
+    found = judge_limit(criterion, before, after, None, confidence=0.95, violation_confidence=0.95)
+    assert limit_row(found)[2:5] == shown
+    number = shown[0] if criterion.kind == "max_rate" else shown[1].removesuffix(" %")
+    assert value_text(found).startswith(f"{number} ")
 
 
 def test_a_change_without_bounds_has_a_dash() -> None:

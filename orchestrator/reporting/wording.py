@@ -13,6 +13,7 @@ from orchestrator.records.results import TrialResult
 from orchestrator.scoring.judge import Verdict, rate_name
 from orchestrator.scoring.limit_text import (
     asked_text,
+    decimals_of,
     rate_text,
     shown_bounds,
     shown_change,
@@ -82,28 +83,29 @@ def change(limit: LimitVerdict) -> str:
     percent, or in nats for the training loss.
     """
     if limit.criterion.unit == "percent" and limit.value is not None:
-        return f"{limit.value:+z.1f} %"
+        return f"{limit.value:+z.{decimals_of(limit)}f} %"
     if (
         limit.criterion.metric == "train_loss"
         and limit.baseline is not None
         and limit.tuned is not None
     ):
         return f"{limit.tuned - limit.baseline:+z.3f} nats"
-    return shown_points(limit.criterion.metric, limit.delta)
+    decimals = 2 if limit.criterion.kind == "max_rate" else decimals_of(limit)
+    return shown_points(limit.criterion.metric, limit.delta, decimals)
 
 
-def shown_percent(rate: str, value: float | None) -> str:
+def shown_percent(rate: str, value: float | None, decimals: int = 2) -> str:
     """Return a rate in percent as it is shown. Term recall and precision are measured as shares
     that are missed, and shown as shares that are found.
     """
-    return percent(None if value is None else shown_rate(rate, value))
+    return percent(None if value is None else shown_rate(rate, value), decimals)
 
 
-def shown_points(rate: str, value: float | None) -> str:
+def shown_points(rate: str, value: float | None, decimals: int = 2) -> str:
     """Return a change of a rate in points, with the sign reversed where `shown_percent` shows the
     complement.
     """
-    return points(None if value is None else shown_change(rate, value))
+    return points(None if value is None else shown_change(rate, value), decimals)
 
 
 def shown_result(result: TrialResult) -> dict[str, Any]:
@@ -131,14 +133,14 @@ def rate_heading(rate: str) -> str:
     return rate_text(rate).removesuffix(" WER").replace("heldout", "held-out")
 
 
-def points(value: float | None) -> str:
+def points(value: float | None, decimals: int = 2) -> str:
     """Format points with their sign; a dash for None."""
-    return "-" if value is None else f"{value:+z.2f}"
+    return "-" if value is None else f"{value:+z.{decimals}f}"
 
 
-def percent(value: float | None) -> str:
+def percent(value: float | None, decimals: int = 2) -> str:
     """Format a rate in percent; a dash for None."""
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{value:.{decimals}f}"
 
 
 def params_text(params: Mapping[str, Any]) -> str:
@@ -177,8 +179,7 @@ def limit_row(limit: LimitVerdict) -> tuple[str, ...]:
     """Return the row of a limit, in the order of `LIMIT_COLUMNS`."""
     return (
         asked_text(limit.criterion),
-        _rate_cell(limit, limit.baseline),
-        _rate_cell(limit, limit.tuned),
+        *rate_cells(limit),
         change(limit),
         literal(limit),
         bounds(limit),
@@ -186,10 +187,15 @@ def limit_row(limit: LimitVerdict) -> tuple[str, ...]:
     )
 
 
-def _rate_cell(limit: LimitVerdict, value: float | None) -> str:
-    if limit.criterion.metric == TRAIN_LOSS:
-        return "-" if value is None else f"{value:.3f} nats"
-    return shown_percent(limit.criterion.metric, value)
+def rate_cells(limit: LimitVerdict) -> tuple[str, str]:
+    """Format the rate of the untuned and of the tuned model that a limit is on."""
+    metric, before, after = limit.criterion.metric, limit.baseline, limit.tuned
+    if metric == TRAIN_LOSS:
+        first, last = ("-" if loss is None else f"{loss:.3f} nats" for loss in (before, after))
+        return first, last
+    is_compared = limit.criterion.kind == "max_rate" and limit.criterion.unit == "points"
+    decimals = decimals_of(limit) if is_compared else 2
+    return shown_percent(metric, before), shown_percent(metric, after, decimals)
 
 
 LIMIT_COLUMNS = (

@@ -6,6 +6,8 @@ from orchestrator.scoring.limits import Criterion, LimitVerdict
 from orchestrator.set_names import is_wer, search_name
 
 _RATES = {"wer": "WER", "cer": "CER", "recall": "recall", "precision": "precision"}
+_DECIMALS = 8
+"""Numbers that differ from a limit in the eighth decimal are at the limit, as far as one can see."""
 _SETS = {"any_also": "some further set", "terms": "domain terms"}
 
 
@@ -92,14 +94,26 @@ def value_text(limit: LimitVerdict) -> str:
         return "-"
     if criterion.metric == "train_loss":
         return f"{limit.baseline:.3f} to {limit.tuned:.3f} nats"
+    decimals = decimals_of(limit)
     if criterion.kind == "max_rate":
-        return f"{value:.2f} %" if criterion.unit == "points" else f"{value:.2f} times the baseline"
-    change = shown_change(criterion.metric, value)
-    return (
-        f"{change:+z.2f} points"
-        if criterion.unit == "points"
-        else f"{change:+z.1f} % of the baseline"
-    )
+        unit = "%" if criterion.unit == "points" else "times the baseline"
+        return f"{value:.{decimals}f} {unit}"
+    change = f"{shown_change(criterion.metric, value):+z.{decimals}f}"
+    return f"{change} points" if criterion.unit == "points" else f"{change} % of the baseline"
+
+
+def decimals_of(limit: LimitVerdict) -> int:
+    """Return with how many decimals `limit.value` is shown: two, or one of percent of the
+    baseline, and more where the rounded number would keep a limit that the measured one breaks, or
+    break one that it keeps.
+    """
+    criterion, value = limit.criterion, limit.value
+    usual = 1 if criterion.unit == "percent" else 2
+    if value is None:
+        return usual
+    kept = criterion.keeps(value)
+    enough = (n for n in range(usual, _DECIMALS) if criterion.keeps(round(value, n)) == kept)
+    return next(enough, usual)
 
 
 def _amount_text(criterion: Criterion) -> str:

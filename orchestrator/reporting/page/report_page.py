@@ -24,7 +24,7 @@ from orchestrator.reporting.wording import (
     limits_of,
     params_text,
     proof,
-    shown_percent,
+    rate_cells,
     value_text,
 )
 from orchestrator.scoring.limit_text import asked_text
@@ -156,9 +156,7 @@ def _limit_reason(limit: LimitVerdict) -> str:
     sign, said = _SIGNS[limit.holds]
     numbers = ""
     if limit.holds is not None and limit.criterion.metric != TRAIN_LOSS:
-        before, after = (
-            shown_percent(limit.criterion.metric, rate) for rate in (limit.baseline, limit.tuned)
-        )
+        before, after = rate_cells(limit)
         ends = bounds(limit)
         shown = "" if ends == "-" else f", {term_html('bounds')} {html_text(ends)}"
         numbers = f" <span>{before} % → {after} % ({html_text(change(limit))}{shown})</span>"
