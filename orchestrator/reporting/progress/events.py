@@ -32,7 +32,7 @@ Rates = dict[str, float]
 
 
 class StudyEvent(_Event):
-    """The first event of a run: what is to be done, and what was done in earlier runs."""
+    """What is to be done, and what was done in earlier runs. Only `work` and `note` come before it."""
 
     event: Literal["study"] = "study"
     path: str = Field(description="Path of the study's folder.")
@@ -83,7 +83,9 @@ class ProgressEvent(_OfTrial):
 
 
 class MeasuredEvent(_OfTrial):
-    """A trial was evaluated. The rates are those at the adapter scale that is best at this step."""
+    """A trial of the search was evaluated. The rates are those at the adapter scale that is best at
+    this step. A confirmation run is measured at its end, which `trial_ended` tells.
+    """
 
     event: Literal["measured"] = "measured"
     step: int = Field(description="Number of optimizer steps that are done.")
