@@ -283,6 +283,16 @@ def test_a_lost_trial_is_said_with_what_still_stands(
         assert "  trials/0002/result.json is lost\n" in said and "sealed files hold" in said
 
 
+def test_a_fault_of_an_unsealed_file_leaves_the_sealed_ones_whole(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sealed = len(finished.folder.journal.chain().files)
+    (finished.folder.path / "study.db").unlink()
+    (finished.folder.path / "clock.json").write_text("{")
+    assert orchestrate("repair", finished.spec, "--check") == 3
+    assert f"  {sealed} of {sealed} sealed files hold. " in capsys.readouterr().err
+
+
 def test_looser_limits_are_refused_without_spec_or_database(finished: Finished) -> None:
     loose = "acceptance.domain_wer.min_gain=0.1"
     assert orchestrate(finished.spec, "--quiet", loose) == 3

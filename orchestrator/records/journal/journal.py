@@ -208,13 +208,13 @@ class Journal:
         """Return the error that says what is wrong with the files, and how many still hold."""
         if unsealed := self._unsealed():
             return self._cut_off(unsealed)
-        whole = len(self.chain().files)
+        sealed = self.chain().files
         shown = [f"  {file} {fault}" for file, fault in list(faults.items())[:8]]
         more = [f"  and {len(faults) - len(shown)} more"] if len(faults) > len(shown) else []
-        stands = whole - sum(fault is not Fault.STRANGE for fault in faults.values())
+        stands = sum(file not in faults for file in sealed)
         head = f"The files of study {self._study} are not as journal.jsonl says they were written:"
         return StudyError(
-            "\n".join([head, *shown, *more, f"  {stands} of {whole} sealed files hold. {help}"])
+            "\n".join([head, *shown, *more, f"  {stands} of {len(sealed)} sealed files hold. {help}"])
         )
 
     def _unsealed(self) -> list[str]:
