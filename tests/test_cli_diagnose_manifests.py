@@ -116,3 +116,35 @@ def test_options_that_do_not_go_together_are_refused(
     assert "Allowed: whisper-en, basic, none." in capsys.readouterr().err
     assert orchestrate("diagnose", make_project(tmp_path), "--model", "x") == 2
     assert "a sweep file names its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--max-seconds", "--validation", "--normalizer"])
+def test_options_of_manifests_are_refused_for_a_sweep(
+    tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path)
+    value = "basic" if option == "--normalizer" else "0.5"
+    assert orchestrate("diagnose", spec, option, value) == 2
+    assert capsys.readouterr().err == (
+        f"{option} goes with manifests, and {spec} is a sweep\n  Leave it out, or name manifests.\n"
+    )
+
+
+def test_options_that_would_do_nothing_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, path = make_project(tmp_path), tmp_path / "data" / "train.jsonl"
+    for named, other in ((spec, "--train"), (path, "--model")):
+        assert orchestrate("diagnose", named, "--sample", 5) == 2
+        assert capsys.readouterr().err == (
+            f"--sample is the number of utterances that {other} transcribes\n"
+            f"  Leave it out, or add {other}.\n"
+        )
+    assert orchestrate("diagnose", path, "--studies", tmp_path) == 2
+    assert f"--studies goes with a sweep, and {path} is a manifest" in capsys.readouterr().err
+    assert orchestrate("diagnose", "mine", "--studies", tmp_path) == 2
+    assert f"there is neither a study mine in {tmp_path}" in capsys.readouterr().err
+    assert orchestrate("table", spec, "--of", "trials", "--every-measurement") == 2
+    assert capsys.readouterr().err == (
+        "--every-measurement goes with --of utterances, and this is --of trials\n  Leave it out.\n"
+    )

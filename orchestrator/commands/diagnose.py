@@ -87,6 +87,7 @@ _Normalizer = Annotated[
 
 
 def diagnose(
+    context: typer.Context,
     spec: _Spec,
     rest: _Rest = None,
     studies: Studies = None,
@@ -104,7 +105,9 @@ def diagnose(
     For manifests: lengths, and how they divide into training and validation.
     """
     is_sweep = spec.suffix.lower() in _SWEEPS or names_study(spec, studies)
-    _refuse_mixed_options(spec, is_sweep, train, model)
+    if studies is not None and not is_sweep and not spec.exists():
+        is_sweep = True  # a study that is not there, as opening it says
+    _refuse_mixed_options(context, spec, is_sweep)
     if is_sweep:
         _diagnose_sweep(spec, rest or [], studies, train, sample or _HEARD)
         return
@@ -112,17 +115,34 @@ def diagnose(
     _diagnose_manifests(manifests, max_seconds, validation, model, normalizer, sample)
 
 
-def _refuse_mixed_options(spec: Path, is_sweep: bool, train: bool, model: str | None) -> None:
-    """Raise SpecError where an option of sweeps is given with a manifest, or one of manifests with
-    a sweep.
+def _refuse_mixed_options(context: typer.Context, spec: Path, is_sweep: bool) -> None:
+    """Raise SpecError where an option of sweeps is given with a manifest, one of manifests with a
+    sweep, or one that does nothing without another.
     """
-    if train and not is_sweep:
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+    if "train" in given and not is_sweep:
         raise SpecError(
             f"--train needs a sweep file, and {spec} is a manifest\n  Name a .yaml file, or use --model."
         )
-    if is_sweep and model is not None:
+    if "studies" in given and not is_sweep:
+        raise SpecError(
+            f"--studies goes with a sweep, and {spec} is a manifest\n  Leave it out, or name a sweep."
+        )
+    if "model" in given and is_sweep:
         raise SpecError(
             "--model goes with manifests; a sweep file names its own\n  Use --train, or name manifests."
+        )
+    for name in ("max_seconds", "validation", "normalizer") if is_sweep else ():
+        if name in given:
+            option = f"--{name.replace('_', '-')}"
+            raise SpecError(
+                f"{option} goes with manifests, and {spec} is a sweep\n  Leave it out, or name manifests."
+            )
+    hears = "train" if is_sweep else "model"
+    if "sample" in given and hears not in given:
+        raise SpecError(
+            f"--sample is the number of utterances that --{hears} transcribes\n  Leave it out, or add --{hears}."
         )
 
 

@@ -48,7 +48,7 @@ def table(
     from orchestrator.records.writing import written_whole
     from orchestrator.reporting.tables import dataframes, spreadsheet, study_tables
 
-    _check_options(of, form, to)
+    _check_options(of, every, form, to)
     sweep, folder = told(open_study(spec, overrides or [], studies))
     found = study_tables.table(sweep, folder, of, every)
     if to is None:
@@ -63,9 +63,13 @@ def table(
                 spreadsheet.write_csv(found, file)
 
 
-def _check_options(of: str, form: str, to: Path | None) -> None:
+def _check_options(of: str, every: bool, form: str, to: Path | None) -> None:
     if of not in KINDS:
         raise SpecError(f"--of {of} is not known\n  Allowed: {', '.join(KINDS)}.")
+    if every and of != "utterances":
+        raise SpecError(
+            f"--every-measurement goes with --of utterances, and this is --of {of}\n  Leave it out."
+        )
     if form not in ("csv", "parquet"):
         raise SpecError(f"--format {form} is not known\n  Allowed: csv, parquet.")
     if form == "parquet" and to is None:

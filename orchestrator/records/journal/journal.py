@@ -214,7 +214,9 @@ class Journal:
         stands = sum(file not in faults for file in sealed)
         head = f"The files of study {self._study} are not as journal.jsonl says they were written:"
         return StudyError(
-            "\n".join([head, *shown, *more, f"  {stands} of {len(sealed)} sealed files hold. {help}"])
+            "\n".join(
+                [head, *shown, *more, f"  {stands} of {len(sealed)} sealed files hold. {help}"]
+            )
         )
 
     def _unsealed(self) -> list[str]:
