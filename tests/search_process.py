@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from orchestrator.errors import StudyError
+from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.search.study import Asked, Study
 from orchestrator.sweepfile.digest import derived_seed
@@ -27,10 +28,10 @@ def run(folder: StudyFolder, trials: int) -> None:
     """
     folder.write_spec("name: small\n")
     study = Study.open(folder.database, make_spec("random", seed=4))
-    for asked in study.in_flight():
-        study.commit()
-        finish(folder, study, asked)
-    while study.asked() < trials:
+    for trial in study.trials():
+        if trial.state is TrialState.RUNNING:
+            finish(folder, study, Asked(trial.number, trial.params))
+    while len(study.trials()) < trials:
         asked_now = study.ask()
         assert asked_now
         study.commit()

@@ -4,7 +4,6 @@ bit.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,7 +90,7 @@ def play(
     """One process: continue after the events in `done`."""
     study = Study.open(path, spec)
     try:
-        flying = {asked.number: asked.params for asked in study.in_flight()}
+        flying = {t.number: t.params for t in study.trials() if t.state is TrialState.RUNNING}
         while len(done) < len(events):
             kind, number, step = events[len(done)]
             if kind == "ask" and number not in flying:
@@ -191,39 +190,6 @@ def test_a_study_killed_at_any_write_and_resumed_equals_one_straight_through(
     assert final(folder / "killed.db", spec) == expected
     assert stops == expected_stops and (any(stops) or trials < 40)
     assert len({str(params) for _, _, params, _, _ in expected}) > trials / 2
-
-
-@pytest.mark.parametrize(
-    "method", ["tpe", "random", pytest.param("qmc", marks=pytest.mark.slow), "grid"]
-)
-def test_an_ask_cut_after_each_parameter_is_completed_with_the_same_values(
-    method: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = make_spec(method, FINITE, seed=1)
-    events = schedule(12, 2)
-    last = events.index(("ask", 11, 0))
-    play(folder / "before.db", spec, events[:last], [], [])
-    for name in ("straight.db", "0.db", "1.db", "2.db"):
-        shutil.copy(folder / "before.db", folder / name)
-    expected, _ = straight(folder / "straight.db", spec, events, done=list(range(last)))
-
-    for cut in range(3):
-        written: list[str] = []
-        original = WriteThroughStorage.set_trial_param
-
-        def write(self: Any, *arguments: Any, **options: Any) -> Any:
-            if len(written) == cut:  # noqa: B023
-                self.commit()  # as versions before 2026-11-28 did after each parameter
-                raise Killed
-            written.append("")  # noqa: B023
-            return original(self, *arguments, **options)  # noqa: B023
-
-        done = list(range(last))
-        with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(WriteThroughStorage, "set_trial_param", write)
-            play(folder / f"{cut}.db", spec, events, done, [])
-        play(folder / f"{cut}.db", spec, events, done, [])
-        assert final(folder / f"{cut}.db", spec) == expected
 
 
 def test_a_sampler_that_lives_on_would_repeat_its_points(

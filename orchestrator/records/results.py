@@ -148,7 +148,8 @@ class TrialResult(Value):
     reason: str
     """Why it ended so, in words a person reads in the report."""
     params: dict[str, Any]
-    """The searched values, as Optuna holds them."""
+    """The searched values, as Optuna holds them; of a confirmation run its finalist (trial) and seed.
+    """
     feasible: bool
     """Every declared guardrail was measured, is finite, and holds by the literal point rule."""
     step: int | None

@@ -80,7 +80,6 @@ class SweepRun:
         contents = search_contents(self.folder.sets(), self.worker.evaluation.get("weights"))
         check_headroom(self.spec, self.baseline, self.folder, self.observer)
         self.baseline_scores = scores(self.baseline)
-        self.study.in_flight()  # completes an ask that was cut off
         self.study.check(self.folder.results())
         self.asked = AskedTrials(self.spec, self.folder, self.study, contents)
         known = self.asked.params

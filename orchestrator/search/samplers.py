@@ -32,9 +32,7 @@ STARTUP_TRIALS = 8
 
 
 def suggest(trial: Trial, spec: SweepSpec) -> None:
-    """Give the trial a value for every active searched parameter, in the sweep file's order. Values
-    that it has already stay.
-    """
+    """Give the trial a value for every active searched parameter, in the sweep file's order."""
     values: Point = dict(spec.parameters.fixed)
     for dimension in spec.parameters.searched:
         if is_active(dimension, values):

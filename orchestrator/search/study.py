@@ -162,10 +162,6 @@ class Study:
         """Close the database without a commit."""
         close_storage(self._database, self._rdb)
 
-    def asked(self) -> int:
-        """Return how many trials were ever started, whatever became of them."""
-        return len(self.trials())
-
     def trials(self) -> tuple[StudyTrial, ...]:
         """Return all trials that were started, by number."""
         return tuple(
@@ -177,25 +173,15 @@ class Study:
     def ask(self) -> Asked | None:
         """Start the next trial: the points of `start_with` in order, then the sampler's. None when
         a grid is used up.
-
-        Call `in_flight` first after opening, as it completes a trial whose ask was cut off.
         """
         with storage_errors(self._database, _CONTINUED):
             if self._sampler.exhausted(len(self._study.get_trials(deepcopy=False))):
                 return None
-            return self._completed(self._study.ask())
+            return self._start_next()
 
-    def in_flight(self) -> tuple[Asked, ...]:
-        """Return every trial that was started and has not ended, by number. An ask that was cut off
-        is completed as it would have been.
-
-        The caller holds the lock, so nobody else runs these trials.
-        """
-        running = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
-        return tuple(self._completed(Trial(self._study, trial._trial_id)) for trial in running)
-
-    def _completed(self, trial: Trial) -> Asked:
-        """Give the trial the values that it lacks, and return it."""
+    def _start_next(self) -> Asked:
+        """Start a trial and give it its values."""
+        trial = self._study.ask()
         suggest(trial, self._spec)
         # Read back from the storage, so that the values are the same now and after a restart.
         params = snapped_params(self._spec, self._frozen(trial.number).params)
@@ -294,7 +280,7 @@ class Study:
         ended where there is a result.
         """
         self._study.enqueue_trial(dict(params))
-        asked = self._completed(self._study.ask())
+        asked = self._start_next()
         for step, value in sorted(reports.items()):
             self.report(asked.number, step, value)
         if result is not None:
