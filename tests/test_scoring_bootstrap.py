@@ -111,7 +111,7 @@ def test_swapping_the_systems_mirrors_the_estimate() -> None:
     )
     assert back.point == -forth.point
     assert back.upper(0.95) == pytest.approx(-forth.lower(0.95))
-    assert forth.probability_of_improvement > 0.9 > 0.1 > back.probability_of_improvement
+    assert forth.chance_above(0) < 0.1 < 0.9 < back.chance_above(0)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
@@ -188,7 +188,6 @@ def test_a_set_in_which_nothing_changed_still_has_bounds() -> None:
     estimate = paired_delta([1] * 120, [1] * 120, [20] * 120, None, seed=0)
     assert estimate.point == 0
     assert estimate.upper(0.95) >= 100 * 3.0 / 2400, "the rule of three"
-    assert estimate.probability_of_improvement == 0
     one_worse = paired_delta([1] * 120, [1] * 119 + [2], [20] * 120, None, seed=0)
     assert 0 < one_worse.upper(0.95) < 0.25
     assert one_worse.lower(0.95) < 0
@@ -247,7 +246,7 @@ def test_confidence_is_a_share(confidence: float) -> None:
 
 def test_ten_thousand_resamples_put_exactly_five_percent_outside() -> None:
     pivots = np.arange(-5_000, 5_000, dtype=np.float64)
-    estimate = DeltaEstimate(0.0, 1.0, "utterance", "", 1_000, 1_000, 0.5, pivots)
+    estimate = DeltaEstimate(0.0, 1.0, "utterance", "", 1_000, 1_000, pivots)
     assert estimate.upper(0.95) == -pivots[499]
     assert estimate.lower(0.95) == -pivots[9_500]
     for rivals, outside in (

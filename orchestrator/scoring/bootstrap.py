@@ -58,8 +58,6 @@ class DeltaEstimate:
     blocks: int
     """Number of units that are resampled."""
     utterances: int
-    probability_of_improvement: float
-    """Share of resamples in which the tuned model is strictly better (Bisani & Ney 2004)."""
     pivots: Floats = field(repr=False, compare=False)
     """t* of every resample, sorted."""
 
@@ -158,7 +156,6 @@ def paired_delta(
         why=why,
         blocks=len(block_words),
         utterances=len(words),
-        probability_of_improvement=float(np.mean(deltas < 0)),
         pivots=np.sort((deltas - point) / np.maximum(errors, floor)),
     )
 
@@ -211,7 +208,6 @@ def paired_rates(
         why=why,
         blocks=n,
         utterances=len(columns[0]),
-        probability_of_improvement=float(np.mean(deltas < 0)),
         pivots=np.sort((deltas - point) / np.maximum(errors, floor)),
     )
 
