@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.corpus.cache.project_cache import ProjectCache
 from tests.cli_project import ROOT, SWEEP, folder_of, make_project, orchestrate, ran_project
 from tests.permissions import bound, needs_permissions, read_only, with_mode
 
@@ -136,3 +137,27 @@ def test_a_group_that_shares_the_studies_may_write_to_all_that_a_run_makes(tmp_p
         path.name for path in made
     }
     assert [path for path in made if not path.stat().st_mode & 0o020] == []
+
+
+ALLOW = "  Fix its permissions, or those of a folder above it, then run the same command again.\n"
+
+
+def test_a_cache_that_may_not_be_written_is_named_as_a_disk_that_may_not(tmp_path: Path) -> None:
+    spec = ran_project(tmp_path)
+    clips = ProjectCache(folder_of(spec).project_cache).clips
+    for path in clips.iterdir():
+        path.unlink()
+    with with_mode(0o555, clips):
+        code, _, errors = bound(spec, "budget.trials=8")
+    assert (code, errors) == (3, f"{clips} could not be written: Permission denied\n{ALLOW}")
+
+
+def test_what_clean_may_not_remove_is_named_as_a_disk_that_may_not_be_written(
+    tmp_path: Path,
+) -> None:
+    spec = ran_project(tmp_path)
+    clips = ProjectCache(folder_of(spec).project_cache).clips
+    with with_mode(0o555, clips):
+        code, _, errors = bound("clean", "--yes", at=tmp_path)
+    assert code == 3 and errors.endswith(f" could not be removed: Permission denied\n{ALLOW}")
+    assert errors.startswith(f"{clips}/") and list(clips.iterdir())

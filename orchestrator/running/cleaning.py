@@ -14,7 +14,8 @@ from pathlib import Path
 
 from orchestrator.corpus.cache.clip_cache import kept_segments
 from orchestrator.corpus.cache.project_cache import LABELS, ProjectCache
-from orchestrator.errors import OrchestrateError
+from orchestrator.errors import OrchestrateError, StudyError
+from orchestrator.files.atomic import ADVICE
 from orchestrator.files.names_aside import is_abandoned, remove
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.disk_usage import Usage, size_of
@@ -54,7 +55,7 @@ def clean(folder: StudyFolder, project: Path) -> Usage:
     with folder.lock():
         if not _why_unfinished(folder, project):  # nobody made it longer in between
             for path in _unneeded_paths(folder):
-                remove(path)
+                _remove(path)
     return found
 
 
@@ -75,8 +76,17 @@ def clean_shared(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
     """
     found = shared_usage(folders)
     for path in found.unneeded:
-        remove(path)
+        _remove(path)
     return found
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder. Raises StudyError where the system refuses."""
+    try:
+        remove(path)
+    except OSError as error:
+        advice = ADVICE.get(error.errno or 0, "Run the same command again.")
+        raise StudyError(f"{path} could not be removed: {error.strerror}\n  {advice}") from error
 
 
 def _unneeded_shared(path: Path, folders: Sequence[tuple[StudyFolder, Path]]) -> Iterator[Path]:

@@ -12,12 +12,13 @@ on the disk.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.corpus.samples import Samples
-from orchestrator.files.atomic import new_file
+from orchestrator.errors import StudyError
+from orchestrator.files.atomic import ADVICE, new_file
 from orchestrator.files.names_aside import clear_dead
 
 ROW = np.dtype(
@@ -204,10 +206,11 @@ def write_clips(clips: Iterable[tuple[bytes, Decoded]], folder: Path) -> None:
     """Store clips under their 16-byte keys, one segment after the other.
 
     An exception from the iterable, or a kill, loses the segment that is not full yet. Raises
-    OSError when the disk refuses.
+    StudyError where this process may not write there, OSError where the disk is full.
     """
-    clear_dead(folder)
-    _clear_samples_alone(folder)
+    with _allowed(folder):
+        clear_dead(folder)
+        _clear_samples_alone(folder)
     open_segment = _OpenSegment(folder)
     for key, clip in clips:
         open_segment.add(key, clip)
@@ -215,6 +218,21 @@ def write_clips(clips: Iterable[tuple[bytes, Decoded]], folder: Path) -> None:
             open_segment.publish()
             open_segment = _OpenSegment(folder)
     open_segment.publish()
+
+
+@contextmanager
+def _allowed(folder: Path) -> Iterator[None]:
+    """Raise StudyError where the system lets nobody, or not this user, change the cache. It names
+    the folder, which is what can be mended: the file may not exist.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise StudyError(
+            f"{folder} could not be written: {error.strerror}\n  {ADVICE[error.errno]}"
+        ) from error
 
 
 def _clear_samples_alone(folder: Path) -> None:
@@ -252,10 +270,11 @@ class _OpenSegment:
             return
         content = np.array(list(self._rows.values()), ROW).tobytes()
         name = _segment_name(content)
-        with new_file(self.folder / f"{name}.pcm") as aside, aside.open("wb") as stream:
-            stream.writelines(self._parts)
-        with new_file(self.folder / f"{name}.index") as aside:
-            aside.write_bytes(_MAGIC + content)
+        with _allowed(self.folder):
+            with new_file(self.folder / f"{name}.pcm") as aside, aside.open("wb") as stream:
+                stream.writelines(self._parts)
+            with new_file(self.folder / f"{name}.index") as aside:
+                aside.write_bytes(_MAGIC + content)
 
 
 def _packed_samples(samples: Samples) -> tuple[bytes, bool]:
