@@ -161,3 +161,19 @@ def test_what_clean_may_not_remove_is_named_as_a_disk_that_may_not_be_written(
         code, _, errors = bound("clean", "--yes", at=tmp_path)
     assert code == 3 and errors.endswith(f" could not be removed: Permission denied\n{ALLOW}")
     assert errors.startswith(f"{clips}/") and list(clips.iterdir())
+
+
+def test_a_cache_on_a_disk_that_is_not_mounted_is_named_with_the_disk(tmp_path: Path) -> None:
+    spec = make_project(tmp_path)
+    cache, disk = tmp_path / "studies" / ".cache", tmp_path / "disk"
+    cache.parent.mkdir(exist_ok=True)
+    cache.symlink_to(disk)
+    code, _, errors = bound(spec)
+    assert (code, errors) == (
+        2,
+        f"{cache}: a link to {disk}, which is not there\n"
+        "  Mount or make that folder, then run the same command again.\n",
+    )
+    disk.mkdir()
+    assert bound(spec, "--quiet")[0] in (0, 4, 5)
+    assert list(disk.iterdir())

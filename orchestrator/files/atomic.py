@@ -24,6 +24,7 @@ FULL = frozenset(_FULL.values())
 """Error numbers that mean that the disk, or a quota on it, is full."""
 _LIMITS = "End other programs or raise the limit of this one, then run the same command again."
 _ACCESS = "Fix its permissions, or those of a folder above it, then run the same command again."
+_MOUNT = "Mount or make that folder, then run the same command again."
 ADVICE = {
     errno.EISDIR: "A file belongs there: move the folder away, then run the same command again.",
     errno.ENOTDIR: "A folder belongs there: move the file away, then run the same command again.",
@@ -195,10 +196,13 @@ def _os_error_number(message: str) -> int | None:
 
 def make_folder(folder: Path) -> None:
     """Make `folder` and its parents, durably. Raises NotADirectoryError where one of them is a
-    file.
+    file, and FileNotFoundError where one is a link to nowhere, as to a disk that is not mounted.
     """
     if folder.is_dir():
         return
+    if folder.is_symlink() and not folder.exists():
+        said = f"a link to {os.readlink(folder)}, which is not there"
+        raise FileNotFoundError(errno.ENOENT, f"{said}\n  {_MOUNT}", str(folder))
     make_folder(folder.parent)
     try:
         folder.mkdir(exist_ok=True)
