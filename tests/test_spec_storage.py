@@ -12,7 +12,7 @@ from orchestrator.errors import SpecError
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.loading import check_inputs, load_spec, resolved_yaml
 from orchestrator.sweepfile.spec_changes import changed_fields
-from orchestrator.sweepfile.storage import StorageSpec
+from orchestrator.sweepfile.storage import StorageSpec, server_address, storage_problems
 from orchestrator.typed_words import install_command
 from tests.cli_project import SWEEP, make_project
 
@@ -99,3 +99,12 @@ def test_validate_says_what_is_missing(
     with pytest.raises(SpecError) as caught:
         check_inputs(spec)
     assert str(caught.value) == said
+
+
+def test_the_white_space_round_an_address_is_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE", f" {ADDRESS}\n")
+    assert server_address("STORE") == ADDRESS
+    problems = storage_problems(StorageSpec(url_env="STORE"))
+    assert not [problem for problem in problems if "no address" in problem]

@@ -48,7 +48,7 @@ def storage_problems(storage: StorageSpec | None) -> list[str]:
     """
     if storage is None:
         return []
-    name, address = storage.url_env, os.environ.get(storage.url_env, "")
+    name, address = storage.url_env, _held_by(storage.url_env)
     found = []
     if not address:
         found.append(f"storage.url_env: {name} is not set; export {name}={FORM}")
@@ -63,4 +63,11 @@ def server_address(name: str) -> str:
     """Return the address in the environment variable `name` in the form that libpq reads; empty
     where it is not set.
     """
-    return os.environ.get(name, "").replace("postgresql+psycopg://", "postgresql://", 1)
+    return _held_by(name).replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def _held_by(name: str) -> str:
+    """Return what the environment variable holds, without the white space around it: files of
+    secrets often end with a line break, which libpq would take for a part of the database's name.
+    """
+    return os.environ.get(name, "").strip()
