@@ -12,7 +12,7 @@ from orchestrator.errors import Interrupted
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event
 from orchestrator.sweepfile.sweep import SweepSpec
-from tests.cli_project import make_project, orchestrate
+from tests.cli_project import SWEEP, make_project, orchestrate
 from tests.fake_worker import FakeWorker
 
 
@@ -71,6 +71,31 @@ def test_the_report_has_the_baseline_that_was_measured(
     finished = json.loads(capsys.readouterr().out)
     assert early["trials"] == [] and early["decision"] is None and finished["trials"]
     assert early["baseline"] and early["baseline"] == finished["baseline"]
+
+
+def test_a_sweep_without_a_feasible_trial_is_inconclusive_wherever_it_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path, SWEEP.replace("max_regression: 0.5}", "max_wer: 0.1}", 1))
+    monkeypatch.chdir(tmp_path)
+    assert orchestrate(spec, "--quiet", worker=stopped) == Interrupted.exit_code
+    assert "No trial has ended yet." in printed(capsys, "report", "demo", "--format", "html")
+    assert "INCONCLUSIVE" not in printed(capsys, "status")
+    assert orchestrate(spec, "--quiet") == 5
+    capsys.readouterr()
+    assert "INCONCLUSIVE" in printed(capsys, "status")
+    page = printed(capsys, "report", "demo", "--format", "html")
+    assert "No trial keeps every guardrail." in page
+    found = json.loads(printed(capsys, "report", "demo", "--format", "json"))
+    assert (found["decision"], found["best_trial"]) == ("INCONCLUSIVE", None)
+    sides = json.loads(printed(capsys, "compare", "demo", "demo:1", "--format", "json"))["sides"]
+    assert [side["decision"] for side in sides] == ["INCONCLUSIVE"] * 2
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    capsys.readouterr()
+    assert orchestrate(*words) == 0
+    return capsys.readouterr().out
 
 
 def test_a_trial_that_still_trains_is_told_from_one_that_nobody_asked_for(

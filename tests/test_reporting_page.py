@@ -384,6 +384,7 @@ def test_a_sweep_of_which_nothing_was_measured_is_reported(
     folder = folder_of(make_study(tmp_path))
     assert {str(result.state) for result in folder.results()} == {"FAIL"}
     assert "INCONCLUSIVE" in folder.report_markdown.read_text()
+    assert "No trial was measured." in folder.report_html.read_text()
     [text] = re.findall(
         r'<script type="application/json" id="contents">(.*?)</script>',
         folder.report_html.read_text(),

@@ -73,6 +73,7 @@ def _open_side(word: str, studies: Path | None) -> Side:
     """Open a side: `phone` is the best trial of that study, `phone:7` its trial 7. The name of an
     existing file may contain a colon.
     """
+    from orchestrator.running.completion import is_finished
     from orchestrator.verdicts.comparability import side_of
     from orchestrator.verdicts.conclusion import conclude
 
@@ -80,5 +81,6 @@ def _open_side(word: str, studies: Path | None) -> Side:
     if Path(word).exists() or not colon or not (number.isascii() and number.isdigit()):
         name, number = word, ""
     opened = open_study(Path(name), [], studies)
-    conclusion = conclude(opened.sweep, opened.folder)
-    return side_of(word, opened.sweep, opened.folder, conclusion, int(number) if number else None)
+    sweep, folder = opened.sweep, opened.folder
+    conclusion, done = conclude(sweep, folder), is_finished(sweep, folder)
+    return side_of(word, sweep, folder, conclusion, done, int(number) if number else None)

@@ -106,7 +106,7 @@ def run(
         if done:
             command = _typed_command(spec, overrides, {"--studies": studies, "--record": record})
             _keep_row(sweep, folder, conclusion, command, spec, record, in_project=studies is None)
-        for line in trackers.finish(_ending_of(conclusion, document.headline)):
+        for line in trackers.finish(_ending_of(conclusion, document.headline, done)):
             warn(line)
     raise typer.Exit(conclusion.exit_code)
 
@@ -165,12 +165,13 @@ def _write_report(
     return document
 
 
-def _ending_of(conclusion: Conclusion, headline: str) -> Ending:
+def _ending_of(conclusion: Conclusion, headline: str, done: bool) -> Ending:
     """Return what trackers are told at the end of a run."""
     from orchestrator.tracking.runs import Ending
 
     best = conclusion.best.number if conclusion.best else None
-    return Ending({"verdict": str(conclusion.decision or "none"), "headline": headline}, best)
+    verdict = str(conclusion.shown_decision(done) or "none")
+    return Ending({"verdict": verdict, "headline": headline}, best)
 
 
 def _typed_command(spec: Path, overrides: Sequence[str], places: Mapping[str, Path | None]) -> str:

@@ -45,7 +45,7 @@ def dashboard_study(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) 
         objective=f"{rate_text(spec.objective)}, %",
         note=_study_note(spec, folder, conclusion, words),
         best=conclusion.best.number if conclusion.best else None,
-        attributes=_study_attributes(spec, conclusion),
+        attributes=_study_attributes(spec, folder, conclusion),
         figures={chart.id: figure(chart) for chart in charts(spec, folder, conclusion)},
         attachments=(*_files_to_attach(folder), *_confirmed_transcripts(confirming)),
         trials={
@@ -71,7 +71,9 @@ def _study_note(
     )
 
 
-def _study_attributes(spec: SweepSpec, conclusion: Conclusion) -> dict[str, Attribute]:
+def _study_attributes(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
+) -> dict[str, Attribute]:
     """Return the untuned model's rates, every limit in words, and the verdict once there is one."""
     baseline = conclusion.baseline
     found: dict[str, Attribute] = {}
@@ -79,8 +81,9 @@ def _study_attributes(spec: SweepSpec, conclusion: Conclusion) -> dict[str, Attr
         found[f"untuned: {rate_text(name)}, %"] = round(measured.wer, 2)
     for kind, criteria in (("guardrail", guardrails_of(spec)), ("asked", acceptance_of(spec))):
         found |= {f"{kind} {n}": asked_text(each) for n, each in enumerate(criteria, start=1)}
-    if conclusion.decision is not None:
-        found["verdict"] = str(conclusion.decision)
+    decision = conclusion.shown_decision(is_finished(spec, folder))
+    if decision is not None:
+        found["verdict"] = str(decision)
     return found
 
 

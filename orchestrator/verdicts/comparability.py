@@ -47,6 +47,8 @@ class Side:
     spec: SweepSpec
     folder: StudyFolder
     conclusion: Conclusion
+    done: bool
+    """Whether nothing of the study is left to train."""
     result: TrialResult
     stages: Mapping[str, Stage]
     """Keyed `search` and `confirm`; only those that were measured."""
@@ -109,10 +111,15 @@ class Pair:
 
 
 def side_of(
-    label: str, spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, number: int | None
+    label: str,
+    spec: SweepSpec,
+    folder: StudyFolder,
+    conclusion: Conclusion,
+    done: bool,
+    number: int | None,
 ) -> Side:
     """Return the side of trial `number`, or where that is None of the study's best trial; without a
-    feasible one that is the trial with the lowest domain WER.
+    feasible one that is the trial with the lowest domain WER. `done`: nothing is left to train.
 
     Raises StudyError where there is no such trial or it was not measured.
     """
@@ -135,7 +142,7 @@ def side_of(
     if rows := [row for result in ended if (row := chosen_measurement(folder, result))]:
         stages["confirm"] = _stage_of(folder, rows)
     seeds = (len(rows), len(runs)) if runs else None
-    return Side(label, spec, folder, conclusion, result, stages, seeds)
+    return Side(label, spec, folder, conclusion, done, result, stages, seeds)
 
 
 def _stage_of(folder: StudyFolder, rows: Sequence[Measurement]) -> Stage:

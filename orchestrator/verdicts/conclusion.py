@@ -126,6 +126,12 @@ class Conclusion:
         measured = [result for result in self.results if "domain" in result.wer]
         return min(measured, key=lambda result: (result.wer["domain"], result.number), default=None)
 
+    def shown_decision(self, done: bool) -> Decision | None:
+        """The decision as a person is told it; `done`: nothing is left to train. Without a feasible
+        trial that is INCONCLUSIVE, whatever the sweep asks.
+        """
+        return Decision.INCONCLUSIVE if done and self.best is None else self.decision
+
     @property
     def exit_code(self) -> int:
         """0 accepted, or finished without criteria; 4 rejected; 5 inconclusive or no feasible

@@ -22,7 +22,7 @@ def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bo
     value = {
         "sweep": spec.name,
         "finished": done,
-        "decision": conclusion.decision,
+        "decision": conclusion.shown_decision(done),
         "other_limits": other_limits,
         "best_trial": best.number if best else None,
         "search": _verdict_fields(conclusion.verdict),

@@ -53,7 +53,7 @@ def study_row(
         folder.name,
         state,
         f"{len(conclusion.results)} of {spec.budget.trials}",
-        str(conclusion.decision or "-"),
+        str(conclusion.shown_decision(done) or "-"),
         "-" if best is None else str(best.number),
         f"{objective}{rates[0]}",
         rates[1],

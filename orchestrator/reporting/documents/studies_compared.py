@@ -29,6 +29,7 @@ from orchestrator.reporting.wording import (
     shown_result,
     value_text,
 )
+from orchestrator.scoring.judge import Decision
 from orchestrator.scoring.limit_text import rate_text, shown_bounds, shown_change, shown_rate
 from orchestrator.set_names import search_name
 from orchestrator.sweepfile.spec_changes import changed_fields
@@ -81,7 +82,7 @@ def _overview_table(sides: Sequence[Side]) -> Table:
     rates = tuple(dict.fromkeys(rate for side in sides for rate in rates_of(side.spec)))
     rows = {
         "study": [side.folder.name for side in sides],
-        "verdict of the study": [str(side.conclusion.decision or "-") for side in sides],
+        "verdict of the study": [str(_decision_of(side) or "-") for side in sides],
         "its best trial": [_trial_number(side) for side in sides],
         "trials ended": [str(len(side.conclusion.results)) for side in sides],
         "time of the search": [duration_text(side.folder.seconds_spent()) for side in sides],
@@ -96,6 +97,10 @@ def _overview_table(sides: Sequence[Side]) -> Table:
         for rate in rates
     }
     return _sides_table("", sides, rows | changes)
+
+
+def _decision_of(side: Side) -> Decision | None:
+    return side.conclusion.shown_decision(side.done)
 
 
 def _trial_number(side: Side) -> str:
@@ -233,7 +238,7 @@ def _side_fields(side: Side) -> dict[str, Any]:
     return {
         "label": side.label,
         "study": side.folder.name,
-        "decision": side.conclusion.decision,
+        "decision": _decision_of(side),
         "trial": shown_result(side.result),
         "seeds": None
         if side.seeds is None

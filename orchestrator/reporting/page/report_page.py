@@ -107,9 +107,7 @@ def _sections_by_heading(document: Document) -> dict[str, list[Block]]:
 def _decision_word(conclusion: Conclusion, done: bool) -> str:
     if not done:
         return "NOT FINISHED"
-    if conclusion.best is None:
-        return "INCONCLUSIVE"
-    return str(conclusion.decision or "FINISHED")
+    return str(conclusion.shown_decision(done) or "FINISHED")
 
 
 def _verdict_screen(
@@ -171,12 +169,19 @@ def _limit_reason(limit: LimitVerdict) -> str:
 def _winner_block(conclusion: Conclusion) -> str:
     best = conclusion.best
     if best is None:
-        return "<h2>The winner</h2><p>No trial keeps every guardrail.</p>"
+        return f"<h2>The winner</h2><p>{_no_winner_sentence(conclusion)}</p>"
     chosen = f"step {best.step}, adapter scale {value_text(best.adapter_scale)}"
     return (
         f"<h2>The {term_html('winner')}: trial {best.number}</h2>"
         f"<p>{html_text(params_text(best.params))}; {html_text(chosen)}.</p>"
     )
+
+
+def _no_winner_sentence(conclusion: Conclusion) -> str:
+    if not conclusion.results:
+        return "No trial has ended yet."
+    measured = any(result.wer for result in conclusion.results)
+    return "No trial keeps every guardrail." if measured else "No trial was measured."
 
 
 def _utterances_html() -> str:
