@@ -95,6 +95,19 @@ def test_a_terminal_gets_a_table_with_the_time_left_and_a_summary(root: Path) ->
     )
 
 
+def test_a_confirmation_run_ends_at_the_best_step_of_its_finalist(root: Path) -> None:
+    plan = StudyFolder(root, "s").read_plan(0)
+    assert plan is not None and plan.params.max_steps == plan.last_rung > 100
+    every = plan.evaluation.model_copy(update={"every": 100})
+    run_of = plan.model_copy(update={"number": -1, "evaluation": every})
+    out, now = io.StringIO(), [0.0]
+    with reporter(out, now, width=200, height=40, force_terminal=True) as show:
+        show.admitted(run_of, 0)
+        now.append(60.0)
+        show.progress(Progress(-1, 50, 1.25))
+    assert "50/100" in out.getvalue() and "1 min 00 s" in out.getvalue()
+
+
 def test_a_trial_that_is_trained_again_counts_once(root: Path) -> None:
     plan, result = StudyFolder(root, "s").read_plan(0), StudyFolder(root, "s").read_result(0)
     assert plan is not None and result is not None and result.steps_trained > 0
@@ -301,6 +314,12 @@ def test_every_event_is_a_json_object_on_a_line_of_its_own(
     assert names.count("baseline") == 1 and {"measured", "progress", "note"} <= set(names)
     runs = [(each["kind"], each["number"]) for each in said if each["event"] == "trial_ended"]
     assert sorted(runs) == [("confirmation", 1), ("confirmation", 2), ("trial", 0), ("trial", 1)]
+    began, ended = (
+        {(each["kind"], each["number"]): each for each in said if each["event"] == f"trial_{what}"}
+        for what in ("started", "ended")
+    )
+    confirmations = [run for run in runs if run[0] == "confirmation"]
+    assert all(began[run]["max_steps"] == ended[run]["steps_trained"] for run in confirmations)
     kept = folder_of(spec).read_result(0)
     ends = [each for each in said if each["event"] == "trial_ended" and each["kind"] == "trial"]
     [trial] = [each for each in ends if each["number"] == 0]

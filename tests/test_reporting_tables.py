@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import orchestrator
 from orchestrator.errors import SpecError, StudyError
 from orchestrator.reporting.rendering.escape import plain
-from orchestrator.reporting.tables import dataframes
+from orchestrator.reporting.tables import dataframes, study_tables
 from orchestrator.reporting.tables.spreadsheet import guard_cell, unguard_cell, write_csv
 from orchestrator.reporting.tables.study_tables import DataTable
 from orchestrator.typed_words import install_command
@@ -81,6 +81,16 @@ def test_every_trial_and_confirmation_is_a_row(
         plan = folder.read_plan(result.number)
         assert plan and row["params_learning_rate"] == str(plan.params.learning_rate)
     assert {row["confirms"] for row in rows[5:]} == {str(folder.results()[0].number)}
+    assert all(row["seconds"] for row in rows[:5]) and not any(row["seconds"] for row in rows[5:])
+
+
+def test_a_confirmation_run_that_no_longer_counts_has_its_trial(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = orchestrator.open_study(folder_of(spec).path).trials()
+    monkeypatch.setattr(study_tables, "confirmation_runs", lambda *_: ())
+    later = orchestrator.open_study(folder_of(spec).path).trials()
+    assert list(later["confirms"].dropna()) == list(frame["confirms"].dropna()) != []
 
 
 def test_frames_hold_what_csv_and_parquet_hold(

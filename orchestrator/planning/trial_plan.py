@@ -63,6 +63,13 @@ class TrialPlan(BaseModel):
         return rungs_of(self.params.max_steps, self.evaluation.every)
 
     @property
+    def last_rung(self) -> int:
+        """Step of its last evaluation: a confirmation run ends at its first rung, which is the best
+        step of its finalist.
+        """
+        return self.rungs[0] if self.number < 0 else self.rungs[-1]
+
+    @property
     def recipe(self) -> str:
         """Digest of all that decides the result: trials with equal recipes are exact duplicates,
         whatever their number.

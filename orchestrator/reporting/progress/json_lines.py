@@ -100,7 +100,7 @@ class JsonReporter:
             **_number_fields(plan.number),
             parameters=plan.params.model_dump(mode="json"),
             step=step,
-            max_steps=plan.rungs[-1],
+            max_steps=plan.last_rung,
         )
 
     def progress(self, event: Progress) -> None:

@@ -138,7 +138,7 @@ class LiveReporter:
         """Show a trial that begins or continues in a new row."""
         values = plan.params.model_dump()
         params = params_text({name: values[name] for name in self._varied if name in values})
-        row = Row(plan.number, params, plan.params.max_steps, step, self._clock(), step)
+        row = Row(plan.number, params, plan.last_rung, step, self._clock(), step)
         row.rates = ("-",) * len(self._budget.rates)
         self._rows[plan.number] = row
         # A trial that ended after the last checkpoint is trained again, with the same result, so

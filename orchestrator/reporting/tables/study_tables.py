@@ -115,6 +115,8 @@ def _trial_record(
         return record
     names = set(_TRIAL) - {"confirms", "recipe", "state"}
     record |= {"state": str(result.state)} | {name: getattr(result, name) for name in names}
+    if plan.number < 0:  # also one that no longer counts; how long it took is not on file
+        record |= {"confirms": result.params["trial"], "seconds": None}
     shown = shown_result(result)
     for group in ("wer", "delta", "constraints"):
         record |= {f"{group.removesuffix('s')}_{name}": x for name, x in shown[group].items()}
