@@ -5,7 +5,6 @@ most.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain, zip_longest
@@ -16,6 +15,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.page.charts import charts
 from orchestrator.reporting.page.sound import embed_clips, read_utterances
 from orchestrator.reporting.page.utterances import BASELINE, UtteranceSet, utterance_sets
+from orchestrator.reporting.rendering.escape import visible
 from orchestrator.scoring.limit_text import rate_text
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -27,10 +27,6 @@ MOST_UTTERANCES = 2_000
 """Most utterances of one set in one file: those that changed most. `listen` has all."""
 CLIPS = 12
 """Number of worst regressions of a set, and of best gains, whose audio a file may hold."""
-
-_UNSHOWN = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 
 
 def to_script(value: Any) -> str:
@@ -44,11 +40,9 @@ def to_script(value: Any) -> str:
 
 
 def _printable_value(value: Any) -> Any:
-    """Replace control characters, direction overrides and lone surrogates by U+FFFD, in all strings
-    within `value`.
-    """
+    """Make all strings within `value` visible as text."""
     if isinstance(value, str):
-        return _UNSHOWN.sub("\ufffd", value)
+        return visible(value)
     if isinstance(value, Mapping):
         return {key: _printable_value(item) for key, item in value.items()}
     return [_printable_value(item) for item in value] if isinstance(value, list | tuple) else value
