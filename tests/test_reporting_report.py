@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,20 +20,22 @@ from rich.console import Console
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.documents import report, report_json, status
+from orchestrator.reporting.documents import report, report_json, status, sweep_diagnosis
 from orchestrator.reporting.page import html
 from orchestrator.reporting.rendering import markdown, terminal
+from orchestrator.reporting.rendering.escape import html_text, plain
 from orchestrator.reporting.rendering.escape import markdown as escape_markdown
-from orchestrator.reporting.rendering.escape import plain
 from orchestrator.reporting.rendering.report_blocks import Document
 from orchestrator.reporting.rendering.svg import Axis, Point, scatter_plot
 from orchestrator.running.confirmation import run_confirmation
 from orchestrator.scoring.judge import Decision
 from orchestrator.sweepfile.data import ConfirmData, DataSpec
 from orchestrator.sweepfile.limits import Limit
+from orchestrator.sweepfile.search_space import Dimension
 from orchestrator.sweepfile.sweep import Budget, ConfirmSpec, SweepSpec
 from orchestrator.verdicts import conclusion
 from orchestrator.verdicts.conclusion import conclude
+from orchestrator.verdicts.confirming import rank_feasible
 from tests.fake_worker import FakeWorker
 from tests.running_support import RESAMPLES, make_spec, run
 
@@ -299,7 +302,34 @@ def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path, "s")
     document = report.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), ["s.yaml"], done=False)
     assert document.headline == "Not finished: 0 of 7 trials ended"
-    assert "not finished: every number here may still be replaced" in markdown.render(document)
+    text = markdown.render(document)
+    assert "not finished: every number here may still be replaced" in text
+    assert "orchestrate run s.yaml" in text and "orchestrate trial" not in text
+
+
+def test_a_finalist_that_the_confirm_sets_prefer_is_not_called_the_best_of_the_search(
+    root: Path,
+) -> None:
+    folder = StudyFolder(root, "s")
+    found = conclude(SPEC, folder, RESAMPLES)
+    ranked = rank_feasible(found.results, SPEC.objective)
+    for best, said in (
+        (ranked[0], "whose best number it is"),
+        (ranked[1], f"on which trial {ranked[0].number} is better; the confirm sets prefer this"),
+    ):
+        preferred = replace(found, best=best)
+        text = markdown.render(report.build(SPEC, folder, preferred, ["s.yaml"], done=True))
+        assert f"On the sets of the search, {said}" in text
+
+
+def test_diagnose_counts_a_result_that_was_taken_over_once(tmp_path: Path) -> None:
+    searched = (Dimension(name="learning_rate", choices=(1e-4, 5e-4)),)
+    spec = make_spec(searched=searched, budget=Budget(trials=5), fixed={"max_steps": 100})
+    run(spec, tmp_path)
+    found = conclude(spec, StudyFolder(tmp_path, "s"), RESAMPLES)
+    assert sum(result.duplicate_of is not None for result in found.results) == 3
+    text = markdown.render(sweep_diagnosis.build(spec, {}, (), found))
+    assert "Domain change of 2 measured trials" in text
 
 
 def test_status_lists_what_trains(root: Path, tmp_path: Path) -> None:
@@ -325,5 +355,20 @@ def test_a_point_of_the_plot_lies_where_its_numbers_say() -> None:
     assert "a&lt;b" in svg and "breaks one" not in svg and "this model" in svg
 
 
+@pytest.mark.parametrize(("x", "anchor"), [(-9.0, "end"), (9.0, "start")])
+def test_the_name_of_a_limit_stands_where_there_is_room(x: float, anchor: str) -> None:
+    tree = ElementTree.fromstring(scatter_plot([Point(x, 0.0, "", "good")], 1.0, 0.2))
+    [name] = [each for each in tree.iter() if (each.text or "").startswith("allowed")]
+    assert name.get("text-anchor") == anchor
+
+
 def test_plain_text_is_one_line() -> None:
-    assert plain("a\x1b[31mb\r\nc\u2028d\u202ee") == "a [31mb  c d e"
+    assert plain("a\x1b[31mb\r\nc\u2028d\u202ee\u200ff") == "a [31mb  c d e f"
+
+
+def test_a_page_shows_that_there_is_what_it_does_not_show() -> None:
+    assert html_text("a\x1bb\nc\u202ed\u200fe\u061cf<") == "a\ufffdb c\ufffdd\ufffde\ufffdf&lt;"
+
+
+def test_an_entity_of_a_text_stays_one_in_markdown() -> None:
+    assert escape_markdown("AT&amp;T <b> & c") == "AT&amp;amp;T &lt;b&gt; &amp; c"

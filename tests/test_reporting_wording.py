@@ -12,7 +12,13 @@ import pytest
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.reporting.documents import train_shares
 from orchestrator.reporting.rendering.report_blocks import Paragraph, Table
-from orchestrator.reporting.wording import change_bounds, limit_row, proof, utterances_text
+from orchestrator.reporting.wording import (
+    change_bounds,
+    ended_text,
+    limit_row,
+    proof,
+    utterances_text,
+)
 from orchestrator.scoring.limit_text import value_text
 from orchestrator.scoring.limits import Criterion, estimate_of, judge_limit
 from orchestrator.scoring.rates import SetScore
@@ -77,6 +83,11 @@ def test_a_number_is_never_rounded_onto_the_other_side_of_its_limit(
     assert limit_row(found)[2:5] == shown
     number = shown[0] if criterion.kind == "max_rate" else shown[1].removesuffix(" %")
     assert value_text(found).startswith(f"{number} ")
+
+
+def test_a_budget_that_was_lowered_is_named_beside_what_ended() -> None:
+    assert ended_text(2, 3, "trials ended") == "2 of 3 trials ended"
+    assert ended_text(3, 2, "trials ended") == "3 trials ended, where budget.trials is 2 by now"
 
 
 def test_a_change_without_bounds_has_a_dash() -> None:

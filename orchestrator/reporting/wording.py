@@ -153,6 +153,16 @@ def value_text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def ended_text(ended: int, wanted: int, said: str = "") -> str:
+    """Return how many trials of the budget have ended, followed by what is `said` of them. The
+    budget may have been lowered since.
+    """
+    said = f" {said}" if said else ""
+    if ended <= wanted:
+        return f"{ended} of {wanted}{said}"
+    return f"{ended}{said}, where budget.trials is {wanted} by now"
+
+
 def search_time_text(seconds: float | None, limit: float | None) -> str:
     """Say how long the search has taken in all runs, without the confirmation, and the limit that
     the sweep file sets.

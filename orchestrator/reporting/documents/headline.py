@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import verification_report
-from orchestrator.reporting.wording import proof
+from orchestrator.reporting.wording import ended_text, proof
 from orchestrator.scoring.judge import Decision
 from orchestrator.scoring.limit_text import asked_text
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -18,7 +18,7 @@ from orchestrator.verdicts.shipping import asks_for_shipped, judge_again, shippe
 
 def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> str:
     """Return the result of a study in one line; `done`: nothing is left to train."""
-    ended = f"{len(conclusion.results)} of {spec.budget.trials} trials ended"
+    ended = ended_text(len(conclusion.results), spec.budget.trials, "trials ended")
     if not done:
         left = (
             f", {conclusion.unconfirmed} confirmation runs left" if conclusion.unconfirmed else ""

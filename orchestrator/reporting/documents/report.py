@@ -42,6 +42,8 @@ from orchestrator.scoring.limit_text import rate_text
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, Confirmed
+from orchestrator.verdicts.confirming import rank_feasible
+from orchestrator.verdicts.judging import late_rates
 
 CANNOT_SAY, TRIALS = "What the numbers cannot say", "All trials"
 """Headings that the HTML page and the dashboard look for."""
@@ -61,7 +63,7 @@ def build(
     """
     blocks: list[Block] = []
     blocks += _taken_blocks(spec)
-    blocks += _best_trial_blocks(conclusion)
+    blocks += _best_trial_blocks(spec, conclusion)
     blocks += _confirmation_blocks(spec, folder, conclusion)
     blocks += verification_report.blocks(spec, folder, conclusion.best)
     blocks += _cannot_say(spec, folder, conclusion, done)
@@ -82,7 +84,7 @@ def _taken_blocks(spec: SweepSpec) -> Iterator[Block]:
         yield Paragraph(f"{spec.taken}.")
 
 
-def _best_trial_blocks(conclusion: Conclusion) -> Iterator[Block]:
+def _best_trial_blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
     best, verdict = conclusion.best, conclusion.verdict
     if best is None or verdict is None:
         return
@@ -90,9 +92,13 @@ def _best_trial_blocks(conclusion: Conclusion) -> Iterator[Block]:
     chosen = {"step": best.step, "adapter scale": best.adapter_scale}
     rows = tuple((name, value_text(value)) for name, value in (best.params | chosen).items())
     yield Table(("parameter", "value"), rows)
-    yield Paragraph(
-        "On the sets of the search, whose best number it is; WER in percent, changes in WER points:"
+    leader = next(iter(rank_feasible(conclusion.results, spec.objective, late_rates(spec))), best)
+    place = (
+        "whose best number it is"
+        if leader.number == best.number
+        else f"on which trial {leader.number} is better; the confirm sets prefer this one"
     )
+    yield Paragraph(f"On the sets of the search, {place}; WER in percent, changes in WER points:")
     yield _limits_table(verdict)
 
 
@@ -220,9 +226,11 @@ def _notes_blocks(folder: StudyFolder) -> Iterator[Block]:
 def _command_blocks(
     folder: StudyFolder, conclusion: Conclusion, words: Sequence[str]
 ) -> Iterator[Block]:
-    number = conclusion.best.number if conclusion.best else 0
     spec, *others = words
-    lines = [["trial", spec, str(number), *others]]
+    lines = [["run", spec, *others]]  # where no trial was asked for yet
+    if asked := [result.number for result in conclusion.results] or list(folder.planned()):
+        number = conclusion.best.number if conclusion.best else asked[0]
+        lines = [["trial", spec, str(number), *others]]
     if conclusion.best:
         lines.append(
             ["export", spec, str(number), *others, "--to", f"exported/{folder.name}-{number}"]

@@ -14,7 +14,7 @@ from orchestrator.reporting.rendering.report_blocks import (
     Paragraph,
     Table,
 )
-from orchestrator.reporting.wording import delta_text, duration_text, rate_heading
+from orchestrator.reporting.wording import delta_text, duration_text, ended_text, rate_heading
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
@@ -52,7 +52,7 @@ def study_row(
     return (
         folder.name,
         state,
-        f"{len(conclusion.results)} of {spec.budget.trials}",
+        ended_text(len(conclusion.results), spec.budget.trials),
         str(conclusion.shown_decision(done) or "-"),
         "-" if best is None else str(best.number),
         f"{objective}{rates[0]}",

@@ -150,10 +150,9 @@ def _study_blocks(conclusion: Conclusion | None) -> Iterator[Block]:
     )
     yield Table(("set", "baseline WER %", "word errors to win"), rows)
     yield Heading("Adapter efficacy")
-    gains = sorted(
-        result.delta["domain"] for result in conclusion.results if "domain" in result.delta
-    )
-    failed = sum(result.state is TrialState.FAIL for result in conclusion.results)
+    trained = [result for result in conclusion.results if result.duplicate_of is None]
+    gains = sorted(result.delta["domain"] for result in trained if "domain" in result.delta)
+    failed = sum(result.state is TrialState.FAIL for result in trained)
     if gains:
         text = (
             f"Domain change of {len(gains)} measured trials: {points(gains[0])} (best) "

@@ -68,12 +68,17 @@ GLOSSARY: dict[str, tuple[str, str]] = {
     ),
     "state": (
         "state",
-        "COMPLETE: trained to its end. PRUNED: stopped early by a rule, see its reason. FAIL: ended by an error.",
+        "COMPLETE: trained to its end, with every guardrail kept. PRUNED: ended by a rule or a person, see its reason. "
+        "FAIL: ended by an error.",
     ),
-    "COMPLETE": ("COMPLETE", "The trial was trained to its last step."),
+    "COMPLETE": (
+        "COMPLETE",
+        "The trial was trained to its last step, and keeps every guardrail.",
+    ),
     "PRUNED": (
         "PRUNED",
-        "The trial was stopped early, by a guardrail or because it fell behind; its reason says which.",
+        "A guardrail, an early stop, the wall clock or a person ended the trial, or it broke a guardrail at its last "
+        "step; its reason says which.",
     ),
     "FAIL": (
         "FAIL",

@@ -12,7 +12,13 @@ from datetime import datetime, timedelta
 from orchestrator.planning.cost import coarse_span
 from orchestrator.planning.sweep_plan import sweep_plan
 from orchestrator.records.results import TrialResult
-from orchestrator.reporting.wording import delta_text, rate_heading, rates_of, search_time_text
+from orchestrator.reporting.wording import (
+    delta_text,
+    ended_text,
+    rate_heading,
+    rates_of,
+    search_time_text,
+)
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import rank_feasible
 from orchestrator.verdicts.judging import late_rates
@@ -160,12 +166,7 @@ def trials_text(standing: Standing) -> str:
     budget = standing.budget
     states = Counter(str(result.state) for result in standing.ended if result.number >= 0)
     how = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    ended, wanted = states.total(), budget.trials
-    text = (
-        f"{ended} of {wanted} ended"
-        if ended <= wanted
-        else f"{ended} ended, where budget.trials is {wanted} by now"
-    )
+    text = ended_text(states.total(), budget.trials, "ended")
     text += f" ({how})" if how else ""
     text += f", {len(standing.training)} in training" if standing.training else ""
     if budget.confirmations:

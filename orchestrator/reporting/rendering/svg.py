@@ -82,15 +82,12 @@ def scatter_plot(
     )
     marks = [_plot_frame(x, y, "held-out regression, WER points", "domain gain, WER points")]
     if max_regression is not None:
-        marks.append(_line(x.at(max_regression), y.start, x.at(max_regression), y.end))
-        marks.append(
-            _text_element(
-                x.at(max_regression) + 4,
-                y.end + 10,
-                f"allowed: less than {max_regression:g}",
-                "start",
-            )
-        )
+        at, text = x.at(max_regression), f"allowed: less than {max_regression:g}"
+        marks.append(_line(at, y.start, at, y.end))
+        # on that side of the line on which there is more room
+        left = at > (x.start + x.end) / 2
+        beside, anchor = (at - 4, "end") if left else (at + 4, "start")
+        marks.append(_text_element(beside, y.end + 10, text, anchor))
     if min_gain is not None:
         marks.append(_line(x.start, y.at(min_gain), x.end, y.at(min_gain)))
         marks.append(_text_element(x.end, y.at(min_gain) - 4, f"asked for: {min_gain:g}", "end"))
