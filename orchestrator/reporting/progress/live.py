@@ -56,8 +56,10 @@ REDRAW_SECONDS = 0.1
 """Least seconds between two redraws when only counters changed."""
 LINE_SECONDS = 30.0
 """Least seconds between two lines about the same long piece of work, in a pipe."""
-BESIDE_THE_TABLE = 12
-"""Lines of the terminal that are kept for the heading, the summary, bars and a few messages."""
+BESIDE_THE_TABLE = 8
+"""Lines of the terminal that are kept for the heading, bars and a few messages, beside those of the
+summary.
+"""
 
 
 class LiveReporter:
@@ -240,12 +242,14 @@ class LiveReporter:
         """Return what the terminal shows now: the table, the summary below it and the bars."""
         standing, now = self._standing_now, self._clock()
         best = standing.best.number if standing.best else None
-        room = max(3, min(SHOWN, self._console.height - BESIDE_THE_TABLE))
+        summary = self._summary_table(standing)
+        beside = BESIDE_THE_TABLE + len(self._console.render_lines(summary))
+        room = max(3, min(SHOWN, self._console.height - beside))
         rows = chosen_rows(list(self._rows.values()), best, room)
         parts: list[RenderableType] = []
         if rows:
             parts.append(live_table(rows, self._budget.rates, best, now))
-            parts.append(self._summary_table(standing))
+            parts.append(summary)
         return [*parts, *self._work.bars()]
 
     def _summary_table(self, standing: Standing) -> Table:

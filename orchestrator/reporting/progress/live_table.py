@@ -115,7 +115,7 @@ def widths_that_fit(
     """Choose the columns that fit in `width` characters; return their index and their width.
 
     Left out first are the loss, then the time left, then the parameters, then rates from the last
-    to the second. Only the parameters may be cut off.
+    to the second, then the step. Only the parameters may be cut off.
     """
     needed = [
         max(cell_len(line) for text in (*heading.split("\n"), *cells) for line in (plain(text),))
@@ -125,7 +125,7 @@ def widths_that_fit(
     whole, needed[parameters] = needed[parameters], min(needed[parameters], LEAST_PARAMETERS)
     shown, last = list(range(len(columns))), len(columns) - 1
     rates = range(last - 2, 4, -1)  # from the last to the second; the first rate, at 4, stays
-    for place in (3, last, parameters, *rates):
+    for place in (3, last, parameters, *rates, 2):
         if width_taken(needed[at] for at in shown) <= width:
             break
         shown.remove(place)
