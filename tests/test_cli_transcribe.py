@@ -259,6 +259,13 @@ def test_folders_that_are_no_models_are_refused(
         f"{tmp_path} holds neither config.json nor adapter_config.json\n"
         "  Name a model folder, or an adapter folder as `orchestrate export` writes it.\n"
     )
+    for name in ("trial-0", "trial-1"):  # as `export SPEC 0 1` writes them
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text("{}")
+    assert orchestrate("transcribe", tmp_path, CLIPS[0]) == 2
+    assert capsys.readouterr().err.endswith(
+        f"\n  Name one of the adapters in it: {tmp_path}/trial-0, {tmp_path}/trial-1.\n"
+    )
     assert orchestrate("transcribe", BASE, CLIPS[0], "--base", BASE) == 2
     assert "--base goes with an adapter alone" in capsys.readouterr().err
     assert orchestrate("transcribe", BASE, CLIPS[0], "--device", "gpu") == 2

@@ -182,7 +182,7 @@ def test_the_manifest_itself_must_be_a_regular_file(folder: Path) -> None:
             load_manifest(folder / name)
         assert (
             str(caught.value)
-            == f"The manifest {folder / name} {reason} Check data: in the sweep file."
+            == f"The manifest {folder / name} {reason} Check the path, which a sweep file has under data:."
         )
 
 

@@ -93,3 +93,15 @@ def test_what_a_new_project_is_told_to_check_works(
     assert orchestrate("init", "--", "-a b") == 0
     words = advised(capsys.readouterr().out, r"then (orchestrate validate .+)")
     assert words == ["validate", "./-a b/sweeps/mine.yaml"] and Path(words[1]).is_file()
+
+
+def test_a_path_that_begins_as_an_option_does_is_no_option_in_the_advice_on_a_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-set.jsonl").write_text('{"audio": "a.wav", "text": "one"}\n', encoding="utf-16")
+    assert orchestrate("diagnose", "./-set.jsonl") == 2
+    assert "iconv -f UTF-16 -t UTF-8 ./-set.jsonl > ./-set-utf8.jsonl" in capsys.readouterr().err
+    Path("-rec").mkdir()
+    assert orchestrate("diagnose", "./-rec") == 2
+    assert "orchestrate manifest from-folder ./-rec ./-rec.jsonl" in capsys.readouterr().err

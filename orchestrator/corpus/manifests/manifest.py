@@ -135,13 +135,13 @@ def _require_regular(path: Path) -> None:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise ManifestError(
-            f"The manifest {path} cannot be opened: {why}. Check data: in the sweep file."
+            f"The manifest {path} cannot be opened: {why}. Check the path, which a sweep file has under data:."
         ) from error
     if stat.S_ISDIR(mode):
         raise ManifestError(f"The manifest {path} {not_a_manifest.folder_hint(path)}")
     if not stat.S_ISREG(mode):
         raise ManifestError(
-            f"The manifest {path} is not a regular file. Check data: in the sweep file."
+            f"The manifest {path} is not a regular file. Check the path, which a sweep file has under data:."
         )
 
 

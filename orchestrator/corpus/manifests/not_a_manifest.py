@@ -5,7 +5,6 @@ manifest of it.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Collection
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from orchestrator.corpus.label_files.label_file import (
 )
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
+from orchestrator.typed_words import quoted_path
 
 READ = "JSON lines, JSON, tables with tabs, commas, semicolons or |, and lists of name: text"
 """The formats that are read, in words."""
@@ -208,5 +208,5 @@ def _filled_in(what: str, path: Path, place: Path) -> str:
     out = place.parent / f"{place.name}.jsonl" if place == path else place / "manifest.jsonl"
     quoted = {"file": path, "stem": path.with_suffix(""), "folder": place, "out": out}
     return what.format(
-        **{key: shlex.quote(str(value)) for key, value in quoted.items()}, suffix=path.suffix
+        **{key: quoted_path(value) for key, value in quoted.items()}, suffix=path.suffix
     )

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ from orchestrator.corpus.recordings.locating import (
     HEADLESS_SUFFIXES,
     UNREAD_SUFFIXES,
 )
+from orchestrator.typed_words import quoted_path
 
 _FOLDERS = 2000
 """The number of folders that are looked into, at most."""
@@ -57,7 +57,7 @@ def names_below(written: str, path: Path) -> str:
         return ""
     ending = "-manifest.jsonl" if path.suffix == ".jsonl" else ".jsonl"
     out = path.with_name(f"{path.stem}{ending}")
-    folder, table, to = (shlex.quote(str(place)) for place in (top, path, out))
+    folder, table, to = map(quoted_path, (top, path, out))
     return (
         "; recordings of these names lie in folders below, and are found by: "
         f"orchestrate manifest from-folder {folder} {to} --transcripts {table}"

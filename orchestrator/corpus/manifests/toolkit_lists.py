@@ -19,6 +19,7 @@ from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.manifests.published_rows import published_rows
 from orchestrator.corpus.manifests.record_fields import AUDIO_KEYS
 from orchestrator.corpus.manifests.recordings_below import names_below
+from orchestrator.typed_words import quoted_path
 
 _LABEL_STUDIO = re.compile(r"/data/(?:upload|local-files)/")
 _FAIRSEQ_ROW = re.compile(rb"\S[^\t]*\t\d+\s*")
@@ -35,7 +36,7 @@ def refuse_toolkit_record(record: Mapping[str, Any], path: Path) -> None:
     if is_whisper(record) and not set(record) & set(AUDIO_KEYS):
         raise UnusableError(
             "is what Whisper heard in one recording; under that one's name beside it, it is read by: "
-            f"orchestrate manifest from-folder {_quoted(path.parent)} {_out(path)}"
+            f"orchestrate manifest from-folder {quoted_path(path.parent)} {_out(path)}"
         )
     if (name := _published_name(record)) is not None:
         raise UnusableError(
@@ -49,7 +50,7 @@ def refuse_toolkit_record(record: Mapping[str, Any], path: Path) -> None:
     if isinstance(record.get("utts"), dict):
         raise UnusableError(
             "is a data.json of ESPnet, which names features and no recordings; its data directory "
-            f"has wav.scp and text: orchestrate manifest from-kaldi {_quoted(path.parent)} {_out(path)}"
+            f"has wav.scp and text: orchestrate manifest from-kaldi {quoted_path(path.parent)} {_out(path)}"
         )
 
 
@@ -117,12 +118,12 @@ def _giga_speech_text(path: Path, key: str) -> str:
 def refuse_tarred(path: Path) -> NoReturn:
     """Raise UnusableError for a manifest of NeMo whose recordings lie in archives."""
     folder = path.parent / "unpacked"
-    shards, place = f"{_quoted(path.parent)}/*.tar", _quoted(folder)
+    shards, place = f"{quoted_path(path.parent)}/*.tar", quoted_path(folder)
     raise UnusableError(
         "is a tarred manifest (shard_id) of NeMo, whose recordings lie in archives; unpack them: "
         f'mkdir -p {place} && for f in {shards}; do tar -xf "$f" -C {place}; done && '
-        f"""sed -E 's/, *"shard_id": *[0-9]+|"shard_id": *[0-9]+, *//' {_quoted(path)} > """
-        f"{_quoted(folder / 'manifest.jsonl')}"
+        f"""sed -E 's/, *"shard_id": *[0-9]+|"shard_id": *[0-9]+, *//' {quoted_path(path)} > """
+        f"{quoted_path(folder / 'manifest.jsonl')}"
     )
 
 
@@ -145,11 +146,11 @@ def refuse_fairseq(path: Path, first: bytes, second: bytes) -> None:
             "is a list of fairseq without texts; put its .wrd or .ltr beside it, under the same name"
         )
     replacement = re.sub(r"([\\\\&#])", r"\\\1", folder)  # & stands for what was found
-    texts = f"{_TEXTS[beside[0]]} {_quoted(listed.with_suffix(beside[0]))}"
-    out = _quoted(listed.with_name(f"{listed.stem}-pairs.tsv"))
+    texts = f"{_TEXTS[beside[0]]} {quoted_path(listed.with_suffix(beside[0]))}"
+    out = quoted_path(listed.with_name(f"{listed.stem}-pairs.tsv"))
     raise UnusableError(
         "is a list of fairseq, whose texts lie beside it; this makes a manifest of both: "
-        f"{texts} > {out}.txt && tail -n +2 {_quoted(listed)} | cut -f1 | "
+        f"{texts} > {out}.txt && tail -n +2 {quoted_path(listed)} | cut -f1 | "
         f"sed {shlex.quote(f's#^#{replacement}/#')} | paste - {out}.txt > {out}"
     )
 
@@ -160,11 +161,11 @@ def label_studio_cure(written: str, path: Path) -> str:
     """
     if not _LABEL_STUDIO.match(written):
         return ""
-    local = _quoted(path.with_name(f"{path.stem}-local{path.suffix}"))
+    local = quoted_path(path.with_name(f"{path.stem}-local{path.suffix}"))
     pattern = r"s#/data/(upload|local-files)/[^,\"]*/##g; s#/data/(upload/|local-files/\?d=)##g"
     return (
         "; it is an address of Label Studio's server: with the recordings beside the manifest, "
-        f"sed -E {shlex.quote(pattern)} {_quoted(path)} > {local}"
+        f"sed -E {shlex.quote(pattern)} {quoted_path(path)} > {local}"
     )
 
 
@@ -173,20 +174,16 @@ def speech_brain_cure(path: Path) -> str:
     "words".
     """
     rename = shlex.quote('s/"words" *:/"text":/g')
-    return f", as SpeechBrain does not: sed {rename} {_quoted(path)} > {_out(path)}"
+    return f", as SpeechBrain does not: sed {rename} {quoted_path(path)} > {_out(path)}"
 
 
 def _python(code: str, path: Path) -> str:
-    return f'python -c "import json, sys; {code}" {_quoted(path)} > {_out(path)}'
+    return f'python -c "import json, sys; {code}" {quoted_path(path)} > {_out(path)}'
 
 
 def _from_list(path: Path) -> str:
-    return f"orchestrate manifest from-folder FOLDER {_out(path)} --transcripts {_quoted(path)}"
+    return f"orchestrate manifest from-folder FOLDER {_out(path)} --transcripts {quoted_path(path)}"
 
 
 def _out(path: Path) -> str:
-    return _quoted(path.parent / "manifest.jsonl")
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
+    return quoted_path(path.parent / "manifest.jsonl")

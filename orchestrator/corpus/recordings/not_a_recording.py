@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import codecs
 import re
-import shlex
 from pathlib import PurePath
 
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.recordings.audio_containers import wave_coding
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
+from orchestrator.typed_words import quoted_path
 
 _CONVERT = "convert it: ffmpeg -i {file} {file}.flac"
 
@@ -138,7 +138,7 @@ def _with_file(words: str, path: str) -> str:
     if ending in AUDIO_SUFFIXES and (made := _MADE.search(words)):
         # beside what was made of it, it would be met again
         words += f" && mv {made[0]} {{file}}"
-    return words.replace("{file}", shlex.quote(path))
+    return words.replace("{file}", quoted_path(path))
 
 
 def _told_by_text(start: bytes) -> str:

@@ -81,6 +81,14 @@ class _Recording:
     fault: str = ""
 
 
+def _what_to_name(folder: Path) -> str:
+    """Say what is named in the place of a folder that is no model and no adapter."""
+    inside = sorted(each.parent for each in folder.glob("*/adapter_config.json"))
+    if inside:
+        return f"Name one of the adapters in it: {', '.join(map(str, inside))}."
+    return "Name a model folder, or an adapter folder as `orchestrate export` writes it."
+
+
 def open_model(name: str, device: torch.device, base: str | None = None) -> BaseModel:
     """Load the model of a hub id or folder. A PEFT adapter folder is merged by stock PEFT into the
     base model that its configuration names, or into `base`. Raises ModelError, and StudyError for a
@@ -101,8 +109,7 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
             )
         if folder.is_dir() and not (folder / "config.json").is_file():
             raise ModelError(
-                f"{name} holds neither config.json nor adapter_config.json\n"
-                "  Name a model folder, or an adapter folder as `orchestrate export` writes it."
+                f"{name} holds neither config.json nor adapter_config.json\n  {_what_to_name(folder)}"
             )
         return load_base_model(ModelSpec(id=name), device, encoder_windows=windows)
     _check_adapter(folder)
