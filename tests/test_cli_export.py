@@ -20,12 +20,13 @@ from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.cards.adapters_card import adapters_card
 from orchestrator.reporting.documents.headline import doubt
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.model import base_model as stock_models
 from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import conclude
-from tests.cli_project import orchestrate
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.embedded import DATA, small_sweep
 from tests.test_cli_transcribe import CAP, stock_words
 
@@ -468,6 +469,17 @@ def test_the_card_above_several_adapters_names_each_with_its_numbers(
         (row,) = (line for line in card.splitlines() if line.startswith(f"| trial-{number} |"))
         assert f"| 4 | 0.6 | {wers['domain']:.2f} |" in row and f"| {wers['heldout']:.2f} |" in row
         assert f"Trial {number} of sweep small" in card_of(folder / f"trial-{number}")
+
+
+def test_the_card_above_several_adapters_has_no_path_outside_of_the_project(
+    tmp_path: Path,
+) -> None:
+    spec = make_project(tmp_path, SWEEP.replace("fake/model", "data/base"))
+    (tmp_path / "data" / "base").mkdir()
+    sweep = load_spec(spec)
+    conclusion = conclude(sweep, folder_of(spec))
+    card = adapters_card(sweep, conclusion, (), tmp_path)
+    assert 'from_pretrained("./data/base", ' in card and str(tmp_path) not in card
 
 
 @pytest.mark.parametrize(

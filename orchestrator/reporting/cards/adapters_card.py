@@ -9,6 +9,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCardData
 
+from orchestrator.reporting.cards.load_script import load_script
 from orchestrator.reporting.cards.model_card import LIBRARY, TASK
 from orchestrator.reporting.rendering.markdown import render
 from orchestrator.reporting.rendering.report_blocks import Code, Document, Heading, Paragraph, Table
@@ -34,14 +35,15 @@ def adapters_card(
     spec: SweepSpec,
     conclusion: Conclusion,
     adapters: Sequence[SavedAdapter],
-    script: str,
     root: Path,
 ) -> str:
-    """Return Markdown with the metadata that the Hugging Face hub reads. `script` is the content of
+    """Return Markdown with the metadata that the Hugging Face hub reads, and with the script of
     load.py in the same folder. Paths are relative to `root`, the project's folder.
     """
     model = relative_to(spec.model.id, root)
-    names = ", ".join(adapter_name(kept) for kept in adapters)
+    each = [adapter_name(kept) for kept in adapters]
+    script = load_script(spec.portable.model, spec.evaluation, each)
+    names = ", ".join(each)
     blocks = (
         Paragraph(
             f"They belong to the base model {model}, revision {spec.model.revision}. Their adapter "
