@@ -77,7 +77,7 @@ def source_trial(name: str, take: TakeSpec, conclusion: Conclusion) -> TrialResu
         if chosen is None:
             raise StudyError(_nothing_feasible(name, take, conclusion))
         return chosen
-    found = next((result for result in conclusion.results if result.number == take.trial), None)
+    found = conclusion.ended(take.trial)
     if found is None:
         raise StudyError(
             f"study {take.study} has no trial {take.trial}, from which sweep {name} takes parameters\n"

@@ -68,7 +68,7 @@ class Checkpoint(BaseModel):
     """Path of each file in the worker's part -> SHA-256 of its bytes."""
 
 
-class Sealed(BaseModel):
+class CheckpointFile(BaseModel):
     """A checkpoint's JSON file: the state and the digest of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -77,7 +77,7 @@ class Sealed(BaseModel):
     sha256: str
 
     @classmethod
-    def of(cls, state: Checkpoint) -> Sealed:
+    def of(cls, state: Checkpoint) -> CheckpointFile:
         """Return the state together with its digest."""
         return cls(state=state, sha256=digest(state.model_dump(mode="json")))
 
@@ -158,15 +158,15 @@ class Checkpoints:
         if other_kind(path):
             return None
         try:
-            sealed = Sealed.model_validate_json(path.read_bytes())
+            held = CheckpointFile.model_validate_json(path.read_bytes())
         except (ValidationError, FileNotFoundError):
             return None
-        if sealed != Sealed.of(sealed.state):
+        if held != CheckpointFile.of(held.state):
             return None
         return (
             None
-            if whole and _slot_digests(self.worker_folder(sealed.state)) != sealed.state.files
-            else sealed.state
+            if whole and _slot_digests(self.worker_folder(held.state)) != held.state.files
+            else held.state
         )
 
     def worker_folder(self, checkpoint: Checkpoint) -> Path:
@@ -186,8 +186,8 @@ class Checkpoints:
         make_folder(self._root)
         if checkpoint.slots:
             worker.save(slots)
-        sealed = Sealed.of(checkpoint.model_copy(update={"files": _slot_digests(slots)}))
-        write_aside(slots.with_suffix(".json"), sealed.model_dump_json().encode() + b"\n")
+        held = CheckpointFile.of(checkpoint.model_copy(update={"files": _slot_digests(slots)}))
+        write_aside(slots.with_suffix(".json"), held.model_dump_json().encode() + b"\n")
         kept = {f"{checkpoint.tick - back:06d}" for back in range(2)}
         for path in self._own_paths():
             if path.stem not in kept:

@@ -194,7 +194,7 @@ def requested_trial(conclusion: Conclusion, number: int | None, folder: StudyFol
         if conclusion.best is None:
             raise lacks_trial(folder, conclusion, None, "feasible")
         return conclusion.best
-    found = next((result for result in conclusion.results if result.number == number), None)
+    found = conclusion.ended(number)
     if found is None:
         raise lacks_trial(folder, conclusion, number, "feasible")
     return found

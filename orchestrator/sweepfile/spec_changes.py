@@ -104,12 +104,8 @@ def _parameter_values(space: SearchSpace) -> dict[str, Any]:
     patterns.
     """
     written: dict[str, Any] = dict(space.fixed)
-    targets = {str(space.fixed.get("target_modules"))}
-    for dimension in space.searched:
-        written[dimension.name] = file_dimension(dimension)
-        targets |= (
-            set(map(str, dimension.choices or ())) if dimension.name == "target_modules" else set()
-        )
+    targets = space.possible("target_modules")
+    written |= {dimension.name: file_dimension(dimension) for dimension in space.searched}
     written["adapter_scale"] = list(space.adapter_scales)
     written |= {
         f"target_modules.presets.{n}": list(p) for n, p in space.presets.items() if n in targets

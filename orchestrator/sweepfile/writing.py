@@ -53,11 +53,7 @@ def kept_presets(space: SearchSpace) -> dict[str, tuple[str, ...]]:
     """Return the presets that a trial may use, and all that the file defines. Writing them out
     keeps a study as it is when a later version changes the built-in presets.
     """
-    used = {str(space.fixed.get("target_modules"))}
-    for dimension in space.searched:
-        used |= (
-            set(map(str, dimension.choices or ())) if dimension.name == "target_modules" else set()
-        )
+    used = space.possible("target_modules")
     return {name: p for name, p in space.presets.items() if name in used or PRESETS.get(name) != p}
 
 

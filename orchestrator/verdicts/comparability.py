@@ -78,7 +78,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Changed:
+class ChangedUtterance:
     """One utterance that the two sides transcribed differently."""
 
     set: str
@@ -106,7 +106,7 @@ class Pair:
     differences: tuple[Difference, ...]
     refused: Refused
     """What cannot be compared."""
-    changed: tuple[Changed, ...]
+    changed: tuple[ChangedUtterance, ...]
     """Utterances of the search's sets, the largest change first."""
 
 
@@ -123,11 +123,12 @@ def side_of(
 
     Raises StudyError where there is no such trial or it was not measured.
     """
-    chosen = next((r for r in conclusion.results if r.number == number), None)
-    result = conclusion.best or conclusion.lowest_domain if number is None else chosen
+    named = conclusion.best or conclusion.lowest_domain
+    if number is not None:
+        named = conclusion.ended(number)
+    result = named and conclusion.ended(named.trained)
     if result is None:
         raise lacks_trial(folder, conclusion, number, "measured")
-    result = next(r for r in conclusion.results if r.number == result.trained)
     measurement = chosen_measurement(folder, result)
     if measurement is None:
         raise StudyError(
@@ -231,7 +232,7 @@ def _repeat_counts(score: SetScore, decodings: int) -> SetScore:
     return replace(score, errors=errors, units=units, decodings=decodings)
 
 
-def _changed_utterances(before: Side, after: Side, sets: set[str]) -> tuple[Changed, ...]:
+def _changed_utterances(before: Side, after: Side, sets: set[str]) -> tuple[ChangedUtterance, ...]:
     """Return the utterances that the two transcribed differently, the largest change in errors
     first, whether they became better or worse.
     """
@@ -241,7 +242,7 @@ def _changed_utterances(before: Side, after: Side, sets: set[str]) -> tuple[Chan
     )
 
 
-def _changed_of(before: Side, after: Side, name: str) -> list[Changed]:
+def _changed_of(before: Side, after: Side, name: str) -> list[ChangedUtterance]:
     """Return the utterances of one set that the two transcribed differently; none where a side has
     no measurement or no transcripts of it.
     """
@@ -260,7 +261,7 @@ def _changed_of(before: Side, after: Side, name: str) -> list[Changed]:
     record = before.folder.sets().get(name)
     references = record.texts if record and len(record.texts) == total else ("",) * total
     return [
-        Changed(name, utterance, speaker, errors, texts, reference)
+        ChangedUtterance(name, utterance, speaker, errors, texts, reference)
         for utterance, speaker, errors, texts, reference in zip(
             measured[0].utterance_ids,
             measured[0].speakers,

@@ -120,6 +120,10 @@ class Conclusion:
         """Confirmation runs that have not ended."""
         return sum(seed.result is None for finalist in self.confirmed for seed in finalist.seeds)
 
+    def ended(self, number: int | None) -> TrialResult | None:
+        """The result of the trial of this number; None where it has not ended."""
+        return next((result for result in self.results if result.number == number), None)
+
     @property
     def lowest_domain(self) -> TrialResult | None:
         """The trial of lowest domain WER, feasible or not; of equal ones the first."""

@@ -33,7 +33,7 @@ from orchestrator.scoring.judge import Decision
 from orchestrator.scoring.limit_text import rate_text, shown_bounds, shown_change, shown_rate
 from orchestrator.set_names import search_name
 from orchestrator.sweepfile.spec_changes import changed_fields
-from orchestrator.verdicts.comparability import Changed, Difference, Pair, Side
+from orchestrator.verdicts.comparability import ChangedUtterance, Difference, Pair, Side
 
 _LONGEST = 60
 
@@ -213,7 +213,7 @@ def _utterance_blocks(pair: Pair, shown: int) -> Iterator[Block]:
             )
 
 
-def _utterance_row(utterance: Changed) -> tuple[str, ...]:
+def _utterance_row(utterance: ChangedUtterance) -> tuple[str, ...]:
     texts = (text.strip() or NOTHING for text in (utterance.reference, *utterance.texts))
     return (
         utterance.set,
