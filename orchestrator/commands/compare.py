@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.choices import choice_of
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import show
 from orchestrator.commands.study_arguments import Studies
@@ -51,8 +52,7 @@ def compare(
     from orchestrator.reporting.rendering import markdown
     from orchestrator.verdicts.comparability import pair_of
 
-    if form not in _FORMATS:
-        raise SpecError(f"--format {form} is not known\n  Allowed: {', '.join(_FORMATS)}.")
+    choice_of("--format", form, _FORMATS)
     if len(sides) < 2:
         raise SpecError(
             "compare needs two studies or trials\n  orchestrate compare A B, or A:3 A:7"

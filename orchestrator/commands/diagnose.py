@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands.choices import choice_of
 from orchestrator.commands.opening_study import names_study, open_sweep
 from orchestrator.commands.study_arguments import Studies
 from orchestrator.errors import SpecError
@@ -189,10 +190,7 @@ def _diagnose_manifests(
     from orchestrator.reporting.documents import manifest_diagnosis
     from orchestrator.reporting.rendering import terminal
 
-    if normalizer not in ("whisper-en", "basic", "none"):
-        raise SpecError(
-            f"--normalizer {normalizer} is not known\n  Allowed: whisper-en, basic, none."
-        )
+    choice_of("--normalizer", normalizer, ("whisper-en", "basic", "none"))
     found = diagnose_manifests(paths, max_seconds, validation, seed=0)
     baselines = {}
     if model is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from orchestrator.commands.choices import choice_of
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import say, told
 from orchestrator.commands.study_arguments import Studies, Study
@@ -15,9 +15,6 @@ from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:
     from orchestrator.records.shipping import ExportForm
-
-Word = TypeVar("Word", bound=str)
-
 
 _Rest = Annotated[
     list[str] | None,
@@ -131,9 +128,9 @@ def _asked_form(
             f"--merged is short for --format merged, and --format {form} was given\n  Give one of them."
         )
     asked = ExportForm(
-        form=one_of("--format", "merged" if merged else form, FORMS),
-        quantized=one_of("--quantize", quantize, QUANTIZED),
-        windows=None if windows is None else one_of("--encoder-windows", windows, shapes),
+        form=choice_of("--format", "merged" if merged else form, FORMS),
+        quantized=choice_of("--quantize", quantize, QUANTIZED),
+        windows=None if windows is None else choice_of("--encoder-windows", windows, shapes),
         changed_only=changed_only,
     )
     _check_of_graphs(asked)
@@ -157,13 +154,3 @@ def _check_of_graphs(asked: ExportForm) -> None:
         raise SpecError(
             "--changed-only is for the five graphs of the authors' runtime: give it with --format moonshine"
         )
-
-
-def one_of(option: str, value: str, allowed: Sequence[Word]) -> Word:
-    """Return the value of an option, typed as one of those allowed. Raises SpecError for
-    another.
-    """
-    for word in allowed:
-        if value == word:
-            return word
-    raise SpecError(f"{option} {value} is not known\n  Allowed: {', '.join(allowed)}.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.commands.choices import choice_of
 from orchestrator.commands.manifest_options import (
     Bracketed,
     MaxSeconds,
@@ -22,7 +23,6 @@ from orchestrator.commands.manifest_options import (
     Source,
     print_totals,
     require_brackets,
-    require_choice,
 )
 from orchestrator.commands.manifest_parts import choose, split
 from orchestrator.errors import SpecError
@@ -80,7 +80,7 @@ def from_folder(
     from orchestrator.corpus.manifests.manifest_writing import refuse_existing
 
     if not re.fullmatch(rf"{ONE}\S.*", speaker):
-        require_choice("--speaker", speaker, ("none", "folder", "prefix", f"{ONE}NAME"))
+        choice_of("--speaker", speaker, ("none", "folder", "prefix", f"{ONE}NAME"))
     require_brackets(brackets)
     refuse_existing(out)
     wanted = Selection(min_seconds, max_seconds, name, brackets=brackets)  # type: ignore[arg-type]

@@ -5,12 +5,12 @@ printed about a manifest.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.choices import choice_of
 from orchestrator.errors import SpecError
 from orchestrator.reporting.rendering.escape import plain
 
@@ -71,17 +71,11 @@ Bracketed = Annotated[
 ]
 
 
-def require_choice(option: str, value: str, allowed: Sequence[str]) -> None:
-    """Raise SpecError where the option's value is none of those allowed."""
-    if value not in allowed:
-        raise SpecError(f"{option} {value} is not known\n  Allowed: {', '.join(allowed)}.")
-
-
 def require_brackets(value: str) -> None:
     """Raise SpecError for an unknown value of --brackets."""
     from orchestrator.corpus.importing.selecting import BRACKETS
 
-    require_choice("--brackets", value, BRACKETS)
+    choice_of("--brackets", value, BRACKETS)
 
 
 def require_regex(**patterns: str | None) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands.choices import choice_of
 from orchestrator.commands.manifest_options import (
     Bracketed,
     MaxSeconds,
@@ -19,7 +20,6 @@ from orchestrator.commands.manifest_options import (
     Source,
     print_totals,
     require_brackets,
-    require_choice,
     require_regex,
 )
 from orchestrator.errors import SpecError
@@ -132,7 +132,7 @@ def split(
     if third and third.exists() and not manifest.exists():  # written last: --out A B C MANIFEST
         manifest, third = third, manifest
     paths = [*out, third] if third else [*out]
-    require_choice("--by", by or "speaker", UNITS)
+    choice_of("--by", by or "speaker", UNITS)
     shares = _parse_shares(share, len(paths))
     _require_new(paths)
     source = load_manifest(manifest)

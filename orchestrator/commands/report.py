@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands.choices import choice_of
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import naming_words, show, told
 from orchestrator.commands.study_arguments import Studies, Study
-from orchestrator.errors import SpecError
 
 
 def report(
@@ -37,8 +37,7 @@ def report(
     from orchestrator.running.completion import is_finished
     from orchestrator.verdicts.conclusion import conclude
 
-    if form not in ("terminal", "md", "html", "json"):
-        raise SpecError(f"--format {form} is not known\n  Allowed: terminal, md, html, json.")
+    choice_of("--format", form, ("terminal", "md", "html", "json"))
     opened = open_study(spec, overrides or [], studies, judging=True)
     sweep, folder = told(opened)
     conclusion, done = conclude(sweep, folder), is_finished(sweep, folder)

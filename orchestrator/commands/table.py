@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands.choices import choice_of
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import told
 from orchestrator.commands.study_arguments import ForkName, Studies, Study
@@ -64,14 +65,12 @@ def table(
 
 
 def _check_options(of: str, every: bool, form: str, to: Path | None) -> None:
-    if of not in KINDS:
-        raise SpecError(f"--of {of} is not known\n  Allowed: {', '.join(KINDS)}.")
+    choice_of("--of", of, KINDS)
     if every and of != "utterances":
         raise SpecError(
             f"--every-measurement goes with --of utterances, and this is --of {of}\n  Leave it out."
         )
-    if form not in ("csv", "parquet"):
-        raise SpecError(f"--format {form} is not known\n  Allowed: csv, parquet.")
+    choice_of("--format", form, ("csv", "parquet"))
     if form == "parquet" and to is None:
         raise SpecError("--format parquet needs --to FILE, a file that does not exist yet")
     if to is not None and to.exists():

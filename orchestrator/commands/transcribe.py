@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.choices import choice_of
 from orchestrator.commands.output import warn
 from orchestrator.errors import SpecError
 from orchestrator.reporting.rendering.escape import plain
@@ -89,7 +90,7 @@ def transcribe(
     """
     from orchestrator.records.transcription_settings import read_transcription
 
-    _check_device(device)
+    choice_of("--device", device, ("auto", "cpu", "cuda", "mps"))
     measured = read_transcription(Path(model).expanduser())
     level = measured.rms if rms is None else rms or None
     rate = max_tokens_per_second or measured.max_tokens_per_second
@@ -101,12 +102,6 @@ def transcribe(
     if unheard := _print_all(heard, rate):
         warn(f"{unheard} of the files could not be heard")
         raise typer.Exit(1)
-
-
-def _check_device(device: str) -> None:
-    """Raise SpecError for an unknown device."""
-    if device not in ("auto", "cpu", "cuda", "mps"):
-        raise SpecError(f"--device {device} is not known\n  Allowed: auto, cpu, cuda, mps.")
 
 
 def _load_model(model: str, device: str, base: str | None) -> BaseModel:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.export import one_of, trial_numbers
+from orchestrator.commands.choices import choice_of
+from orchestrator.commands.export import trial_numbers
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import say, show, told
 from orchestrator.commands.study_arguments import Studies, Study
@@ -72,7 +73,7 @@ def verify(
         raise SpecError(
             f"verify hears one trial, and {', '.join(map(str, numbers))} were named\n  Verify each by itself."
         )
-    quantized = one_of("--quantize", quantize, QUANTIZED)
+    quantized = choice_of("--quantize", quantize, QUANTIZED)
     sweep, folder = told(open_study(spec, words, studies))
     names = (
         None if sets is None else tuple(name.strip() for name in sets.split(",") if name.strip())
