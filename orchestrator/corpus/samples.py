@@ -1,5 +1,5 @@
-"""The type of decoded audio, its sample rate, and the range of rates and peak values that are
-accepted.
+"""The type of decoded audio, its sample rate, the range of rates and peak values that are accepted,
+and what counts as silence.
 """
 
 from __future__ import annotations
@@ -28,3 +28,11 @@ FLOAT_PEAK = 2.0
 scale (1.0), by less than this; samples beyond it are on another scale (16-bit integers, or a
 mistaken gain).
 """
+
+SILENCE_RMS = 1e-4
+"""The root mean square (-80 dB) below which a clip holds no speech, and scaling would only amplify
+noise.
+"""
+
+SILENT = "silent (rms below 1e-4)"
+"""What such a clip is called in a message."""

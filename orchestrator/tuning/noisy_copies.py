@@ -26,8 +26,8 @@ from orchestrator.corpus.manifests.manifest_writing import (
 )
 from orchestrator.corpus.manifests.unread_times import time_keys
 from orchestrator.corpus.recordings.audio import load_audio
-from orchestrator.corpus.recordings.loudness import SILENCE_RMS, SILENT, level
-from orchestrator.corpus.samples import SAMPLE_RATE, Samples
+from orchestrator.corpus.recordings.loudness import level
+from orchestrator.corpus.samples import SAMPLE_RATE, SILENCE_RMS, SILENT, Samples
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 from orchestrator.tuning.training.augmentation import at_speed

@@ -15,8 +15,8 @@ import numpy as np
 
 from orchestrator.corpus.cache.clip_cache import DONE, CacheSegment
 from orchestrator.corpus.manifest_errors import Fault, Place
-from orchestrator.corpus.recordings.loudness import SILENCE_RMS, gain
-from orchestrator.corpus.samples import SAMPLE_RATE, Samples
+from orchestrator.corpus.recordings.loudness import gain
+from orchestrator.corpus.samples import SAMPLE_RATE, SILENCE_RMS, Samples
 from orchestrator.corpus.utterance import Utterance
 
 

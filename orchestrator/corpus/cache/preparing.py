@@ -23,8 +23,8 @@ from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_e
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.recordings.audio import audio_name, load_audio
 from orchestrator.corpus.recordings.known_files import KnownFiles, file_sha256
-from orchestrator.corpus.recordings.loudness import SILENCE_RMS, SILENT, level
-from orchestrator.corpus.samples import Samples
+from orchestrator.corpus.recordings.loudness import level
+from orchestrator.corpus.samples import SILENCE_RMS, SILENT, Samples
 from orchestrator.corpus.utterance import Utterance, audio_source
 from orchestrator.errors import ManifestError
 from orchestrator.host.machine import usable_cores

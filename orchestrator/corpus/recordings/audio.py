@@ -16,9 +16,9 @@ import soundfile
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.recordings.containers import open_audio, whole_content
-from orchestrator.corpus.recordings.loudness import SILENCE_RMS, level
+from orchestrator.corpus.recordings.loudness import level
 from orchestrator.corpus.recordings.transfer_damage import conversion_of
-from orchestrator.corpus.samples import FLOAT_PEAK, SAMPLE_RATE, Samples
+from orchestrator.corpus.samples import FLOAT_PEAK, SAMPLE_RATE, SILENCE_RMS, Samples
 from orchestrator.corpus.utterance import Utterance
 
 _MAX_KERNEL = 2_000_000

@@ -6,15 +6,7 @@ import math
 
 import numpy as np
 
-from orchestrator.corpus.samples import Samples
-
-SILENCE_RMS = 1e-4
-"""The root mean square (-80 dB) below which a clip holds no speech, and scaling would only amplify
-noise.
-"""
-
-SILENT = "silent (rms below 1e-4)"
-"""What such a clip is called in a message."""
+from orchestrator.corpus.samples import SILENCE_RMS, Samples
 
 
 def level(samples: Samples) -> float:

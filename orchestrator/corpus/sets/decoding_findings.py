@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from orchestrator.checks import Finding, finding
 from orchestrator.corpus.manifests.manifest import Manifest
-from orchestrator.corpus.recordings.loudness import SILENT
+from orchestrator.corpus.samples import SILENT
 from orchestrator.corpus.sets.diagnosis import TRAINING_SETS
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import torch
 import torchaudio.functional
 from torch import Tensor
 
-from orchestrator.corpus.recordings.loudness import SILENCE_RMS, scale_to_rms
-from orchestrator.corpus.samples import SAMPLE_RATE
+from orchestrator.corpus.recordings.loudness import scale_to_rms
+from orchestrator.corpus.samples import SAMPLE_RATE, SILENCE_RMS
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.digest import derived_seed
 from orchestrator.tuning.model.encoder_cache import EncoderCache, Frames
