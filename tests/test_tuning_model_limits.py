@@ -104,7 +104,7 @@ def test_every_text_and_clip_that_does_not_fit_is_named_at_once(tmp_path: Path) 
         in message
     )
     assert message.count("(label-length)") == 5 and message.count("(too-long)") == 1
-    assert message.endswith("checks.ignore='[label-length]'")
+    assert message.endswith("checks.ignore='[base-loss, label-length]'")
 
 
 @pytest.mark.parametrize("family", ["streaming", "v1"])
