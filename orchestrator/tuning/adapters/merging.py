@@ -17,9 +17,9 @@ from orchestrator.errors import ModelError
 from orchestrator.sweepfile.cached_model import model_file
 from orchestrator.sweepfile.evaluation import EncoderWindows
 from orchestrator.sweepfile.sweep import ModelSpec
-from orchestrator.tuning.model.base_model import INCLUSIVE, read_inclusively
 from orchestrator.tuning.model.configuration import greedy_generation
 from orchestrator.tuning.model.hub import place_of
+from orchestrator.tuning.model.windows import INCLUSIVE, read_inclusively
 
 _CONFIGURATIONS = ("processor_config.json", "preprocessor_config.json")
 """Files of which a model with a processor has at least one."""

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoModelForSpeechSeq2Seq,
     AutoTokenizer,
-    MoonshineStreamingForConditionalGeneration,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -40,7 +39,7 @@ from orchestrator.tuning.model.identity import (
 from orchestrator.tuning.model.kernel_choice import chosen_products
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.linear_kernels import ATEN, FrozenLinear, Products
-from orchestrator.tuning.model.windows import inclusive_windows, set_windows
+from orchestrator.tuning.model.windows import read_inclusively
 
 IGNORED = -100
 """The label of a padded position."""
@@ -48,10 +47,6 @@ _OWN_CODE = (
     "take a checkpoint of transformers' own classes, or remove auto_map and tokenizer_class from "
     "tokenizer_config.json where tokenizer.json holds the whole tokenizer"
 )
-INCLUSIVE = "encoder_windows_are_inclusive"
-"""Key of config.json in an export whose widths are written so that transformers computes the
-windows of the authors' runtime.
-"""
 _BLOCKS = (f"{ROOT}encoder.layers.", f"{ROOT}decoder.layers.")
 
 
@@ -255,23 +250,6 @@ def _why_not_loaded(error: Exception, local: bool) -> str:
     if "custom code" in said:
         said, hint = "it has code of its own (auto_map), which is never run", _OWN_CODE
     return f"{said or type(error).__name__}. Next: {hint}"
-
-
-def read_inclusively(spec: ModelSpec, model: PreTrainedModel) -> None:
-    """Give a stock model the encoder windows that the authors' runtime has. Raises ModelError for a
-    model without windows, and for one whose configuration already has them as stock reads it.
-    """
-    if not isinstance(model, MoonshineStreamingForConditionalGeneration):
-        raise ModelError(
-            f"model {spec.id!r} has no encoder windows: its encoder hears whole clips. "
-            "Next: remove evaluation.encoder_windows, which is for streaming models."
-        )
-    if getattr(model.config, INCLUSIVE, False):
-        raise ModelError(
-            f"model {spec.id!r} is an export of a sweep with encoder_windows: inclusive, and its config.json gives "
-            "those windows to whoever loads it. Next: write evaluation.encoder_windows: stock for it."
-        )
-    set_windows(model, inclusive_windows(model.config.encoder_config.sliding_windows))
 
 
 def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:

@@ -17,10 +17,17 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import MoonshineStreamingForConditionalGeneration
 
 from orchestrator.errors import ModelError
+from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.model.attention import attend
 from orchestrator.tuning.model.layout import RaggedLayout
+
+INCLUSIVE = "encoder_windows_are_inclusive"
+"""Key of config.json in an export whose widths are written so that transformers computes the
+windows of the authors' runtime.
+"""
 
 
 class EncoderWindow(NamedTuple):
@@ -107,6 +114,23 @@ def set_windows(model: Any, wanted: Sequence[EncoderWindow]) -> None:
         "the installed transformers cannot be given the encoder windows "
         f"{windows_text(wanted)}; set evaluation.encoder_windows to stock, or use the transformers of constraints.txt"
     )
+
+
+def read_inclusively(spec: ModelSpec, model: Any) -> None:
+    """Give a stock model the encoder windows that the authors' runtime has. Raises ModelError for a
+    model without windows, and for one whose configuration already has them as stock reads it.
+    """
+    if not isinstance(model, MoonshineStreamingForConditionalGeneration):
+        raise ModelError(
+            f"model {spec.id!r} has no encoder windows: its encoder hears whole clips. "
+            "Next: remove evaluation.encoder_windows, which is for streaming models."
+        )
+    if getattr(model.config, INCLUSIVE, False):
+        raise ModelError(
+            f"model {spec.id!r} is an export of a sweep with encoder_windows: inclusive, and its config.json gives "
+            "those windows to whoever loads it. Next: write evaluation.encoder_windows: stock for it."
+        )
+    set_windows(model, inclusive_windows(model.config.encoder_config.sliding_windows))
 
 
 def samples_per_frame(config: Any) -> int:
