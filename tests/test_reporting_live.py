@@ -33,7 +33,6 @@ from orchestrator.reporting.progress.live_table import (
     Row,
     chosen_rows,
     columns_of,
-    width_taken,
     widths_that_fit,
 )
 from orchestrator.reporting.progress.sweep_standing import (
@@ -43,6 +42,7 @@ from orchestrator.reporting.progress.sweep_standing import (
     time_text,
     trials_text,
 )
+from orchestrator.reporting.rendering.terminal import width_taken
 from orchestrator.sweepfile.sweep import Budget
 from tests.cli_project import ROOT, folder_of, make_project, orchestrate, process
 from tests.running_support import make_spec, run

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from orchestrator.records.results import TrialResult, TrialState
@@ -25,7 +26,7 @@ from orchestrator.reporting.page import html
 from orchestrator.reporting.rendering import markdown, terminal
 from orchestrator.reporting.rendering.escape import html_text, plain
 from orchestrator.reporting.rendering.escape import markdown as escape_markdown
-from orchestrator.reporting.rendering.report_blocks import Document
+from orchestrator.reporting.rendering.report_blocks import Document, Table
 from orchestrator.reporting.rendering.svg import Axis, Point, scatter_plot
 from orchestrator.running.confirmation import run_confirmation
 from orchestrator.scoring.judge import Decision
@@ -296,6 +297,19 @@ def test_hostile_text_stays_text_on_a_terminal(tmp_path: Path) -> None:
     terminal.show(hostile(tmp_path), Console(file=out, width=400))
     assert "\x1b" not in out.getvalue() and "[/foo]<script>" in out.getvalue()
     assert "[link=http://x]y[/link]" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_no_word_or_number_of_a_table_is_broken(root: Path, width: int) -> None:
+    document = built(SPEC, root)
+    out = io.StringIO()
+    terminal.show(document, Console(file=out, width=width))
+    shown = set(out.getvalue().split())
+    tables = [block for block in document.blocks if isinstance(block, Table)]
+    for cell in (cell for table in tables for row in table.rows for cell in row):
+        assert {word for word in plain(cell).split() if len(word) <= 40} <= shown
+    for line in out.getvalue().splitlines():
+        assert cell_len(line) <= width or line.startswith("  orchestrate")
 
 
 def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:

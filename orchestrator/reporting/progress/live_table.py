@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -11,13 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.reporting.rendering.escape import plain
+from orchestrator.reporting.rendering.terminal import width_taken
 from orchestrator.reporting.wording import duration_text, rate_heading
 
 SHOWN = 30
 """Most rows of the table; all trials are in the report."""
-
-GAP = 3
-"""Width of the gap between two cells in characters, as rich draws this table."""
 
 PARAMETERS = "parameters"
 LEAST_PARAMETERS = 12
@@ -132,11 +130,3 @@ def widths_that_fit(
     room = width - width_taken(needed[at] for at in shown)
     needed[parameters] = min(whole, needed[parameters] + max(0, room))
     return {place: needed[place] for place in shown}
-
-
-def width_taken(widths: Iterable[int]) -> int:
-    """Return the width of a table with cells of these widths, with a gap between two and a margin
-    of one character on either side.
-    """
-    found = list(widths)
-    return sum(found) + GAP * (len(found) - 1) + 2

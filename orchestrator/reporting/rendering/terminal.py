@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -20,6 +22,11 @@ from orchestrator.reporting.rendering.report_blocks import (
     Picture,
     Table,
 )
+
+GAP = 3
+"""Width of the gap between two cells in characters, as rich draws these tables."""
+LONGEST_WORD = 40
+"""Longest word in characters that a table does not break, such as a path or a list of modules."""
 
 
 class _Output(Console):
@@ -62,7 +69,7 @@ def _show_block(block: Block, console: Console) -> None:
             for item in items:
                 console.print(Text(f"- {plain(item)}"))
         case Table(columns, rows):
-            console.print(table_of(columns, rows))
+            _show_table(columns, rows, console)
         case Code(lines):
             for line in lines:
                 console.print(Text(f"  {plain(line)}"), soft_wrap=True)
@@ -70,11 +77,50 @@ def _show_block(block: Block, console: Console) -> None:
             console.print(Text(f"{plain(text)}: {file}"))
 
 
-def table_of(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> RichTable:
-    """Make a rich table; cells are plain text."""
+def _show_table(
+    columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], console: Console
+) -> None:
+    """Print a table; where it would break words and numbers, print each row as a list."""
+    widths = widths_of(columns, rows, console.width)
+    if widths is None:
+        for row in rows:
+            console.print()
+            for column, cell in zip(columns, row, strict=True):
+                console.print(Text(f"{plain(column)}: {plain(cell)}".removeprefix(": ")))
+        return
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(Text(plain(column)), overflow="fold")
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(Text(plain(column)), overflow="fold", width=width)
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
-    return table
+    console.print(table)
+
+
+def widths_of(
+    columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], room: int
+) -> list[int] | None:
+    """Return the widths of a table's columns, in which no word of up to `LONGEST_WORD` characters
+    is broken; None where those do not fit into `room`.
+    """
+    texts = [[plain(text) for text in own] for own in zip(columns, *rows, strict=True)]
+    whole = [max(map(cell_len, own)) for own in texts]
+    words = [
+        max((cell_len(word) for text in own for word in text.split()), default=0) for own in texts
+    ]
+    widths = [max(1, min(longest, LONGEST_WORD)) for longest in words]
+    spare = room - width_taken(widths)
+    if spare < 0:
+        return None
+    while spare and (lacking := max(w - own for w, own in zip(whole, widths, strict=True))) > 0:
+        place = next(at for at, own in enumerate(widths) if whole[at] - own == lacking)
+        widths[place] += 1
+        spare -= 1
+    return widths
+
+
+def width_taken(widths: Iterable[int]) -> int:
+    """Return the width of a table with cells of these widths, with a gap between two and a margin
+    of one character on either side.
+    """
+    found = list(widths)
+    return sum(found) + GAP * (len(found) - 1) + 2
