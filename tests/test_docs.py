@@ -30,11 +30,12 @@ from orchestrator.scoring import bootstrap, limits, needed_data
 from orchestrator.search.samplers import STARTUP_TRIALS
 from orchestrator.sweepfile.limit_checks import SECTIONS
 from orchestrator.sweepfile.limits import Limit
-from orchestrator.sweepfile.loading import MAX_GRID, load_spec
+from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, Parameter
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.search_space import Dimension, SearchSpace
 from orchestrator.sweepfile.search_space_reading import MAX_VALUES
+from orchestrator.sweepfile.sections_together import MAX_GRID
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts import judging
 from orchestrator.verdicts.conclusion import EXIT_CODES

@@ -26,6 +26,7 @@ from orchestrator.sweepfile.located_nodes import (
     Scalar,
     describe_node,
     did_you_mean,
+    has_value,
     in_backticks,
     plain_value,
 )
@@ -206,12 +207,3 @@ def mapping_at(node: Node | None, key: str) -> Mapping | None:
     """Return the mapping under a key; None where there is none."""
     inner = node.entries[key].node if isinstance(node, Mapping) and key in node.entries else None
     return inner if isinstance(inner, Mapping) else None
-
-
-def has_value(node: Node | None, key: str) -> bool:
-    """Whether there is a value other than null under a key."""
-    return (
-        isinstance(node, Mapping)
-        and key in node.entries
-        and plain_value(node.entries[key].node) is not None
-    )

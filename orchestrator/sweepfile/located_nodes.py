@@ -188,3 +188,12 @@ def plain_value(node: Node) -> Any:
     if isinstance(node, Sequence):
         return tuple(plain_value(item) for item in node.items)
     return {key: plain_value(entry.node) for key, entry in node.entries.items()}
+
+
+def has_value(node: Node | None, *keys: str) -> bool:
+    """Whether there is a value under this path of keys; a key without a value counts as absent."""
+    for key in keys:
+        if not isinstance(node, Mapping) or key not in node.entries:
+            return False
+        node = node.entries[key].node
+    return node is not None and plain_value(node) is not None

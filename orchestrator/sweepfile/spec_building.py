@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from orchestrator.set_names import is_ambiguous, is_confirm
 from orchestrator.sweepfile.data import ALSO_NAME, RESERVED
-from orchestrator.sweepfile.limit_checks import check_limits, has_value, mapping_at
+from orchestrator.sweepfile.limit_checks import check_limits, mapping_at
 from orchestrator.sweepfile.located_nodes import (
     Mapping,
     Problems,
     describe_node,
+    has_value,
     in_backticks,
     plain_value,
 )
