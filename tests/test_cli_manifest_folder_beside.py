@@ -232,3 +232,33 @@ def test_what_may_not_be_opened_is_named_with_what_helps(
     monkeypatch.setattr(os, "scandir", list_most)
     assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
     assert capsys.readouterr().err == f"{folder}/below cannot be read: {cure}\n"
+
+
+@pytest.mark.parametrize("place", ["de", "."])
+def test_a_file_beside_one_recording_hides_no_list_of_the_others(
+    tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "corpus"
+    for name in ("de/a", "de/b", "en/c"):
+        tone(folder / f"{name}.wav")
+    (folder / place).mkdir(exist_ok=True)
+    inside = "de/" if place == "." else ""
+    rows = f"file_name,text\n{inside}a.wav,guten tag\n{inside}b.wav,bis morgen\n"
+    (folder / place / "metadata.csv").write_text(rows)
+    (folder / "en" / "c.txt").write_text("good day")
+    assert read(folder, tmp_path / "m.jsonl") == [
+        ("de/a", 0.0, "guten tag"),
+        ("de/b", 0.0, "bis morgen"),
+        ("en/c", 0.0, "good day"),
+    ]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "of 2 recordings the text is a row of metadata.csv, as there is no file of its" in said
+    assert "without a transcript" not in said
+    (folder / "en" / "d.wav").write_bytes((folder / "en" / "c.wav").read_bytes())
+    (folder / place / "metadata.csv").write_text("")
+    assert read(folder, tmp_path / "again.jsonl") == [("en/c", 0.0, "good day")]
+    said = " ".join(capsys.readouterr().out.split())
+    count = 3 if place == "." else 2  # en has no list
+    assert f"of {count} recordings neither a file of its name nor " in said
+    assert f"{(folder / place / 'metadata.csv')} gives a text" in said
+    assert "3 without a transcript" in said

@@ -130,11 +130,11 @@ def test_a_list_that_is_passed_over_is_said(
     tones(folder, "a.wav", "b.wav")
     put(folder / "a.txt", "eins")
     put(folder / "metadata.csv", "file_name,text\na.wav,one\nb.wav,two\n")
-    assert made(folder) == {"a": "eins"}
+    assert made(folder) == {"a": "eins", "b": "two"}
     assert capsys.readouterr().out.splitlines()[1:] == [
-        "left out 1 of 2: 1 without a transcript",
         "of 1 recordings the text is a file of its name, and not a row of metadata.csv; to read that: --transcripts "
         f"'{folder}/metadata.csv'",
+        "of 1 recordings the text is a row of metadata.csv, as there is no file of its name",
     ]
     assert made(folder, "--transcripts", folder / "metadata.csv") == {"a": "one", "b": "two"}
 

@@ -154,7 +154,8 @@ def test_one_channel_of_several_and_a_part_of_what_is_taken_whole(
     assert capsys.readouterr().err.splitlines()[1:] == [
         f"  {table}:3: 'one.wav' has a transcript already, {table}:2",
         f"  {table}:1: audio file '{folder}/both.wav' has 2 channels and the record means one, "
-        'for "channel" is 1; save that one as mono audio: sox IN.wav OUT.wav remix 1 saves the first, '
+        'for "channel" is 1; save that one as mono audio, for the texts of that channel alone: '
+        "sox IN.wav OUT.wav remix 1 saves the first, "
         "remix 2 the second",
     ]
     table.write_text(json.dumps({"data": {"audio": "one.wav"}, "annotations": []}))

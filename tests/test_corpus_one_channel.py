@@ -29,7 +29,10 @@ def test_a_channel_of_a_recording_of_several_is_not_their_mean(clips: Path) -> N
     for channel, command in commands.items():
         said = refusal(clips, lines_of([rows[0] | {"channel": channel}]))
         assert f'has 2 channels and the record means one, for "channel" is {channel!r};' in said
-        assert f"save that one as mono audio: sox IN.wav OUT.wav {command}\n" in f"{said}\n"
+        assert (
+            f"save that one as mono audio, for the texts of that channel alone: sox IN.wav OUT.wav {command}\n"
+            in f"{said}\n"
+        )
     assert (
         len(read(clips, lines_of([rows[0] | {"channel": "UC29ju8bIPH5as8OGnQzwJyA"}])).utterances)
         == 1

@@ -170,7 +170,8 @@ def test_a_channel_of_a_call_is_not_taken_from_the_mean(
     )
     assert (
         f"{folder}/a.json:1: audio file '{folder}/a.wav' has 2 channels and the record means one, for \"channel\" is "
-        "'ch_0'; save that one as mono audio: sox IN.wav OUT.wav remix 1" in refused(folder, capsys)
+        "'ch_0'; save that one as mono audio, for the texts of that channel alone: sox IN.wav OUT.wav remix 1"
+        in refused(folder, capsys)
     )
 
 

@@ -144,8 +144,9 @@ def _lists_of(recordings: list[Path], folder: Path) -> str:
 def _texts_of(
     recordings: list[Path], folder: Path, table: Path | None, findings: Findings
 ) -> Transcripts:
-    """Find the transcripts of the recordings: in the list `table`, else in files beside them, else
-    in a list in a folder, else in the lists of sessions.
+    """Find the transcripts of the recordings: in the list `table`, else in files beside them and,
+    for recordings without one, in a list in a folder; where there is neither, in the lists of
+    sessions.
     """
     if table is not None:
         return _texts_from(table, recordings, folder, findings)
@@ -154,7 +155,7 @@ def _texts_of(
         for unread in lists_in(folder)[:1]:
             what = f"the text is a file of its name, and not a row of {unread.name}; to read that:"
             findings.choices[f"{what} --transcripts {quote(str(unread))}"] += len(texts)
-        return texts
+        return texts | _listed_beside(texts, recordings, folder, findings)
     for place, own in listed_folders(recordings, folder).items():
         table, *others = lists_in(place)
         texts |= _texts_from(table, own, place, findings)
@@ -165,6 +166,36 @@ def _texts_of(
         for table, own in session_lists(recordings, folder, findings.faults).items():
             texts |= _texts_from(table, own, folder, findings)
     return texts
+
+
+def _listed_beside(
+    texts: Transcripts, recordings: list[Path], folder: Path, findings: Findings
+) -> Transcripts:
+    """Find the transcripts of the recordings that have none in `texts`, which are those of files
+    beside recordings, in lists in their folders.
+    """
+    without = [path for path in recordings if path not in texts]
+    found: Transcripts = {}
+    for place, unnamed in listed_folders(without, folder).items():
+        table, own, why = lists_in(place)[0], Findings(), ""
+        below = [path for path in recordings if path.is_relative_to(place)]
+        try:
+            rows = texts_from_list(below, place, table, own)
+        except UnusableError as error:
+            rows, why = {}, f": it {error}"
+        added = {path: said for path, said in rows.items() if path not in texts}
+        if added:
+            found |= added
+            what = f"the text is a row of {table.name}, as there is no file of its name"
+            findings.choices[what] += len(added)
+            findings.faults.extend(own.faults)
+            findings.unmatched.extend(own.unmatched)
+            findings.silent.update(own.silent)
+        else:
+            findings.choices[f"neither a file of its name nor {table} gives a text{why}"] += len(
+                unnamed
+            )
+    return found
 
 
 def _texts_from(

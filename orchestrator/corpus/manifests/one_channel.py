@@ -35,7 +35,7 @@ def refuse_one_of_several(record: Mapping[str, Any], source: Path | bytes, name:
         many = str(value) == str(count)
         raise UnusableError(
             f'{name} has {count} channels and the record means one, for "{key}" is {show(value)}; save that one as '
-            f"mono audio: {_command(value)}{_A_COUNT if many else ''}"
+            f"mono audio, for the texts of that channel alone: {_command(value)}{_A_COUNT if many else ''}"
         )
 
 
