@@ -226,6 +226,16 @@ def test_a_word_that_is_no_study_is_said_to_be_none_by_every_command(
         assert capsys.readouterr().err.startswith("there is neither a study other in "), command
 
 
+def test_a_folder_that_is_no_study_is_told_to_be_no_sweep_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for command in ("run", "validate", "report"):
+        assert orchestrate(command, "sweeps") == 2
+        assert "`sweeps` is not a regular file; name a sweep file" in capsys.readouterr().err
+
+
 def test_a_study_of_another_project_is_read_with_that_projects_data(
     inside: Path,
     tmp_path: Path,

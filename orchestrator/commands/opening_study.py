@@ -190,7 +190,7 @@ def _named_study(spec: Path, studies: Path | None) -> StudyFolder | None:
     if spec.is_dir() and spec.name in study_names(spec.parent):
         named = StudyFolder(spec.parent, spec.name).named
         raise SpecError(f"{spec} is the folder of a study\n  Name the study itself: {named}")
-    if folder is not None and not spec.suffix:
+    if folder is not None and not spec.suffix and not spec.exists():
         raise SpecError(_nothing_named(folder, studies))
     return None
 
