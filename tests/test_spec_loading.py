@@ -77,6 +77,13 @@ def test_shipped_sweeps_load_and_round_trip(path: Path, tmp_path: Path) -> None:
     assert TrialPlan.model_validate_json(plan.model_dump_json()) == plan
 
 
+def test_a_study_that_asks_for_a_verdict_without_limits_is_still_read(tmp_path: Path) -> None:
+    path = next(path for path in BROKEN if path.stem == "verdict_without_limits")
+    stored = tmp_path / "spec.yaml"
+    stored.write_bytes(path.read_bytes())
+    assert load_spec(stored).acceptance.keys() == {"shipped"}
+
+
 def test_shipped_sweeps_are_there() -> None:
     assert {"quickstart", "phase3"} <= {path.stem for path in SHIPPED}
 

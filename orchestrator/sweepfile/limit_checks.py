@@ -41,7 +41,6 @@ def check_limits(tree: Mapping, problems: Problems) -> None:
     """
     allowed = _metrics_of_file(tree)
     confirmed = _confirmed_sets(tree)
-    _check_verdict_is_asked_for(tree, problems)
     for section in SECTIONS:
         node = mapping_at(tree, section)
         for metric, entry in (node.entries if node else {}).items():
@@ -62,8 +61,10 @@ def check_limits(tree: Mapping, problems: Problems) -> None:
                 )
 
 
-def _check_verdict_is_asked_for(tree: Mapping, problems: Problems) -> None:
-    """Refuse what is asked of the verdict where nothing under acceptance makes one."""
+def check_verdict_is_asked_for(tree: Mapping, problems: Problems) -> None:
+    """Refuse what is asked of the verdict where nothing under acceptance makes one. Studies may have
+    begun with that, so it is no part of `check_limits`.
+    """
     acceptance = mapping_at(tree, "acceptance")
     entries = acceptance.entries if acceptance else {}
     if any(

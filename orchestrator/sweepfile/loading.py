@@ -15,6 +15,7 @@ from orchestrator.errors import SpecError
 from orchestrator.sweepfile.cached_model import cached_problems
 from orchestrator.sweepfile.conditions import read_points
 from orchestrator.sweepfile.layers import read_layers
+from orchestrator.sweepfile.limit_checks import check_verdict_is_asked_for
 from orchestrator.sweepfile.located_nodes import (
     Mapping,
     Problems,
@@ -89,8 +90,10 @@ def _load_layers(
     tree = Mapping(
         tree.mark, {key: entry for key, entry in tree.entries.items() if has_value(tree, key)}
     )
-    if path.name == "spec.yaml":  # a study's own file may still hold keys that were removed since
+    if path.name == "spec.yaml":  # a study's own file may still hold what was allowed once
         _forget_former(tree)
+    else:
+        check_verdict_is_asked_for(tree, problems)
     reader = SpaceReader(problems)
     reader.broken |= _taken_parameters(tree, problems)
     if "parameters" in tree.entries:
