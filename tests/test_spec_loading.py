@@ -84,6 +84,17 @@ def test_a_study_that_asks_for_a_verdict_without_limits_is_still_read(tmp_path: 
     assert load_spec(stored).acceptance.keys() == {"shipped"}
 
 
+@pytest.mark.parametrize(("given", "shown"), [("-1", "1"), ("+.5", ".5"), ("0", "0")])
+def test_the_limit_that_is_advised_in_place_of_a_number_is_allowed(
+    given: str, shown: str, sweeps: Path
+) -> None:
+    path, key = sweeps / "small.yaml", "acceptance.domain_wer"
+    said = refusal(path, f"{key}={given}")
+    for advised in (f"{{max_regression: {shown}}}", f"{{min_gain: {shown}}}"):
+        assert advised in said
+        assert "domain_wer" in load_spec(path, [f"{key}={advised}"]).acceptance
+
+
 def test_shipped_sweeps_are_there() -> None:
     assert {"quickstart", "phase3"} <= {path.stem for path in SHIPPED}
 

@@ -190,7 +190,8 @@ def _check_questions(section: str, metric: str, entry: Entry, problems: Problems
         guess = did_you_mean(asked.text, words)
         allowed = ", ".join(words)
         if asked is node and "min_gain" in keys:
-            points = asked.value if type(asked.value) in (int, float) else 0.2
+            # without a sign: an amount is at least 0
+            points = asked.text.lstrip("+-") if type(asked.value) in (int, float) else "0.2"
             allowed = f"{{max_regression: {points}}}, {{min_gain: {points}}}, or {allowed}"
         problems.add(
             asked.mark,
