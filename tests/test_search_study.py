@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialState
 from orchestrator.search import pruners, storage
-from orchestrator.search.database_differences import ended_elsewhere
+from orchestrator.search.database_differences import ended_elsewhere, refuse_differing
 from orchestrator.search.postgres import ServerDatabase, new_record
 from orchestrator.search.study import Study
 from orchestrator.search.trial_results import StudyTrial
@@ -496,3 +496,12 @@ def test_an_end_that_a_server_alone_knows_is_that_of_a_copy_of_the_study(tmp_pat
     # a kill between the two writes, or a file that goes with its folder
     assert ended_elsewhere(server, held[:1], results) is None
     assert ended_elsewhere(tmp_path / "study.db", held, results[:1]) is None
+
+
+def test_what_is_refused_of_a_copy_of_the_study_is_said_as_it_is(tmp_path: Path) -> None:
+    ended = optuna.trial.create_trial(value=0.1)
+    ended.number = 0
+    spec, server = make_spec(), ServerDatabase(new_record("STORE", "demo"), "demo")
+    with pytest.raises(StudyError, match="knows how trial 0 ended, and this folder does not"):
+        refuse_differing(server, spec, [ended], [])
+    refuse_differing(tmp_path / "study.db", spec, [ended], [])

@@ -73,9 +73,7 @@ def differing_trial_in(
     """Apply `differing_trial` and `ended_elsewhere` to the study in its database, which is only
     read. Raises StudyError where it cannot be read.
     """
-    with storage_errors(database, "Nothing was changed."), open_read_only(database) as storage:
-        ids = [study._study_id for study in storage.get_all_studies()]
-        held = [trial for study_id in ids for trial in storage.get_all_trials(study_id)]
+    held = _held_in(database)
     differing = differing_trial(spec, held, results, ended)
     return ended_elsewhere(database, held, results) if differing is None else differing
 
@@ -83,10 +81,30 @@ def differing_trial_in(
 def check_results(
     database: Database, spec: SweepSpec, results: Collection[TrialResult], ended: Collection[int]
 ) -> None:
-    """Raise StudyError where `differing_trial_in` finds a trial."""
-    number = differing_trial_in(database, spec, results, ended)
+    """Apply `refuse_differing` to the study in its database, which is only read."""
+    refuse_differing(database, spec, _held_in(database), results, ended)
+
+
+def refuse_differing(
+    database: Database,
+    spec: SweepSpec,
+    held: Collection[FrozenTrial],
+    results: Collection[TrialResult],
+    ended: Collection[int] = (),
+) -> None:
+    """Raise StudyError where `differing_trial` or `ended_elsewhere` finds a trial."""
+    number = differing_trial(spec, held, results, ended)
     if number is not None:
         raise differs_error(database, number)
+    number = ended_elsewhere(database, held, results)
+    if number is not None:
+        raise _went_on_error(database, number)
+
+
+def _held_in(database: Database) -> list[FrozenTrial]:
+    with storage_errors(database, "Nothing was changed."), open_read_only(database) as storage:
+        ids = [study._study_id for study in storage.get_all_studies()]
+        return [trial for study_id in ids for trial in storage.get_all_trials(study_id)]
 
 
 def differs_error(database: Database, number: int) -> StudyError:
@@ -99,7 +117,7 @@ def differs_error(database: Database, number: int) -> StudyError:
     )
 
 
-def went_on_error(database: Database, number: int) -> StudyError:
+def _went_on_error(database: Database, number: int) -> StudyError:
     """Return the error for a study of a server with which a copy of its folder went on."""
     return StudyError(
         f"{database} knows how trial {number} ended, and this folder does not: a copy of the study "

@@ -25,13 +25,7 @@ from optuna.trial import TrialState as OptunaState
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.limit_text import rate_text
-from orchestrator.search.database_differences import (
-    differing_trial,
-    differs_error,
-    ended_elsewhere,
-    remake_advice,
-    went_on_error,
-)
+from orchestrator.search.database_differences import refuse_differing, remake_advice
 from orchestrator.search.postgres import ServerDatabase
 from orchestrator.search.pruners import Pruner
 from orchestrator.search.samplers import StatelessSampler, present_distributions, suggest
@@ -266,12 +260,7 @@ class Study:
         what was measured.
         """
         held = self._study.get_trials(deepcopy=False)
-        number = differing_trial(self._spec, held, results)
-        if number is not None:
-            raise differs_error(self._database, number)
-        number = ended_elsewhere(self._database, held, results)
-        if number is not None:
-            raise went_on_error(self._database, number)
+        refuse_differing(self._database, self._spec, held, results)
 
     def put_again(
         self, params: Mapping[str, Any], reports: Mapping[int, float], result: TrialResult | None
