@@ -23,6 +23,7 @@ from orchestrator.corpus.recordings.loudness import scale_to_rms
 from orchestrator.corpus.recordings.pause_segmentation import split_at_pauses
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged
+from orchestrator.tuning.decoding import audio_files
 from orchestrator.tuning.model.base_model import load_base_model
 from tests.cli_project import ROOT, orchestrate
 from tests.embedded import DATA, SETS
@@ -284,3 +285,14 @@ def test_an_adapter_without_weights_is_refused(
     assert (
         error.startswith(f"adapter {tmp_path} does not fit {BASE}: ") and "Traceback" not in error
     )
+
+
+def test_memory_that_runs_out_while_merging_is_not_told_as_an_adapter_that_does_not_fit(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(audio_files, "with_adapter", fail)
+    with pytest.raises(MemoryError):
+        audio_files.open_model(str(adapter), torch.device("cpu"), str(BASE))

@@ -131,6 +131,8 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
         )
     try:
         merged = with_adapter(model, folder)
+    except MemoryError:
+        raise
     except Exception as error:  # PEFT raises many unrelated classes for what it cannot read
         first = " ".join(str(error).split())[:200]
         raise ModelError(
