@@ -118,10 +118,10 @@ def _gain_against_regression(
 
 def _views_of(drawn: set[View], dots: list[TrialResult]) -> Iterator[tuple[View, str]]:
     """Yield the views for which there are series; that of bounds says where it has not all."""
-    others = sum(result.duplicate_of is None for result in dots) > MOST
+    without = sum(result.duplicate_of is None for result in dots) > MOST
     for view, name in VIEWS:
         if view == "chosen" or view in drawn:
-            fewer = view == "bounds" and others
+            fewer = view == "bounds" and without
             yield view, f"bounds of the {MOST} trials of largest gain" if fewer else name
 
 

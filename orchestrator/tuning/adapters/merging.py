@@ -35,9 +35,8 @@ def export_merged(
     `adapter` is a folder as `peft_adapter.export` writes it: its adapter scale is in its weights
     already. The weights are float32 whatever those of the base model are, because bfloat16 would
     round most of a small update away; and `generate` is left nothing but greedy decoding, as it was
-    measured. With inclusive `encoder_windows`
-    the configuration written is one with which transformers computes those windows. Raises
-    ModelError when the base model cannot be loaded.
+    measured. With inclusive `encoder_windows` the configuration written is one with which
+    transformers computes those windows. Raises ModelError when the base model cannot be loaded.
     """
     disable_progress_bar()  # it would appear among the messages
     name, where = place_of(model)
