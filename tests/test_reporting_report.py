@@ -334,6 +334,13 @@ def test_a_finalist_that_the_confirm_sets_prefer_is_not_called_the_best_of_the_s
         preferred = replace(found, best=best)
         text = markdown.render(report.build(SPEC, folder, preferred, ["s.yaml"], done=True))
         assert f"On the sets of the search, {said}" in text
+    failed = tuple(
+        replace(each, verdict=None) if each.trial == ranked[0].number else each
+        for each in found.confirmed
+    )
+    chosen = replace(found, best=ranked[1], confirmed=failed)
+    text = markdown.render(report.build(SPEC, folder, chosen, ["s.yaml"], done=True))
+    assert f"trial {ranked[0].number} is better; no seed of that one was measured on the" in text
 
 
 def test_diagnose_counts_a_result_that_was_taken_over_once(tmp_path: Path) -> None:

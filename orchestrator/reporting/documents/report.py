@@ -93,10 +93,16 @@ def _best_trial_blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Bloc
     rows = tuple((name, value_text(value)) for name, value in (best.params | chosen).items())
     yield Table(("parameter", "value"), rows)
     leader = next(iter(rank_feasible(conclusion.results, spec.objective, late_rates(spec))), best)
+    confirmed = any(each.verdict for each in conclusion.confirmed if each.trial == leader.number)
+    why = (
+        "the confirm sets prefer this one"
+        if confirmed
+        else "no seed of that one was measured on the confirm sets"
+    )
     place = (
         "whose best number it is"
         if leader.number == best.number
-        else f"on which trial {leader.number} is better; the confirm sets prefer this one"
+        else f"on which trial {leader.number} is better; {why}"
     )
     yield Paragraph(f"On the sets of the search, {place}; WER in percent, changes in WER points:")
     yield _limits_table(verdict)
