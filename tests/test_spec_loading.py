@@ -84,6 +84,18 @@ def test_a_study_that_asks_for_a_verdict_without_limits_is_still_read(tmp_path: 
     assert load_spec(stored).acceptance.keys() == {"shipped"}
 
 
+@pytest.mark.parametrize("given", ["5", "true", "[[rank]]"])
+def test_what_a_study_took_is_a_list_of_names_on_the_command_line_too(
+    given: str, sweeps: Path, tmp_path: Path
+) -> None:
+    stored = tmp_path / "spec.yaml"
+    taken = (
+        f"{{study: earlier, parameters: [rank], trial: 3, recipe: {'a' * 64}, infeasible: false}}"
+    )
+    stored.write_text((sweeps / "small.yaml").read_text() + f"take: {taken}\n")
+    assert "take.parameters" in refusal(stored, f"take.parameters={given}")
+
+
 @pytest.mark.parametrize(("given", "shown"), [("-1", "1"), ("+.5", ".5"), ("0", "0")])
 def test_the_limit_that_is_advised_in_place_of_a_number_is_allowed(
     given: str, shown: str, sweeps: Path

@@ -124,13 +124,7 @@ def _taken_parameters(tree: Mapping, problems: Problems) -> set[str]:
     if has_value(tree, "take", "recipe"):
         _refuse_overridden(tree, problems)
         return set()
-    said = plain_value(tree.entries["take"].node)
-    names = said.get("parameters") if isinstance(said, dict) else None
-    taken = (
-        {name for name in names if isinstance(name, str)}
-        if isinstance(names, (list, tuple))
-        else set()
-    )
+    taken = _named_by_take(tree)
     for name in sorted(taken):
         if has_value(tree, "parameters", name):
             section = tree.entries["parameters"].node
@@ -143,6 +137,16 @@ def _taken_parameters(tree: Mapping, problems: Problems) -> set[str]:
     return taken
 
 
+def _named_by_take(tree: Mapping) -> set[str]:
+    said = plain_value(tree.entries["take"].node)
+    names = said.get("parameters") if isinstance(said, dict) else None
+    return (
+        {name for name in names if isinstance(name, str)}
+        if isinstance(names, (list, tuple))
+        else set()
+    )
+
+
 def _refuse_overridden(tree: Mapping, problems: Problems) -> None:
     """Refuse another value on the command line for what a study's own file says was taken: the
     study would go on naming the trial that it was taken from.
@@ -153,7 +157,7 @@ def _refuse_overridden(tree: Mapping, problems: Problems) -> None:
     if take.entries["recipe"].mark.line == 0 or not section:  # it is being taken now
         return
     entries = section.node.entries if isinstance(section.node, Mapping) else {}
-    for name in said.get("parameters") or ():
+    for name in sorted(_named_by_take(tree)):
         if name in entries and entries[name].mark.line == 0:
             problems.add(
                 entries[name].mark,
