@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import peft
 import pytest
@@ -24,6 +25,7 @@ from orchestrator.reporting.cards.adapters_card import adapters_card
 from orchestrator.reporting.documents.headline import doubt
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.model import base_model as stock_models
+from orchestrator.tuning.model.identity import weights_sha256
 from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import conclude
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
@@ -454,6 +456,15 @@ def test_several_adapters_share_one_base_and_each_says_its_recorded_words(
     runpy.run_path(str(folder / "load.py"))
     said = capsys.readouterr().out.splitlines()[-3:]
     assert said == [f"{name}\t{words[0]}" for name, words in recorded.items()]
+
+
+def test_the_base_of_several_adapters_is_loaded_once(
+    three: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = Mock(wraps=weights_sha256)
+    monkeypatch.setattr(stock_models, "weights_sha256", digest)
+    export(three, tmp_path / "all", "2", "0", "1")
+    digest.assert_called_once()
 
 
 def test_the_card_above_several_adapters_names_each_with_its_numbers(

@@ -52,7 +52,7 @@ def export(
 
     Raises StudyError when there is no such trial or adapter, or `to` exists; SpecError where a
     package is missing, a trial is named twice, or several are named for a form that holds only one;
-    ModelError for a model that has no such form.
+    ModelError for a model that has no such form or other weights than were measured.
     """
     _check_holds(form, numbers)
     check_installed(form.form, f"--format {form.form}")
@@ -65,6 +65,7 @@ def export(
     )
     if to.exists() or to.is_symlink():  # a link may lead to a disk that is not mounted
         raise StudyError(f"{to} exists\n  Name a folder that does not; nothing is overwritten.")
+    _check_base(spec, form, folder.measured_weights())
     study = _Study(spec, folder, conclusion, root, is_finished(spec, folder))
     with new_folder(to) as aside:
         if len(adapters) == 1:
@@ -85,6 +86,16 @@ def _check_holds(form: ExportForm, numbers: Sequence[int]) -> None:
             f"--format {form.form} holds one whole model, and trials {named} were named\n"
             "  Export each into a folder of its own, or several as --format adapter, on one base."
         )
+
+
+def _check_base(spec: SweepSpec, form: ExportForm, weights: str | None) -> None:
+    """Raise ModelError where the base model's weights are not those that were measured (`weights`).
+    Of a hub's model, the revision says so, and an adapter alone is written without loading it.
+    """
+    if (form.form != "adapter" or spec.model.is_folder) and weights is not None:
+        from orchestrator.tuning.model.base_model import check_same_weights
+
+        check_same_weights(spec.model, weights)
 
 
 @dataclass(frozen=True)
@@ -130,14 +141,7 @@ def _write_with_card(study: _Study, kept: SavedAdapter, aside: Path, form: Expor
 def _write(
     spec: SweepSpec, kept: SavedAdapter, aside: Path, form: ExportForm, weights: str | None
 ) -> None:
-    """Write everything but the card. Raises ModelError where the base model's weights are not those
-    that were measured (`weights`). Of a hub's model, the revision says so, and an adapter alone is
-    written without loading it.
-    """
-    if (form.form != "adapter" or spec.model.is_folder) and weights is not None:
-        from orchestrator.tuning.model.base_model import check_same_weights
-
-        check_same_weights(spec.model, weights)
+    """Write everything but the card. `weights` is the digest of the base model's weights."""
     if form.form == "merged":
         from orchestrator.tuning.adapters.merging import export_merged
 
