@@ -269,6 +269,20 @@ def test_what_is_measured_beforehand_steps_in_as_small_parts_as_a_sweep(
     assert math.isnan(loss())
 
 
+def test_what_is_no_lack_of_memory_is_not_told_as_one_before_the_first_trial(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rule(optimizer: Any, division: int) -> None:
+        raise IndexError("row 9")
+
+    watch_steps(monkeypatch, rule)
+    group = group_of(calm(spec)[0], prepared.base, 1)
+    with pytest.raises(ModelError, match=r"one step of one trial: IndexError: row 9\n") as caught:
+        step_recovery.probe_step(group, prepared.base, prepared.store, prepared.data)
+    said = str(caught.value)
+    assert "Traceback" in said and "in rule" in said and "smaller batch_size" not in said
+
+
 def test_a_recording_that_is_gone_ends_the_run_and_not_one_trial_after_another(
     spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,7 +106,10 @@ def probe_step(
     """
     for _, fault in Stepper(base, store, data).step(pack_group):
         if fault.traceback:
-            raise ModelError(
-                f"one step of one trial: {fault.reason}\n  End what else runs on this machine, take another "
-                "execution.device, a smaller batch_size, or shorter clips."
+            advice = (
+                "  End what else runs on this machine, take another execution.device, a smaller batch_size, or "
+                "shorter clips."
             )
+            # what is no lack of memory is a fault of the program: where it is stands in the traceback
+            rest = advice if fault.memory else fault.traceback.rstrip()
+            raise ModelError(f"one step of one trial: {fault.reason}\n{rest}")
