@@ -87,6 +87,19 @@ def refusal(spec: SweepSpec, cache: Path) -> str:
     return str(caught.value)
 
 
+def test_diagnose_finds_what_validate_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows: Rows = {name: [(1.0, 3), (1.0, 3), (5.0, 300)] for name in SETS}
+    written(tmp_path, "streaming", rows)
+    spec = tmp_path / "sweeps" / "lengths.yaml"
+    assert orchestrate("validate", spec) == 2
+    assert "(label-length)" in capsys.readouterr().err
+    assert orchestrate("diagnose", spec) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "label-length" in said and " 0 of which stop a sweep" not in said
+
+
 def test_every_text_and_clip_that_does_not_fit_is_named_at_once(tmp_path: Path) -> None:
     fits = [(1.0, 3), (1.0, 3)]
     rows: Rows = {name: [*fits, (5.0, 300)] for name in SETS}

@@ -153,7 +153,7 @@ def _diagnose_sweep(
     from orchestrator.records.readiness.reading_sets import decode_sets
     from orchestrator.reporting.documents import short_run, sweep_diagnosis
     from orchestrator.reporting.rendering import terminal
-    from orchestrator.running.preflight import find_all
+    from orchestrator.running.preflight import find_all, find_beyond_model
     from orchestrator.sweepfile.loading import check_inputs
     from orchestrator.verdicts.conclusion import conclude
 
@@ -164,9 +164,9 @@ def _diagnose_sweep(
     screen = terminal.console()
     known = conclude(sweep, folder) if folder.exists else None
     ready = decode_sets(sweep, folder.project_cache)
-    terminal.show(
-        sweep_diagnosis.build(sweep, ready, find_all(sweep, ready, folder), known, folder), screen
-    )
+    sets = {name: manifest for name, (manifest, _) in ready.items()}
+    findings = [*find_all(sweep, ready, folder), *find_beyond_model(sweep, sets)]
+    terminal.show(sweep_diagnosis.build(sweep, ready, findings, known, folder), screen)
     if train:
         from orchestrator.tuning.short_run import train_shortly
 

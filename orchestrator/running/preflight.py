@@ -75,9 +75,16 @@ def find_before_decoding(
     with known_files(cache) as known:
         findings = check_sets(sets, max_seconds=spec.data.max_seconds, known=known)
     findings += _find_in_texts(spec, sets)
-    if (limits := read_limits(spec.model)) is not None:
-        findings += find_limit_violations(spec, sets, limits)
+    findings += find_beyond_model(spec, sets)
     return sorted(findings, key=lambda finding: finding.level)
+
+
+def find_beyond_model(spec: SweepSpec, sets: Mapping[str, Manifest]) -> list[Finding]:
+    """Return the clips and texts that are outside of the model's limits. Needs the model's files on
+    this machine; without them there is none.
+    """
+    limits = read_limits(spec.model)
+    return [] if limits is None else find_limit_violations(spec, sets, limits)
 
 
 def _find_in_texts(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
@@ -229,17 +236,10 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
 
 def _refuse_what_model_cannot_take(spec: SweepSpec, folder: StudyFolder) -> None:
     """Raise DataError for clips and texts outside of the model's limits, before hours of sound are
-    decoded. Needs the model's files on this machine, else does nothing; what is only doubtful is
-    said once the model is loaded.
+    decoded. What is only doubtful is said once the model is loaded.
     """
-    if (limits := read_limits(spec.model)) is not None:
-        sets = read_sets(spec, folder.project_cache)
-        stop(
-            find_limit_violations(spec, sets, limits),
-            spec.checks.ignore,
-            CANNOT_TAKE,
-            DataError,
-        )
+    sets = read_sets(spec, folder.project_cache)
+    stop(find_beyond_model(spec, sets), spec.checks.ignore, CANNOT_TAKE, DataError)
 
 
 def _decode_within_limit(
