@@ -83,6 +83,9 @@ def test_a_sweep_without_a_feasible_trial_is_inconclusive_wherever_it_is_shown(
     assert "INCONCLUSIVE" not in printed(capsys, "status")
     assert orchestrate(spec, "--quiet") == 5
     capsys.readouterr()
+    assert orchestrate(spec, "--json") == 5
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (last["event"], last["decision"], last["trial"]) == ("finished", "INCONCLUSIVE", None)
     assert "INCONCLUSIVE" in printed(capsys, "status")
     page = printed(capsys, "report", "demo", "--format", "html")
     assert "No trial keeps every guardrail." in page

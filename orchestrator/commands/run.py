@@ -100,7 +100,7 @@ def run(
             words = naming_words(spec, sweep.name, studies)
             document = _write_report(sweep, folder, conclusion, words, done)
             if isinstance(observer, JsonReporter):
-                observer.finished(conclusion, document.headline, folder.report_html)
+                observer.finished(conclusion, document.headline, folder.report_html, done)
         if not json:
             terminal.show(document, terminal.console())
         if done:

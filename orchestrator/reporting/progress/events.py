@@ -160,7 +160,8 @@ class FinishedEvent(_Event):
 
     event: Literal["finished"] = "finished"
     decision: Literal["ACCEPT", "REJECT", "INCONCLUSIVE"] | None = Field(
-        description="The verdict; null without acceptance criteria, or without a feasible trial."
+        description="The verdict, INCONCLUSIVE where no trial is feasible; null where one is and there are no "
+        "acceptance criteria."
     )
     trial: int | None = Field(
         description="Number of the best feasible trial; null if there is none."

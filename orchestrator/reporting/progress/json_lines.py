@@ -142,11 +142,14 @@ class JsonReporter:
             self._said_at[what] = now
             self._write_event(events.WorkEvent, what=what, done=done, total=total)
 
-    def finished(self, conclusion: Conclusion, headline: str, report: Path) -> None:
-        """Write that the run came to its end; `report` is the path of report.html."""
+    def finished(self, conclusion: Conclusion, headline: str, report: Path, done: bool) -> None:
+        """Write that the run came to its end; `report` is the path of report.html, `done`: nothing
+        is left to train.
+        """
+        decision = conclusion.shown_decision(done)
         self._write_event(
             events.FinishedEvent,
-            decision=conclusion.decision and str(conclusion.decision),
+            decision=decision and str(decision),
             trial=conclusion.best and conclusion.best.number,
             headline=headline,
             report=str(report),
