@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.records.store import StudyFolder
+from orchestrator.running.repairing import faults_of
+from orchestrator.search import database_differences
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 
 DOUBT = "are not as journal.jsonl says they were written"
@@ -451,3 +453,17 @@ def test_what_a_result_was_heard_to_say_is_checked_before_more_is_trained(
         path.write_bytes(whole)
     assert orchestrate(spec, "-q", "budget.trials=8") == 0
     assert len(folder.planned()) == 8
+
+
+def test_a_trial_that_ends_while_a_running_study_is_checked_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of(ran_project(tmp_path))
+    (*earlier, last) = folder.results()
+    monkeypatch.setattr(StudyFolder, "results", lambda self: tuple(earlier))
+    for number, whole in ((last.number, True), (last.number + 1, False), (0, False)):
+        monkeypatch.setattr(
+            database_differences, "differing_trial_in", lambda *_, found=number: found
+        )
+        found = faults_of(folder, folder.path / "study.db", tmp_path)
+        assert (found == {}) is whole

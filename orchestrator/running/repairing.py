@@ -188,7 +188,11 @@ def _database_fault(folder: StudyFolder, database: Database, project: Path) -> F
     from orchestrator.search.database_differences import differing_trial_in
 
     differing = differing_trial_in(database, spec, results, ended)
-    return None if differing is None else Fault.ALTERED
+    if differing is None:
+        return None
+    was_there = any(result.number == differing for result in results)
+    # of a run that goes on, a trial may have ended after the results were read
+    return Fault.ALTERED if was_there or folder.read_result(differing) is None else None
 
 
 def _database_name(database: Database) -> str:
