@@ -236,10 +236,17 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
 
 def _refuse_what_model_cannot_take(spec: SweepSpec, folder: StudyFolder) -> None:
     """Raise DataError for clips and texts outside of the model's limits, before hours of sound are
-    decoded. What is only doubtful is said once the model is loaded.
+    decoded. Needs the model's files on this machine, else does nothing; what is only doubtful is
+    said once the model is loaded.
     """
-    sets = read_sets(spec, folder.project_cache)
-    stop(find_beyond_model(spec, sets), spec.checks.ignore, CANNOT_TAKE, DataError)
+    if (limits := read_limits(spec.model)) is not None:
+        sets = read_sets(spec, folder.project_cache)
+        stop(
+            find_limit_violations(spec, sets, limits),
+            spec.checks.ignore,
+            CANNOT_TAKE,
+            DataError,
+        )
 
 
 def _decode_within_limit(
