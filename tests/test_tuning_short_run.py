@@ -5,6 +5,7 @@ changed, and what is zero where nothing moved.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from orchestrator.records.short_run import ShortRun
 from orchestrator.reporting.documents.short_run import build
 from orchestrator.reporting.rendering import markdown
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning import prepared_sweep, short_run
+from orchestrator.tuning import prepared_sweep, short_run, window_readings
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
+from orchestrator.tuning.decoding import evaluation
+from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.prepared_sweep import prepare
 from orchestrator.tuning.short_run import short_plan, train_shortly
@@ -97,6 +100,24 @@ def test_a_short_run_shows_its_last_step_where_the_trial_would_average(
     runs = [trained(spec, cache)[0] for spec in apart]
     assert runs[0].relative_delta == runs[1].relative_delta > 0
     assert runs[0].loss_after == runs[1].loss_after
+
+
+@pytest.mark.usefixtures("without_checks")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_both_readings_of_the_windows_are_heard_in_the_precision_of_the_baseline(
+    precision: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard_in: list[bool] = []
+
+    def noted(*args: Any) -> list[Decoded]:
+        heard_in.append(torch.is_autocast_enabled("cpu"))
+        return transcribe(*args)
+
+    for module in (evaluation, window_readings):
+        monkeypatch.setattr(module, "transcribe", noted)
+    spec = small_sweep(tmp_path, SIZES, parameters=RECIPE, evaluation={"precision": precision})
+    assert trained(spec, cache)[0].windows is not None
+    assert set(heard_in) == {precision == "bf16"}
 
 
 @pytest.mark.usefixtures("without_checks")

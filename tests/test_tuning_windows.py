@@ -17,11 +17,13 @@ from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
 from orchestrator.tuning.decoding.audio_files import open_model
+from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.model.base_model import load_base_model, load_stock
+from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.families import Streaming
 from orchestrator.tuning.model.layout import laid_out
 from orchestrator.tuning.model.windows import EncoderWindow
-from orchestrator.tuning.window_readings import with_windows
+from orchestrator.tuning.window_readings import compare_windows, with_windows
 from tests.embedded import DATA
 from tests.running_support import make_spec
 from tests.tuning_models import clips_and_texts, params, small_model, tokenizer
@@ -133,6 +135,9 @@ def test_the_windows_travel_with_an_adapter_and_are_in_the_configuration_of_a_me
     assert load_base_model(merged, CPU).family.windows == base.family.windows
     with pytest.raises(ModelError, match=r"write evaluation\.encoder_windows: stock for it"):
         load_base_model(merged, CPU, encoder_windows="inclusive")
+    further = load_base_model(merged, CPU)
+    heard = Evaluator(further, EncoderCache(further.family, {}, 0, CPU), {}, EvaluationSpec())
+    assert compare_windows(heard, "stock") is None, "there is no other reading of its windows"
 
 
 def test_other_windows_share_the_weights_and_give_other_frames() -> None:

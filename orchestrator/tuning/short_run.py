@@ -62,6 +62,8 @@ def train_shortly(
         name: _weight_change(worker.base.linears[name], adapter, name) for name in adapter.modules
     }
     sets = _compare_sets(spec, baseline, tuned)
+    with worker.autocast():  # as the baseline that it is compared with
+        windows = compare_windows(worker.evaluator, spec.evaluation.encoder_windows)
     findings = (
         *worker.findings,
         *headroom(spec, baseline.measurements[0].sets["domain"].wer),
@@ -80,7 +82,7 @@ def train_shortly(
         loss_before=_first_batch_loss(worker, plan, start),
         loss_after=_first_batch_loss(worker, plan, adapter),
         sets=sets,
-        windows=compare_windows(worker.evaluator, spec.evaluation.encoder_windows),
+        windows=windows,
         transcripts=_sample_transcripts(worker, baseline, tuned),
         findings=findings,
     )

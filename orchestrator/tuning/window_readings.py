@@ -18,7 +18,7 @@ from orchestrator.tuning.decoding.greedy_decoding import transcribe
 from orchestrator.tuning.model.base_model import BaseModel, load_stock
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.families import Streaming
-from orchestrator.tuning.model.windows import EncoderWindow, windows_text
+from orchestrator.tuning.model.windows import INCLUSIVE, EncoderWindow, windows_text
 
 MEMORY = 2**28
 """Bytes that the frames of the sample may take."""
@@ -26,9 +26,12 @@ MEMORY = 2**28
 
 def compare_windows(evaluator: Evaluator, used: EncoderWindows) -> WindowComparison | None:
     """Compare the domain set as heard with the windows of `evaluator`, in the form `used`, and with
-    those of the other form; None where both forms give the same windows.
+    those of the other form; None where there is no other: both forms give the same windows, or the
+    model was exported with inclusive ones, which its configuration then asks stock for.
     """
     base = evaluator.base
+    if getattr(base.model.config, INCLUSIVE, False):
+        return None
     other_name: EncoderWindows = "inclusive" if used == "stock" else "stock"
     windows = _windows_of(base.spec, other_name) if base.family.windows else []
     if windows == base.family.windows:
