@@ -15,6 +15,7 @@ from orchestrator.search.samplers import StatelessSampler
 from orchestrator.search.study import Study
 from orchestrator.search.write_through import WriteThroughStorage
 from orchestrator.sweepfile.digest import derived_seed
+from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.sweep import EarlyStop, SweepSpec
 from tests.search_helpers import FINITE, MIXED, fast_folder, make_result, make_spec
 
@@ -211,3 +212,38 @@ def test_gp_asks_again_the_same_after_a_restart(folder: Path) -> None:
     for cut in (4, len(events) - 3, len(events)):
         play(folder / "resumed.db", spec, events[:cut], done, [])
     assert final(folder / "resumed.db", spec) == expected
+
+
+def test_gp_keeps_each_guardrails_constraints_apart_after_a_restart(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"heldout_wer": Limit(max_regression=0.2), "domain_wer": Limit(max_regression=9.0)}
+    spec = make_spec("gp", seed=3, guardrails=limits)
+
+    def broken_in_turn(number: int, params: dict[str, Any], step: int) -> TrialResult:
+        kept = number % 3 != 0
+        broken = {"heldout_wer": -0.3 if kept else 0.4 + params["rank"] / 99, "domain_wer": -9.0}
+        return make_result(
+            number, params, value_of(params, step), feasible=kept, constraints=broken
+        )
+
+    monkeypatch.setattr(f"{__name__}.result_of", broken_in_turn)
+    events = schedule(11, 1)
+    expected, _ = straight(folder / "straight.db", spec, events)
+    done: list[int] = []
+    for cut in (events.index(("ask", 9, 0)), len(events)):  # trial 10 sees 9 told and 0 to 8 read
+        play(folder / "resumed.db", spec, events[:cut], done, [])
+    assert final(folder / "resumed.db", spec) == expected
+
+
+def test_constraints_are_read_back_in_the_order_of_the_sweep_file(folder: Path) -> None:
+    metrics = ("heldout_wer", "domain_wer", "heldout_cer", "domain_cer")
+    spec = make_spec("gp", guardrails=dict.fromkeys(metrics, Limit(max_regression=0.2)))
+    for number in range(2):  # of the second process one trial is read, one is new
+        study = Study.open(folder / "study.db", spec)
+        study.ask()
+        study.set_constraints(number, dict.fromkeys(sorted(metrics), -0.1))
+        orders = [tuple(t.constraints) for t in study._study.get_trials(deepcopy=False)]
+        assert orders == [metrics] * (number + 1)
+        study.commit()
+        study.close()

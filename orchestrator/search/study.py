@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ class Study:
                 raise self._lacks(number)
         self._storage = WriteThroughStorage(storage.engine, created)
         self._storage.read_under(present_distributions(spec))
+        self._storage.order_constraints(partial(in_spec_order, spec))
         self._stamp = stamp_of(database)
         self._study = optuna.load_study(
             storage=self._storage, sampler=self._sampler, pruner=optuna.pruners.NopPruner(), study_name=name,
