@@ -18,6 +18,7 @@ import pytest
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.repairing import faults_of
 from orchestrator.search import database_differences
+from tests import fake_worker
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 
 DOUBT = "are not as journal.jsonl says they were written"
@@ -188,6 +189,26 @@ def test_what_follows_from_the_rest_is_made_again_to_the_byte(
     for name in names:
         damage(finished.folder.path / name)
     remade(finished, names, capsys)
+
+
+def test_a_lost_result_with_further_sets_and_guardrails_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    further = {"tower": 0.1, "arc": 0.2}  # a database returns them by name, arc before domain
+    rates = fake_worker.rates_at
+    monkeypatch.setattr(fake_worker, "BASELINE_RATE", fake_worker.BASELINE_RATE | further)
+    monkeypatch.setattr(fake_worker, "rates_at", lambda *at: rates(*at) | further)
+    also = "  also: {tower: data/confirm_domain.jsonl, arc: data/confirm_heldout.jsonl}\n"
+    sets = re.sub(r"  confirm: \{domain.*\n", also, SWEEP).replace("confirm: {top", "# {top")
+    limits = "guardrails:\n  tower_wer: {max_regression: 9}\n  arc_wer: {max_regression: 9}\n"
+    spec = make_project(tmp_path, sets.replace("guardrails:\n", limits))
+    assert orchestrate(spec, "--quiet", "budget.trials=2") in (0, 4, 5)
+    result = folder_of(spec).result_file(0)
+    written = result.read_bytes()
+    assert list(json.loads(written)["wer"]) == ["domain", "heldout", "tower", "arc"]
+    result.unlink()
+    assert orchestrate("repair", spec) == 0, capsys.readouterr().err
+    assert result.read_bytes() == written
 
 
 def test_a_lost_database_is_made_again_and_the_search_goes_on(

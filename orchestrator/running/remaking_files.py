@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from orchestrator.search.postgres import ServerDatabase, new_record
 from orchestrator.search.storage import Database, database_for, fault_of, keep_place, log_files
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import chosen_measurement
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, rank_feasible
 from orchestrator.verdicts.judging import scores
 
@@ -167,10 +169,26 @@ def remake_results(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]
             for number in lost
             if study and number in known and (result := study.told(number))
         ]
-    for result in told:
+    for result in map(partial(_in_measured_order, folder), told):
         for state in TrialState:  # the database's may differ: gp is told another one
             data = result_bytes(result.model_copy(update={"state": state}))
             yield folder.result_file(result.number), data, "the database"
+
+
+def _in_measured_order(folder: StudyFolder, result: TrialResult) -> TrialResult:
+    """Return the result with its rates in the order of its measurement, as it was written: a
+    database returns a trial's attributes in any order.
+    """
+    measured = None
+    with suppress(StudyError):  # its measurements are lost as well
+        trained = result.model_copy(update={"number": result.trained})
+        measured = chosen_measurement(folder, trained)
+    names = [] if measured is None else [*scores(measured).sets]
+    rates = {
+        field: {name: held[name] for name in names if name in held} | held
+        for field, held in (("wer", result.wer), ("delta", result.delta))
+    }
+    return result.model_copy(update=rates)
 
 
 def remake_confirmations(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
