@@ -18,14 +18,18 @@ from orchestrator.records.results import Measurement, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event, Measured
 from orchestrator.reporting.documents.caveats import caveats
+from orchestrator.running.completion import search_is_over
 from orchestrator.running.observer import NullObserver
 from orchestrator.running.signals import GracefulShutdown
+from orchestrator.running.sweep_run import SweepRun
+from orchestrator.running.trial_stopping import Stop
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.search_space import Dimension
 from orchestrator.sweepfile.sweep import Budget, EarlyStop
 from orchestrator.verdicts.conclusion import conclude
 from orchestrator.verdicts.saved_adapters import final_adapter
+from tests.crashes import Killed
 from tests.fake_worker import FakeWorker
 from tests.running_support import RESAMPLES, SPACE, history, make_spec, run
 
@@ -260,6 +264,52 @@ def test_when_the_wall_clock_is_spent_trials_end_at_their_best(tmp_path: Path) -
     assert worker.admitted == []
     more = make_spec(budget=Budget(trials=len(outcome.results) + 2, wall_clock=1e6))
     assert len(run(more, tmp_path, clock=clock_of(0.0)).results) == len(outcome.results) + 2
+
+
+def test_a_kill_while_the_spent_clock_ends_trials_leaves_none_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(budget=Budget(trials=8, wall_clock=1.0))
+    folder = StudyFolder(tmp_path, spec.name)
+
+    def killed(sweep: SweepRun, stop: Stop) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(SweepRun, "end_all", killed)
+        run(spec, tmp_path, clock=clock_of(0.05), save_every=1e9)
+    begun = [n for n in folder.planned() if folder.read_result(n) is None]
+    assert begun and not search_is_over(spec, folder)
+    run(spec, tmp_path, clock=clock_of(0.05))
+    assert search_is_over(spec, folder)
+    ended = [folder.read_result(number) for number in begun]
+    assert [result and result.pruned_by for result in ended] == ["wall_clock"] * len(begun)
+    assert all(row[1] != TrialState.RUNNING for row in history(spec, tmp_path))
+
+
+class Dying(FakeWorker):
+    """A worker whose process is killed at the third tick."""
+
+    ticks = 0
+
+    def advance(self) -> tuple[Event, ...]:
+        self.ticks += 1
+        if self.ticks == 3:
+            raise Killed
+        return super().advance()
+
+
+def test_trials_of_a_larger_budget_end_under_a_lowered_one_after_a_kill(tmp_path: Path) -> None:
+    small, large = (make_spec(budget=Budget(trials=trials)) for trials in (2, 6))
+    folder = StudyFolder(tmp_path, small.name)
+    run(small, tmp_path)
+    with pytest.raises(Killed):
+        run(large, tmp_path, Dying(), save_every=1e9)
+    begun = len(folder.planned())
+    assert begun > len(folder.results()) and not search_is_over(small, folder)
+    run(small, tmp_path)
+    assert len(history(small, tmp_path)) == len(folder.results()) == begun
+    assert search_is_over(small, folder)
 
 
 class Stopping(NullObserver):

@@ -10,14 +10,17 @@ from orchestrator.verdicts.confirming import pending_runs
 
 def search_is_over(spec: SweepSpec, folder: StudyFolder) -> bool:
     """Say whether the search has spent its trials or its wall clock, or has tried every point, and
-    no trial is left in a slot.
+    every trial that it asked for has ended.
     """
     last = last_checkpoint(folder) or _state_by_files(folder)
     if last is None or last.slots:
         return False
     limit = spec.budget.wall_clock
     out_of_time = limit is not None and max(folder.seconds_spent() or 0.0, last.spent) >= limit
-    return last.exhausted or last.asked >= spec.budget.trials or out_of_time
+    spent = last.exhausted or last.asked >= spec.budget.trials or out_of_time
+    # a run that was killed may have begun trials since the checkpoint, before time was up or with
+    # a larger budget
+    return spent and not _unended_trials(folder)
 
 
 def last_checkpoint(folder: StudyFolder) -> Checkpoint | None:
@@ -32,9 +35,13 @@ def _state_by_files(folder: StudyFolder) -> Checkpoint | None:
     numbers = folder.planned()
     if not numbers:
         return None
-    left = [number for number in numbers if folder.read_result(number) is None]
-    slots = {number: InSlot(last_rung=0, seconds=0.0) for number in left}
+    slots = {number: InSlot(last_rung=0, seconds=0.0) for number in _unended_trials(folder)}
     return Checkpoint(asked=len(numbers), slots=slots)
+
+
+def _unended_trials(folder: StudyFolder) -> list[int]:
+    """Return the trials that were planned and have no result."""
+    return [number for number in folder.planned() if folder.read_result(number) is None]
 
 
 def is_finished(spec: SweepSpec, folder: StudyFolder) -> bool:
