@@ -1,4 +1,6 @@
-"""What is changed after a confirmation was seen: its sets are refused, anything else is said."""
+"""What is changed after a confirmation was seen: its sets and another evaluation are refused, anything
+else is said.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import Interrupted
+from orchestrator.errors import FingerprintError, Interrupted
+from orchestrator.records.results import TrialResult
+from orchestrator.records.store import StudyFolder
 from orchestrator.running import confirmation
+from orchestrator.running.pack_sizes import MakeWorker
 from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import earlier_runs
+from orchestrator.verdicts.judging import pool_scores
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
+from tests.fake_worker import FakeWorker
+from tests.run_fake import make_worker
 
 FEW = "budget.trials=2"
 
@@ -55,6 +64,73 @@ def test_confirm_sets_may_change_until_a_confirmation_uses_them(
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
     assert orchestrate(spec, "--quiet", FEW) in (0, 4, 5)
     assert folder_of(spec).confirmations()
+
+
+def worker_with(**parts: str) -> MakeWorker:
+    """Make fake workers whose evaluation has these parts."""
+
+    class Other(FakeWorker):
+        @property
+        def evaluation(self) -> dict[str, str]:
+            return super().evaluation | parts
+
+    def make(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
+        return Other(2, make_worker(spec, folder).sets)
+
+    return make
+
+
+def test_confirmation_runs_of_two_evaluations_are_not_added_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, write = make_project(tmp_path), StudyFolder.write_result
+
+    def stopping(folder: StudyFolder, result: TrialResult) -> None:
+        write(folder, result)
+        if result.number == -1:
+            raise Interrupted("Stopped.")
+
+    before, after = worker_with(torch="2.1"), worker_with(torch="2.2")
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyFolder, "write_result", stopping)
+        assert orchestrate(spec, "--quiet", FEW, worker=before) == Interrupted.exit_code
+    capsys.readouterr()
+    assert orchestrate(spec, "--quiet", FEW, worker=after) == 2
+    assert capsys.readouterr().err == (
+        "The confirmation runs of study demo were evaluated differently from what this machine would do now, so their "
+        "numbers cannot be compared. What differs:\n"
+        "  torch: 2.1 in the study, 2.2 now\n"
+        "Put back what changed (data, model, device, library versions), or start a new study with --fork NAME.\n"
+    )
+    folder = folder_of(spec)
+    assert len(folder.confirmations()) == 1 and len(folder.baselines()) == 2
+    assert orchestrate(spec, "--quiet", FEW, worker=before) in (0, 4, 5)
+    rows = [row for run in (-1, -2) for row in folder.read_measurements(run)]
+    with pytest.raises(FingerprintError, match="their counts cannot be added"):
+        pool_scores([rows[0], rows[1].model_copy(update={"fingerprint": "other"})])
+
+
+def test_a_confirmation_on_another_model_or_device_than_the_search_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise Interrupted("Stopped.")
+
+    spec = make_project(tmp_path)
+    searched = {"weights": "a", "device": "cuda", "precision": "fp32"}
+    with monkeypatch.context() as patch:
+        patch.setattr(confirmation, "run_confirmation", stopped)
+        code = orchestrate(spec, "--quiet", FEW, worker=worker_with(**searched))
+        assert code == Interrupted.exit_code
+    for changed in ({"weights": "b"}, {"device": "cpu"}):
+        capsys.readouterr()
+        other = worker_with(**searched | changed)
+        assert orchestrate(spec, "--quiet", FEW, worker=other) == 2
+        ((name, value),) = changed.items()
+        said = capsys.readouterr().err
+        assert f"What differs:\n  {name}: {searched[name]} in the study, {value} now\nPut" in said
+    precise = worker_with(**searched | {"precision": "bf16"})
+    assert orchestrate(spec, "--quiet", FEW, worker=precise) in (0, 4, 5)
 
 
 def test_runs_that_were_seen_before_those_that_count_are_named(

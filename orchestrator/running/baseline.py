@@ -5,6 +5,7 @@ numbers of another one.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.errors import FingerprintError
 from orchestrator.records.results import Measurement
@@ -12,8 +13,17 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
 from orchestrator.running.observer import Observer
 from orchestrator.sweepfile.digest import digest
+from orchestrator.verdicts.confirming import ConfirmationRun
 
 log = logging.getLogger(__name__)
+
+_OF_MACHINE = (
+    *("weights", "config", "tokenizer"),
+    *("normalizer", "device", "torch", "transformers"),
+)
+"""The parts of an evaluation that the sweep file does not settle. Search and confirmation have them
+in common, while their sets differ, and their precision may.
+"""
 
 
 def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Measurement:
@@ -29,11 +39,8 @@ def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Me
     )
     if found is None:
         if any(result.wer for result in folder.results()):
-            raise FingerprintError(
-                f"The trials of study {folder.name} were evaluated differently from what this machine would do now, "
-                f"so their numbers cannot be compared. {_changed_parts(folder, worker)}\n"
-                "Put back what changed (data, model, device, library versions), or start a new study with --fork NAME."
-            )
+            numbers = [result.number for result in folder.results()]
+            raise _evaluated_otherwise(folder, worker.evaluation, "trials", numbers)
         observer.say("measuring the baseline")
         measured = worker.measure_baseline()
         found = measured.measurements[0]
@@ -43,23 +50,67 @@ def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Me
     return found
 
 
-def _changed_parts(folder: StudyFolder, worker: Worker) -> str:
-    """Say which parts of the evaluation differ from those that the study's trials were measured
-    with; list all parts where those are not on file.
+def check_confirmation(
+    folder: StudyFolder, worker: Worker, runs: Sequence[ConfirmationRun]
+) -> None:
+    """Check that the worker would evaluate as the confirmation runs that have ended were, and, but
+    for sets and precision, as their finalists were in the search. Raises FingerprintError.
     """
     now = worker.evaluation
-    used = {
-        row.fingerprint
-        for result in folder.results()
-        for row in folder.read_measurements(result.number)
-    }
-    known = [parts for fingerprint, parts in folder.evaluations().items() if fingerprint in used]
+    ended = [run.number for run in runs if folder.read_result(run.number)]
+    if _fingerprints(folder, ended) - {digest(now)}:
+        raise _evaluated_otherwise(folder, now, "confirmation runs", ended)
+    finalists = list(dict.fromkeys(run.trial for run in runs))
+    own = _of_machine(now)
+    for parts in _evaluations_of(folder, finalists):
+        if _of_machine(parts) != own:
+            raise _evaluated_otherwise(folder, own, "trials", finalists, _OF_MACHINE)
+
+
+def _of_machine(parts: Mapping[str, str]) -> dict[str, str]:
+    return {name: parts[name] for name in _OF_MACHINE if name in parts}
+
+
+def _evaluated_otherwise(
+    folder: StudyFolder,
+    now: Mapping[str, str],
+    what: str,
+    numbers: Iterable[int],
+    names: Sequence[str] = (),
+) -> FingerprintError:
+    """Return the error for trials or confirmation runs (`what`) that were measured with another
+    evaluation than `now`. It says which parts differ, of those in `names` if there are any.
+    """
+    return FingerprintError(
+        f"The {what} of study {folder.name} were evaluated differently from what this machine would do now, "
+        f"so their numbers cannot be compared. {_changed_parts(folder, now, numbers, names)}\n"
+        "Put back what changed (data, model, device, library versions), or start a new study with --fork NAME."
+    )
+
+
+def _changed_parts(
+    folder: StudyFolder, now: Mapping[str, str], numbers: Iterable[int], names: Sequence[str]
+) -> str:
+    """Say which parts of the evaluation differ from those that these trials were measured with;
+    list all parts where those are not on file.
+    """
+    known = _evaluations_of(folder, numbers)
     if not known:
         return "Now it is:" + "".join(f"\n  {name}: {value}" for name, value in now.items())
     before = known[-1]
     rows = (
         f"\n  {name}: {before.get(name, '-')} in the study, {now.get(name, '-')} now"
-        for name in dict.fromkeys((*before, *now))
+        for name in names or dict.fromkeys((*before, *now))
         if before.get(name) != now.get(name)
     )
     return "What differs:" + "".join(rows)
+
+
+def _evaluations_of(folder: StudyFolder, numbers: Iterable[int]) -> list[dict[str, str]]:
+    """Return the parts of each evaluation that these trials were measured with, where on file."""
+    used = _fingerprints(folder, numbers)
+    return [parts for fingerprint, parts in folder.evaluations().items() if fingerprint in used]
+
+
+def _fingerprints(folder: StudyFolder, numbers: Iterable[int]) -> set[str]:
+    return {row.fingerprint for number in numbers for row in folder.read_measurements(number)}

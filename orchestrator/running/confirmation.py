@@ -18,6 +18,7 @@ from orchestrator.records.worker_protocol import (
     Progress,
     Worker,
 )
+from orchestrator.running.baseline import check_confirmation
 from orchestrator.running.observer import NullObserver, Observer
 from orchestrator.running.recording_findings import keep_cause, notice
 from orchestrator.running.signals import GracefulShutdown
@@ -25,7 +26,7 @@ from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.confirming import ConfirmationRun, pending_runs
+from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs, pending_runs
 from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
 from orchestrator.verdicts.training_losses import all_losses
 
@@ -45,7 +46,8 @@ def run_confirmation(
 
     `make_worker` makes a worker for `confirmation_spec(spec)`, and is called only when something is
     left to do. A run that was cut off starts anew: trials of a pack do not depend on each other, so
-    the result is the same. Raises Interrupted after an orderly stop.
+    the result is the same. Raises Interrupted after an orderly stop, FingerprintError where the
+    study holds numbers of another evaluation.
     """
     observer, drain = observer or NullObserver(), drain or GracefulShutdown()
     pending = pending_runs(spec, folder)
@@ -76,6 +78,7 @@ class _Confirmation:
         self.spec, self.folder, self.worker, self.observer = spec, folder, worker, observer
         self.pending, self.resamples = pending, resamples
         self.in_slots: dict[int, ConfirmationRun] = {}
+        check_confirmation(folder, worker, confirmation_runs(spec, folder, folder.results()))
         self.baseline = scores(_confirm_baseline(folder, worker, observer))
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
+from orchestrator.errors import FingerprintError
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.scoring.judge import (
     Rank,
@@ -121,10 +122,15 @@ def pool_scores(measurements: Sequence[Measurement]) -> Scores:
     """Combine the measurements of several seeds of one recipe: counts are summed per utterance;
     number and step are the first one's.
 
-    Raises FingerprintError when they hold different utterances.
+    Raises FingerprintError when they were not evaluated alike, or hold different utterances.
     """
     all_scores = [scores(measurement) for measurement in measurements]
     first = all_scores[0]
+    if len(evaluated := sorted({of_seed.fingerprint[:12] for of_seed in all_scores})) > 1:
+        raise FingerprintError(
+            f"The seeds of one finalist were evaluated as {' and as '.join(evaluated)}: their counts cannot be added. "
+            "The model, the device or a library changed in between. Start a new study with --fork NAME."
+        )
     sets = {name: pool([of_seed.sets[name] for of_seed in all_scores]) for name in first.sets}
     return replace(first, sets=sets)
 
