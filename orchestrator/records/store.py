@@ -322,18 +322,7 @@ class StudyFolder(TrialFiles):
         """Return the faults of sealed files that are not as they were written, and of files in
         trial folders that were never sealed.
         """
-        found = [
-            path for parent in ("trials", "confirm") for path in (self.path / parent).glob("*/*")
-        ]
-        found += [
-            file
-            for path in found
-            if path.is_dir() and path.name in ("adapter", "final")
-            for file in path.rglob("*")
-        ]
-        # a file with .tmp- in its name is not published yet
-        found = [path for path in found if path.is_file() and ".tmp-" not in path.name]
-        names = [path.relative_to(self.path).as_posix() for path in sorted(found)]
+        names = self.names_in_trials()  # first: a run seals each file before it is there
         known = self.journal.chain()
         return self.journal.faults() | {
             name: Fault.STRANGE for name in names if not known.knows(name)

@@ -33,6 +33,9 @@ from orchestrator.records.results import Measurement, TrialResult
 _FILE = re.compile(r"(trials|confirm)/([0-9]{4,})/([a-z.]+)")
 """A file in a trial's folder: the groups are the parent folder, the number, and the file's name."""
 
+_FAILURE = "failure.txt"
+"""The name of a failed trial's traceback, the only file of a trial that is not sealed."""
+
 
 # cached: called some twenty times a trial, and building a path costs more than most of what is
 # then done with it
@@ -192,11 +195,25 @@ class TrialFiles(SealedFiles):
                 numbers.add(int(match[2]))
         return tuple(sign * number for number in sorted(numbers))
 
+    def names_in_trials(self) -> list[str]:
+        """Return the paths within the study of all files in trial folders that must be sealed: all
+        but tracebacks and what is not published yet.
+        """
+        found = [
+            path for parent in ("trials", "confirm") for path in self.path.glob(f"{parent}/*/*")
+        ]
+        adapters = [path for path in found if path.is_dir() and path.name in ("adapter", "final")]
+        own = [path for path in found if path.name != _FAILURE]
+        files = [*own, *(file for adapter in adapters for file in adapter.rglob("*"))]
+        # a file with .tmp- in its name is not published yet
+        sealed = [path for path in files if path.is_file() and ".tmp-" not in path.name]
+        return [path.relative_to(self.path).as_posix() for path in sorted(sealed)]
+
     def write_failure(self, number: int, traceback: str) -> None:
         """Keep the traceback of a failed trial for people who look for the cause; no code reads
         it.
         """
-        self._write(self.trial_folder(number) / "failure.txt", to_line(traceback.rstrip("\n")))
+        self._write(self.trial_folder(number) / _FAILURE, to_line(traceback.rstrip("\n")))
 
     def ask_to_stop(self, number: int, reason: str) -> None:
         """Ask the sweep to end a trial; needs no lock."""

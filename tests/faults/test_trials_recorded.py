@@ -50,6 +50,7 @@ def test_a_trial_that_failed_keeps_its_traceback_and_the_sweep_goes_on(tmp_path:
     assert (folder.trial_folder(1) / "failure.txt").read_text() == TOLD
     assert "MemoryError: all of it" in (folder.trial_folder(2) / "failure.txt").read_text()
     assert not (folder.trial_folder(0) / "failure.txt").exists()
+    assert folder.faults() == {}, "a traceback is no foreign file"
     assert "a training step took 99.0 s" in folder.notes.read_text()
 
 
