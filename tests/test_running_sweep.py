@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,7 +17,7 @@ from orchestrator.errors import FingerprintError, Interrupted, ModelError, Study
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker_protocol import Event, Measured
+from orchestrator.records.worker_protocol import Event, Measured, Progress
 from orchestrator.reporting.documents.caveats import caveats
 from orchestrator.running.completion import search_is_over
 from orchestrator.running.observer import NullObserver
@@ -362,6 +363,72 @@ def test_another_evaluation_is_refused_once_trials_were_measured(tmp_path: Path)
         "be compared. What differs:\n  version: 1 in the study, 2 now\n"
         "Put back what changed (data, model, device, library versions), or start a new study with --fork NAME."
     )
+
+
+class Weighted(FakeWorker):
+    """A worker whose model has these weights."""
+
+    weights = "a"
+
+    @property
+    def evaluation(self) -> dict[str, str]:
+        return super().evaluation | {"weights": self.weights}
+
+
+class Replaced(Weighted):
+    """A worker of the same model with other weights."""
+
+    weights = "b"
+
+
+class StoppingEarly(Stopping):
+    """Asks for an orderly stop at the n-th progress, before anything is measured."""
+
+    def progress(self, event: Progress) -> None:
+        self.measured(event)
+
+
+def test_trials_do_not_go_on_upon_another_model(tmp_path: Path) -> None:
+    spec, drain = make_spec(budget=Budget(trials=2)), GracefulShutdown()
+    with pytest.raises(Interrupted):
+        run(spec, tmp_path, Weighted(), StoppingEarly(drain, 1), drain=drain)
+    folder = folder_of(tmp_path)
+    assert folder.planned() and not folder.read_measurements(0)
+    with pytest.raises(FingerprintError) as caught:
+        run(spec, tmp_path, Replaced())
+    assert str(caught.value) == (
+        "The trials of study s were begun on another model than the sweep file's is now, so they cannot go on. What "
+        "differs:\n  weights: a in the study, b now\n"
+        "Put the model back, or start a new study with --fork NAME."
+    )
+    assert len(folder.baselines()) == 1, "nothing was measured with the other model"
+    run(spec, tmp_path, Weighted())
+    assert len(folder.results()) == 2 and folder.measured_weights() == "a"
+
+
+def test_a_model_that_was_put_right_before_the_first_trial_is_that_of_the_study(
+    tmp_path: Path,
+) -> None:
+    spec = make_spec(budget=Budget(trials=2))
+    with pytest.raises(Killed), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Weighted, "admit", Mock(side_effect=Killed))
+        run(spec, tmp_path, Weighted())
+    run(spec, tmp_path, Replaced())
+    folder = folder_of(tmp_path)
+    assert len(folder.baselines()) == 2 and folder.measured_weights() == "b"
+
+
+def test_a_trial_that_was_measured_and_has_not_ended_holds_to_its_evaluation(
+    tmp_path: Path,
+) -> None:
+    spec, drain = make_spec(budget=Budget(trials=2)), GracefulShutdown()
+    with pytest.raises(Interrupted):
+        run(spec, tmp_path, observer=Stopping(drain, 1), drain=drain)
+    folder = folder_of(tmp_path)
+    assert folder.read_measurements(0)
+    with pytest.raises(FingerprintError, match="version: 1 in the study, 2 now"):
+        run(spec, tmp_path, FakeWorker(version="2"))
+    assert len(folder.baselines()) == 1
 
 
 def test_a_lost_database_is_said(tmp_path: Path) -> None:

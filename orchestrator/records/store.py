@@ -288,9 +288,12 @@ class StudyFolder(TrialFiles):
         return found.root if found else {}
 
     def measured_weights(self) -> str | None:
-        """Return the digest of the base model's weights that the study was measured with; None
-        where its evaluations name none, or several.
+        """Return the digest of the base model's weights that the study's trials are trained on, or,
+        before the first, that its evaluations name; None where they name none, or several.
         """
+        first = self.read_plan(self.planned()[0]) if self.began else None
+        if first is not None and "model" in first.contents:
+            return first.contents["model"]
         found = {parts.get("weights") for parts in self.evaluations().values()}
         return found.pop() if len(found) == 1 else None
 

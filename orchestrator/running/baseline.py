@@ -30,17 +30,18 @@ def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Me
     """Return the untuned model's measurement under the worker's evaluation: the one on file, or a
     new one, which is measured and kept.
 
-    Raises FingerprintError when trials of this study were measured with another evaluation.
+    Raises FingerprintError when trials of this study were measured with another evaluation, or
+    begun on another model.
     """
     fingerprint = digest(worker.evaluation)
     found = folder.read_baseline(fingerprint)
     log.debug(
         "evaluation %s: baseline %s", fingerprint[:16], "on file" if found else "to be measured"
     )
+    if found is None and any(folder.read_measurements(number) for number in folder.planned()):
+        raise _evaluated_otherwise(folder, worker.evaluation, "trials", folder.planned())
+    _check_model(folder, worker)
     if found is None:
-        if any(result.wer for result in folder.results()):
-            numbers = [result.number for result in folder.results()]
-            raise _evaluated_otherwise(folder, worker.evaluation, "trials", numbers)
         observer.say("measuring the baseline")
         measured = worker.measure_baseline()
         found = measured.measurements[0]
@@ -48,6 +49,19 @@ def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Me
         folder.write_baseline(found, measured.hypotheses[0])
     observer.baseline(found)
     return found
+
+
+def _check_model(folder: StudyFolder, worker: Worker) -> None:
+    """Raise FingerprintError where trials were begun on other weights than the worker has. Until
+    they are measured, nothing else would tell, and they would go on from a checkpoint.
+    """
+    now, begun = worker.evaluation.get("weights"), folder.measured_weights()
+    if folder.began and now is not None and begun is not None and begun != now:
+        raise FingerprintError(
+            f"The trials of study {folder.name} were begun on another model than the sweep file's is now, so they "
+            f"cannot go on. What differs:\n  weights: {begun} in the study, {now} now\n"
+            "Put the model back, or start a new study with --fork NAME."
+        )
 
 
 def check_confirmation(
