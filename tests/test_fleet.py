@@ -15,6 +15,7 @@ from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, InlineHosts, NoRoom, Remote
 from orchestrator.fleet.pack_history import Pack
 from orchestrator.planning.trial_plan import first_plan
+from orchestrator.records.worker_protocol import Measured
 from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
 from tests.crashes import Fuse, Killed, effects
 from tests.fake_worker import FakeWorker
@@ -242,6 +243,24 @@ def test_a_pack_that_waits_for_a_machine_lets_its_run_stop(tmp_path: Path) -> No
     with pytest.raises(Interrupted):
         fleet.admit(next_plan(1, ["admitted 0"]))
     assert fleet.active == (0,)
+
+
+def test_slots_are_freed_without_a_machine(tmp_path: Path) -> None:
+    """As when the wall clock is spent while a pack waits for a machine, perhaps for hours."""
+    hosts = FullHosts()
+    hosts.kills = set(range(3, 1000))
+    fleet = Fleet(hosts, 1, 2, save_every=0.0, check_stop=asked_to_stop)
+    for number in range(2):
+        fleet.admit(next_plan(number, []))
+    assert "lost in a thread" in str(fleet.advance()) and fleet.advance() == ()
+    fleet.release(0)
+    assert set(fleet.active) == {1}
+    hosts.rooms, hosts.kills = 1, set()
+    while not (events := [e for e in fleet.advance() if isinstance(e, Measured)]):
+        pass
+    assert [event.number for event in events] == [1]
+    fleet.release(1)
+    assert not fleet.active
 
 
 def test_a_pack_that_cannot_be_had_ends_the_run_with_a_next_step(tmp_path: Path) -> None:

@@ -218,14 +218,15 @@ class Fleet:
 
     def release(self, number: int) -> None:
         """Free the trial's slot. A pack that is computing ahead drops what it has computed since
-        its last handled events.
+        its last handled events. One that runs nowhere is not made again for this, which may take
+        hours; it frees the slot when it is.
         """
         pack = self._of[number]
-        if pack.stands_still:
-            self._call(pack, "release", number)
-        else:
+        if not pack.stands_still:
             self._drop(pack)
             pack.ended = None
+        elif pack.remote is not None:
+            self._call(pack, "release", number)
         del self._of[number]
         pack.released(number)
 
