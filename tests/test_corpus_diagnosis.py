@@ -341,4 +341,4 @@ def test_profiles_are_plain_values() -> None:
 
 
 def test_sentences_are_their_words() -> None:
-    assert sentence_key("  Don’t STOP—now, 25!") == "don’t stop now 25"
+    assert sentence_key("  Don’t STOP—now, 25!") == "don't stop now 25"

@@ -27,9 +27,18 @@ def test_a_vowel_sign_tells_two_sentences_apart(text: str, other: str) -> None:
     assert list(words_beside(text, {"transcription": other})) == [("transcription", other)]
 
 
+@pytest.mark.parametrize(
+    "other",
+    ["Don’t stop, it’s 5!", "don\u02bct stop it\uff07s 5", "don\u2018t st\u00adop\u200b it's 5"],
+)
+def test_apostrophes_are_one_and_what_has_no_width_is_none(other: str) -> None:
+    assert sentence_key(other) == sentence_key("don't stop it's 5") == "don't stop it's 5"
+    assert sentence_key("می\u200cروم") == sentence_key("می روم")
+
+
 def test_words_are_whole_and_without_signs() -> None:
     assert plain_words("वह, जाती है। — ❤️ 'İstanbul' d’Été's snake_case") == [
-        *("वह", "जाती", "है", "istanbul", "d’été's", "snake", "case")
+        *("वह", "जाती", "है", "istanbul", "d'été's", "snake", "case")
     ]
 
 

@@ -27,4 +27,4 @@ def words_beside(text: str, extra: Mapping[str, Any]) -> Iterator[tuple[str, str
 
 def _words(text: str) -> list[str]:
     """Return the words of a text without apostrophes, whose kinds differ between spellings."""
-    return plain_words(text.replace("'", " ").replace("’", " "))
+    return " ".join(plain_words(text)).replace("'", " ").split()
