@@ -31,6 +31,15 @@ ENGLISH = normalizer("whisper-en")
         ("caf&eacute; now", "caf\u00e9 now"),
         ("don\u00e2\u20ac\u2122t", "don\u2019t"),
         ("caf\u00c3\u00a9 noir", "caf\u00e9 noir"),
+        ("don\u00e2\x80\x99t", "don\u2019t"),
+        ("it\x92s here", "it\u2019s here"),
+        ("caf\u00e9\x92s", "caf\u00e9\u2019s"),
+        ("tu\x00rn \x07left", "turn left"),
+        ("don''t", "don't"),
+        ("turn left\\Nnow", "turn left now"),
+        ("turn left\\hnow", "turn left now"),
+        ("don\\u2019t", "don\u2019t"),
+        ("caf\\xc3\\xa9 noir", "caf\u00e9 noir"),
     ],
 )
 def test_what_counts_as_an_error_is_found(text: str, meant: str) -> None:
@@ -61,6 +70,11 @@ def test_what_counts_as_an_error_is_found(text: str, meant: str) -> None:
 )
 def test_what_costs_nothing_is_left_alone(text: str) -> None:
     assert find_artifacts([text], ENGLISH).rows == ()
+
+
+def test_a_backslash_before_an_apostrophe_counts_where_the_normaliser_parts_words_at_it() -> None:
+    assert find_artifacts(["it\\'s"], normalizer("basic")).rows == (0,)
+    assert find_artifacts(["it\\'s"], ENGLISH).rows == ()
 
 
 @given(st.text())

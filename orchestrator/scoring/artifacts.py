@@ -1,11 +1,12 @@
 """Traces that programs leave in texts, which nobody says and which count as errors: characters without
-a width, accents in the place of apostrophes, HTML entities, line ends written as backslash and n,
-and UTF-8 that was read as Latin.
+a width and control characters, accents and doubled quotes in the place of apostrophes, HTML entities, line ends and
+other characters written with a backslash, and UTF-8 or Windows-1252 that was read as Latin.
 """
 
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,13 +21,17 @@ _LATIN = "".join(
 """The characters that the bytes 0x80 to 0xFF become when they are read as Windows-1252, or as
 Latin-1 where that has none.
 """
-_BYTES = {character: code for code, character in enumerate(_LATIN, start=0x80)}
+_CONTROLS = {chr(code): code for code in range(0x80, 0xA0)}
+"""The same characters where the bytes are read as Latin-1, which has signs from 0xA0 on alone."""
+_BYTES = {character: code for code, character in enumerate(_LATIN, start=0x80)} | _CONTROLS
 _TRACE = re.compile(
     r"(?P<entity>&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z]{2,8});)"
-    r"|(?P<line_end>(?:\\[nrt])+)"
-    rf"|(?P<bytes>[{re.escape(_LATIN)}]{{2,}})"
-    r"|(?P<unseen>[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufffd]+)"
-    rf"|(?P<apostrophe>(?<=\w)[{_LIKE_APOSTROPHES}](?=\w))"
+    r"|(?P<line_end>(?:\\[nrtNh])+)"  # the last two are those of subtitles (ASS)
+    r"|(?P<escaped>(?:\\u[0-9a-fA-F]{4})+)"
+    r"|(?P<hex>(?:\\x[0-9a-fA-F]{2})+)"
+    rf"|(?P<bytes>[{re.escape(''.join(_BYTES))}]{{2,}}|[\x80-\x9f])"
+    r"|(?P<unseen>[\x00-\x08\x0e-\x1b\x7f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufffd]+)"
+    rf"|(?P<apostrophe>(?<=\w)(?:[{_LIKE_APOSTROPHES}]|''|\\+['\u2019])(?=\w))"
 )
 
 
@@ -53,8 +58,8 @@ def find_artifacts(texts: Iterable[str], normalize: Normalizer) -> Artifacts:
 
 
 def without_artifacts(text: str) -> str:
-    """Replace each trace by what is meant: an apostrophe, the character of an HTML entity, a space
-    for a line end, the text whose UTF-8 bytes were read as Windows-1252, or nothing for characters
+    """Replace each trace by what is meant: an apostrophe, the character of an HTML entity or of an escape such as
+    \\u2019, a space for a line end, the text whose bytes were read as Latin, or nothing for characters
     without a width.
     """
     return _TRACE.sub(_meant, text)
@@ -69,14 +74,25 @@ def _meant(found: re.Match[str]) -> str:
     match found.lastgroup:
         case "entity":
             return html.unescape(written)
+        case "escaped":
+            return str(json.loads(f'"{written}"'))
+        case "hex":
+            return _decoded(bytes.fromhex(written.replace("\\x", ""))) or written
         case "bytes":
-            try:
-                return bytes(_BYTES[character] for character in written).decode("utf-8")
-            except UnicodeDecodeError:
-                return written
+            return _decoded(bytes(_BYTES[character] for character in written)) or "".join(
+                _LATIN[_CONTROLS[each] - 0x80] if each in _CONTROLS else each for each in written
+            )
         case "apostrophe":
             return "'"
         case "line_end":
             return " "
         case _:
             return ""
+
+
+def _decoded(content: bytes) -> str:
+    """Return bytes as text; empty where they are no UTF-8."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
