@@ -122,6 +122,23 @@ def test_a_speaker_before_nearly_every_cue_is_no_word(begin: str, speaker: str) 
     )
 
 
+def test_a_mark_of_a_change_without_a_name_is_of_another_speaker(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [f">> ANNA: number {number} is said" for number in range(9)]
+    assert spoken(*texts, ">> BEN: hi\n>> hello")[8:] == [
+        ("ANNA", "number 8 is said"),
+        ("", "hi hello"),
+    ]
+    tone(tmp_path / "d" / "a.wav", 5.0)
+    (tmp_path / "d" / "a.vtt").write_text(cues(">> hello", "- hi", "there"))
+    assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "m.jsonl") == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "of 1 parts a dash before the words is left out",
+        "of 1 parts >> before the words is left out",
+    ]
+
+
 def test_what_people_say_before_a_colon_stays() -> None:
     texts = ("note: this is all", "Anna: hello", "speaker one: left")
     assert spoken(*texts) == [("", text) for text in texts]
@@ -134,6 +151,13 @@ def test_what_people_say_before_a_colon_stays() -> None:
         ("x<y and z>w", "x<y and z>w"),
         ("<i>a</i> <b>b</b> <font color='red'>c</font> <c.loud>d</c>", "a b c d"),
         ("AT&T and R&amp;D &#39;now&#39; &copyright", "AT&T and R&D 'now' &copyright"),
+        (
+            "the <i>Titanic</i>'s <b>end</b>, <i>un</i>heard (<c.loud>oh</c>)",
+            "the Titanic's end, unheard (oh)",
+        ),
+        ("<i>one</i><i>two</i><br>three</v>four", "one two three four"),
+        ("{\\an8}one\\Ntwo\\hthree\\nfour", "one two three four"),
+        (">> good day. >> and you?\n>>> all well", "good day. and you? all well"),
     ],
 )
 def test_what_is_no_markup_is_said(shown: str, said: str) -> None:

@@ -36,8 +36,9 @@ def notes_of_folder(
         notes.append(
             f"of {len(names)} parts the text began with who speaks, such as {shown}, which is no word"
         )
-    if dashes := sum(part.before.startswith("-") for part in parts):
-        notes.append(f"of {dashes} parts a dash before the words is left out")
+    for sign, what in (("-", "a dash"), (">>", ">>")):
+        if count := sum(part.before == sign for part in parts):
+            notes.append(f"of {count} parts {what} before the words is left out")
     doubted = [part for part in parts if not part.before and begins_with_name(part.text)]
     if doubted:
         notes.append(

@@ -28,7 +28,7 @@ class Transcript:
     """Begin and end in seconds; None: the whole recording."""
     speaker: str = ""
     before: str = ""
-    """What stood before the words without being said: the name of the speaker, or a dash."""
+    """What stood before the words without being said: the name of the speaker, a dash or >>."""
     channel: str = ""
     """The channel of a recording of several, where the file tells it."""
     record: Draft | None = None

@@ -37,7 +37,7 @@ class Segment:
     """
     speaker: str = ""
     before: str = ""
-    """What stood before the words without being said: the name of the speaker, or a dash."""
+    """What stood before the words without being said: the name of the speaker, a dash or >>."""
     channel: str = ""
     """The channel of a recording of several, where the file tells it."""
 

@@ -1,5 +1,5 @@
 """Finding who speaks in the cues of subtitles, where their words begin with that: `SPEAKER_01:`,
-`>> ANNA:`, `MAN:`, or a dash for a change of speaker. Pure.
+`>> ANNA:`, `MAN:`, or a dash or >> for a change of speaker. Pure.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _PROGRAM = re.compile(
 _PERSON = re.compile(rf"(?:>>+ ?)?(?P<name>{NAME})(?: ?\([^()]*\))?:(?: ?(?P<said>\S.*)|)")
 """A name before a colon, possibly with an aside in brackets, and what is said."""
 _DASH = re.compile(r"[-–—]+ ?(?=[^\W\d_]|[\[(¿¡\"'>])")
+_CHANGE = re.compile(rf"(?<!\S)>>++\s*+(?!{NAME}:)(?=\S)")
+"""What captions of television put before the words of another speaker whom they do not name."""
 _READ_ALOUD = frozenset(
     (
         "warning danger caution attention important notice note remember tip hint example question answer "
@@ -80,14 +82,16 @@ def _told(cue: Segment, lines: Sequence[str], rows: Sequence[str], find: _Find) 
     found = [find(row) for row in rows]
     names = {each[0] for each in found if each}
     dashes = sum(line != row for line, row in zip(lines, rows, strict=True))
-    speaker = names.pop() if len(names) == 1 and found[0] and dashes < 2 else ""
+    changes = sum(len(_CHANGE.findall(row)) for row in rows)
+    speaker = names.pop() if len(names) == 1 and found[0] and dashes < 2 and not changes else ""
     said = [each[1] if each else row for each, row in zip(found, rows, strict=True)]
+    said = [_CHANGE.sub("", row) for row in said]
     first = next((each[0] for each in found if each), "")
     return replace(
         cue,
         text=" ".join(filter(None, said)),
         speaker=cue.speaker or speaker,
-        before=f"{first}:" if first else "-" * bool(dashes),
+        before=f"{first}:" if first else "-" * bool(dashes) or ">>" * bool(changes),
     )
 
 

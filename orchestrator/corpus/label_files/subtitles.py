@@ -27,14 +27,18 @@ LIKE_CUE = re.compile(
 _ASIDE = ("WEBVTT", "NOTE", "STYLE", "REGION")
 """The first words of blocks of WebVTT that are no cues."""
 _CHARACTER = re.compile(r"&#?\w+;")
-_MARKUP = re.compile(
-    rf"</?(?:[biu]|em|strong|br|ruby|rt)(?:\.[^\s<>]*)?\s*/?>|</?(?:c|v|lang|font|span)(?:[.\s][^<>]*)?>|<{_CLOCK}>"
-    r"|\{\\[^{}]*\}|[♩-♬]",
+_FORMAT = re.compile(
+    rf"(?:</?(?:[biu]|em|strong)(?:\.[^\s<>]*)?\s*/?>|</?(?:c|lang|font|span)(?:[.\s][^<>]*)?>|<{_CLOCK}>"
+    r"|\{\\[^{}]*\})+",
     re.IGNORECASE,
 )
-"""Markup of subtitles, `<i>`, `<v Anna>` or `{\\an8}`, and notes around what is sung; `a < b` is
-none.
+"""Markup of how words look and when they are shown, `<i>` or `{\\an8}`, which may stand within a word or before its
+comma; `a < b` is none.
 """
+_MARKUP = re.compile(r"</?(?:br|ruby|rt)\s*/?>|</?v(?:[.\s][^<>]*)?>|[♩-♬]", re.IGNORECASE)
+"""Other markup, `<br>` or `<v Anna>`, and notes around what is sung, between words."""
+_NEXT = re.compile(r"</.*<[^/\d]")
+"""The end of one format and the beginning of another, which parts two words."""
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
 _INNER_TIME = re.compile(rf"<{_CLOCK}>")
 """The time of one word within a cue."""
@@ -88,11 +92,17 @@ def _cues(lines: list[str], times: list[re.Match[str] | None]) -> Iterator[Segme
         )
 
 
+def _without_markup(said: str) -> str:
+    """Return a text without markup, and with the line ends and hard spaces that ASS writes with a backslash."""
+    plain = _FORMAT.sub(lambda found: " " if _NEXT.match(found[0]) else "", said)
+    return _MARKUP.sub(" ", re.sub(r"\\[Nn]", "\n", plain).replace("\\h", " "))
+
+
 def _plain(said: str) -> str:
     """Return the words of a line without markup and with character references replaced; a reference
     ends with a semicolon, so `AT&T` is none.
     """
-    named = _CHARACTER.sub(lambda found: html.unescape(found[0]), _MARKUP.sub(" ", said))
+    named = _CHARACTER.sub(lambda found: html.unescape(found[0]), _without_markup(said))
     return " ".join(named.split())
 
 
@@ -100,7 +110,7 @@ def _plain_lines(rows: Sequence[str]) -> str:
     """Return the lines as they are shown. Markup is removed from all together, because it may
     extend over line ends.
     """
-    return "\n".join(filter(None, map(_plain, _MARKUP.sub(" ", "\n".join(rows)).split("\n"))))
+    return "\n".join(filter(None, map(_plain, _without_markup("\n".join(rows)).split("\n"))))
 
 
 def _refuse_rolling(lines: list[str], times: list[re.Match[str] | None]) -> None:
