@@ -114,6 +114,10 @@ OF_ONE = {
     "Audacity labels": (AUDACITY, "good bye"),
     "Praat TextGrid": (LONG_GRID, 'good "bye" 7'),
     "Praat TextGrid, short": (SHORT_GRID, "good bye"),
+    "Praat TextGrid, in ASCII": (
+        SHORT_GRID.replace("good bye", """sch\\o""n gr\\u""\\sst \\Ae\\e'\\c,a \\q' \\sw"""),
+        "schön grüßt Æéça \\q' \\sw",
+    ),
 }
 ENDINGS = {"SubRip": "srt", "WebVTT": "vtt", "Audacity labels": "txt", "Praat TextGrid": "TextGrid"}
 

@@ -1,11 +1,13 @@
 """Reading Praat's TextGrid. Pure.
 
-Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
+Sources: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html and
+https://www.fon.hum.uva.nl/praat/manual/Special_symbols.html
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -18,6 +20,20 @@ from orchestrator.corpus.manifest_errors import UnusableError, show
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s=])(<exists>|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![^\s])')
 """A value of a TextGrid: a quoted string, in which quotes are doubled, or a number or flag."""
 
+_ACCENTS = {
+    '"': "\u0308",
+    "'": "\u0301",
+    "`": "\u0300",
+    "^": "\u0302",
+    "~": "\u0303",
+    ",": "\u0327",
+}
+_LETTERS = {
+    **{"ss": "ß", "ae": "æ", "Ae": "Æ", "ao": "å", "Ao": "Å", "oe": "œ", "o/": "ø", "O/": "Ø"},
+    **{"!d": "¡", "?d": "¿"},
+}
+_TRIGRAPH = re.compile(rf"\\(?:({'|'.join(map(re.escape, _LETTERS))})|([A-Za-z])([\"'`^~,]))")
+"""A letter as Praat writes it in ASCII: `\\o"` is ö, and `\\ss` is ß."""
 _LAYER = re.compile(
     r"tier|text|line|layer|level|trans|note|comment|word|phon|sentence|utt|tone|gloss|lang|phrase|segment"
     r"|[tl][ _-]?\d",
@@ -106,6 +122,19 @@ def _is_of_words(name: str, parts: list[Segment]) -> bool:
     return of_sounds or are_joined_words(parts, least=2)
 
 
+def _with_letters(text: str) -> str:
+    """Return a text with letters in the place of those that Praat writes in ASCII."""
+    return _TRIGRAPH.sub(
+        lambda found: _LETTERS.get(found[1]) or _with_accent(found[0], found[2], found[3]), text
+    )
+
+
+def _with_accent(written: str, letter: str, accent: str) -> str:
+    """Return a letter with its accent as one character; what is `written` where there is none."""
+    whole = unicodedata.normalize("NFC", f"{letter}{_ACCENTS[accent]}")
+    return whole if len(whole) == 1 else written
+
+
 class _GridItems:
     """Reads the values of a TextGrid one after another."""
 
@@ -118,7 +147,7 @@ class _GridItems:
             self._next()
 
     def text(self) -> str:
-        return (self._next()[1] or "").replace('""', '"')
+        return _with_letters((self._next()[1] or "").replace('""', '"'))
 
     def count(self) -> int:
         return int(self._number(self._next()))
