@@ -173,6 +173,33 @@ def test_parts_of_a_corpus_are_no_speakers(
     assert "parts of a corpus" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("folders", "named"),
+    [
+        (("female", "male"), "genders or ages"),
+        (("de", "en"), "languages"),
+        (("cmn_hans_cn", "en-US"), "languages"),
+        (("german", "mls_polish"), "languages"),
+        (("clean", "noisy"), "the parts of a corpus"),
+        (("anna", "en"), ""),
+        (("female_01", "male_01"), ""),
+        (("ann_lee", "ed_wu"), ""),
+    ],
+)
+def test_folders_that_are_no_speakers_are_named(
+    tmp_path: Path, folders: tuple[str, str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    for place in folders:
+        tones(folder, f"{place}/p1/1.wav")
+        put(folder / place / "p1/1.txt", f"in {place}")
+    made(folder, "--speaker", "folder")
+    told = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split("which are named as ")[1].split(";")[0] for line in told] == [named] * bool(
+        named
+    )
+
+
 def test_sound_without_a_header_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

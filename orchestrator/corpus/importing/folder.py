@@ -14,6 +14,7 @@ from typing import Any, Literal
 from orchestrator.corpus.importing.files_beside import FilesBeside
 from orchestrator.corpus.importing.finding_recordings import conversion, find_recordings
 from orchestrator.corpus.importing.folder_notes import notes_of_folder
+from orchestrator.corpus.importing.folders_of_nobody import named_as
 from orchestrator.corpus.importing.selecting import Selection, select
 from orchestrator.corpus.importing.session_lists import session_lists
 from orchestrator.corpus.importing.transcript_files import Transcript
@@ -34,11 +35,6 @@ from orchestrator.errors import ManifestError
 
 _LATE = 1.0
 """Seconds by which subtitles and recognisers let the last part end after its recording does."""
-_SPLIT = re.compile(
-    r"(?:train|dev|devel|test|valid|validation|val|eval|evaluation|other)(?:ing|set|_set)?(?:[-_.].*|\d*)",
-    re.IGNORECASE,
-)
-"""Names of the parts of a corpus, and of nobody."""
 SpeakerRule = Literal["none", "folder", "prefix"]
 """Where the speaker of a recording is found: nowhere; in the first folder below the top, as in
 LibriSpeech; or in the file's name up to its first - or _.
@@ -281,10 +277,10 @@ def _one_folder(recordings: list[Path], folder: Path, rule: str) -> list[str]:
     """
     inside = [path.relative_to(folder).parts for path in recordings]
     first = {parts[0] for parts in inside}
-    if rule == "folder" and len(first) > 1 and all(map(_SPLIT.fullmatch, first)):
+    if rule == "folder" and (what := named_as(first)):
         return [
             f"the speakers are {', '.join(map(show, sorted(first)[:3]))}, the first folders below {folder}, which are "
-            f"named as the parts of a corpus; where the folders in them are the speakers, name one, such as "
+            f"named as {what}; where the folders in them are the speakers, name one, such as "
             f"{folder / min(first)}, or take --speaker prefix where the names of recordings begin with them"
         ]
     if rule != "folder" or len(first) > 1 or len({parts[1] for parts in inside if parts[2:]}) < 2:

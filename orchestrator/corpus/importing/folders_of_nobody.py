@@ -1,0 +1,40 @@
+"""Recognising folders that are named as parts of a corpus, as languages or as genders, and hold the recordings of many
+people. Pure.
+
+Source of the languages: those of Common Voice, FLEURS, MLS and VoxPopuli.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+_PART = re.compile(
+    r"(?:train|dev|devel|test|valid|validation|val|eval|evaluation|other|clean|noisy)(?:ing|set|_set)?(?:[-_.].*|\d*)",
+    re.IGNORECASE,
+)
+_CODES = (
+    "af am ar as az be bg bn bs ca cs cy da de el en es et eu fa fi fr ga gl gu he hi hr hu hy id is it ja jv ka kk km "
+    "kn ko ky lb lo lt lv mk ml mn mr ms mt my nb ne nl no or pa pl ps pt ro ru sk sl so sr sv sw ta te th tr uk ur uz "
+    "vi zh"
+)
+_NAMES = (
+    "arabic chinese czech danish dutch english finnish french german greek hindi hungarian italian japanese korean "
+    "mandarin norwegian persian polish portuguese romanian russian spanish swedish turkish ukrainian vietnamese"
+)
+_LANGUAGE = re.compile(
+    rf"(?:mls_)?(?:(?:cmn|yue|{_CODES.replace(' ', '|')})(?:[-_](?:[a-z]{{2}}|hans|hant))*|{_NAMES.replace(' ', '|')})",
+    re.IGNORECASE,
+)
+"""`de`, `en_US`, `cmn_hans_cn` or `german`."""
+_GENDER = re.compile(
+    r"(?:female|male|women|woman|men|man|boy|girl|child|children|adult)s?", re.IGNORECASE
+)
+_KINDS = {"the parts of a corpus": _PART, "languages": _LANGUAGE, "genders or ages": _GENDER}
+
+
+def named_as(folders: Collection[str]) -> str:
+    """Return what all of several folders are named as, of which none is a person; empty where one may be a person."""
+    several = len(folders) > 1
+    found = (what for what, form in _KINDS.items() if all(map(form.fullmatch, folders)))
+    return next(found, "") if several else ""
