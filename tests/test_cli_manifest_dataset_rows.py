@@ -56,6 +56,18 @@ def test_ids_that_repeat_are_those_of_sentences(tmp_path: Path, capsys: Printed)
     ]
 
 
+def test_a_speaker_and_an_id_are_whole_numbers_where_pandas_wrote_a_fraction(
+    tmp_path: Path,
+) -> None:
+    """A column of numbers with an empty cell is one of floats; LibriSpeech has these speakers as integers."""
+    rows: list[dict[str, Any]] = [
+        {"speaker_id": 1089.0, "id": 3.0},
+        {"speaker_id": None, "id": 4.5},
+    ]
+    lines = made(tmp_path, rows)
+    assert [(line.get("speaker"), line["id"]) for line in lines] == [("1089", "3"), (None, "4.5")]
+
+
 def test_rows_without_a_text_are_left_out_and_counted(tmp_path: Path, capsys: Printed) -> None:
     rows: list[dict[str, Any]] = [{}, {"text": None}, {"text": "  "}, {}]
     assert [line["text"] for line in made(tmp_path, rows)] == ["text 0", "text 3"]

@@ -144,6 +144,7 @@ def speakers(folder: Path) -> set[str]:
     [
         (("101", "S012"), ("101", "S012"), False),
         (("A", "Speaker 2"), ("a-A", "a-Speaker 2"), True),
+        (("0.0", "1.0"), ("a-0", "a-1"), True),
         (("Interviewer", "child"), ("a-Interviewer", "a-child"), True),
     ],
 )
@@ -164,8 +165,8 @@ def test_numbers_of_three_digits_are_people(
     assert found >= set(own) and len(found) == (4 if said else 2)
     told = [note for note in notes(capsys) if note.startswith("speakers such as ")]
     note = (
-        f"speakers such as {names[0]!r}, of 2 recordings, are taken for other people in each recording, whose name "
-        "is put before theirs; where they are the same, name them by words or give --speaker"
+        f"speakers such as {names[0].removesuffix('.0')!r}, of 2 recordings, are taken for other people in each "
+        "recording, whose name is put before theirs; where they are the same, name them by words or give --speaker"
     )
     assert told == [note] * said
     made(folder, "--speaker", "one=anna")

@@ -94,6 +94,19 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
+def test_a_speaker_of_a_table_is_a_whole_number_where_pandas_wrote_a_fraction(
+    tmp_path: Path,
+) -> None:
+    names = {"12.0": "12", "7": "7", "12.5": "12.5", "v1.0": "v1.0", "": ""}
+    rows = []
+    for number, name in enumerate(names):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(1600 + number, 0.1), RATE)
+        rows.append(f"{number}.wav,text {number},{name}\n")
+    (tmp_path / "set.csv").write_text("path,sentence,speaker_id\n" + "".join(rows))
+    found = load_manifest(tmp_path / "set.csv").utterances
+    assert [each.speaker for each in found] == list(names.values())
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("wrapped", ["plain", "windows", "gzip"])
 def test_a_format_is_read_as_it_is(folder: Path, name: str, wrapped: str) -> None:

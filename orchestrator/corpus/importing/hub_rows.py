@@ -23,7 +23,11 @@ from orchestrator.corpus.manifests.manifest_writing import (
     shuffled,
     some_faults,
 )
-from orchestrator.corpus.manifests.missing_values import is_missing_text, names_somebody
+from orchestrator.corpus.manifests.missing_values import (
+    is_missing_text,
+    names_somebody,
+    without_fraction,
+)
 from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
 from orchestrator.corpus.manifests.unread_times import is_end, refuse_unread_times
 from orchestrator.corpus.recordings.headers import TOLERANCE, Header
@@ -120,7 +124,10 @@ def _unique_ids(data: Any, column: str | None, rows: list[int]) -> tuple[dict[in
     if column is None:
         return numbers, ""
     given = list(data[column])
-    ids = {row: numbers[row] if given[row] is None else str(given[row]) for row in rows}
+    ids = {
+        row: numbers[row] if given[row] is None else str(without_fraction(given[row]))
+        for row in rows
+    }
     repeated, count = Counter(ids.values()).most_common(1)[0] if ids else ("", 1)
     if count == 1:
         return ids, ""
@@ -142,7 +149,7 @@ def _line_of_row(
     if not segment:
         refuse_unread_times(extra, header.seconds, header.rate, "its audio")
     refuse_one_of_several(extra, path, "its audio")
-    speakers = (record[column] for column in columns.speakers)
+    speakers = (without_fraction(record[column]) for column in columns.speakers)
     speaker = next((str(speaker) for speaker in speakers if names_somebody(speaker)), "")
     whole = {"duration": round(header.seconds, 4)}
     line = {"audio_filepath": relative(path, base), **(segment or whole)}

@@ -13,7 +13,7 @@ from orchestrator.corpus.importing.own_names import stem_of_name
 from orchestrator.corpus.label_files.segments import Segment
 from orchestrator.corpus.label_files.word_level import refuse_words
 from orchestrator.corpus.manifest_errors import UnusableError, show
-from orchestrator.corpus.manifests.missing_values import names_somebody
+from orchestrator.corpus.manifests.missing_values import names_somebody, without_fraction
 from orchestrator.corpus.manifests.record_fields import (
     AUDIO_KEYS,
     SPEAKER_KEYS,
@@ -140,7 +140,7 @@ def _part(line: int, row: Mapping[str, str], columns: _Columns) -> Iterator[Segm
             f"is a table of parts, and the one in line {line} would last {span[1] - span[0]:g} s, from {row[first]} to "
             f"{row[last]}; where these are milliseconds, call the columns start_ms and end_ms"
         )
-    speaker = row.get(columns.speaker, "").strip()
+    speaker = str(without_fraction(row.get(columns.speaker, "").strip()))
     named = speaker if names_somebody(speaker) else ""
     channel = row.get(columns.channel, "").strip()
     recording = row.get(columns.recording, "").strip()

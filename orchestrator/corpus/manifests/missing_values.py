@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from orchestrator.corpus.label_files.segments import is_unspoken
 
+_WITH_FRACTION = re.compile(r"[0-9]+\.0")
 _NOBODY = {"", "-", "--", "?", "nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>"} | {
     *("unk", "<unk>", "unknown", "undefined", "anonymous")
 }
@@ -22,6 +25,15 @@ def is_missing_text(value: object) -> bool:
     if not isinstance(value, str):
         return value is None
     return value.strip() in ("", *MISSING_TEXTS) or is_unspoken(value)
+
+
+def without_fraction(value: object) -> object:
+    """Return a number that names something, or the text of one, as a whole number where pandas wrote it as 12.0,
+    as it does for a column in which another cell is empty; any other value as it is.
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value[:-2] if isinstance(value, str) and _WITH_FRACTION.fullmatch(value) else value
 
 
 def names_somebody(value: object) -> bool:

@@ -26,7 +26,11 @@ from urllib.parse import unquote, urlsplit
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.lhotse_cut import flatten_cut, is_cut
-from orchestrator.corpus.manifests.missing_values import MISSING_TEXTS, names_somebody
+from orchestrator.corpus.manifests.missing_values import (
+    MISSING_TEXTS,
+    names_somebody,
+    without_fraction,
+)
 from orchestrator.corpus.manifests.unicode_forms import in_one_line
 from orchestrator.corpus.manifests.unread_times import is_end
 from orchestrator.corpus.samples import FLOAT_PEAK, HIGHEST_RATE, LOWEST_RATE, Samples
@@ -210,7 +214,7 @@ class _Reader:
         if found is None:
             return None
         key, value = found
-        value = int(value) if isinstance(value, float) and value.is_integer() else value
+        value = without_fraction(value) if isinstance(value, float) else value
         if (
             isinstance(value, bool)
             or not isinstance(value, str | int)

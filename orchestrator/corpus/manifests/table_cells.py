@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from orchestrator.corpus.manifests.missing_values import without_fraction
 from orchestrator.corpus.manifests.record_fields import (
     AUDIO_KEYS,
     DURATION_KEYS,
@@ -61,9 +62,11 @@ def without_quotes(cell: str) -> str:
 
 
 def cell_value(column: str, cell: str) -> Any:
-    """Return a cell as a value: a time is parsed as a JSON number where it is one, and any other
-    cell stays text, in one line.
+    """Return a cell as a value: a time is parsed as a JSON number where it is one, the 12.0 of a speaker is 12,
+    and any other cell stays text, in one line.
     """
+    if column in SPEAKER_KEYS:
+        cell = str(without_fraction(cell))
     if column not in (*DURATION_KEYS, "offset"):
         return " ".join(cell.split("\n")) if "\n" in cell else cell
     try:
