@@ -68,6 +68,26 @@ def test_a_speaker_and_an_id_are_whole_numbers_where_pandas_wrote_a_fraction(
     assert [(line.get("speaker"), line["id"]) for line in lines] == [("1089", "3"), (None, "4.5")]
 
 
+def test_other_words_and_brackets_are_told(tmp_path: Path, capsys: Printed) -> None:
+    """A second column of texts was dropped without a word."""
+    rows: list[dict[str, Any]] = [
+        {"text": "turn left", "sentence": "Turn left!", "wrd": None},
+        {"text": "turn [noise] right", "sentence": "turn white", "wrd": "turn noise right"},
+    ]
+    made(tmp_path, rows)
+    out = tmp_path / "m.jsonl"
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "in 1 of 2 rows \"sentence\" says something else than the text that is taken, e.g. row 1: 'turn [noise] right' "
+        "is taken, and not 'turn white'; where it is what is said: --text-column sentence",
+        "of 1 rows the text has something in brackets, such as '[noise]', and it is learnt as words; this leaves it "
+        f"out: orchestrate manifest filter {out} {tmp_path / 'm-said.jsonl'} --brackets strip",
+    ]
+    for place in (out, tmp_path / "m.jsonl.source.json"):
+        place.unlink()
+    made(tmp_path, rows, "--text-column", "sentence")
+    assert len(capsys.readouterr().out.splitlines()) == 1, "it was asked for"
+
+
 def test_rows_without_a_text_are_left_out_and_counted(tmp_path: Path, capsys: Printed) -> None:
     rows: list[dict[str, Any]] = [{}, {"text": None}, {"text": "  "}, {}]
     assert [line["text"] for line in made(tmp_path, rows)] == ["text 0", "text 3"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -420,6 +421,22 @@ def test_segments_of_a_kaldi_directory(tmp_path: Path) -> None:
     assert orchestrate("manifest", "from-kaldi", folder, tmp_path / "n.jsonl") == 0
     last = {each.id: each.duration for each in load_manifest(tmp_path / "n.jsonl").utterances}
     assert last == {"u1": 0.75, "u2": 1.5}  # to the end of its recording
+
+
+def test_brackets_of_a_kaldi_directory_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = kaldi(tmp_path / "train"), tmp_path / "m.jsonl"
+    (folder / "text").write_text("rec1 hello <unk>\nrec2 [noise] good bye\n")
+    assert orchestrate("manifest", "from-kaldi", folder, out, "--seed", 1) == 0
+    [_, note] = capsys.readouterr().out.splitlines()
+    said, command = note.split("this leaves it out: orchestrate ")
+    assert said == (
+        "of 2 utterances the text has something in brackets, such as '<unk>', and it is learnt as words; "
+    )
+    assert orchestrate(*shlex.split(command)) == 0
+    found = load_manifest(tmp_path / "m-said.jsonl").utterances
+    assert {each.text for each in found} == {"hello", "good bye"}
 
 
 def test_faults_of_a_kaldi_directory_name_file_and_line(

@@ -109,6 +109,7 @@ def from_kaldi(
     they are there.
     """
     from orchestrator.corpus.importing.kaldi import lines_of_kaldi
+    from orchestrator.corpus.importing.selecting import bracket_note, filter_command
     from orchestrator.corpus.manifests.manifest_writing import refuse_existing
 
     refuse_existing(out)
@@ -121,6 +122,8 @@ def from_kaldi(
         "from-kaldi",
         {"folder": folder, "samples": samples, "seed": seed},
     )
+    if note := bracket_note((made.line for made in lines), "utterances", filter_command(out)):
+        typer.echo(plain(note))
 
 
 @app.command("from-dataset")
@@ -160,7 +163,12 @@ def from_dataset(
     """Make a manifest of a Hugging Face data set; needs `pip install 'orchestrator\\[hub]'`."""
     from orchestrator.corpus.importing.hub import lines_of_dataset
     from orchestrator.corpus.importing.hub_rows import Wanted
-    from orchestrator.corpus.importing.selecting import left_out, require_any
+    from orchestrator.corpus.importing.selecting import (
+        bracket_note,
+        filter_command,
+        left_out,
+        require_any,
+    )
     from orchestrator.corpus.manifests.manifest_writing import (
         audio_or_nothing,
         refuse_existing,
@@ -175,8 +183,9 @@ def from_dataset(
         arguments = vars(wanted) | {"left_out": dict(rows.left_out), "dataset": origin}
         made = write_manifest(out, rows.lines, "orchestrate manifest from-dataset", arguments)
     print_totals(made, left_out(rows.left_out, rows.usable))
-    if rows.note:
-        typer.echo(plain(rows.note))
+    brackets = bracket_note((each.line for each in rows.lines), "rows", filter_command(out))
+    for note in filter(None, (*rows.notes, brackets)):
+        typer.echo(plain(note))
 
 
 _Snr = Annotated[

@@ -6,15 +6,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence, Set
-from typing import Literal
 
-from orchestrator.corpus.importing.selecting import Selection, bracketed_part
+from orchestrator.corpus.importing.selecting import Selection, bracket_note
 from orchestrator.corpus.importing.transcript_files import Transcript
 from orchestrator.corpus.importing.transcripts import Transcripts
 from orchestrator.corpus.label_files.speakers_in_cues import begins_with_name
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.manifests.manifest_writing import Made
-from orchestrator.corpus.manifests.words_beside import words_beside
+from orchestrator.corpus.manifests.words_beside import other_text_note, words_beside
 
 _SHOWN = 8
 """The number of names that are shown; among them all a person sees one that is none."""
@@ -46,7 +45,7 @@ def notes_of_folder(
             f"{doubted[0].origin}, and it is learnt as words; in WebVTT a speaker is <v NAME>"
         )
     if wanted.brackets == "keep":
-        notes += filter(None, (_bracket_note(kept, "parts"), _bracket_note(kept, "recordings")))
+        notes += _bracket_notes(kept)
     return notes
 
 
@@ -58,11 +57,10 @@ def _other_columns(texts: Transcripts) -> list[str]:
         for key, other in words_beside(row.text, row.record.extra if row.record else {}):
             found.setdefault(key, []).append((row, other))
     return [
-        f'in {len(differing)} of {len(rows)} rows "{key}" says something else than the text that is taken, '
-        f'e.g. {first.origin}: {show(first.text)} is taken, and not {show(other)}; where "{key}" is what is '
-        'said, call it "text" and the other one otherwise'
+        f"{other_text_note(key, len(differing), len(rows), said.text, other, said.origin)}; "
+        f'where "{key}" is what is said, call it "text" and the other one otherwise'
         for key, differing in found.items()
-        for first, other in differing[:1]
+        for said, other in differing[:1]
     ]
 
 
@@ -82,13 +80,10 @@ def _numbered_speakers(texts: Transcripts, written: Set[object]) -> list[str]:
     ]
 
 
-def _bracket_note(kept: Sequence[Made], what: Literal["parts", "recordings"]) -> str:
-    """Return a sentence on brackets in what is said in parts, or in whole recordings; empty where there are none."""
-    lines = [made.line for made in kept if ("offset" in made.line) == (what == "parts")]
-    found = [part for line in lines if (part := bracketed_part(str(line["text"])))]
-    if not found:
-        return ""
-    return (
-        f"of {len(found)} {what} the text has something in brackets, such as {show(found[0][:40])}, and it is "
-        "learnt as words; --brackets strip or drop leaves it out"
-    )
+def _bracket_notes(kept: Sequence[Made]) -> list[str]:
+    """Return sentences on brackets in what is said in parts, and in whole recordings."""
+    parts = [made.line for made in kept if "offset" in made.line]
+    whole = [made.line for made in kept if "offset" not in made.line]
+    cure = "--brackets strip or drop leaves it out"
+    found = (bracket_note(parts, "parts", cure), bracket_note(whole, "recordings", cure))
+    return [note for note in found if note]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,11 @@ from orchestrator.corpus.manifests.missing_values import (
 )
 from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
 from orchestrator.corpus.manifests.unread_times import is_end, refuse_unread_times
+from orchestrator.corpus.manifests.words_beside import (
+    KEYS_OF_WORDS,
+    other_text_note,
+    words_beside,
+)
 from orchestrator.corpus.recordings.headers import TOLERANCE, Header
 from orchestrator.errors import ManifestError
 from orchestrator.files.atomic import new_file
@@ -82,8 +87,10 @@ class Rows:
     """The number of rows with a text, of which the lines were drawn."""
     left_out: Counter[str]
     """How many rows were left out, by the reason."""
-    note: str
-    """Why the ids are not those of the data set; empty where they are."""
+    notes: tuple[str, ...]
+    """Why the ids are not those of the data set, where they are not, and which columns say something else than the text
+    that is taken, where none was asked for.
+    """
 
 
 def lines_of_rows(data: Any, columns: Columns, wanted: Wanted, out: Path) -> Rows:
@@ -113,7 +120,22 @@ def lines_of_rows(data: Any, columns: Columns, wanted: Wanted, out: Path) -> Row
         lines.append(Made({"id": ids[row]} | line, f"row {row}"))
     if faults:
         raise ManifestError(some_faults(wanted.name, faults))
-    return Rows(lines, len(usable), Counter(reasons), note)
+    others = () if wanted.text_column else _other_texts(data, columns.text, usable)
+    return Rows(lines, len(usable), Counter(reasons), (*filter(None, [note]), *others))
+
+
+def _other_texts(data: Any, column: str, rows: list[int]) -> Iterator[str]:
+    """Yield a note on each further column that holds other words than the one of the texts."""
+    texts = list(data[column])
+    for key in sorted({*KEYS_OF_WORDS} & set(data.column_names) - {column}):
+        others = list(data[key])
+        found = [row for row in rows if any(words_beside(str(texts[row]), {key: others[row]}))]
+        if found:
+            first = found[0]
+            note = other_text_note(
+                key, len(found), len(rows), str(texts[first]), others[first], f"row {first}"
+            )
+            yield f"{note}; where it is what is said: --text-column {key}"
 
 
 def _unique_ids(data: Any, column: str | None, rows: list[int]) -> tuple[dict[int, str], str]:

@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
+from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.manifests.manifest_writing import Made
 from orchestrator.corpus.manifests.unicode_forms import composed
 from orchestrator.errors import ManifestError
+from orchestrator.typed_words import quoted_path
 
 Brackets = Literal["keep", "drop", "strip"]
 """What to do with a text that has a part in brackets, such as [tone], (noise) or <unk>: keep it,
@@ -75,6 +78,28 @@ def bracketed_part(text: str) -> str:
     """Return the first part in brackets; empty where there is none."""
     found = _BRACKETED.search(text)
     return found[0] if found else ""
+
+
+def bracket_note(lines: Iterable[Mapping[str, Any]], what: str, cure: str) -> str:
+    """Return a sentence on brackets in the texts of lines, which are `what`, with what to do; empty where there are
+    none.
+    """
+    found = [part for line in lines if (part := bracketed_part(str(line["text"])))]
+    if not found:
+        return ""
+    return (
+        f"of {len(found)} {what} the text has something in brackets, such as {show(found[0][:40])}, and it is "
+        f"learnt as words; {cure}"
+    )
+
+
+def filter_command(out: Path) -> str:
+    """Return the command that copies a manifest at `out` without what stands in brackets."""
+    other = out.with_name(f"{out.stem}-said.jsonl")
+    return (
+        "this leaves it out: orchestrate manifest filter "
+        f"{quoted_path(out)} {quoted_path(other)} --brackets strip"
+    )
 
 
 def select(lines: Iterable[Made], wanted: Selection) -> tuple[list[Made], Counter[str]]:
