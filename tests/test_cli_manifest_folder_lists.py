@@ -5,6 +5,9 @@ and are refused for the same.
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -273,3 +276,22 @@ def test_another_column_of_words_is_said(
         'in 1 of 3 rows "transcription" says something else than the text that is taken, '
         f"e.g. {table}:3: 'three' is taken, and not 'tree'; where \"transcription\" is what is said"
     ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "my list.txt"])
+@pytest.mark.parametrize(("coding", "ends"), [("utf-16", "\r\n"), ("utf-8", "\r")])
+def test_a_list_that_is_written_anew_is_named_in_the_next_command(
+    tmp_path: Path, name: str, coding: str, ends: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command that was advised writes a file that no folder is searched for."""
+    folder, out = folder_of(tmp_path), tmp_path / "m.jsonl"
+    rows = ("file_name,text", "one.wav,eins", "two.wav,zwei")
+    (folder / name).write_bytes("".join(f"{row}{ends}" for row in rows).encode(coding))
+    options = () if name == "metadata.csv" else ("--transcripts", folder / name)
+    assert orchestrate("manifest", "from-folder", folder, out, *options) == 2
+    [advice] = re.findall(
+        r": ((?:iconv|tr) .*), and name that: (--transcripts .*)\n", capsys.readouterr().err
+    )
+    subprocess.run(advice[0], shell=True, check=True)
+    assert orchestrate("manifest", "from-folder", folder, out, *shlex.split(advice[1])) == 0
+    assert {each.text for each in load_manifest(out).utterances} == {"eins", "zwei"}

@@ -35,6 +35,8 @@ from orchestrator.errors import ManifestError
 
 _LATE = 1.0
 """Seconds by which subtitles and recognisers let the last part end after its recording does."""
+_REWRITTEN = re.compile(r" > (\S.*-(?:utf8|lines)[.\w]*'?)$")
+"""The file that an advised command writes in the place of a list, under a name that is not looked for."""
 SpeakerRule = Literal["none", "folder", "prefix"]
 """Where the speaker of a recording is found: nowhere; in the first folder below the top, as in
 LibriSpeech; or in the file's name up to its first - or _.
@@ -201,7 +203,9 @@ def _texts_from(
     try:
         return texts_from_list(recordings, folder, table, findings)
     except UnusableError as error:
-        raise ManifestError(f"{table} {error}") from error
+        made = _REWRITTEN.search(str(error))
+        then = f", and name that: --transcripts {made[1]}" if made else ""
+        raise ManifestError(f"{table} {error}{then}") from error
     except OSError as error:
         raise ManifestError(
             f"{table} cannot be read: {error.strerror}\n  Name the list of transcripts."
