@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -31,6 +31,11 @@ _LANGUAGE = re.compile(
     r"(?P<name>.+)\.(?!old|bak|tmp|raw|new)[a-z]{2,3}(?:-[A-Za-z0-9]+)*\.(?:srt|vtt)"
 )
 """Captions as yt-dlp names them, by their language: `talk.en.vtt`, `talk.zh-Hans.srt`."""
+_NO_TEXT = re.compile(
+    r"\.|readme|licen[cs]e|copying|change|(?:metadata|transcripts)\.txt|.*\.trans\.txt",
+    re.IGNORECASE,
+)
+"""Names of files among texts that are the text of no recording, or a list of texts."""
 _XML = f"is XML, as ELAN and Transcriber write; {EXPORT}"
 _WORDS = "; write what is said as text"
 _UNREAD = {
@@ -132,6 +137,26 @@ class FilesBeside:
                 return found[0], what
         return None
 
+    def without_recording(self, texts: Iterable[Path], recordings: Sequence[Path]) -> list[Path]:
+        """Return the `.txt` that have the name of no recording nor of any other file, in the folders of those of
+        `texts`, the texts of recordings, that are such files beside theirs.
+        """
+        beside = {path.parent for path in recordings}
+        own = {(path.parent, composed(name)) for path in recordings for name in names_of(path)}
+        found = []
+        for folder in sorted({text.parent for text in texts if _is_txt(text.name)} & beside):
+            names = self._listing(folder).names
+            others = {Path(name).stem for name in names if not _is_txt(name)}
+            plain = (name for name in names if _is_txt(name) and not _NO_TEXT.match(name))
+            alone = (name for name in plain if Path(name).stem not in others)
+            found += [
+                path
+                for name in alone
+                if own.isdisjoint((folder, before) for before in _before_its_dots(name))
+                if (path := folder / names[name]).is_file()
+            ]
+        return found
+
     def _captions(self, path: Path) -> list[Path]:
         """Return the captions of a recording that are named by their language."""
         listed = self._listing(path.parent).captions.get(path.stem, ())
@@ -165,6 +190,15 @@ class _Listing:
             if named := _LANGUAGE.fullmatch(name):
                 found[named["name"]].append(name)
         return found
+
+
+def _before_its_dots(name: str) -> Iterator[str]:
+    """Yield what stands before each dot of a name: `a.normalized.txt` is a text of `a`."""
+    return (name[: dot.start()] for dot in re.finditer(r"\.", name))
+
+
+def _is_txt(name: str) -> bool:
+    return name.lower().endswith(".txt")
 
 
 def _tells_words(path: Path) -> bool:

@@ -99,6 +99,9 @@ def lines_of_folder(
     if others:
         first = others[0].relative_to(folder).as_posix()
         more[f"not read as sound, such as {first}"] = len(others)
+    if alone := findings.alone:
+        first = alone[0].relative_to(folder).as_posix()
+        more[f".txt without a recording of its name (the first is {first})"] = len(alone)
     for kind, rows in (("recording", unmatched), ("text", list(findings.silent))):
         if rows:
             more[f"listed without a {kind} (the first is {rows[0]})"] = len(rows)

@@ -71,6 +71,8 @@ class Findings:
     """Rows of lists whose recording is not there."""
     silent: dict[str, Path | None] = field(default_factory=dict)
     """Rows of lists without a text, each with its recording, or None where that is not known."""
+    alone: list[Path] = field(default_factory=list)
+    """Texts beside recordings that have the name of none."""
     choices: Counter[str] = field(default_factory=Counter)
     """What was taken where there was a choice, in words, and for how many recordings."""
 
@@ -81,10 +83,11 @@ def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> T
     """
     texts: Transcripts = {}
     chapters: dict[Path, dict[str, Transcript]] = {}
-    beside = FilesBeside(recordings, top)
+    beside, taken = FilesBeside(recordings, top), set[Path]()
     faults = findings.faults
     for path in recordings:
         if own := beside.texts(path):
+            taken.add(own[0])
             if found := _chosen_text(path, own, findings):
                 texts[path] = found
                 others = [*own[1:], *beside.program_output(path)]
@@ -98,6 +101,7 @@ def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> T
             chapters[path.parent] = _chapter_lines(path.parent, faults)
         if path.stem in chapters[path.parent]:
             texts[path] = [chapters[path.parent][path.stem]]
+    findings.alone.extend(beside.without_recording(taken, recordings))
     check_shared(texts, top, faults, findings.choices)
     there = {path.with_suffix("") for path in recordings}
     for folder, rows in chapters.items():
