@@ -99,17 +99,24 @@ def lines_of_folder(
     if others:
         first = others[0].relative_to(folder).as_posix()
         more[f"not read as sound, such as {first}"] = len(others)
-    if alone := findings.alone:
-        first = alone[0].relative_to(folder).as_posix()
-        more[f".txt without a recording of its name (the first is {first})"] = len(alone)
-    for kind, rows in (("recording", unmatched), ("text", list(findings.silent))):
-        if rows:
-            more[f"listed without a {kind} (the first is {rows[0]})"] = len(rows)
+    more |= _without_recording_or_text(findings, folder)
     notes = notes_of_folder(findings.choices, texts, kept, wanted)
     if others:
         notes.append(f"this converts what is not read as sound: {conversion(folder, others)}")
     notes += _without_prefix(recordings, speaker) + _one_folder(recordings, folder, speaker)
     return kept, left + more, notes
+
+
+def _without_recording_or_text(findings: Findings, folder: Path) -> Counter[str]:
+    """Return how many texts and rows of lists have no recording, and rows no text, with the first of each."""
+    found = Counter[str]()
+    if alone := findings.alone:
+        first = alone[0].relative_to(folder).as_posix()
+        found[f".txt without a recording of its name (the first is {first})"] = len(alone)
+    for kind, rows in (("recording", findings.unmatched), ("text", list(findings.silent))):
+        if rows:
+            found[f"listed without a {kind} (the first is {rows[0]})"] = len(rows)
+    return found
 
 
 def _unread_beside(
