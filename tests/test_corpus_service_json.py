@@ -139,6 +139,10 @@ SERVICES: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "AWS of old": ({"jobName": "j", "results": {"items": AWS_ITEMS}}, ("spk_0", "spk_1")),
     "Azure": ({"source": "x", "recognizedPhrases": AZURE}, ("0", "1")),
     "Google": ({"results": GOOGLE}, ("1", "2")),
+    "Google, with a time of silence": (
+        {"results": [GOOGLE[0], {"resultEndTime": "1.9s"}, GOOGLE[1]]},
+        ("1", "2"),
+    ),
     "Rev": ({"speakers": [], "monologues": REV}, ("0", "0")),
     "Speechmatics": ({"format": "2.9", "results": SPEECHMATICS}, ("S1", "S2")),
 }

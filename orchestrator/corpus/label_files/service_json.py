@@ -158,18 +158,19 @@ def _azure(value: Mapping[str, Any]) -> Iterator[Segment]:
 
 def _google(value: Mapping[str, Any]) -> Iterator[Segment]:
     """Yield the results of Google. Each ends at a time, and begins with its first word or where the one before it
-    of the same channel ended.
+    of the same channel ended. One without alternatives is of a time in which nothing was heard.
     """
     ends: dict[object, float] = {}
     for each in value["results"]:
-        best, channel = each["alternatives"][0], each.get("channelTag")
-        first: Mapping[str, Any] = next(iter(best.get("words", ())), {})
-        told = first.get("startTime", first.get("startOffset"))
-        begin = ends.get(channel, 0.0) if told is None else _seconds(told)
+        channel, found = each.get("channelTag"), each.get("alternatives") or ()
+        begin = ends.get(channel, 0.0)
         end = ends[channel] = _seconds(each.get("resultEndTime") or each["resultEndOffset"])
-        speaker = first.get("speakerTag")
-        times = {"start": begin, "end": end}
-        yield _part(times, best["transcript"], speaker=speaker, channel=channel)
+        for best in found[:1]:
+            first: Mapping[str, Any] = next(iter(best.get("words", ())), {})
+            told = first.get("startTime", first.get("startOffset"))
+            times = {"start": begin if told is None else _seconds(told), "end": end}
+            speaker = first.get("speakerTag")
+            yield _part(times, best["transcript"], speaker=speaker, channel=channel)
 
 
 def _seconds(told: str) -> float:
