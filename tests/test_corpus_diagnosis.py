@@ -199,6 +199,22 @@ def test_duplicates_inside_a_set_warn(corpus: Corpus) -> None:
     assert check({"train": train}) == [Finding("duplicates", "warn", message)]
 
 
+def test_a_segment_that_stands_twice_but_for_rounding_is_one(corpus: Corpus) -> None:
+    clip = corpus.clip("long.wav", 7, 8.0)
+    parts = [(0.95, 2.0, "One, two!"), (3.0, 1.0, "yes"), (1.0, 1.96, "one two"), (3.05, 1.0, "no")]
+    parts += [(3.15, 1.0, "yes"), (1.0009, 1.5, "one two"), (0.9991, 1.96, "one two")]
+    rows = [
+        {"audio": clip, "offset": begin, "duration": seconds, "text": text}
+        for begin, seconds, text in parts
+    ]
+    train = corpus.manifest("train", rows)
+    message = (
+        "2 of 7 utterances of train (28.6 %) repeat audio of the same set, "
+        f"e.g. {train.path}:3 is {train.path}:1."
+    )
+    assert check({"train": train}) == [Finding("duplicates", "warn", message)]
+
+
 def spoken(*seconds: float, path: str = "train.jsonl", texts: str = "words") -> Manifest:
     """A manifest without files, for what depends on lengths alone."""
     utterances = (

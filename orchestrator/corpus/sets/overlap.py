@@ -27,7 +27,9 @@ from orchestrator.corpus.utterance import Utterance, audio_source
 _SAME_LENGTH = 0.02
 """Seconds by which the lengths of one utterance in two encodings may differ; padding adds less."""
 _TOUCHING = 0.1
-"""Seconds by which neighbouring segments of one recording may overlap through rounding."""
+"""Seconds by which neighbouring segments of one recording may overlap through rounding, and the times of one segment
+that stands twice may differ.
+"""
 
 
 @dataclass(frozen=True)
@@ -207,15 +209,30 @@ def shared_recordings(first: Recordings, second: Recordings) -> list[Utterance]:
 
 def repeated_audio(recordings: Recordings) -> list[Shared]:
     """Return the utterances whose audio stands earlier in the same set: the same position in equal
-    files, or equal samples.
+    files, nearly the same one with the same sentence, as where times were rounded, or equal samples.
     """
     seen: dict[tuple[str, float | str], Utterance] = {}
+    near: dict[tuple[str, str, int], Utterance] = {}
+    parts = Counter(recordings.sources)
     found = []
     for index, utterance in enumerate(recordings.manifest.utterances):
-        keys: list[tuple[str, float | str]] = [(recordings.sources[index], utterance.offset)]
+        source = recordings.sources[index]
+        keys: list[tuple[str, float | str]] = [(source, utterance.offset)]
         keys += [("pcm", recordings.pcm_sha256[index])] if recordings.pcm_sha256 else []
         other = next((seen[key] for key in keys if key in seen), None)
+        if parts[source] > 1:
+            key, place = (source, sentence_key(utterance.text)), int(utterance.offset / _TOUCHING)
+            beside = (near.get((*key, place + step)) for step in (-1, 0, 1))
+            other = other or next((each for each in beside if _are_near(each, utterance)), None)
+            near.setdefault((*key, place), utterance)
         if other is not None:
             found.append(Shared(utterance, other, "the same audio"))
         seen |= {key: utterance for key in keys if key not in seen}
     return found
+
+
+def _are_near(a: Utterance | None, b: Utterance) -> bool:
+    """Whether two segments of one recording begin together and are as long but for rounding."""
+    if a is None or a.duration is None or b.duration is None:
+        return False
+    return max(abs(a.offset - b.offset), abs(a.duration - b.duration)) <= _TOUCHING
