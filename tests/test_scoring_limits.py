@@ -54,6 +54,28 @@ def test_a_share_of_the_baseline_is_compared_exactly_and_strictly(errors: int, h
     assert (at_limit.value, at_limit.holds) == (5.0, False)
 
 
+def test_exactly_at_a_limit_no_number_of_utterances_decides() -> None:
+    """Of 1.1 times the baseline and of precision the estimate differs from the measured value in
+    its last digit, which asked for 1e31 utterances.
+    """
+    at_most = answer(Criterion("domain_wer", "max_rate", 1.1, unit="times"), score(400), score(440))
+    heard = [(7,) * 49 + (last,) for last in (7, 9)]
+    before, after = (
+        SetScore((3,) * 10 + (0,) * 39 + (wrong,), units, of_hypotheses=True)
+        for wrong, units in zip((0, 4), heard, strict=True)
+    )
+    change = delta(before, after)
+    assert change is not None and change > 0
+    precise = answer(Criterion("domain_wer", "max_regression", change), before, after)
+    assert precise.estimate is not None and precise.estimate.point != precise.value
+    for limit, at in ((at_most, 1.1), (precise, change)):
+        assert (limit.value, limit.evidence) == (at, Evidence.UNDECIDED)
+        assert limit.utterances_needed is None
+    found = risk(at_most)
+    assert found is not None and found.utterances is None
+    assert found.chance == pytest.approx(0.5, abs=0.05)
+
+
 def test_a_relative_gain_may_be_reached_exactly() -> None:
     limit = Criterion("domain_wer", "min_gain", 10.0, unit="percent")
     reached, missed = answer(limit, score(1000), score(900)), answer(limit, score(1000), score(901))

@@ -214,9 +214,9 @@ def judge_limit(
         evidence = _evidence_of(
             criterion, _to_value_scale(criterion, paired.lower(violation_confidence)), upper
         )
-        gap = paired.point - _from_value_scale(criterion, criterion.threshold)
         if evidence is Evidence.UNDECIDED:
             level = confidence if criterion.keeps(value) else violation_confidence
+            gap = _gap(criterion, value)
             needed = utterances_needed(paired, gap, deviations_for(level))
     return LimitVerdict(
         criterion=criterion,
@@ -286,14 +286,13 @@ class Risk:
 
 def risk(verdict: LimitVerdict) -> Risk | None:
     """Return the risk of a limit that holds unproven; None for others and without an estimate."""
-    paired = verdict.estimate
-    if paired is None or verdict.holds is not True or verdict.evidence is Evidence.PROVEN:
+    paired, value = verdict.estimate, verdict.value
+    if paired is None or value is None or verdict.holds is not True:
         return None
-    threshold = _from_value_scale(verdict.criterion, verdict.criterion.threshold)
-    return Risk(
-        paired.chance_above(threshold),
-        utterances_needed(paired, paired.point - threshold, ONE_SIDED),
-    )
+    if verdict.evidence is Evidence.PROVEN:
+        return None
+    gap = _gap(verdict.criterion, value)
+    return Risk(paired.chance_above(paired.point - gap), utterances_needed(paired, gap, ONE_SIDED))
 
 
 def _to_value_scale(criterion: Criterion, bound: float) -> float:
@@ -301,9 +300,12 @@ def _to_value_scale(criterion: Criterion, bound: float) -> float:
     return 1 + bound / 100 if criterion.unit == "times" else bound
 
 
-def _from_value_scale(criterion: Criterion, value: float) -> float:
-    """The inverse of `_to_value_scale`."""
-    return 100 * (value - 1) if criterion.unit == "times" else value
+def _gap(criterion: Criterion, value: float) -> float:
+    """Return how far the value is beyond the limit, on the scale of the estimate: exactly 0 at the
+    limit, where the point of the estimate may differ in its last digit.
+    """
+    beyond = value - criterion.threshold
+    return 100 * beyond if criterion.unit == "times" else beyond
 
 
 def _excess_over_limit(verdict: LimitVerdict) -> float:
