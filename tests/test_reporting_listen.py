@@ -89,6 +89,14 @@ def test_every_model_of_every_set_is_there(port: int, sweep: Path) -> None:
             assert errors == each.errors(model.key)
 
 
+def test_what_hides_or_turns_text_is_shown_as_a_mark(port: int) -> None:
+    written = asked(port, "/sets/domain")["written"]
+    assert written[3].startswith("red \ufffd[31m alert and \ufffd turned")
+    for end in ("", "/heard/baseline"):
+        texts = json.dumps(asked(port, f"/sets/domain{end}"), ensure_ascii=False)
+        assert "\\u001b" not in texts and "\u202e" not in texts
+
+
 def test_a_recording_is_sent_as_it_lies_on_disk(port: int, sweep: Path) -> None:
     status, headers, body = request(port, "/sets/domain/audio/3")
     assert (status, headers["Content-Type"]) == (200, "audio/wav")

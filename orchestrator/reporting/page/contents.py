@@ -34,18 +34,18 @@ def to_script(value: Any) -> str:
     characters that hide text or change its direction are replaced.
     """
     text = json.dumps(
-        _printable_value(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False
+        printable_value(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False
     )
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _printable_value(value: Any) -> Any:
-    """Make all strings within `value` visible as text."""
+def printable_value(value: Any) -> Any:
+    """Make all strings within a JSON value visible as text."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, Mapping):
-        return {key: _printable_value(item) for key, item in value.items()}
-    return [_printable_value(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: printable_value(item) for key, item in value.items()}
+    return [printable_value(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def file_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> dict[str, Any]:

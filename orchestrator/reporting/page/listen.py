@@ -15,11 +15,17 @@ from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError, OrchestrateError
 from orchestrator.host.loopback import Respond
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.page.contents import common_contents, described_set, rows_of_model
+from orchestrator.reporting.page.contents import (
+    common_contents,
+    described_set,
+    printable_value,
+    rows_of_model,
+)
 from orchestrator.reporting.page.report_page import study_page
 from orchestrator.reporting.page.shell import policy
 from orchestrator.reporting.page.sound import Sound, original_sound, read_utterances
 from orchestrator.reporting.page.utterances import UtteranceSet, utterance_sets
+from orchestrator.reporting.rendering.escape import visible
 from orchestrator.reporting.rendering.report_blocks import Document
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
@@ -111,7 +117,7 @@ class Player:
                 environ, respond, "404 Not Found", _TEXT, b"There is no such thing here.\n"
             )
         except (OrchestrateError, OSError) as error:
-            text = f"{error}\n".encode("utf-8", errors="backslashreplace")
+            text = visible(f"{error}\n").encode()
             return _send_body(environ, respond, "500 Internal Server Error", _TEXT, text)
         if isinstance(body, Path):
             return _send_file(environ, respond, kind, body)
@@ -157,7 +163,7 @@ class Player:
 
 
 def _json_bytes(value: Any) -> bytes:
-    return json.dumps(value, allow_nan=False).encode()
+    return json.dumps(printable_value(value), allow_nan=False).encode()
 
 
 def _response_headers(kind: str, length: int, *more: tuple[str, str]) -> list[tuple[str, str]]:
