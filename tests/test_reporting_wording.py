@@ -13,6 +13,7 @@ from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.reporting.documents import train_shares
 from orchestrator.reporting.rendering.report_blocks import Paragraph, Table
 from orchestrator.reporting.wording import (
+    bounds,
     change_bounds,
     ended_text,
     limit_row,
@@ -83,6 +84,27 @@ def test_a_number_is_never_rounded_onto_the_other_side_of_its_limit(
     assert limit_row(found)[2:5] == shown
     number = shown[0] if criterion.kind == "max_rate" else shown[1].removesuffix(" %")
     assert value_text(found).startswith(f"{number} ")
+
+
+@pytest.mark.parametrize(
+    ("criterion", "lower", "upper", "shown"),
+    [
+        (Criterion("domain_wer", "min_gain", 1.0), -3.0, -0.998, "-3.000 to -0.998"),
+        (Criterion("domain_wer", "min_gain", 1.0), -3.0, -0.0004, "-3.0000 to -0.0004"),
+        (Criterion("domain_wer", "min_gain", 1.0), -1.0, 0.0, "-1.00 to +0.00"),
+        (HELDOUT, -0.1, 0.1996, "-0.1000 to +0.1996"),
+        (HELDOUT, 0.204, 0.9, "+0.204 to +0.900"),
+        (HELDOUT, -0.1, 0.206, "-0.10 to +0.21"),
+        (Criterion("terms_recall", "min_gain", 1.0), -3.0, -0.998, "+0.998 to +3.000"),
+        (Criterion("domain_wer", "max_rate", 40.0), -0.001, 39.0, "0.00 to 39.00 %"),
+        (Criterion("domain_wer", "max_rate", 1.1, unit="times"), 0.9, 1.1, "0.90 to 1.10 times"),
+    ],
+)
+def test_bounds_are_never_rounded_onto_the_other_side_of_what_is_said_of_them(
+    criterion: Criterion, lower: float, upper: float, shown: str
+) -> None:
+    one = judge_limit(criterion, None, None, None, confidence=0.95, violation_confidence=0.95)
+    assert bounds(replace(one, lower=lower, upper=upper)) == shown
 
 
 def test_a_budget_that_was_lowered_is_named_beside_what_ended() -> None:

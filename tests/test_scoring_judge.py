@@ -327,6 +327,15 @@ def test_rivals_on_the_same_data_make_a_proof_harder_and_change_no_number() -> N
     assert (alone.delta, alone.constraints) == (one_of_many.delta, one_of_many.constraints)
 
 
+def test_what_is_violated_is_so_by_the_bounds_that_are_shown() -> None:
+    """One finalist of 30 whose gain is too small: at 95 % that would be proven."""
+    for gained in range(960, 1060, 5):
+        judged = verdict(1200 - (gained - 960), 452, n_comparisons=30)
+        for limit in (*judged.acceptance, *judged.guardrails):
+            violated = limit.evidence is Evidence.VIOLATED
+            assert violated == (limit.lower > limit.criterion.threshold)
+
+
 def test_a_guardrail_under_the_point_rule_is_broken_by_the_measured_number() -> None:
     def broken(heldout: int | None, rule: Rule) -> tuple[str, ...]:
         guardrails = [replace(REGRESSION, rule=rule)]

@@ -14,6 +14,7 @@ from orchestrator.scoring.judge import Verdict, rate_name
 from orchestrator.scoring.limit_text import (
     asked_text,
     decimals_of,
+    decimals_of_bounds,
     rate_text,
     shown_bounds,
     shown_change,
@@ -66,16 +67,19 @@ def bounds(limit: LimitVerdict) -> str:
     if not (isfinite(limit.lower) and isfinite(limit.upper)):
         return "-"
     lower, upper = shown_bounds(limit.criterion.metric, limit.lower, limit.upper)
+    decimals = decimals_of_bounds(limit)
     if limit.criterion.kind == "max_rate":
-        return f"{lower:.2f} to {upper:.2f}" + (
-            " %" if limit.criterion.unit == "points" else " times"
-        )
-    return change_bounds(lower, upper) + (" %" if limit.criterion.unit == "percent" else "")
+        unit = " %" if limit.criterion.unit == "points" else " times"
+        return f"{lower:z.{decimals}f} to {upper:z.{decimals}f}{unit}"
+    unit = " %" if limit.criterion.unit == "percent" else ""
+    return change_bounds(lower, upper, decimals) + unit
 
 
-def change_bounds(lower: float, upper: float) -> str:
+def change_bounds(lower: float, upper: float, decimals: int = 2) -> str:
     """Format the bounds of a change; a dash where there are none, as of a set of one utterance."""
-    return f"{lower:+z.2f} to {upper:+z.2f}" if isfinite(lower) and isfinite(upper) else "-"
+    if not (isfinite(lower) and isfinite(upper)):
+        return "-"
+    return f"{lower:+z.{decimals}f} to {upper:+z.{decimals}f}"
 
 
 def change(limit: LimitVerdict) -> str:

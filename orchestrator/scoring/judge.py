@@ -126,9 +126,9 @@ def judge(
 
     `confirmed` reads the confirm sets instead of the search's. `looks` is how often this trial will
     be judged in all (its rungs): the error of calling a guardrail violated is divided among them.
-    `n_comparisons` is how many trials compete on these data: the error of calling a limit proven,
-    and that of the bounds shown, is divided among them. Missing sets and impossible counts raise
-    nothing; limits on them do not hold.
+    `n_comparisons` is how many trials compete on these data: the error of calling a limit proven or
+    violated, and that of the bounds shown, is divided among them. Missing sets and impossible
+    counts raise nothing; limits on them do not hold.
 
     Raises FingerprintError when the two were not evaluated alike, or the sets hold different
     utterances.
@@ -182,7 +182,7 @@ class _Comparison:
                 criterion,
                 self.tuned.losses,
                 error_budget(self.confidence, self.n_comparisons),
-                violation_confidence=error_budget(self.confidence, looks),
+                violation_confidence=error_budget(self.confidence, max(looks, self.n_comparisons)),
             )
         if criterion.among:
             # One set is enough to prove it, so the error is divided among the sets (Bonferroni).
@@ -207,7 +207,7 @@ class _Comparison:
             after,
             self.estimates[form],
             confidence=error_budget(self.confidence, claims),
-            violation_confidence=error_budget(self.confidence, looks),
+            violation_confidence=error_budget(self.confidence, max(looks, self.n_comparisons)),
         )
 
 

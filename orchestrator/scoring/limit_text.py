@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from orchestrator.scoring.limits import Criterion, LimitVerdict
 from orchestrator.set_names import is_wer, search_name
 
@@ -109,10 +111,36 @@ def decimals_of(limit: LimitVerdict) -> int:
     """
     criterion, value = limit.criterion, limit.value
     usual = 1 if criterion.unit == "percent" else 2
-    if value is None:
-        return usual
-    kept = criterion.keeps(value)
-    enough = (n for n in range(usual, _DECIMALS) if criterion.keeps(round(value, n)) == kept)
+    return usual if value is None else enough_decimals(usual, (value, criterion.keeps))
+
+
+def decimals_of_bounds(limit: LimitVerdict) -> int:
+    """Return with how many decimals the bounds of `limit.value` are shown: two, and more where
+    rounded ones would say something else about the limit, or about a gain that was asked for.
+    """
+    criterion = limit.criterion
+    answers: list[Answer] = [
+        (limit.upper, criterion.keeps),
+        (limit.lower, lambda lower: lower > criterion.threshold),
+    ]
+    if criterion.kind == "min_gain":
+        answers.append((limit.upper, lambda upper: upper < 0))
+    return enough_decimals(2, *answers)
+
+
+Answer = tuple[float, Callable[[float], bool]]
+"""A number, and a question about it whose answer stands beside it."""
+
+
+def enough_decimals(usual: int, *answers: Answer) -> int:
+    """Return the fewest decimals from `usual` on with which every rounded number gives the answer
+    of the number itself.
+    """
+    enough = (
+        n
+        for n in range(usual, _DECIMALS)
+        if all(asked(round(number, n)) == asked(number) for number, asked in answers)
+    )
     return next(enough, usual)
 
 

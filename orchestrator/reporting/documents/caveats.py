@@ -8,7 +8,7 @@ from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.wording import limits_of, shown_points, utterances_text
 from orchestrator.scoring.judge import Verdict, error_budget
-from orchestrator.scoring.limit_text import allowed_text, metric_text
+from orchestrator.scoring.limit_text import allowed_text, decimals_of, metric_text
 from orchestrator.scoring.limit_text import value_text as limit_value_text
 from orchestrator.scoring.limits import Evidence, LimitVerdict, Risk, risk
 from orchestrator.set_names import confirm_name
@@ -153,7 +153,7 @@ def _undecided_sentence(limit: LimitVerdict, utterances: int) -> str:
     criterion = limit.criterion
     if criterion.unit == "points" and criterion.kind != "max_rate":
         change = (
-            f"a change of {shown_points(criterion.metric, limit.delta)} points "
+            f"a change of {shown_points(criterion.metric, limit.delta, decimals_of(limit))} points "
             f"from the limit of {criterion.limit:g}"
         )
     else:

@@ -30,7 +30,13 @@ from orchestrator.reporting.wording import (
     value_text,
 )
 from orchestrator.scoring.judge import Decision
-from orchestrator.scoring.limit_text import rate_text, shown_bounds, shown_change, shown_rate
+from orchestrator.scoring.limit_text import (
+    enough_decimals,
+    rate_text,
+    shown_bounds,
+    shown_change,
+    shown_rate,
+)
 from orchestrator.set_names import search_name
 from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.verdicts.comparability import ChangedUtterance, Difference, Pair, Side
@@ -175,13 +181,17 @@ def _difference_blocks(pair: Pair) -> Iterator[Block]:
 
 def _difference_row(difference: Difference) -> tuple[str, ...]:
     lower, upper = shown_bounds(difference.rate, *difference.bounds)
+    # where 0 is outside of the bounds, it is outside of those that are shown
+    decimals = enough_decimals(
+        2, (lower, lambda bound: bound > 0), (upper, lambda bound: bound < 0)
+    )
     return (
         rate_text(difference.rate),
         difference.stage,
         shown_percent(difference.rate, difference.before),
         shown_percent(difference.rate, difference.after),
         shown_points(difference.rate, difference.estimate.point),
-        change_bounds(lower, upper),
+        change_bounds(lower, upper, decimals),
         _difference_answer(difference),
     )
 
