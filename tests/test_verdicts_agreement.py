@@ -5,12 +5,15 @@ leaves the verdict inconclusive.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents.caveats import _repeated_seeds
+from orchestrator.reporting.documents.headline import headline
 from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
 from orchestrator.scoring.limits import Criterion
 from orchestrator.scoring.rates import SetScore
@@ -23,6 +26,7 @@ from orchestrator.verdicts.conclusion import (
     _decide_study,
 )
 from tests.running_support import make_spec
+from tests.scoring_support import score
 
 GAIN = Criterion("domain_wer", "min_gain", 1.0, rule="proven")
 
@@ -61,6 +65,56 @@ def test_seeds_agree(
     for asked, decision in (("any", any_), ("all", all_)):
         spec = make_spec(confirm=ConfirmSpec(agree=asked))  # type: ignore[arg-type]
         assert _decide_study(spec, found) is decision
+
+
+@pytest.mark.parametrize(
+    ("seeds", "decision", "lower"),
+    [
+        ((1, 3, 1), "REJECT", "2 of 3"),
+        ((1, None, None), "INCONCLUSIVE", "1 of 3"),
+    ],
+)
+def test_a_verdict_says_that_the_seeds_do_not_agree(
+    tmp_path: Path, seeds: tuple[int | None, ...], decision: str, lower: str
+) -> None:
+    """Every limit holds and is proven, so that nothing else says why."""
+    found = conclusion(*(None if errors is None else verdict(errors) for errors in seeds))
+    for asked in ("any", "all"):
+        spec = make_spec(confirm=ConfirmSpec(agree=asked))
+        judged = replace(found, decision=_decide_study(spec, found))
+        said = headline(spec, StudyFolder(tmp_path, "s"), judged, done=True)
+        head, _, why = said.partition("; ")
+        assert head.endswith("trial 0, judged on the confirm sets")
+        if asked == "all":
+            assert head.startswith(f"{decision}:")
+            assert (
+                why == f"{lower} seeds lower the domain WER, which the sweep file requires of all"
+            )
+        else:
+            assert head.startswith("ACCEPT:") and not why
+
+
+def test_a_verdict_names_the_guardrail_that_leaves_it_open(tmp_path: Path) -> None:
+    """A share of a baseline without errors is not measured; a small gain is not told from none."""
+    shares = Criterion("heldout_wer", "max_regression", 5.0, unit="percent")
+    gains = Criterion("heldout_wer", "min_gain", 0.01)
+    counts = {"confirm_domain": (600, 200), "confirm_heldout": (0, 0)}
+    some = counts | {"confirm_heldout": (100, 99)}
+    for limit, sets, said in (
+        (shares, counts, "by less than 5 % of the baseline's: nothing was measured"),
+        (gains, some, "utterances would decide"),
+    ):
+        baseline, tuned = (
+            Scores("f", {name: score(both[side], 200, 20) for name, both in sets.items()})
+            for side in (0, 1)
+        )
+        judged = judge(
+            tuned, baseline, guardrails=[limit], acceptance=[GAIN], confirmed=True, resamples=200
+        )
+        assert judged.decision is Decision.INCONCLUSIVE and judged.acceptance[0].satisfied
+        found = replace(conclusion(judged), decision=judged.decision)
+        text = headline(make_spec(), StudyFolder(tmp_path, "s"), found, done=True)
+        assert "; heldout WER " in text and text.endswith(said)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event, Failed
+from orchestrator.reporting.documents.headline import headline
+from orchestrator.reporting.record.experiment_plan_row import study_row
 from orchestrator.running.preflight import find_before_decoding
 from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
 from orchestrator.scoring.limits import Criterion
@@ -95,6 +97,26 @@ def test_where_every_seed_of_all_failed_nothing_is_decided(
     tmp_path: Path, ranks: list[int]
 ) -> None:
     assert concluded(tmp_path, failing(set(ranks))).decision is Decision.INCONCLUSIVE
+
+
+def test_a_verdict_says_that_no_seed_was_measured(tmp_path: Path, ranks: list[int]) -> None:
+    found = concluded(tmp_path, failing(set(ranks)))
+    spec, folder = (
+        load_spec(tmp_path / "sweeps" / "demo.yaml"),
+        folder_of(tmp_path / "sweeps" / "demo.yaml"),
+    )
+    assert found.best is not None
+    said = headline(spec, folder, found, done=True)
+    assert said == (
+        f"INCONCLUSIVE: trial {found.best.number}, not judged on the confirm sets, where none of its seeds was measured"
+    )
+    row = study_row(spec, folder, found, "orchestrate demo", tmp_path, "2026-11-28")
+    assert row.cells[-3] == f"INCONCLUSIVE: trial {found.best.number}"
+    without = replace(found, decision=None)
+    assert (
+        f"trial {found.best.number} is the best feasible one on the sets of the search;"
+        in headline(spec, folder, without, done=True)
+    )
 
 
 @pytest.mark.parametrize("failed", [0, 1])

@@ -228,9 +228,7 @@ def decide(acceptance: Sequence[LimitVerdict], guardrails: Sequence[LimitVerdict
     limits = (*acceptance, *guardrails)
     if any(limit.holds is False for limit in limits):
         return Decision.REJECT
-    kept = all(limit.satisfied for limit in acceptance) and all(
-        limit.holds and limit.gain_significant for limit in guardrails
-    )
+    kept = all(limit.satisfied for limit in acceptance) and all(limit.kept for limit in guardrails)
     return Decision.ACCEPT if limits and kept else Decision.INCONCLUSIVE
 
 

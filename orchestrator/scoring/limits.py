@@ -132,9 +132,16 @@ class LimitVerdict:
 
     @property
     def satisfied(self) -> bool:
-        """Whether an acceptance limit is kept under its rule; any gain must be proven above 0."""
+        """Whether an acceptance limit is kept under its rule."""
         sure = self.criterion.rule == "point" or self.evidence is Evidence.PROVEN
-        return self.holds is True and self.gain_significant and sure
+        return self.kept and sure
+
+    @property
+    def kept(self) -> bool:
+        """Whether the limit holds and any gain that was asked for is proven to be above 0, which is
+        all that the verdict asks of a guardrail.
+        """
+        return self.holds is True and self.gain_significant
 
     @property
     def violated(self) -> bool:

@@ -9,7 +9,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import verification_report
 from orchestrator.reporting.wording import ended_text, proof
 from orchestrator.scoring.judge import Decision
-from orchestrator.scoring.limit_text import asked_text
+from orchestrator.scoring.limit_text import asked_text, rate_text
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.headroom import HIGH
@@ -27,11 +27,18 @@ def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done:
     best = conclusion.best
     if best is None:
         return f"INCONCLUSIVE: no feasible trial; {ended}"
-    where = "on the confirm sets" if conclusion.confirmation else "on the sets of the search"
+    confirmed = conclusion.deciding is not None and conclusion.deciding.confirmed
+    where = "on the confirm sets" if confirmed else "on the sets of the search"
     if conclusion.decision is None:
         return f"Finished: trial {best.number} is the best feasible one {where}; no acceptance criteria were declared"
-    ends = f"{_open_questions(conclusion)}{_shipped_clause(spec, folder, conclusion)}{doubt(conclusion)}"
-    return f"{conclusion.decision}: trial {best.number}, judged {where}{ends}"
+    judged = f"judged {where}"
+    if conclusion.deciding is None:
+        judged = "not judged on the confirm sets, where none of its seeds was measured"
+    ends = (
+        f"{_open_questions(conclusion)}{_disagreement(spec, conclusion)}"
+        f"{_shipped_clause(spec, folder, conclusion)}{doubt(conclusion)}"
+    )
+    return f"{conclusion.decision}: trial {best.number}, {judged}{ends}"
 
 
 def doubt(conclusion: Conclusion) -> str:
@@ -57,12 +64,23 @@ def _measured_sets(measurements: Sequence[Measurement | None]) -> dict[str, SetM
 
 
 def _open_questions(conclusion: Conclusion) -> str:
-    """Name the acceptance criteria that leave an INCONCLUSIVE verdict open."""
+    """Name the limits that leave an INCONCLUSIVE verdict open."""
     verdict = conclusion.deciding
     if conclusion.decision is not Decision.INCONCLUSIVE or verdict is None:
         return ""
     unmet = [limit for limit in verdict.acceptance if not limit.satisfied]
-    return "".join(f"; {asked_text(limit.criterion)}: {proof(limit)}" for limit in unmet)
+    unmet += [limit for limit in verdict.guardrails if not limit.kept]
+    texts = (f"; {asked_text(limit.criterion)}: {proof(limit)}" for limit in unmet)
+    return "".join(dict.fromkeys(texts))
+
+
+def _disagreement(spec: SweepSpec, conclusion: Conclusion) -> str:
+    """Say that the fresh seeds do not agree, where the sweep file asks for it."""
+    agreement = conclusion.confirmation.agreement if conclusion.confirmation else None
+    if spec.confirm is None or spec.confirm.agree != "all" or agreement is None or agreement.all:
+        return ""
+    lowered = f"{agreement.better} of {agreement.asked} seeds lower the {rate_text(spec.objective)}"
+    return f"; {lowered}, which the sweep file requires of all"
 
 
 def _shipped_clause(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> str:

@@ -134,7 +134,8 @@ def _baseline_and_tuned(
 def _verdict_cell(conclusion: Conclusion, shown: TrialResult | None) -> str:
     if conclusion.best is None:
         return "INCONCLUSIVE: no feasible trial" + (f", shown is {shown.number}" if shown else "")
-    where = ", confirm sets" if conclusion.confirmation else ""
+    confirmed = conclusion.deciding is not None and conclusion.deciding.confirmed
+    where = ", confirm sets" if confirmed else ""
     return f"{conclusion.decision or 'no criteria'}: trial {conclusion.best.number}{where}"
 
 
