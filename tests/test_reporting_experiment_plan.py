@@ -5,12 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from orchestrator.errors import StudyError
+from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.reporting.record.experiment_plan import BEGIN, END, enter_row, text_with_row
-from orchestrator.reporting.record.experiment_plan_row import COLUMNS, Row
+from orchestrator.reporting.record.experiment_plan_row import COLUMNS, Row, _baseline_and_tuned
+from orchestrator.reporting.wording import percent
+from orchestrator.verdicts.conclusion import Conclusion
 from tests.cli_project import ROOT, make_project, orchestrate
 
 PROSE = "# Plan\n\nH1: it works | honestly.\n\n"
@@ -60,6 +65,30 @@ def test_other_studies_and_other_folders_get_rows_of_their_own() -> None:
     for row in rows:
         text = text_with_row(text, row)
     assert inside(text)[2:] == [rows[3].line, rows[1].line, rows[2].line]
+
+
+def test_the_baseline_has_the_number_that_the_report_shows() -> None:
+    """189 errors in 2,400 words are 7.875 %, and 12.41666 less the change is a little more."""
+    before, after = (
+        SetMeasurement(
+            manifest_sha256="m",
+            utterance_ids=("a",),
+            speakers=("",),
+            substitutions=(errors,),
+            deletions=(0,),
+            insertions=(0,),
+            reference_words=(2400,),
+        )
+        for errors in (189, 298)
+    )
+    baseline = Measurement(
+        trial=None, step=0, adapter_scale=1.0, fingerprint="f", sets={"domain": before}
+    )
+    shown: Any = SimpleNamespace(wer={"domain": after.wer})
+    found = Conclusion((), baseline, None, None, None, (), None)
+    assert _baseline_and_tuned(found, shown, "domain") == (percent(before.wer), percent(after.wer))
+    assert percent(after.wer - 100 * (298 - 189) / 2400) != percent(before.wer)
+    assert _baseline_and_tuned(found, None, "heldout") == ("-", "-")
 
 
 def test_a_persons_lines_between_the_markers_stay() -> None:

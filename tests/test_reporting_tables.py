@@ -131,6 +131,17 @@ def test_utterances_add_up_to_the_rates(spec: Path) -> None:
     assert len(study.utterances(every_measurement=True)) > len(study.utterances())
 
 
+def test_a_change_is_the_same_number_in_both_tables(spec: Path) -> None:
+    """The difference of the two rates has another last digit, such as 0.19999999999999929."""
+    study = orchestrator.open_study(folder_of(spec).path)
+    chosen = study.measurements().query("gave_the_result and run == 'search'")
+    trials = study.trials().query("run == 'search'").set_index("number")
+    rows = [row for row in chosen.itertuples() if row.set in ("domain", "heldout")]
+    assert len(rows) > 2
+    for row in rows:
+        assert row.delta == trials.loc[row.number, f"delta_{row.set}"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

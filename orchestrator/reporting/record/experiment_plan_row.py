@@ -123,12 +123,12 @@ def _baseline_and_tuned(
 ) -> tuple[str, str]:
     """Return baseline and tuned WER in percent, on the confirm sets where those decide."""
     verdict = conclusion.deciding if conclusion.best else None
-    if verdict is not None:
-        name = confirm_name(name, verdict.confirmed)
-        wer, change = verdict.rates.get(name), verdict.delta.get(name)
-    else:
-        wer, change = (shown.wer.get(name), shown.delta.get(name)) if shown else (None, None)
-    return percent(None if wer is None or change is None else wer - change), percent(wer)
+    confirmed = verdict is not None and verdict.confirmed
+    name = confirm_name(name, confirmed)
+    baseline = conclusion.confirm_baseline if confirmed else conclusion.baseline
+    measured = baseline.sets.get(name) if baseline else None
+    rates = verdict.rates if verdict else shown.wer if shown else {}
+    return percent(measured.wer if measured else None), percent(rates.get(name))
 
 
 def _verdict_cell(conclusion: Conclusion, shown: TrialResult | None) -> str:

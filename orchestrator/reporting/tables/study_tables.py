@@ -15,6 +15,7 @@ from orchestrator.records.results import Measurement, SetMeasurement, TrialResul
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.wording import shown_result
 from orchestrator.scoring.edit_counts import error_rate
+from orchestrator.scoring.rates import SetScore, delta
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import confirmation_runs
 
@@ -183,7 +184,7 @@ def _measurement_cells(folder: StudyFolder, measured_at: _Measured, name: str) -
         *map(sum, edits),
         measured.wer,
         before,
-        None if before is None else measured.wer - before,
+        None if baseline is None else delta(_words(baseline), _words(measured)),
         *characters,
         *(map(sum, counted) if terms else (None, None, None)),
         measured.cap_hits,
@@ -191,6 +192,10 @@ def _measurement_cells(folder: StudyFolder, measured_at: _Measured, name: str) -
         measured_at.measurement.train_loss,
         measured_at.measurement.fingerprint,
     )
+
+
+def _words(measured: SetMeasurement) -> SetScore:
+    return SetScore(measured.errors, measured.reference_words)
 
 
 def _edits(measured: SetMeasurement) -> tuple[tuple[int, ...], ...]:
