@@ -25,6 +25,7 @@ from orchestrator.reporting.page.glossary import GLOSSARY, HEADINGS
 from orchestrator.reporting.page.shell import LIBRARIES, OWN
 from orchestrator.reporting.page.sound import AUDIO_BYTES, embed_clips, read_utterances
 from orchestrator.reporting.page.utterances import utterance_sets
+from orchestrator.reporting.wording import percent
 from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.sweep import Budget
 from orchestrator.verdicts.conclusion import conclude
@@ -250,6 +251,19 @@ def test_plots_have_the_measured_numbers(sweep: Path, contents: dict[str, Any]) 
     [winner] = [series for series in crosses if series["role"] == "best"]
     ends = {end for series in bounds for point in series["points"] for end in point[:2]}
     assert {winner["points"][0][0], winner["points"][1][0]} <= ends, "as the verdict has them"
+
+
+def test_a_change_along_steps_is_the_one_that_is_counted() -> None:
+    """Three errors of 2,400 words are 0.125 points, shown as 0.12; the difference of two rates may
+    be a little more.
+    """
+    shown = 0
+    for before in range(1, 300):
+        exact, raw = 100 * 3 / 2400, 100 * (before + 3) / 2400 - 100 * before / 2400
+        shown += percent(raw) != percent(exact)
+        change = page_charts._less(100 * (before + 3) / 2400, 100 * before / 2400)
+        assert change == exact
+    assert shown
 
 
 def test_a_curve_over_steps_has_one_adapter_scale(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from orchestrator.records.content_digests import stored_spec  # noqa: E402
 from orchestrator.reporting.documents import report  # noqa: E402
 from orchestrator.reporting.page.listen import Player  # noqa: E402
 from orchestrator.reporting.rendering.report_blocks import Document  # noqa: E402
+from orchestrator.reporting.wording import percent  # noqa: E402
 from orchestrator.running.dashboard_contents import dashboard_study  # noqa: E402
 from orchestrator.search.dashboard import open_server  # noqa: E402
 from orchestrator.verdicts.conclusion import Conclusion  # noqa: E402
@@ -245,6 +246,15 @@ def test_texts_stay_text(watched: Watched) -> None:
         assert text.replace("\x1b", "\ufffd").replace("\u202e", "\ufffd") in written[row]
     assert page.locator("main img, main i, main b, main script").count() == 0
     assert page.title().startswith("Sweep demo")
+
+
+def test_plots_round_as_the_report_does(watched: Watched) -> None:
+    """Three errors in 2,400 words are 0.125 points, which toFixed makes 0.13."""
+    changes = [100 * errors / words for words in (800, 2400, 4000) for errors in range(-900, 900)]
+    shown = watched.page.evaluate("numbers => numbers.map(twoDecimals)", [*changes, -0.001, 0.0])
+    assert shown == [
+        percent(0.0 if abs(each) < 0.005 else each) for each in (*changes, -0.001, 0.0)
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -190,14 +190,21 @@ def _along_steps(
         steps = sorted(own["domain"].keys() & own["heldout"].keys()) if len(base) == 2 else []
         points = tuple(
             (
-                own["heldout"][step] - base["heldout"],
-                base["domain"] - own["domain"][step],
+                _less(own["heldout"][step], base["heldout"]),
+                _less(base["domain"], own["domain"][step]),
                 f"trial {result.number}, step {step:g}",
             )
             for step in steps
         )
         role = _role_of(conclusion, result.number)
         yield Series(f"trial {result.number}", points, role, joined=True, view="steps")
+
+
+def _less(rate: float, other: float) -> float:
+    """Return the difference of two rates without the noise of their last digits, by which it would
+    be shown with other decimals than the change that is counted.
+    """
+    return round(rate - other, 9)
 
 
 def _role_of(conclusion: Conclusion, number: int) -> Role:

@@ -92,8 +92,15 @@ function configuration(chart, theme) {
   return { type: "scatter", data: { datasets: chart.series.map((s, i) => dataset(s, i, theme)) }, options: shared };
 }
 
+/** A number as the report shows it: the even digit where both are as near, which toFixed rounds up; and no -0.00. */
+function twoDecimals(number) {
+  const between = Number.isInteger(number * 8) && !Number.isInteger(number * 4); // only eighths are that exactly
+  const rounded = between ? (2 * Math.round(number * 50)) / 100 : number;
+  return rounded.toFixed(2).replace(/^-0\.00$/, "0.00");
+}
+
 function sayPoint(point) {
-  return `${point.text}: ${point.x.toFixed(2).replace(/\.00$/, "")}, ${point.y.toFixed(2)}`;
+  return `${point.text}: ${twoDecimals(point.x).replace(/\.00$/, "")}, ${twoDecimals(point.y)}`;
 }
 
 function highlight(plot, chosen) {
@@ -142,7 +149,7 @@ function numbersOf(chart) {
   const details = element("details", {}, element("summary", {}, "The numbers of this plot"));
   details.addEventListener("toggle", () => {
     if (!details.open || details.childElementCount > 1) return;
-    const values = ([x, y]) => (chart.bars ? [x.toFixed(2)] : [x.toFixed(2), y.toFixed(2)]);
+    const values = ([x, y]) => (chart.bars ? [twoDecimals(x)] : [twoDecimals(x), twoDecimals(y)]);
     const rowOf = (series) => (point) => [series.name, point[2], ...values(point)];
     const rows = chart.series.flatMap((series) => series.points.map(rowOf(series)));
     const columns = ["series", "point", chart.x, ...(chart.bars ? [] : [chart.y])];
