@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from orchestrator.errors import Interrupted
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event
+from orchestrator.running.dashboard_contents import dashboard_study
+from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
-from tests.cli_project import SWEEP, make_project, orchestrate
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.fake_worker import FakeWorker
 
 
@@ -93,6 +96,40 @@ def test_a_sweep_without_a_feasible_trial_is_inconclusive_wherever_it_is_shown(
     assert (found["decision"], found["best_trial"]) == ("INCONCLUSIVE", None)
     sides = json.loads(printed(capsys, "compare", "demo", "demo:1", "--format", "json"))["sides"]
     assert [side["decision"] for side in sides] == ["INCONCLUSIVE"] * 2
+
+
+class Cut(FakeWorker):
+    """A worker that is stopped when its first trial has ended."""
+
+    def advance(self) -> tuple[Event, ...]:
+        if len(self.slots) < len(self.admitted):
+            raise Interrupted("Stopped.")
+        return super().advance()
+
+
+def test_a_sweep_that_goes_on_has_no_verdict_wherever_it_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its best trial so far keeps every limit, and the gain is proven among those that ended."""
+    lines = [line for line in SWEEP.splitlines(True) if not line.lstrip().startswith("confirm:")]
+    spec = make_project(tmp_path, "".join(lines))
+    monkeypatch.chdir(tmp_path)
+    assert orchestrate(spec, "--quiet", worker=lambda *_: Cut(1, "domain")) == Interrupted.exit_code
+    found = json.loads(printed(capsys, "report", "demo", "--format", "json"))
+    assert found["search"]["decision"] == "ACCEPT" and not found["finished"]
+    assert found["decision"] is None
+    sides = json.loads(printed(capsys, "compare", "demo", "demo", "--format", "json"))["sides"]
+    assert [side["decision"] for side in sides] == [None, None]
+    attributes = dashboard_study(load_spec(spec), folder_of(spec), ["demo"]).attributes
+    assert "verdict" not in attributes
+    assert orchestrate("export", "demo", "--to", "out") == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "no verdict yet, the sweep is not finished" in card
+    for words in (["status"], ["report", "demo", "--format", "html"], ["report", "demo"]):
+        assert "ACCEPT" not in re.sub("ACCEPT: the winner shows", "", printed(capsys, *words))
+    assert "ACCEPT" not in card
+    assert orchestrate(spec, "--quiet") == 0
+    assert "ACCEPT" in printed(capsys, "status")
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: object) -> str:

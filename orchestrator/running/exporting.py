@@ -123,7 +123,7 @@ def _write_several(study: _Study, adapters: Sequence[SavedAdapter], aside: Path)
     names = [adapter_name(kept) for kept in adapters]
     script = load_script(spec.model, spec.evaluation, names)
     (aside / "load.py").write_text(script, encoding="utf-8")
-    card = adapters_card(spec, conclusion, adapters, study.root)
+    card = adapters_card(spec, conclusion, adapters, study.root, study.done)
     (aside / "README.md").write_text(card, encoding="utf-8")
 
 

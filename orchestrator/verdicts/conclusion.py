@@ -131,10 +131,13 @@ class Conclusion:
         return min(measured, key=lambda result: (result.wer["domain"], result.number), default=None)
 
     def shown_decision(self, done: bool) -> Decision | None:
-        """The decision as a person is told it; `done`: nothing is left to train. Without a feasible
+        """The decision as a person is told it; `done`: nothing is left to train, before which there
+        is none: further trials may be better, and share the error of a proof. Without a feasible
         trial that is INCONCLUSIVE, whatever the sweep asks.
         """
-        return Decision.INCONCLUSIVE if done and self.best is None else self.decision
+        if not done:
+            return None
+        return Decision.INCONCLUSIVE if self.best is None else self.decision
 
     @property
     def exit_code(self) -> int:

@@ -36,9 +36,11 @@ def adapters_card(
     conclusion: Conclusion,
     adapters: Sequence[SavedAdapter],
     root: Path,
+    done: bool,
 ) -> str:
     """Return Markdown with the metadata that the Hugging Face hub reads, and with the script of
-    load.py in the same folder. Paths are relative to `root`, the project's folder.
+    load.py in the same folder. Paths are relative to `root`, the project's folder; `done`: nothing
+    is left to train.
     """
     model = relative_to(spec.model.id, root)
     each = [adapter_name(kept) for kept in adapters]
@@ -51,7 +53,7 @@ def adapters_card(
             "the limits and what the numbers cannot say."
         ),
         Heading("Adapters"),
-        _table(spec, conclusion, adapters),
+        _table(spec, conclusion, adapters, done),
         Paragraph(
             "WER in percent, changes in WER points against the untuned model, on sets that also "
             "chose the trials (optimistic)."
@@ -73,29 +75,32 @@ def adapters_card(
     return f"---\n{header.to_yaml()}\n---\n\n" + render(Document(title, headline, blocks))
 
 
-def _table(spec: SweepSpec, conclusion: Conclusion, adapters: Sequence[SavedAdapter]) -> Table:
+def _table(
+    spec: SweepSpec, conclusion: Conclusion, adapters: Sequence[SavedAdapter], done: bool
+) -> Table:
     columns = ["folder", "step", "adapter scale"]
     for rate in rates_of(spec):
         columns += [f"{rate_heading(rate)} %", "change"]
-    rows = [_row(spec, conclusion, kept) for kept in adapters]
+    rows = [(*_numbers(spec, kept), _standing(conclusion, kept, done)) for kept in adapters]
     return Table((*columns, "the trial is"), tuple(rows))
 
 
-def _row(spec: SweepSpec, conclusion: Conclusion, kept: SavedAdapter) -> tuple[str, ...]:
+def _numbers(spec: SweepSpec, kept: SavedAdapter) -> list[str]:
     cells = [adapter_name(kept), value_text(kept.step), value_text(kept.adapter_scale)]
     for rate in rates_of(spec):
         cells += [
             shown_percent(rate, kept.wer.get(rate)),
             shown_points(rate, kept.delta.get(rate)),
         ]
-    return (*cells, _standing(conclusion, kept))
+    return cells
 
 
-def _standing(conclusion: Conclusion, kept: SavedAdapter) -> str:
+def _standing(conclusion: Conclusion, kept: SavedAdapter, done: bool) -> str:
     """Say how the trial ended, and for the best one the decision, which concerns it alone."""
     state = str(kept.result.state)
     best = conclusion.best is not None and conclusion.best.number == kept.result.number
     if not best or not kept.gave_the_result:
         return state
-    decision = f", {conclusion.decision}" if conclusion.decision else ""
-    return f"{state}, the best{decision}"
+    decision = conclusion.shown_decision(done)
+    best_so_far = "the best" if done else "the best so far"
+    return f"{state}, {best_so_far}" + (f", {decision}" if decision else "")

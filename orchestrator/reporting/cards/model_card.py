@@ -85,7 +85,9 @@ def model_card(
     )
     verdict = conclusion.deciding if judged else None
     decision = "no verdict on this adapter alone"
-    if judged and conclusion.decision:
+    if judged and not done:
+        decision = "no verdict yet, the sweep is not finished"
+    elif judged and conclusion.decision:
         decision = f"{conclusion.decision}{doubt(conclusion)}"
     ended = f"The trial is {kept.result.state}: {kept.result.reason}"
     which = "" if kept.gave_the_result else ", its last measurement"
