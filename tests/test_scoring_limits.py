@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from orchestrator.records.results import Measurement, SetMeasurement
+from orchestrator.reporting.documents.caveats import _evidence_sentences
 from orchestrator.scoring.bootstrap import paired_delta
 from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
 from orchestrator.scoring.limit_text import (
@@ -259,6 +260,17 @@ def test_what_is_broken_on_one_set_and_open_on_another_is_open() -> None:
     assert (both.holds, both.evidence, both.value) == (False, Evidence.UNDECIDED, 0.5)
     assert not both.violated, "and so prunes nothing"
     assert both.criterion == asked
+    assert broken.utterances_needed is None and open_.utterances_needed is not None
+    assert both.utterances_needed == open_.utterances_needed, "it is not at the limit"
+    verdict = judge(
+        Scores("f", {"many": score(4400, 4000), "few": SetScore((11, *(1,) * 11), (20,) * 12)}),
+        Scores("f", {"many": score(4000, 4000), "few": SetScore((8, *(1,) * 11), (20,) * 12)}),
+        guardrails=[],
+        acceptance=[asked],
+        resamples=500,
+    )
+    assert verdict.acceptance[0].evidence is Evidence.UNDECIDED
+    assert not any("cannot tell" in said for said in _evidence_sentences(verdict))
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,14 @@ def one_of(criterion: Criterion, verdicts: Sequence[LimitVerdict]) -> LimitVerdi
         evidence = Evidence.PROVEN
     elif found == {Evidence.VIOLATED}:
         evidence = Evidence.VIOLATED
-    return replace(chosen, criterion=criterion, holds=holds, evidence=evidence)
+    needed = chosen.utterances_needed
+    if evidence is Evidence.UNDECIDED and chosen.evidence is Evidence.VIOLATED:
+        # the limit is open on the other sets, and each of those would have to decide it
+        open_ = [verdict.utterances_needed for verdict in verdicts if verdict.utterances_needed]
+        needed = max(open_, default=None)
+    return replace(
+        chosen, criterion=criterion, holds=holds, evidence=evidence, utterances_needed=needed
+    )
 
 
 def _by_what_is_shown(verdict: LimitVerdict) -> tuple[bool, bool, bool, float]:

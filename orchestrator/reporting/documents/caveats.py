@@ -131,7 +131,9 @@ def _evidence_sentences(verdict: Verdict) -> Iterator[str]:
     for limit in limits_of(verdict):
         if (open_risk := risk(limit)) is not None:
             yield _risk_sentence(limit, open_risk)
-        if limit.evidence is Evidence.UNDECIDED and limit.estimate and limit.holds is not None:
+        # of several sets the one that is shown may break a limit that is open on another
+        is_open = limit.evidence is Evidence.UNDECIDED and limit.lower <= limit.criterion.threshold
+        if is_open and limit.estimate and limit.holds is not None:
             yield _undecided_sentence(limit, limit.estimate.utterances)
     estimates = {
         limit.criterion.metric: limit.estimate for limit in limits_of(verdict) if limit.estimate
