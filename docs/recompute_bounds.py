@@ -37,14 +37,15 @@ def bounds(before, seeds, rivals):
 
 baselines = json.loads((study / "baseline.json").read_bytes())
 for kind in ("trials", "confirm"):
-    runs = {}
+    runs, finalists = {}, set()
     for path in sorted(study.glob(f"{kind}/*/result.json")):
         result, rows = json.loads(path.read_bytes()), path.with_name("measurements.jsonl")
+        finalists |= {result["params"].get("trial")} - {None}  # one that failed was a rival, too
         for row in map(json.loads, rows.read_bytes().splitlines() if result["wer"] and rows.exists() else []):
             if (row["step"], row["adapter_scale"]) == (result["step"], result["adapter_scale"]):
                 runs.setdefault(result["params"].get("trial", result["number"]), []).append(row)
     for trial, seeds in runs.items():
         before = baselines[seeds[0]["fingerprint"]]["sets"]
         for name in (name for name in before if name in seeds[0]["sets"]):
-            low, high = bounds(before[name], [row["sets"][name] for row in seeds], len(runs))
+            low, high = bounds(before[name], [row["sets"][name] for row in seeds], len(finalists) or len(runs))
             print(f"trial {trial}: {name} {low:+z.2f} to {high:+z.2f}")

@@ -4,9 +4,12 @@ lines.
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +102,25 @@ def test_every_bound_follows_from_the_counts(study: tuple[StudyFolder, str]) -> 
             high,
             out,
         )
+
+
+def test_a_finalist_that_failed_shares_the_error(
+    study: tuple[StudyFolder, str], tmp_path: Path
+) -> None:
+    folder, _ = study
+    copy = StudyFolder(tmp_path, "copy")
+    shutil.copytree(folder.path, copy.path)
+    gone, other = sorted({result.params["trial"] for result in folder.confirmations()})
+    for path in copy.path.glob("confirm/*/result.json"):
+        result = json.loads(path.read_text())
+        if result["params"]["trial"] == gone:
+            path.write_text(json.dumps(result | {"wer": {}}))
+    whole, failed = (
+        [
+            line
+            for line in recomputed("recompute_bounds.py", each).splitlines()
+            if "confirm_" in line
+        ]
+        for each in (folder, copy)
+    )
+    assert failed == [line for line in whole if line.startswith(f"trial {other}:")] != []
