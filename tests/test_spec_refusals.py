@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.sweepfile import refusals
+from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.sweep import ConfirmSpec, SweepSpec, TakeSpec
 from tests.running_support import make_spec
@@ -72,3 +74,69 @@ def test_a_number_is_no_path(tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(SMALL.replace("train: train.jsonl", "train: 5"))
     assert refusal(path) == f"{path}:4:15: data.train cannot be `5`; allowed: a path"
+
+
+ONE_MISTAKE = {
+    "data: {train": "data: {trian",
+    "name: small": "NAME: small",
+    "budget:": "budgets:",
+    "trials: 5": "trails: 5",
+    "parameters:": "paramters:",
+    "  learning_rate: {min": "  learning_rat: {min",
+    "rank: {min: 4, max: 16, step: 4}": "RANK: {min: 4, max: 16, step: 4}",
+    "replay_ratio: {min: 0, max: 0.75}": "replay-ratio: {min: 0, max: 0.75}",
+    "replay: replay.jsonl": "replays: replay.jsonl",
+    "heldout: heldout.jsonl": "Heldout: heldout.jsonl",
+    "model: {id: some/model}": "model: {name: some/model}",
+    "data: {": "data: [",
+    "  max_steps: 100\n": "",
+    "max_steps: 100": "max_steps: 0100",
+    "train: train.jsonl": "train: 010",
+    "budget: {trials: 5, wall_clock: 1h30m}": "budget: {<<: *usual}",
+    "budget: ": "budget: *usual #",
+    "adapter: {values: [lora, dora]}": "adapter: {values: [lora, *usual]}",
+    "model: ": "model:\nmodel: ",
+    "max_regression: 0.2": "max_regresion: 0.2",
+    "{max_regression: 0.2}": "{limit: 0.2}",
+    "  heldout_wer: {max_regression: 0.2}": "  heldout_were:",
+}
+"""What stands in a sound file -> a mistake in its place."""
+
+
+@pytest.mark.parametrize("right", ONE_MISTAKE, ids=list(ONE_MISTAKE.values()))
+def test_one_mistake_is_one_problem(right: str, tmp_path: Path) -> None:
+    sound = f"{SMALL}guardrails:\n  heldout_wer: {{max_regression: 0.2}}\n"
+    path = tmp_path / "sweep.yaml"
+    path.write_text(sound)
+    load_spec(path)
+    assert sound.count(right) == 1
+    wrong = sound.replace(right, ONE_MISTAKE[right])
+    path.write_text(wrong.replace("]\n", "]]\n") if ONE_MISTAKE[right] == "data: [" else wrong)
+    assert len(refusal(path).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "budget.trials=010",
+        "parameters.rank=.inf",
+        "parameters.rank={min: 010, max: 4}",
+        "budget=*usual",
+        "model={<<: *usual}",
+        "data.heldout=!!str x",
+        "budgets.trials=4",
+        "data.Replay=replay.jsonl",
+    ],
+)
+def test_one_mistake_on_the_command_line_is_one_problem(override: str, tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SMALL)
+    (problem,) = refusal(path, override).splitlines()
+    assert problem.startswith(f"override {override}: ")
+
+
+def test_mistakes_beside_one_another_are_all_said(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SMALL.replace("name: small", "nmae: small"))
+    said = refusal(path, "budget.trials=010", "method=tpee", "data.train=[x]").splitlines()
+    assert len(said) == 4

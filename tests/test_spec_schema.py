@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from orchestrator.sweepfile.loading import json_schema, load_spec
 from orchestrator.sweepfile.parameters import NAMES
-from orchestrator.sweepfile.refusals import fields_at
+from orchestrator.sweepfile.unknown_keys import fields_at
 from tests.test_spec_loading import ROOT, SHIPPED, SMALL
 
 BROKEN = """

@@ -35,10 +35,8 @@ def written(tmp_path: Path, text: str) -> Path:
         (f"storage: {{url_env: '{ADDRESS}'}}", f"storage.url_env takes {NAMED}"),
         (f"storage: {ADDRESS}", f"storage takes {{url_env: ORCHESTRATE_STORAGE}}, {NAMED}"),
         ("storage: {url_env: ''}", f"storage.url_env takes {NAMED}"),
-        (
-            f"storage: {{url: '{ADDRESS}'}}",
-            "storage lacks `url_env`; add url_env: ORCHESTRATE_STORAGE",
-        ),
+        (f"storage: {{url: '{ADDRESS}'}}", f"storage.url_env takes {NAMED}"),
+        (f"storage: {{address: '{ADDRESS}'}}", "unknown key `address` in storage; allowed: "),
         ("storage: {url_env: 5}", "storage.url_env cannot be `5`; allowed: text"),
         ("storage: {}", "storage lacks `url_env`"),
     ],

@@ -44,13 +44,16 @@ def check_limits(tree: Mapping, problems: Problems) -> None:
     for section in SECTIONS:
         node = mapping_at(tree, section)
         for metric, entry in (node.entries if node else {}).items():
-            if plain_value(entry.node) is None:
-                continue
-            if metric == SHIPPED:
+            if metric == SHIPPED and plain_value(entry.node) is not None:
                 _asks_for_shipped(section, entry, problems)
+            if metric == SHIPPED:
                 continue
             if metric not in allowed:
-                problems.add(entry.mark, _no_such_metric(tree, section, metric, allowed))
+                if _sets_are_readable(tree):
+                    problems.add(entry.mark, _no_such_metric(tree, section, metric, allowed))
+                problems.drop_later(entry.node.mark)  # whatever it asks
+                continue
+            if plain_value(entry.node) is None:
                 continue
             _check_questions(section, metric, entry, problems)
             for name in _unconfirmed_sets(tree, set_of(metric), confirmed):
@@ -112,6 +115,14 @@ def _metrics_of_file(tree: Mapping) -> tuple[str, ...]:
     sets = [name for name in ("domain", "heldout") if name == "domain" or has_value(data, name)]
     also = mapping_at(data, "also")
     return metrics(sets, also.entries if also else (), has_value(evaluation, "terms"))
+
+
+def _sets_are_readable(tree: Mapping) -> bool:
+    """Whether the file says which sets there are; if not, that is the one problem of all limits."""
+    data = mapping_at(tree, "data")
+    return data is not None and (
+        not has_value(data, "also") or mapping_at(data, "also") is not None
+    )
 
 
 def _confirmed_sets(tree: Mapping) -> tuple[str, ...] | None:

@@ -26,7 +26,6 @@ from orchestrator.sweepfile.located_nodes import (
 )
 from orchestrator.sweepfile.model_folder import model_problems
 from orchestrator.sweepfile.parameters import TABLE
-from orchestrator.sweepfile.refusals import FORMER
 from orchestrator.sweepfile.schema import json_schema
 from orchestrator.sweepfile.search_space_reading import SpaceReader
 from orchestrator.sweepfile.sections_together import check_together
@@ -34,6 +33,7 @@ from orchestrator.sweepfile.spec_building import build_spec
 from orchestrator.sweepfile.spec_changes import FieldChange, changed_fields
 from orchestrator.sweepfile.storage import storage_problems
 from orchestrator.sweepfile.sweep import ModelSpec, SweepSpec
+from orchestrator.sweepfile.unknown_keys import FORMER, with_known_keys
 from orchestrator.sweepfile.writing import resolved_yaml
 
 __all__ = [
@@ -92,7 +92,8 @@ def _load_layers(
     )
     if path.name == "spec.yaml":  # a study's own file may still hold what was allowed once
         _forget_former(tree)
-    else:
+    tree = with_known_keys(tree, problems)
+    if path.name != "spec.yaml":
         check_verdict_is_asked_for(tree, problems)
     reader = SpaceReader(problems)
     reader.broken |= _taken_parameters(tree, problems)

@@ -101,12 +101,15 @@ class Problems:
             self.found.append((mark, message))
 
     def refuse(self, mark: Mark, message: str) -> None:
-        """Record a problem of a value that cannot be read at all. Later problems at the same place
-        are dropped: they would be about the null that stands in for it.
+        """Record a problem of a value that cannot be read as it stands. Later problems at the same
+        place are dropped: they would be about what stands in for it.
         """
         self.add(mark, message)
-        if mark.line:
-            self._refused.add(mark)
+        self.drop_later(mark)
+
+    def drop_later(self, mark: Mark) -> None:
+        """Drop later problems at this place: they would follow from one that is recorded already."""
+        self._refused.add(mark)
 
     def abort(self, mark: Mark, message: str) -> NoReturn:
         """Record a problem after which nothing more can be read, and raise Unreadable."""
@@ -152,8 +155,15 @@ def did_you_mean(
     """Return '; did you mean `x`?' for the most similar allowed word, or nothing where none is
     similar. `written` maps words to what the sentence shows in their place.
     """
-    found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
-    return f"; did you mean `{(written or {}).get(found[0], found[0])}`?" if found else ""
+    found = nearest(word, allowed)
+    return f"; did you mean `{(written or {}).get(found, found)}`?" if found else ""
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Return the most similar allowed word, whatever its capitals; nothing where none is similar."""
+    lowered = {each.lower(): each for each in allowed}
+    found = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[found[0]] if found else ""
 
 
 def _why_text(node: Scalar) -> str:

@@ -5,14 +5,11 @@ problem is, what was written there, and what is allowed.
 from __future__ import annotations
 
 import re
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.sweepfile.data import AlsoSet
-from orchestrator.sweepfile.limit_checks import SECTIONS
-from orchestrator.sweepfile.limits import limit_keys
 from orchestrator.sweepfile.located_nodes import (
     Entry,
     Mapping,
@@ -24,7 +21,6 @@ from orchestrator.sweepfile.located_nodes import (
     did_you_mean,
     in_backticks,
 )
-from orchestrator.sweepfile.sweep import SweepSpec
 
 _WANTED = {
     "bool_type": "true or false",
@@ -71,10 +67,8 @@ def explain_refusals(error: ValidationError, tree: Mapping, problems: Problems) 
                 entry.node.mark,
                 f"{owner} {in_backticks(missing)}; add {_example_of(path, missing)}",
             )
-        elif rest == ("[key]",) and path[-2:-1] == ("also",):
-            continue  # the name of a set, of which `spec_building` says what it may be
         elif item["type"] == "extra_forbidden" or rest == ("[key]",):
-            _refuse_unknown_key(path, entry, problems)
+            continue  # a key of what is no limit, or the name of a set, of which enough was said
         else:
             wanted.setdefault(path, []).append(item)
             found[path] = (entry.node.mark, entry.node)
@@ -130,45 +124,6 @@ def _follow_location(
             return tuple(path), entry, loc[index:]
         path.append(str(part))
     return tuple(path), entry, ()
-
-
-def fields_at(path: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the keys that are allowed under a path of the sweep file."""
-    if len(path) == 2 and path[0] in SECTIONS:
-        return (*limit_keys(path[1]), "rule")
-    model: type[BaseModel] = SweepSpec
-    for part in path:
-        if part not in model.model_fields:  # the name of a set
-            model = AlsoSet
-            continue
-        annotation = model.model_fields[part].annotation
-        options = (annotation, *get_args(annotation))
-        model = next(
-            (
-                option
-                for option in options
-                if isinstance(option, type) and issubclass(option, BaseModel)
-            ),
-            model,
-        )
-    return (*(("extends",) if not path else ()), *model.model_fields)
-
-
-FORMER = {("execution", "workers"): "several packs at once are execution.packs"}
-"""Keys that sweep files had in former versions -> what is written instead."""
-
-
-def _refuse_unknown_key(path: tuple[str, ...], entry: Entry, problems: Problems) -> None:
-    if path in FORMER:
-        problems.add(entry.mark, f"{'.'.join(path)} is no key any more; remove it: {FORMER[path]}")
-        return
-    allowed = fields_at(path[:-1])
-    where = f" in {'.'.join(path[:-1])}" if path[:-1] else ""
-    problems.add(
-        entry.mark,
-        f"unknown key {in_backticks(path[-1])}{where}{did_you_mean(path[-1], allowed) or ';'} allowed: "
-        f"{', '.join(allowed)}",
-    )
 
 
 def _example_of(path: tuple[str, ...], key: str) -> str:

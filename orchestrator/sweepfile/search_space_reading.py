@@ -17,6 +17,7 @@ from orchestrator.sweepfile.located_nodes import (
     describe_node,
     did_you_mean,
     in_backticks,
+    nearest,
     plain_value,
 )
 from orchestrator.sweepfile.parameters import ADAPTER_SCALE, NAMES, TABLE, Parameter, ParameterValue
@@ -61,6 +62,8 @@ class SpaceReader:
             return
         for name, entry in node.entries.items():
             self._read_parameter(name, entry)
+        meant = {nearest(name, NAMES) for name in node.entries if name not in NAMES}
+        self.broken |= meant - set(node.entries)  # a misspelt one is no missing one as well
         self._read_alpha(node)
         for name in (name for name, row in TABLE.items() if row.required):
             if not {name} & {*self.fixed, *self.searched, *self.broken}:
@@ -68,6 +71,7 @@ class SpaceReader:
                     node.mark,
                     f"parameters lacks {in_backticks(name)}; add a value ({TABLE[name].allowed}) or a range",
                 )
+                self.broken.add(name)
         self._add_defaults()
         self._check_conditions()
 

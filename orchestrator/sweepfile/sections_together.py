@@ -7,6 +7,7 @@ from typing import get_args
 
 from orchestrator.sweepfile.evaluation import EvaluationSpec, Precision, Precisions
 from orchestrator.sweepfile.launching import check_devices, check_launcher
+from orchestrator.sweepfile.limit_checks import mapping_at
 from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.located_nodes import Mapping, Problems, has_value, plain_value
 from orchestrator.sweepfile.search_space import SearchSpace
@@ -29,7 +30,8 @@ def check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> Non
     entries = parameters.node.entries if parameters and isinstance(parameters.node, Mapping) else {}
     on_replay = [name for name in ("replay_ratio", "kl_weight") if _largest_value(space, name) > 0]
     on_replay += ["replay_labels"] if "model" in space.possible("replay_labels") else []
-    if not has_value(tree, "data", "replay"):
+    has_data = mapping_at(tree, "data") is not None  # if not, that is the problem
+    if has_data and not has_value(tree, "data", "replay"):
         for name in on_replay:
             what = "replay_labels: model" if name == "replay_labels" else f"{name} above 0"
             problems.add(
@@ -68,7 +70,7 @@ def check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> Non
     _check_early_stop(tree, problems)
     check_devices(tree, problems)
     check_launcher(tree, problems)
-    if has_value(tree, "confirm") and not has_value(tree, "data", "confirm"):
+    if has_data and has_value(tree, "confirm") and not has_value(tree, "data", "confirm"):
         problems.add(
             tree.entries["confirm"].mark,
             "confirm needs sets the search never reads; add data.confirm: {domain: ..., heldout: ...}, or "
@@ -120,7 +122,8 @@ def _check_trend(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
         else EVERY_STEPS
     )
     shortest = min(map(float, space.possible("max_steps")), default=math.inf)
-    if not isinstance(every, int) or shortest > every:
+    readable = not has_value(tree, "evaluation") or mapping_at(tree, "evaluation") is not None
+    if not readable or not isinstance(every, int) or shortest > every:
         return
     for section in ("guardrails", "acceptance"):
         if has_value(tree, section, TRAIN_LOSS):

@@ -171,18 +171,19 @@ class _Reader:
     def node(self, event: Any, depth: int) -> Node:
         mark = self.mark(event)
         if isinstance(event, AliasEvent):
+            alias = f"*{event.anchor}"
             self.problems.refuse(
                 mark,
-                f"alias {in_backticks('*' + str(event.anchor))}: write the value out; aliases are refused",
+                f"alias {in_backticks(alias)}: write the value out; aliases are refused",
             )
-            return Scalar(mark, None, "")
+            return Scalar(mark, alias, alias)
         if event.anchor is not None:
-            self.problems.add(
+            self.problems.refuse(
                 mark,
                 f"anchor {in_backticks('&' + str(event.anchor))}: remove it; anchors are refused",
             )
         if event.tag is not None:
-            self.problems.add(
+            self.problems.refuse(
                 mark,
                 f"tag {in_backticks(event.tag)}: remove it; the kind of a value follows from its text",
             )
@@ -202,14 +203,15 @@ class _Reader:
             (c < " " and c not in "\n\t") or "\ud800" <= c <= "\udfff" or c == "\x7f" for c in text
         ):
             self.problems.refuse(mark, f"{in_backticks(text)} holds a control character; remove it")
-            return Scalar(mark, None, "")
+            return Scalar(mark, ascii(text), ascii(text))
         if event.style is not None:
             return Scalar(mark, text, text)
         try:
             return Scalar(mark, resolve_scalar(text), text)
         except ValueError as error:
             self.problems.refuse(mark, f"{in_backticks(text)} {error}")
-            return Scalar(mark, None, text)
+            # as text: a null would count as not written, and be missed elsewhere
+            return Scalar(mark, text, text)
 
     def sequence(self, mark: Mark, depth: int) -> Sequence:
         items = []
@@ -222,25 +224,40 @@ class _Reader:
         while not isinstance(event := next(self.events), MappingEndEvent):
             place = self.mark(event)
             key = self.key(event, place, depth)
+            if key is None:
+                self.problems.drop_later(mark)  # such as what it lacks without this entry
+                self.skip(next(self.events), depth + 1)
+                continue
             node = self.node(next(self.events), depth + 1)
             if key in entries:
                 self.problems.add(
                     place,
                     f"key {in_backticks(key)} a second time; it is already at {entries[key].mark}: keep one",
                 )
-            elif key is not None:
-                entries[key] = Entry(place, node)
+                # which of the two will be kept is not known, so no more is said of either
+                self.problems.drop_later(entries[key].node.mark)
+                self.problems.drop_later(node.mark)
+            entries[key] = Entry(place, node)
         return Mapping(mark, entries)
 
+    def skip(self, event: Any, depth: int) -> None:
+        """Read past a node of which nothing is said: enough was said of its place."""
+        told, self.problems = self.problems, Problems()
+        try:
+            self.node(event, depth)
+        finally:
+            self.problems = told
+
     def key(self, event: Any, place: Mark, depth: int) -> str | None:
-        if isinstance(event, (AliasEvent, SequenceStartEvent, MappingStartEvent)):
-            self.node(event, depth + 1)
-            self.problems.add(place, "a key must be a name, not a list, a mapping or an alias")
+        """Return the text of a key; None, after recording why, for what is no name."""
+        if isinstance(event, (SequenceStartEvent, MappingStartEvent)):
+            self.skip(event, depth + 1)
+            self.problems.add(place, "a key must be a name, not a list or a mapping")
             return None
         key = self.node(event, depth + 1)
-        if isinstance(key, Scalar) and key.text == "<<":
+        assert isinstance(key, Scalar), "neither a list nor a mapping"
+        if key.text == "<<":
             self.problems.add(
                 place, "merge key `<<`: use `extends: other.yaml`; merge keys are refused"
             )
-            return None
-        return key.text if isinstance(key, Scalar) else None
+        return None if isinstance(event, AliasEvent) or key.text == "<<" else key.text
