@@ -311,6 +311,7 @@ def test_power_is_that_of_the_normal_distribution(words: int, churn: float) -> N
 def test_utterances_needed_for_two_tenths_of_a_point(churn: float, needed: int) -> None:
     assert utterances_needed(500, 9800, churn, 0.2) == pytest.approx(needed, rel=0.25)
     assert utterances_needed(500, 9800, churn, 0.0) is None
+    assert utterances_needed(500, 9800, churn, 1e-200) is None
 
 
 @pytest.mark.parametrize(("words", "churn"), [(0, 0.01), (100, 0.0), (100, 1.5)])

@@ -173,6 +173,12 @@ def test_a_set_that_proves_a_gain_is_shown_before_one_that_gains_more() -> None:
     assert alone.value is not None and alone.value < -3.5 and not alone.gain_significant
 
 
+def test_a_limit_next_to_nothing_is_one_that_no_number_of_utterances_decides() -> None:
+    limit = Criterion("domain_wer", "max_regression", 5e-324)
+    found = answer(limit, score(450), score(450))
+    assert found.holds is True and found.utterances_needed is None
+
+
 @pytest.mark.parametrize("rivals", [1, 2, 8, 30])
 def test_the_utterances_that_would_decide_do_in_four_of_five_studies(rivals: int) -> None:
     """The bound of n times as many utterances has the limit at so many of its errors, where the

@@ -54,8 +54,8 @@ def utterances_needed(utterances: int, words: int, churn: float, limit: float) -
     """Return how many utterances of the same mean length tell a difference of `limit` WER points
     from 0: n * (2.49 * SE / limit)^2.
 
-    None for a limit of 0, which no set can resolve.
+    None for a limit of 0, or so near to it that the number is not finite: no set can resolve it.
     """
-    if limit <= 0:
-        return None
-    return math.ceil(utterances * (smallest_detectable(words, churn) / limit) ** 2)
+    ratio = smallest_detectable(words, churn) / limit if limit > 0 else math.inf
+    needed = utterances * (ratio * ratio)
+    return math.ceil(needed) if math.isfinite(needed) else None

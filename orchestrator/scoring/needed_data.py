@@ -34,5 +34,6 @@ def utterances_needed(paired: DeltaEstimate, gap: float, deviations: float) -> i
     """
     if gap == 0 or not math.isfinite(paired.standard_error) or not math.isfinite(gap):
         return None
-    needed = math.ceil(paired.utterances * (deviations * paired.standard_error / gap) ** 2)
-    return max(needed, paired.utterances + 1)
+    ratio = deviations * paired.standard_error / gap
+    needed = paired.utterances * (ratio * ratio)
+    return max(math.ceil(needed), paired.utterances + 1) if math.isfinite(needed) else None
