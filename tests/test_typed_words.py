@@ -65,6 +65,31 @@ def test_what_checks_a_sweep_file_and_what_begins_a_study_work(
     assert (tmp_path / name / "kept" / "other" / "report.html").is_file()
 
 
+@pytest.mark.parametrize("command", ["run", "validate", "plan", "diagnose", "repair", "status"])
+def test_what_checks_a_mistake_names_the_sweep_as_it_was_named(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A study by its name, and the folder of studies: where a sweep takes parameters from another
+    study, it is not valid without it.
+    """
+    kept = ran_project(tmp_path / "first").parents[1] / "studies"
+    kept.rename(tmp_path / "kept it's")
+    spec = make_project(tmp_path, f"{SWEEP}take: {{study: demo, parameters: [scheduler]}}\n")
+    spec.write_text(spec.read_text().replace("name: demo", "name: next"))
+    monkeypatch.chdir(tmp_path / "first")
+    for word, wrong in ((str(spec), "budget.trials=some"), ("demo", "budget.trials=some")):
+        name = "name=a/b" if command == "status" and word != "demo" else wrong
+        assert orchestrate(command, word, name, "--studies", "../kept it's") == 2
+        said = capsys.readouterr().err
+        check = advised(said, r"check with: (orchestrate validate .+)")
+        assert check == ["validate", word, "--studies", "../kept it's"]
+        assert orchestrate(*check) == 0
+        capsys.readouterr()
+
+
 @pytest.mark.parametrize("words", [("trial", "9"), ("stop", "9"), ("export", "9", "--to", "x")])
 def test_what_lists_the_trials_of_a_study_works_from_anywhere(
     words: tuple[str, ...],

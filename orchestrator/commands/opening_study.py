@@ -60,16 +60,16 @@ def open_sweep(
     from orchestrator.running.chained_spec import load_chained_spec
     from orchestrator.sweepfile.loading import load_spec, studies_root
 
-    named = _named_study(spec, studies)
+    named, words = _named_study(spec, studies), (path_word(spec), *_place_words(studies))
     if named is not None:
         _check_sweep_of(named)
         name = _name_overrides(overrides) or [f"name={named.name}"]
         others = [override for override in overrides if override not in name]
         given = [*_server_of(named, others), *name, *others]
-        sweep = load_spec(named.spec, given, root=_project_of(named))
+        sweep = load_spec(named.spec, given, _project_of(named), words)
         return sweep, StudyFolder(named.path.parent, sweep.name)
     root = studies or studies_root(spec)
-    sweep = load_chained_spec(spec, list(overrides), root)
+    sweep = load_chained_spec(spec, list(overrides), root, words)
     return sweep, StudyFolder(root, sweep.name)
 
 
@@ -92,7 +92,8 @@ def open_study(
     root = project_root(spec) if spec.is_file() else _project_of(folder)
     stored = stored_spec(folder, root)
     asked = [override for override in overrides if override.partition("=")[0] != "name"]
-    wanted = load_spec(folder.spec, asked, root=root) if asked else stored
+    words = (path_word(spec), *_place_words(studies))
+    wanted = load_spec(folder.spec, asked, root, words) if asked else stored
     changed = [change.path for change in changed_fields(stored, wanted)]
     refused = [path for path in changed if not judging or path.partition(".")[0] != JUDGED_ANEW]
     if refused:
@@ -143,7 +144,8 @@ def _folder_of_study(spec: Path, overrides: Sequence[str], studies: Path | None)
     if (named := _named_study(spec, studies)) is not None:
         others = [override.partition("=")[2] for override in _name_overrides(overrides)]
         return StudyFolder(named.path.parent, [named.name, *others][-1])
-    name = load_spec(spec, _name_overrides(overrides)).name
+    words = (path_word(spec), *_place_words(studies))
+    name = load_spec(spec, _name_overrides(overrides), named=words).name
     return StudyFolder(studies or studies_root(spec), name)
 
 

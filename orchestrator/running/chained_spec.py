@@ -13,16 +13,17 @@ from orchestrator.sweepfile.loading import load_spec, project_root
 from orchestrator.sweepfile.sweep import SweepSpec
 
 
-def load_chained_spec(path: Path, overrides: Sequence[str], studies: Path) -> SweepSpec:
+def load_chained_spec(
+    path: Path, overrides: Sequence[str], studies: Path, named: Sequence[str] = ()
+) -> SweepSpec:
     """`load_spec`, with what the file takes from a study below `studies` filled in.
 
     Raises SpecError, and StudyError when that study is missing, unfinished, or has no such trial.
     """
-    spec = load_spec(path, overrides)
+    spec = load_spec(path, overrides, named=named)
     if spec.take is None or spec.take.recipe is not None:
         return spec
     from orchestrator.running.chained_parameters import chained_overrides
 
-    return load_spec(
-        path, [*overrides, *chained_overrides(spec.name, spec.take, studies, project_root(path))]
-    )
+    taken = chained_overrides(spec.name, spec.take, studies, project_root(path))
+    return load_spec(path, [*overrides, *taken], named=named)

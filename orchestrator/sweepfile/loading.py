@@ -35,6 +35,7 @@ from orchestrator.sweepfile.storage import storage_problems
 from orchestrator.sweepfile.sweep import ModelSpec, SweepSpec
 from orchestrator.sweepfile.unknown_keys import FORMER, with_known_keys
 from orchestrator.sweepfile.writing import resolved_yaml
+from orchestrator.typed_words import path_word
 
 __all__ = [
     "FieldChange",
@@ -65,10 +66,16 @@ def studies_root(path: Path) -> Path:
     return project_root(path) / "studies"
 
 
-def load_spec(path: Path, overrides: Sequence[str] = (), root: Path | None = None) -> SweepSpec:
+def load_spec(
+    path: Path,
+    overrides: Sequence[str] = (),
+    root: Path | None = None,
+    named: Sequence[str] = (),
+) -> SweepSpec:
     """Read, merge and check one sweep file. Manifests need not exist yet: see `check_inputs`.
 
-    Its paths start at `root`, by default at `project_root(path)`.
+    Its paths start at `root`, by default at `project_root(path)`. `named` are the words that name
+    it on the command line, by default its path.
 
     Raises:
         SpecError: all problems at once, a line each: place, offending text, nearest valid word, what is allowed.
@@ -78,7 +85,7 @@ def load_spec(path: Path, overrides: Sequence[str] = (), root: Path | None = Non
         spec = _load_layers(Path(path), overrides, root or project_root(Path(path)), problems)
     except Unreadable:
         spec = None
-    problems.raise_any(path)
+    problems.raise_any(named or [path_word(path)])
     assert spec is not None, "no spec without a problem"
     return spec
 

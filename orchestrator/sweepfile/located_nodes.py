@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from pathlib import PurePath
 from typing import Any, NoReturn
 
 from orchestrator.errors import SpecError
-from orchestrator.typed_words import quoted_path
 
 MAX_PROBLEMS = 100
 """Most problems that are reported; checking stops there, as a person corrects these first."""
@@ -116,9 +116,9 @@ class Problems:
         self.add(mark, message)
         raise Unreadable
 
-    def raise_any(self, path: object) -> None:
+    def raise_any(self, named: Iterable[str]) -> None:
         """Raise SpecError where there are problems: all of them, in the order of their places, and
-        the next step.
+        the next step. `named` are the words that name the sweep on the command line.
         """
         if self.found:
             ordered = sorted(self.found, key=lambda item: item[0].order)
@@ -126,8 +126,8 @@ class Problems:
             if self._more:
                 lines.append(f"And more: these are the first {MAX_PROBLEMS}.")
             lines.append(
-                f"Nothing was started. Correct this, then check with: orchestrate validate "
-                f"{quoted_path(str(path))}"
+                "Nothing was started. Correct this, then check with: "
+                f"{shlex.join(['orchestrate', 'validate', *named])}"
             )
             raise SpecError("\n".join(lines))
 
