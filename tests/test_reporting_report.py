@@ -321,6 +321,15 @@ def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
     assert "orchestrate run s.yaml" in text and "orchestrate trial" not in text
 
 
+@pytest.mark.parametrize("width", [12, 200])
+def test_an_empty_table_is_seen_on_every_terminal(width: int) -> None:
+    out = io.StringIO()
+    document = Document("", "", (Table(("", "trial", "domain WER %"), ()),))
+    terminal.show(document, Console(file=out, width=width))
+    for word in ("trial", "domain", "WER"):
+        assert word in out.getvalue()
+
+
 def test_a_finalist_that_the_confirm_sets_prefer_is_not_called_the_best_of_the_search(
     root: Path,
 ) -> None:

@@ -83,6 +83,8 @@ def _show_table(
     """Print a table; where it would break words and numbers, print each row as a list."""
     widths = widths_of(columns, rows, console.width)
     if widths is None:
+        if not rows:
+            console.print(Text(plain(f"{', '.join(filter(None, columns))}: none")))
         for row in rows:
             console.print()
             for column, cell in zip(columns, row, strict=True):
