@@ -5,6 +5,8 @@ checkout after it.
 from __future__ import annotations
 
 import inspect
+import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,9 +14,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from ruamel.yaml import YAML
 
 from orchestrator.sweepfile.loading import changed_fields, load_spec
 from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
+
+SWEEPS = [*(ROOT / "sweeps").rglob("*.yaml"), ROOT / "orchestrator" / "commands" / "start.yaml"]
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,6 +57,19 @@ def test_init_writes_a_project_that_plans_and_overwrites_nothing(
         capsys.readouterr().err
         == f"{spec} exists\n  Name another folder; nothing is overwritten.\n"
     )
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_what_a_sweep_file_shows_in_comments_can_be_copied(path: Path) -> None:
+    """Commands, and keys that may be taken in: what explains them is a comment of its own."""
+    text = path.read_text()
+    for command in re.findall(r"^#   (orchestrate .+)", text, re.MULTILINE):
+        for word in shlex.split(command, comments=True)[1:]:
+            assert re.fullmatch(r"[a-z]+|--[a-z]+|\S+\.(yaml|jsonl)|[a-z.]+=\S+", word), command
+        assert len([word for word in shlex.split(command, comments=True) if word.isalpha()]) <= 2
+    for key in re.findall(r"^ *# ((?:replay|confirm|replay_ratio): .+)", text, re.MULTILINE):
+        (value,) = YAML(typ="safe").load(key).values()
+        assert " " not in str(value) or not isinstance(value, str)
 
 
 def test_the_quickstart_alone_leaves_no_row_in_the_record() -> None:
