@@ -236,19 +236,15 @@ def test_ambiguous_and_endless_numbers_are_refused(text: str) -> None:
 def test_size_and_special_files(sweeps: Path, tmp_path: Path) -> None:
     large = sweeps / "large.yaml"
     large.write_text("#" * (MAX_BYTES + 1))
-    assert (
-        refusal(large)
-        == f"{large}:1:1: `{large}` has 256001 bytes, the limit is 256000; is it a sweep?"
-    )
+    assert refusal(large) == f"`{large}` has 256001 bytes, the limit is 256000; is it a sweep?"
     os.mkfifo(sweeps / "pipe.yaml")
     pipe = sweeps / "pipe.yaml"
-    assert "is not a regular file; name a sweep file such as sweeps/quickstart.yaml" in refusal(
-        pipe
-    )
-    absent = sweeps / "smal.yaml"
-    assert "; did you mean `small.yaml`? files there: " in refusal(absent)
-    by_name = refusal(sweeps.parent / "small")
-    assert "; did you mean `sweeps/small.yaml`? files there: sweeps/" in by_name
+    listed = f"files there: {', '.join(map(str, (large, pipe, sweeps / 'small.yaml')))}"
+    assert refusal(pipe) == f"`{pipe}` is not a regular file; name a sweep file; {listed}"
+    assert refusal(sweeps) == f"`{sweeps}` is not a regular file; name a sweep file; {listed}"
+    for absent in (sweeps / "smal.yaml", sweeps.parent / "small"):
+        said = f"there is no file `{absent}`; did you mean `{sweeps / 'small.yaml'}`? {listed}"
+        assert refusal(absent) == said
 
 
 def test_overrides(sweeps: Path) -> None:
@@ -426,7 +422,16 @@ def test_extends_points_into_the_right_file(sweeps: Path) -> None:
         f"{top}:2:18: budget.trials cannot be `0`; allowed: at least 1"
     )
     top.write_text("extends: smal.yaml\n")
-    assert refusal(top).startswith(f"{top}:1:10: there is no file `")
+    said = refusal(top)
+    assert said.startswith(
+        f"{top}:1:10: there is no file `{sweeps / 'smal.yaml'}`; did you mean `small.yaml`? "
+    )
+    (sweeps / "below").mkdir()
+    below = sweeps / "below" / "low.yaml"
+    below.write_text("extends: ../smal.yaml\n")
+    assert "; did you mean `../small.yaml`? files there: ../small.yaml, ../top.yaml" in refusal(
+        below
+    )
     base.write_text("extends: top.yaml\n" + SMALL)
     top.write_text("extends: small.yaml\n")
     assert (

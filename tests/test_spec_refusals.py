@@ -126,6 +126,7 @@ def test_one_mistake_is_one_problem(right: str, tmp_path: Path) -> None:
         "data.heldout=!!str x",
         "budgets.trials=4",
         "data.Replay=replay.jsonl",
+        "guardrail=",
     ],
 )
 def test_one_mistake_on_the_command_line_is_one_problem(override: str, tmp_path: Path) -> None:

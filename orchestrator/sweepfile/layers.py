@@ -5,10 +5,12 @@ line. Every value keeps the place where it was written.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence as SequenceABC
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.errors import SpecError
 from orchestrator.sweepfile.evaluation import Precisions
 from orchestrator.sweepfile.located_nodes import (
     Entry,
@@ -32,9 +34,10 @@ _SHORT_FORMS = {("evaluation", "precision"): tuple(Precisions.model_fields)}
 
 def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> Mapping:
     """Return the tree of `path`, merged over the files that it extends, with the overrides applied.
-    Raises Unreadable when nothing can be read.
+    Raises Unreadable when nothing can be read, and SpecError where `path` itself is no file that
+    could be a sweep.
     """
-    tree = _read_file(path, Mark(str(path), 1, 1), (), problems)
+    tree = _read_file(path, None, (), problems)
     for text in overrides:
         try:
             tree = _apply_override(tree, text, problems)
@@ -43,9 +46,11 @@ def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> 
     return tree
 
 
-def _read_file(path: Path, asked: Mark, above: tuple[str, ...], problems: Problems) -> Mapping:
-    """Read a file, merged over those that it extends. `asked` is where its name was written,
-    `above` the real paths of the files that extend it, to refuse a circle.
+def _read_file(
+    path: Path, asked: Mark | None, above: tuple[str, ...], problems: Problems
+) -> Mapping:
+    """Read a file, merged over those that it extends. `asked` is where its name was written, None
+    for the command line; `above` the real paths of the files that extend it, to refuse a circle.
     """
     text = _file_text(path, asked, problems)
     tree = read_text(text, Mark(str(path), 1, 1), problems)
@@ -78,25 +83,26 @@ def _read_file(path: Path, asked: Mark, above: tuple[str, ...], problems: Proble
     return _merge_mappings(_read_file(other, mark, chain, problems), rest, ())
 
 
-def _file_text(path: Path, asked: Mark, problems: Problems) -> str:
+def _file_text(path: Path, asked: Mark | None, problems: Problems) -> str:
+    fault, data = "", b""
     try:
         if not path.exists():
-            problems.abort(asked, _missing_text(path))
-        if not path.is_file():
-            problems.abort(
-                asked,
-                f"{in_backticks(path)} is not a regular file; name a sweep file such as sweeps/quickstart.yaml",
+            fault = _missing_text(path, asked)
+        elif not path.is_file():
+            fault = (
+                f"{in_backticks(path)} is not a regular file; name a sweep file; "
+                f"{_files_text(_sweep_files(path if path.is_dir() else path.parent, asked))}"
             )
-        if path.stat().st_size > MAX_BYTES:
-            problems.abort(
-                asked,
-                f"{in_backticks(path)} has {path.stat().st_size} bytes, the limit is {MAX_BYTES}; is it a sweep?",
-            )
-        data = path.read_bytes()
+        elif path.stat().st_size > MAX_BYTES:
+            fault = f"{in_backticks(path)} has {path.stat().st_size} bytes, the limit is {MAX_BYTES}; is it a sweep?"
+        else:
+            data = path.read_bytes()
     except (OSError, ValueError) as error:
-        problems.abort(
-            asked, f"{in_backticks(path)} cannot be read ({error}); check its name and permissions"
-        )
+        fault = f"{in_backticks(path)} cannot be read ({error}); check its name and permissions"
+    if fault and asked is None:
+        raise SpecError(fault)
+    if fault and asked is not None:
+        problems.abort(asked, fault)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -108,20 +114,30 @@ def _file_text(path: Path, asked: Mark, problems: Problems) -> str:
         )
 
 
-def _missing_text(path: Path) -> str:
-    """Say that there is no such file, and which sweep files are in its folder or in
-    sweeps/ there.
-    """
-    folders = [path.parent, path.parent / "sweeps"]
-    found = [file for folder in folders for file in sorted(folder.glob("[!.]*.y*ml"))]
-    shown = {file.name: str(file.relative_to(path.parent)) for file in found}
-    files = (
-        f"files there: {', '.join([*shown.values()][:12])}"
-        if shown
-        else "no sweep files there either"
-    )
+def _missing_text(path: Path, asked: Mark | None) -> str:
+    """Say that there is no such file, and which sweep files there are near it."""
+    shown = _sweep_files(path.parent, asked)
     near = did_you_mean(path.name, shown, shown)
-    return f"there is no file {in_backticks(path)}{near or ';'} {files}"
+    return f"there is no file {in_backticks(path)}{near or ';'} {_files_text(shown)}"
+
+
+def _sweep_files(folder: Path, asked: Mark | None) -> dict[str, str]:
+    """Map the names of the sweep files in a folder, and in sweeps/ there, to what is written for
+    them: in a file that extends them their path from its folder, on the command line any path.
+    """
+    found = [
+        file for each in (folder, folder / "sweeps") for file in sorted(each.glob("[!.]*.y*ml"))
+    ]
+    start = None if asked is None else Path(asked.source).parent
+    return {
+        file.name: str(file) if start is None else os.path.relpath(file, start) for file in found
+    }
+
+
+def _files_text(shown: MappingABC[str, str]) -> str:
+    if not shown:
+        return "no sweep files there either"
+    return f"files there: {', '.join([*shown.values()][:12])}"
 
 
 def _merge_mappings(base: Mapping, over: Mapping, path: tuple[str, ...]) -> Mapping:

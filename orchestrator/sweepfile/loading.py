@@ -94,12 +94,12 @@ def _load_layers(
     path: Path, overrides: Sequence[str], root: Path, problems: Problems
 ) -> SweepSpec | None:
     tree = read_layers(path, overrides, problems)
-    tree = Mapping(
-        tree.mark, {key: entry for key, entry in tree.entries.items() if has_value(tree, key)}
-    )
     if path.name == "spec.yaml":  # a study's own file may still hold what was allowed once
         _forget_former(tree)
     tree = with_known_keys(tree, problems)
+    tree = Mapping(
+        tree.mark, {key: entry for key, entry in tree.entries.items() if has_value(tree, key)}
+    )
     if path.name != "spec.yaml":
         check_verdict_is_asked_for(tree, problems)
     reader = SpaceReader(problems)
