@@ -140,8 +140,16 @@ def test_a_file_that_cannot_be_heard_stops_no_other(
         "audio file 'text.wav' cannot be read as audio: it is text, 'no audio'; download the recording itself",
         "audio file 'short.wav' has 40 samples; the model needs at least 80",
         "audio file 'pipe.wav' is a named pipe; only regular files are read",
-        f"audio file 'no.wav' does not exist, neither in {tmp_path} nor in the current folder",
-        "4 of the files could not be heard",
+        f"audio file 'no.wav' does not exist in {tmp_path}",
+        "4 of 6 files could not be heard",
+    ]
+    assert orchestrate("transcribe", BASE, "no.wav", "/no/2.wav", "short.wav") == 2, "none is heard"
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[1:] == [
+        "audio file '/no/2.wav' does not exist",
+        "audio file 'short.wav' has 40 samples; the model needs at least 80",
+        "none of the files could be heard",
     ]
 
 

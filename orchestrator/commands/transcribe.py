@@ -10,7 +10,7 @@ import typer
 
 from orchestrator.commands.choices import choice_of
 from orchestrator.commands.output import warn
-from orchestrator.errors import SpecError
+from orchestrator.errors import ManifestError, SpecError
 from orchestrator.reporting.rendering.escape import plain
 from orchestrator.typed_words import quoted_path
 
@@ -86,7 +86,7 @@ def transcribe(
     """Print what a model hears in audio files: for each its path, a tab and the text.
 
     Recordings longer than 30 s are cut where they are quietest.
-    Exit code 1: some of the files could not be heard.
+    Exit code 1: some of the files could not be heard, the others were.
     """
     from orchestrator.records.transcription_settings import read_transcription
 
@@ -100,7 +100,9 @@ def transcribe(
     paths = list(_audio_files(files))
     heard = transcribe_files(loaded, paths, rms=level, max_tokens_per_second=rate)
     if unheard := _print_all(heard, rate):
-        warn(f"{unheard} of the files could not be heard")
+        if unheard == len(paths):
+            raise ManifestError("none of the files could be heard")
+        warn(f"{unheard} of {len(paths)} files could not be heard")
         raise typer.Exit(1)
 
 

@@ -73,9 +73,18 @@ def locate(written: str, folder: Path) -> Path:
             )
         return Path(os.path.abspath(path))
     raise MissingAudioError(
-        f"audio file {show(written)} does not exist, neither in {folder} nor in the current folder"
+        f"audio file {show(written)} does not exist{_searched(written, folder)}"
         f"{_why_missing(written, folder)}"
     )
+
+
+def _searched(written: str, folder: Path) -> str:
+    """Say in which folders a file was looked for; empty where its name says the folder."""
+    if written.startswith("~") or os.path.isabs(written):
+        return ""
+    if folder == Path.cwd():
+        return f" in {folder}"
+    return f", neither in {folder} nor in the current folder"
 
 
 def _why_missing(written: str, folder: Path) -> str:
@@ -84,9 +93,9 @@ def _why_missing(written: str, folder: Path) -> str:
     """
     if part := _part_that_is_there(written, folder):
         before = written[: -len(part)]
-        return f"; there is {show(part)} in the manifest's folder: take {show(before)} away"
+        return f"; there is {show(part)} in {folder}: take {show(before)} away"
     if _WINDOWS_DRIVE.match(written):
-        return "; it is a path of Windows: write it from the manifest's folder on"
+        return f"; it is a path of Windows: write it from {folder} on"
     if _VARIABLE.search(written):
         return "; variables are not replaced: write the path out"
     if written != written.strip():

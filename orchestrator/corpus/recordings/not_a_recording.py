@@ -8,14 +8,17 @@ from pathlib import PurePath
 
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.recordings.audio_containers import wave_coding
-from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES
+from orchestrator.corpus.recordings.locating import (
+    AUDIO_SUFFIXES,
+    HEADLESS_SUFFIXES,
+    UNREAD_SUFFIXES,
+)
 from orchestrator.typed_words import quoted_path
 
 _CONVERT = "convert it: ffmpeg -i {file} {file}.flac"
 
 _ITSELF = "name the recording itself"
 _UNPACK = "unpack it and name the recordings in it"
-_WEB_PAGE = "it is a web page; download the recording itself"
 _BEGINNINGS: dict[bytes, str] = {
     b"version https://git-lfs": "it is a pointer of Git LFS; fetch the recording: git lfs pull",
     b"\x1aE\xdf\xa3": f"it is Matroska or WebM, which is not read; {_CONVERT}",
@@ -96,8 +99,8 @@ def what_it_is(start: bytes, path: str) -> str | None:
     """Say what a file is that cannot be read as sound, and what to do, without its name; None where
     it looks like nothing known. `start` is its first 1024 bytes, or all of it.
     """
-    words = _told_by_content(start)
     ending = PurePath(path).suffix.lower()
+    words = _told_by_content(start, ending)
     if words is None and ending in _HEADERLESS:
         guess = _16_KHZ if ending in (".raw", ".pcm") else _USUAL
         words = _RAW.replace("{guess}", guess + _HEADERLESS[ending])
@@ -141,21 +144,23 @@ def _with_file(words: str, path: str) -> str:
     return words.replace("{file}", quoted_path(path))
 
 
-def _told_by_text(start: bytes) -> str:
-    """Say what a text is that was saved in the place of the sound: a web page, or the answer of a
-    server.
+def _told_by_text(start: bytes, ending: str) -> str:
+    """Say what a text is: a web page or the answer of a server, saved in the place of the sound; or
+    by the `ending` of its name a file that was never meant to be sound, such as a list.
     """
+    is_sound = ending in ("", *AUDIO_SUFFIXES, *UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
+    cure = "download the recording itself" if is_sound else _ITSELF
     begun = start.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip()
     tag = begun[:9].lower()
     if tag.startswith(("<!doctype", "<html", "<head", "<!--")):
-        return _WEB_PAGE
+        return f"it is a web page; {cure}"
     what = "an XML document" if tag.startswith("<?xml") else f"text, {show(begun[:40])}"
-    return f"it is {what}; download the recording itself"
+    return f"it is {what}; {cure}"
 
 
-def _told_by_content(start: bytes) -> str | None:
-    """Say what a file is by its first bytes alone, and what to do; None where they look like
-    nothing known.
+def _told_by_content(start: bytes, ending: str) -> str | None:
+    """Say what a file is by its first bytes, and what to do; None where they look like nothing
+    known.
     """
     if not start:
         return "it is empty; copy it again"
@@ -176,7 +181,7 @@ def _told_by_content(start: bytes) -> str | None:
         coding = _WAVE_CODINGS.get(tag, "another coding")
         return f"it is a WAV of {coding} (format tag 0x{tag:04X}), which is not read; {_CONVERT}"
     if is_text(start) and not _is_known(start):
-        return _told_by_text(start)
+        return _told_by_text(start, ending)
     if not start[:64].strip(b"\0"):
         return "it begins with nothing but zeros, as a copy that was broken off; copy it again"
     return None
