@@ -283,6 +283,50 @@ def test_folders_that_are_no_models_are_refused(
     )
 
 
+def test_a_folder_that_is_mistyped_is_not_looked_for_on_the_hub(
+    adapter: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "data.jsonl").write_text(json.dumps(ROWS[0] | {"audio_filepath": CLIPS[0]}))
+    for name in ("exported/mistyped", "./mistyped", "../mistyped", "/mistyped", "~/mistyped"):
+        typed = os.path.expanduser(name)
+        for command in (
+            ("transcribe", name, CLIPS[0]),
+            ("transcribe", adapter, CLIPS[0], "--base", name),
+            ("diagnose", "data.jsonl", "--model", name),
+        ):
+            assert orchestrate(*command) == 2
+            assert capsys.readouterr().err == (
+                f"there is no model folder {typed}\n"
+                "  Correct the path; or name a hub id, such as UsefulSensors/moonshine-tiny.\n"
+            )
+
+
+def test_the_folder_of_a_home_is_measured_as_any_other(
+    adapter: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its level and token cap, which a cap of one token a second shows; and its base."""
+    shutil.copytree(adapter, tmp_path / "kept")
+    (tmp_path / "kept" / "transcription.json").write_text('{"max_tokens_per_second": 1.0}')
+    (tmp_path / "base").symlink_to(BASE)
+    rows = (row | {"audio_filepath": clip} for row, clip in zip(ROWS, CLIPS, strict=True))
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    said = []
+    for name in (tmp_path / "kept", "~/kept"):
+        assert orchestrate("diagnose", tmp_path / "data.jsonl", "--model", name) == 0
+        said.append(capsys.readouterr().out.replace(str(tmp_path), "~"))
+    assert said[0] == said[1]
+    assert orchestrate("transcribe", adapter, CLIPS[0], *CAP, "--base", "~/base") == 0
+
+
 def test_an_adapter_without_weights_is_refused(
     adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

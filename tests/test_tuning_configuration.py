@@ -400,7 +400,8 @@ def test_without_the_hub_a_model_comes_from_the_cache_or_one_sentence_says_why(
     with pytest.raises(ModelError) as caught:
         load_stock(spec)
     assert str(caught.value).startswith(
-        "model 'someone/small' cannot be loaded: http://127.0.0.1:9 does not answer ("
+        "model 'someone/small' cannot be loaded: no folder has this name, "
+        "http://127.0.0.1:9 does not answer ("
     )
     assert f"and the cache, {cache}, does not hold it. Next: check the network" in str(caught.value)
     place = cache / "models--someone--small"

@@ -201,7 +201,7 @@ def _diagnose_manifests(
 
         loaded, measured = (
             open_model(model, choose_device("auto")[0]),
-            read_transcription(Path(model)),
+            read_transcription(Path(model).expanduser()),
         )
         baselines = {
             each.manifest.path: measure_manifest_baseline(

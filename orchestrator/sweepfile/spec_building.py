@@ -20,6 +20,7 @@ from orchestrator.sweepfile.located_nodes import (
     in_backticks,
     plain_value,
 )
+from orchestrator.sweepfile.model_folder import names_folder
 from orchestrator.sweepfile.refusals import explain_refusals
 from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.storage import NAMED, names_variable
@@ -110,16 +111,9 @@ def _make_absolute(section: dict[str, Any], key: str, root: Path) -> None:
 
 
 def _model_id(text: str, root: Path) -> str:
-    """Return a local folder as an absolute path, and a hub id unchanged.
-
-    It is taken for a folder where it exists, where it is written as a path (/, ~, ./, ../), and
-    where its parent is an existing folder of the project: then it is a folder that is missing.
-    """
-    path = Path(os.path.abspath(root / os.path.expanduser(text)))
-    explicit = text.startswith(("/", "~", "./", "../"))
-    # os.path.isdir, unlike Path.is_dir, never raises, whatever the name
-    beside = path.parent != root and os.path.isdir(path.parent)
-    return str(path) if explicit or os.path.isdir(path) or beside else text
+    """Return a local folder as an absolute path, and a hub id unchanged."""
+    is_folder = names_folder(text, root)
+    return os.path.abspath(root / os.path.expanduser(text)) if is_folder else text
 
 
 def _wall_clock(raw: dict[str, Any], tree: Mapping, problems: Problems) -> None:

@@ -30,6 +30,7 @@ from orchestrator.errors import ManifestError, ModelError
 from orchestrator.records.base_weights import read_base_weights
 from orchestrator.records.readiness.model_limits import token_caps
 from orchestrator.records.transcription_settings import read_transcription
+from orchestrator.sweepfile.model_folder import names_folder
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
@@ -89,6 +90,15 @@ def _what_to_name(folder: Path) -> str:
     return "Name a model folder, or an adapter folder as `orchestrate export` writes it."
 
 
+def _refuse_missing_folder(name: str) -> None:
+    """Raise ModelError where a name on the command line means a folder that is not there."""
+    if names_folder(name, Path.cwd()) and not os.path.exists(name):
+        raise ModelError(
+            f"there is no model folder {name}\n"
+            "  Correct the path; or name a hub id, such as UsefulSensors/moonshine-tiny."
+        )
+
+
 def open_model(name: str, device: torch.device, base: str | None = None) -> BaseModel:
     """Load the model of a hub id or folder. A PEFT adapter folder is merged by stock PEFT into the
     base model that its configuration names, or into `base`. Raises ModelError, and StudyError for a
@@ -111,6 +121,7 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
             raise ModelError(
                 f"{name} holds neither config.json nor adapter_config.json\n  {_what_to_name(folder)}"
             )
+        _refuse_missing_folder(name)
         return load_base_model(ModelSpec(id=name), device, encoder_windows=windows)
     _check_adapter(folder)
     spec = _base_of(folder, base)
@@ -201,6 +212,8 @@ def _base_of(folder: Path, base: str | None) -> ModelSpec:
     names. Raises ModelError where it names none, or a folder that is not there.
     """
     if base is not None:
+        base = os.path.expanduser(base)
+        _refuse_missing_folder(base)
         return ModelSpec(id=base)
     place, config = folder / "adapter_config.json", _config_of(folder)
     written, revision = config.get("base_model_name_or_path"), config.get("revision")

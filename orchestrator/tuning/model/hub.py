@@ -43,7 +43,8 @@ def _cached_folder(model: ModelSpec, problem: HubProblem) -> str:
         missing = "does not hold it"
     if missing:
         raise ModelError(
-            f"model {model.id!r} cannot be loaded: {problem.what}, and the cache, {cache}, {missing}. "
+            f"model {model.id!r} cannot be loaded: no folder has this name, {problem.what}, and the cache, {cache}, "
+            f"{missing}. "
             f"Next: {problem.cure}, or download the model where that works and give `model.id` the folder."
         )
     return folder
