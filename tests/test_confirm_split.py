@@ -18,10 +18,13 @@ from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.corpus.sets.confirm_split import load_evaluation_manifest
 from orchestrator.errors import ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.progress import listening
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import report
 from orchestrator.reporting.rendering import markdown
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
+from orchestrator.tuning import prepared_sweep
+from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import conclude
 from orchestrator.verdicts.confirming import confirmation_spec
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
@@ -346,3 +349,28 @@ def test_a_real_search_and_its_confirmation_hear_different_speakers(tmp_path: Pa
         if line.startswith("baseline: "):
             name, wer, _ = line.removeprefix("baseline: ").split()
             assert f"| {name} | {wer} |" in page.replace("\\_", "_")
+
+
+@pytest.mark.parametrize("declared", ["split", "manifests"])
+def test_findings_and_work_of_a_confirmation_name_the_confirm_sets(
+    declared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its measurements the search's sets, as the confirmation asks for them."""
+    tight = ("evaluation.max_tokens_per_second=1", "checks.ignore=[token-cap]")
+    spec = confirmed_sweep(tmp_path, *tight)
+    if declared == "manifests":
+        sets = f"data.confirm={{domain: {spec.data.domain}, heldout: {spec.data.heldout}}}"
+        finalists = "confirm={top: 1, seeds: [101]}"
+        spec = load_spec(tmp_path / "sweep.yaml", [sets, finalists, *tight])
+    monkeypatch.setattr(prepared_sweep, "check_model", lambda *_: [])
+    for each, prefix in ((spec, ""), (confirmation_spec(spec), "confirm_")):
+        work: set[str] = set()
+        with listening(lambda what, *_, work=work: work.add(what)):
+            worker = start_worker(each, tmp_path / "cache")
+            heard = worker.measure_baseline().measurements[0]
+        names = {f"{prefix}domain", f"{prefix}heldout"}
+        assert {f"{what} {name}" for what in ("encoding", "hearing") for name in names} <= work
+        assert set(heard.sets) == {"domain", "heldout"}
+        found = [each.message for each in worker.findings if each.name == "token-cap"]
+        named = {message.partition("references of ")[2].partition(" ")[0] for message in found}
+        assert names <= named and (not prefix or named == names)

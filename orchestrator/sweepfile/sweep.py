@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 
 from orchestrator.checks import Ignorable, may_be_ignored
+from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.evaluation import EvaluationSpec, Precision
 from orchestrator.sweepfile.execution import Execution
@@ -254,6 +255,13 @@ class SweepSpec(Frozen):
         """
         precision = self.evaluation.precision
         return precision.search if name in self.data.evaluated else precision.verdict
+
+    def measured_name(self, name: str) -> str:
+        """Return the name that measurements use for a set of `data`: in the sweep of a
+        confirmation, whose evaluation sets are the confirm sets, that of a confirm set.
+        """
+        is_confirmation = self.confirm is not None and self.data.confirming is None
+        return confirm_name(name, is_confirmation and name in self.data.evaluated)
 
     @property
     def taken(self) -> str:

@@ -4,7 +4,7 @@ and which are checked before the first step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +29,7 @@ from orchestrator.tuning.decoding.evaluation_set import load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model
 from orchestrator.tuning.model.core_threads import FOUND_THREADS, on_all_cores, use_cores
 from orchestrator.tuning.model.device import autocast_to, choose_device, memory_of
-from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.model.encoder_cache import EncoderCache, Frames
 from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.selfcheck.model_limits import check_model_limits
 from orchestrator.tuning.selfcheck.probe import possible_targets
@@ -94,7 +94,8 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     device, notes = choose_device(execution.first_device, asked_by)
     base, said = _base_model(spec, device)
     manifests = read_sets(spec, cache)
-    lengths = check_model_limits(spec, base, manifests)
+    named = {spec.measured_name(name): manifest for name, manifest in manifests.items()}
+    lengths = check_model_limits(spec, base, named)
     sets = {
         name: load_evaluation_set(spec, name, manifests[name], base, cache)
         for name in spec.data.evaluated
@@ -109,10 +110,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         lambda: load_training_data(spec, base, manifests, cache, _autocast_for(spec, device)),
     )
     clips["train"] = training.clips
-    share = share_of(execution, device.type, machine_cores())
-    memory = frames_budget(execution, device.type, memory_of(device), share)
-    depths = _first_adapted_layers(spec, base)
-    store = EncoderCache(base.family, clips, memory, device, depths, {"train": training.frames})
+    store = _encoder_cache(spec, base, clips, {"train": training.frames})
     measuring, trained = (
         partial(_autocast_for, spec, device, training=each) for each in (False, True)
     )
@@ -136,6 +134,20 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         findings,
         (*notes, *said, *_precision_notes(spec), *training.notes),
     )
+
+
+def _encoder_cache(
+    spec: SweepSpec,
+    base: BaseModel,
+    clips: dict[str, Sequence[np.ndarray]],
+    kept: Mapping[str, dict[int, Frames | None]],
+) -> EncoderCache:
+    """Return the cache of the frames of these sets; `kept` are frames that are there already."""
+    execution, device = spec.execution, base.device
+    share = share_of(execution, device.type, machine_cores())
+    memory = frames_budget(execution, device.type, memory_of(device), share)
+    depths = _first_adapted_layers(spec, base)
+    return EncoderCache(base.family, clips, memory, device, depths, kept, spec.measured_name)
 
 
 def _take_cores(spec: SweepSpec) -> None:

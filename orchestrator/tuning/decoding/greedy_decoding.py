@@ -108,7 +108,7 @@ def transcribe(
     # the longest clips first: a thread without further work then waits for shorter ones
     batches = batches_by_length(lengths, budget / count * base.family.stride, order)[::-1]
     runs = _in_runs(batches, base.cores.at_once)
-    counter = Counter(f"hearing {name}", len(lengths))
+    counter = Counter(f"hearing {store.said_name(name)}", len(lengths))
     with bound_merged(base.linears, weights):
         results = base.cores.map_whole(
             lambda run: _decode_batches(base.decoder, begin, run, budget),

@@ -8,7 +8,7 @@ encoder's output where d is the number of layers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,11 +72,13 @@ class EncoderCache:
         device: torch.device,
         depths: Collection[int] = (),
         kept: Mapping[str, dict[int, Frames | None]] | None = None,
+        said_name: Callable[[str], str] = str,
     ) -> None:
         """`clips` are the float32 samples of each set by its name. `depths` are the entry depths
         that trials may have: frames at a lower one are kept on the way to a higher one. `kept`
         holds, by set and depth, frames that are there already; its mappings are shared, so what is
-        computed of these sets later is added to them.
+        computed of these sets later is added to them. `said_name` gives the name by which a person
+        is told of a set.
         """
         self.family, self.clips, self.budget_bytes, self.device = (
             family,
@@ -84,7 +86,7 @@ class EncoderCache:
             budget_bytes,
             device,
         )
-        self.depths = sorted(depths)
+        self.depths, self.said_name = sorted(depths), said_name
         self.kept: dict[str, dict[int, Frames | None]] = {name: {} for name in clips} | dict(
             kept or {}
         )
@@ -154,7 +156,10 @@ class EncoderCache:
         room, flat, filled = self.budget_bytes - self.bytes_used, None, 0
         start = torch.zeros(len(lengths), dtype=torch.int64, device=self.device)
         length = torch.zeros_like(start)
-        side_by_side, counter = cores(self.device), Counter(f"encoding {name}", len(lengths))
+        side_by_side, counter = (
+            cores(self.device),
+            Counter(f"encoding {self.said_name(name)}", len(lengths)),
+        )
         at_once = side_by_side.at_once
         for first in range(0, len(batches), at_once):
             some = batches[first : first + at_once]

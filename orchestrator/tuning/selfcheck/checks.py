@@ -142,6 +142,6 @@ def _check_gain(spec: SweepSpec, clips: dict[str, Sequence[np.ndarray]]) -> Iter
         if abs(median / rms - 1) > LEVEL:
             yield finding(
                 "gain",
-                f"the clips of {name} have an rms of {median:.4f} (median of {len(levels)}) where evaluation.rms is "
-                f"{rms:g}: sets of different loudness are not heard alike.",
+                f"the clips of {spec.measured_name(name)} have an rms of {median:.4f} (median of {len(levels)}) where "
+                f"evaluation.rms is {rms:g}: sets of different loudness are not heard alike.",
             )
