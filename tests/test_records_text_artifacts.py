@@ -72,6 +72,19 @@ def test_notes_alone_are_counted_with_the_first_and_a_command(
     assert wordless_text(name, load_manifest(tmp_path / "set-said.jsonl"), "whisper-en") == ""
 
 
+@pytest.mark.parametrize("name", ["train", "domain"])
+def test_the_marks_at_the_ends_of_a_text_are_found_in_every_set_and_taken_out(
+    tmp_path: Path, name: str
+) -> None:
+    """In an evaluation set too, where the normaliser would drop them: no model can be given them."""
+    manifest = manifest_of(tmp_path, "<s> hello you </s>", "two", "</s>", "a <s>b")
+    [said] = artifact_texts(name, manifest, "whisper-en")
+    assert "3 of 4 texts" in said and "('<s>' 2, '</s>' 2)" in said
+    assert "the model's own tokens stops the sweep. Write what is said" in said
+    made = [each.text.strip() for each in cured(manifest, name).utterances]
+    assert made == ["hello you", "two", "a b"]
+
+
 @pytest.mark.parametrize("text", ["Mm-hmm.", "um", "hello (noise)", "5", "नमस्ते"])
 def test_what_is_said_is_no_note(tmp_path: Path, text: str) -> None:
     assert wordless_text("domain", manifest_of(tmp_path, text, "two"), "whisper-en") == ""

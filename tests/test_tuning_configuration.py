@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from orchestrator.errors import ModelError
+from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.decoding.audio_files import decode_clips
 from orchestrator.tuning.deploying.onnx_graphs import DecoderGraph, EncoderGraph
@@ -419,6 +419,22 @@ def test_weights_that_are_missing_are_not_made_up(tmp_path: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=r"model\.safetensors has no proj_out\.weight"):
         loaded(folder)
+
+
+def test_a_text_with_a_token_of_the_model_is_told_from_a_tokenizer_that_adds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = loaded(saved(tmp_path, "v1", both()))
+    for text, token in (("<s> turn left", "<s>"), ("turn left </s>", "</s>")):
+        with pytest.raises(ObjectiveError, match=f"holds {token}, a token with which this model"):
+            base.labels([text])
+    monkeypatch.setattr(type(base.tokenizer), "__call__", lambda *_, **__: Encoded([[1, 5, 2]]))
+    with pytest.raises(ObjectiveError, match="the tokenizer adds special tokens to 'turn left'"):
+        base.labels(["turn left"])
+
+
+class Encoded(NamedTuple):
+    input_ids: list[list[int]]
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:

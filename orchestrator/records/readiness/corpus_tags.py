@@ -1,6 +1,6 @@
 """Finds marks that a corpus keeps in its texts and nobody says: GigaSpeech's <COMMA> and <MUSIC>,
 TED-LIUM's {BREATH} and ignore_time_segment_in_scoring, CMU Sphinx's ++NOISE++, [laughter], the <b>
-of a web page, and <unk> or [inaudible] in the place of words that are said.
+of a web page, the <s> and </s> of language models, and <unk> or [inaudible] in the place of words that are said.
 
 Sources: https://github.com/SpeechColab/GigaSpeech, the STM files and the dictionary of TED-LIUM, and
 https://cmusphinx.github.io/wiki/tutorialam.
@@ -27,11 +27,12 @@ _TAG = re.compile(
     r"|\[laughter-(?P<laughed>[\w'-]+)\]"
     r"|(?P<beside>(?<![\w{])[{\[][A-Za-z][\w -]*[}\]](?![\w-])|\+\+[A-Za-z]\w*\+\+|(?<=\w)\(\d\)|!SIL\b"
     r"|<(?:sil|noise|laughter|laugh|breath|cough|spn|v-?noise|spoken_noise|music)>"
-    r"|(?P<within></?(?:b|i|u|em|strong|span) ?/?>)|</?(?:p|br) ?/?>)"
+    r"|(?P<within></?(?:b|i|u|em|strong|span) ?/?>)|</?(?:p|br) ?/?>|(?P<ends></?s>))"
 )
 """A mark. The group `spoken` matches those that stand where something is said, `laughed` the word
-that is said with laughter, `beside` those beside words, which can be deleted without the words, and
-`within` those of them that may stand within a word.
+that is said with laughter, `beside` those beside words, which can be deleted without the words,
+`within` those of them that may stand within a word, and `ends` those that are the model's own
+tokens, with which no text of any set may be written.
 """
 
 _TEXT = r'("text": "([^"\\]|\\.)*)'
@@ -50,7 +51,7 @@ def find_tags(texts: Iterable[str], normalize: Normalizer, is_learned: bool) -> 
     tags = Counter[str]()
     for row, text in enumerate(texts):
         found = list(_TAG.finditer(text))
-        costs = is_learned or any(tag["spoken"] for tag in found)
+        costs = is_learned or any(tag["spoken"] or tag["ends"] for tag in found)
         if found and (costs or normalize(text) != normalize(_TAG.sub(" ", text))):
             rows.append(row)
             tags.update(tag[0] for tag in found)

@@ -43,6 +43,8 @@ def artifact_texts(name: str, manifest: Manifest, normalizer_name: str) -> Itera
         )
     if (tags := find_tags(texts, normalize, in_training)).rows:
         marked = [texts[row] for row in tags.rows]
+        if any(tag in ("<s>", "</s>") for tag, _ in tags.traces):
+            effect = "a text with the model's own tokens stops the sweep"
         cure = cure_of_tags([tag for tag, _ in tags.traces], marked, manifest.path)
         yield (
             f"{len(tags.rows)} of {len(texts)} texts of {name} hold marks of their corpus ({_named(tags)}), "

@@ -145,15 +145,23 @@ class BaseModel:
         rows = [[*row, eos] for row in self.tokenizer(texts, add_special_tokens=False).input_ids]
         for text, row in zip(texts, rows, strict=True):
             if row[:-1][:1] == [start] or not ends.isdisjoint(row[:-1]):
-                raise ObjectiveError(
-                    f"the tokenizer adds special tokens to {text!r}: labels {row} would be misaligned"
-                )
+                raise ObjectiveError(self._why_misaligned(text, row))
             if (largest := max(row)) >= self.model.config.vocab_size:
                 raise ModelError(
                     f"model {self.spec.id!r}: tokenizer.json gives {text!r} the token {largest}, and config.json has a "
                     f"vocab_size of {self.model.config.vocab_size}. Put the tokenizer there that belongs to the model."
                 )
         return rows
+
+    def _why_misaligned(self, text: str, row: list[int]) -> str:
+        marks = {self.decoder.start, *self.decoder.ends}
+        tokens = self.tokenizer.convert_ids_to_tokens([id for id in row[:-1] if id in marks])
+        if written := next((token for token in tokens if token in text), ""):
+            return (
+                f"the text {text!r} holds {written}, a token with which this model begins or ends every text. "
+                "Take it out of the manifest; orchestrate validate names the command for <s> and </s>."
+            )
+        return f"the tokenizer adds special tokens to {text!r}: labels {row} would be misaligned"
 
     def text(self, tokens: list[int]) -> str:
         """Return the text of tokens, without special ones."""
