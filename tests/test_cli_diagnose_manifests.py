@@ -148,3 +148,26 @@ def test_options_that_would_do_nothing_are_refused(
     assert capsys.readouterr().err == (
         "--every-measurement goes with --of utterances, and this is --of trials\n  Leave it out.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "rules", "said"),
+    [
+        ("नमस्ते दुनिया", "whisper-en", "'नमस्ते दुनिया' counts as 'नमसत दन य'. For another language"),
+        ("नमस्ते दुनिया", "basic", ""),
+        ("左转航向", "basic", "are written without spaces between words; a WER takes"),
+        ("turn left", "whisper-en", ""),
+    ],
+)
+def test_a_wer_of_another_language_is_not_said_without_a_word(
+    text: str, rules: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "a", [1.0])
+    path.write_text(json.dumps({"audio_filepath": "a-0.wav", "text": text}))
+    options = ("--model", DATA / "base-model", "--normalizer", rules)
+    assert orchestrate("diagnose", path, *options) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert said in out
+    assert ("counts as" in out or "without spaces" in out) is bool(said)
+    assert orchestrate("diagnose", path) == 0
+    assert "without spaces" not in capsys.readouterr().out, "no WER was measured"

@@ -4,15 +4,8 @@ the checks say so.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import numpy as np
 import pytest
-import soundfile
 
-from orchestrator.corpus.manifests.manifest import load_manifest
-from orchestrator.corpus.sets.diagnosis import check_sets
 from orchestrator.corpus.sets.unspaced_scripts import without_spaces
 
 
@@ -34,21 +27,3 @@ from orchestrator.corpus.sets.unspaced_scripts import without_spaces
 )
 def test_stretches_longer_than_words(texts: list[str], unspaced: bool) -> None:
     assert without_spaces(texts) is unspaced
-
-
-def test_an_evaluation_set_without_spaces_is_said(tmp_path: Path) -> None:
-    sets = {}
-    for number, (name, text) in enumerate(
-        (("train", "可以着陆"), ("domain", "左转航向"), ("heldout", "turn left"))
-    ):
-        soundfile.write(
-            tmp_path / f"{name}.wav", np.random.default_rng(number).normal(0, 0.1, 8000), 16000
-        )
-        path = tmp_path / f"{name}.jsonl"
-        path.write_text(json.dumps({"audio": f"{name}.wav", "text": text}))
-        sets[name] = load_manifest(path)
-    found = check_sets(sets, max_seconds=20)
-    said = [each.message for each in found if each.name == "no-spaces"]
-    assert len(said) == 1 and said[0].startswith(
-        "the references of domain are written without spaces between words"
-    )

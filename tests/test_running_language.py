@@ -57,3 +57,18 @@ def test_another_language_under_the_rules_for_english(
             "'Er erhält 3,5 mg um acht Uhr' counts as 'er erhalt 35 mg acht uhr'"
             in found[0].message
         )
+
+
+def test_an_evaluation_set_without_spaces_is_said(tmp_path: Path) -> None:
+    spec = load_spec(make_project(tmp_path, SWEEP))
+    manifest = load_manifest(spec.data.domain)
+    texts = {"train": "可以着陆", "domain": "左转航向", "heldout": "turn left"}
+    sets = {
+        name: replace(manifest, utterances=(replace(manifest.utterances[0], text=text),))
+        for name, text in texts.items()
+    }
+    findings = find_before_decoding(spec, sets, tmp_path / "cache")
+    said = [each.message for each in findings if each.name == "no-spaces"]
+    assert len(said) == 1
+    assert said[0].startswith("the references of domain are written without spaces between words")
+    assert said[0].endswith("set limits on domain_cer, and metric: {name: domain_cer}.")

@@ -28,6 +28,7 @@ from orchestrator.records.readiness.reading_sets import (
 )
 from orchestrator.records.readiness.terms import read_terms
 from orchestrator.records.readiness.text_artifacts import artifact_texts, other_texts, wordless_text
+from orchestrator.records.readiness.text_language import foreign_text, unspaced_text
 from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.unreadable import reason
@@ -35,18 +36,13 @@ from orchestrator.refused_findings import stop
 from orchestrator.running.observer import Observer
 from orchestrator.running.recording_findings import record_findings
 from orchestrator.scoring.normalizers import Normalizer, is_surely_said, normalizer
-from orchestrator.set_names import confirm_name, is_confirm
+from orchestrator.set_names import confirm_name, is_confirm, search_name
 from orchestrator.sweepfile.sweep import SweepSpec
 
 if TYPE_CHECKING:
     from orchestrator.corpus.cache.clips import Clips
 
 log = logging.getLogger(__name__)
-
-_FOREIGN = 0.2
-"""The share of the texts of a set from which on they are of another language; in English ones some
-names have such letters.
-"""
 
 
 def find_all(
@@ -126,21 +122,18 @@ def _check_words(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Find
 
 
 def _check_language(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
-    """Find evaluation sets of another language under the rules for English, which read its numbers
-    otherwise and drop some of its words, so that real errors would not count.
-    """
-    if spec.evaluation.normalizer != "whisper-en":
-        return
-    normalize = normalizer(spec.evaluation.normalizer)
+    """Find evaluation sets in a language for which the WER, or the normaliser, says little."""
     for name, manifest in sets.items():
-        texts = [utterance.text for utterance in manifest.utterances]
-        foreign = [text for text in texts if any(c.isalpha() and not c.isascii() for c in text)]
-        if name not in TRAINING_SETS and len(foreign) > _FOREIGN * len(texts):
+        if name in TRAINING_SETS:
+            continue
+        if said := foreign_text(name, manifest, spec.evaluation.normalizer):
+            cure = "For another language set evaluation.normalizer: basic."
+            yield finding("not-english", f"{said} {cure}")
+        if said := unspaced_text(name, manifest):
             yield finding(
-                "not-english",
-                f"{len(foreign)} of {len(texts)} texts of {name} have letters that English does not write, and "
-                f"normalizer whisper-en has the rules for English alone: {show(foreign[0])} counts as "
-                f"{show(normalize(foreign[0]))}. For another language set evaluation.normalizer: basic.",
+                "no-spaces",
+                f"{said} For such languages the CER counts: set limits on {search_name(name)}_cer, and "
+                "metric: {name: domain_cer}.",
             )
 
 

@@ -23,7 +23,6 @@ from orchestrator.corpus.sets.overlap import (
     shared_audio,
     shared_recordings,
 )
-from orchestrator.corpus.sets.unspaced_scripts import without_spaces
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.set_names import is_confirm, search_name
 
@@ -66,7 +65,7 @@ def check_sets(
     for name, manifest in training.items():
         findings += _check_training_lengths(name, manifest, max_seconds)
     for name, manifest in evaluation.items():
-        findings += [*_check_left_out(name, manifest), *_check_spaces(name, manifest)]
+        findings += _check_left_out(name, manifest)
     for name, manifest in sets.items():
         findings += _check_density(name, manifest, max_seconds)
     core = [name for name in evaluation if search_name(name) in ("domain", "heldout")]
@@ -214,17 +213,6 @@ def _check_left_out(name: str, manifest: Manifest) -> list[Finding]:
     return [
         finding("left-out", f"{share} are longer than evaluation.max_seconds and not measured.")
     ]
-
-
-def _check_spaces(name: str, manifest: Manifest) -> list[Finding]:
-    if not without_spaces(utterance.text for utterance in manifest.utterances):
-        return []
-    message = (
-        f"the references of {name} are written without spaces between words; a WER takes what is between two spaces "
-        "as one word, so one wrong character counts as much as all. For such languages the CER counts: set limits on "
-        f"{search_name(name)}_cer, and metric: {{name: domain_cer}}."
-    )
-    return [finding("no-spaces", message)]
 
 
 def _check_density(name: str, manifest: Manifest, max_seconds: float) -> list[Finding]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.sets.diagnosis import FEW_TRAINING_UTTERANCES
 from orchestrator.corpus.sets.durations_and_speakers import SURVIVAL_LIMITS
 from orchestrator.corpus.sets.manifest_diagnosis import ManifestBaseline, ManifestDiagnosis
@@ -15,6 +16,7 @@ from orchestrator.records.readiness.text_artifacts import (
     other_texts,
     wordless_text,
 )
+from orchestrator.records.readiness.text_language import foreign_text, unspaced_text
 from orchestrator.reporting.rendering.report_blocks import Block, Bullets, Document, Heading, Table
 from orchestrator.reporting.wording import percent
 from orchestrator.verdicts.headroom import HEADROOM, HIGH
@@ -36,6 +38,8 @@ def build(
         flags += artifact_texts(name, each.manifest, normalizer)
         flags += other_texts(name, each.manifest)
         flags += filter(None, [wordless_text(name, each.manifest, normalizer)])
+        if each.manifest.path in baselines:
+            flags += _language_sentences(each.manifest, normalizer)
     blocks: list[Block] = [
         Heading("Lengths"),
         _lengths_table(found),
@@ -98,6 +102,15 @@ def _baselines_table(baselines: Mapping[Path, ManifestBaseline]) -> Table:
         for path, baseline in baselines.items()
     )
     return Table(("manifest", "WER %", "utterances heard", "too long to hear", "flag"), rows)
+
+
+def _language_sentences(manifest: Manifest, normalizer: str) -> Iterator[str]:
+    """Yield sentences on a language for which the WER that was measured says little."""
+    name = str(manifest.path)
+    if said := foreign_text(name, manifest, normalizer):
+        yield f"{said} For another language measure again with --normalizer basic."
+    if said := unspaced_text(name, manifest):
+        yield f"{said} For such languages the CER counts, which a sweep measures."
 
 
 def _flag_sentences(
