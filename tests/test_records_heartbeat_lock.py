@@ -229,6 +229,43 @@ def test_an_owner_that_stands_still_in_a_beat_looks_once_more(
 
 
 @pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("slow", [3, 4])
+def test_an_owner_on_a_file_system_that_stays_slow_ends_and_loses_nothing(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, slow: int
+) -> None:
+    folder, took = StudyFolder(tmp_path, "phase3"), iter([20.0] * slow)
+    overwrite = heartbeat_lock._overwrite
+
+    def slowly(path: Path, text: str) -> None:
+        clock.now += next(took, 0.0)
+        overwrite(path, text)
+
+    def write_again() -> None:
+        monkeypatch.setattr(heartbeat_lock, "_overwrite", slowly)
+        clock.now += heartbeat_lock.SURE_SECONDS + 1
+        folder.write_spec("name: later\n")
+
+    with on(FIRST), folder.lock():
+        folder.write_spec("name: phase3\n")
+        if slow < heartbeat_lock.SLOW_BEATS:
+            write_again()
+        else:
+            with pytest.raises(StudyError) as caught:
+                write_again()
+            assert str(caught.value) == (
+                "whether study phase3 is still this process's cannot be told: the last of 4 beats took 20 s to "
+                f"reach {folder.path}/owner/000001/beat.json\n  Nothing more was written, and what was sealed is "
+                "safe. When the file system answers within 15 s again, run the same command again."
+            )
+    monkeypatch.setattr(heartbeat_lock, "_overwrite", overwrite)
+    kept = "phase3" if slow == heartbeat_lock.SLOW_BEATS else "later"
+    again = StudyFolder(tmp_path, "phase3")
+    assert again.read_spec() == f"name: {kept}\n" and again.journal.faults() == {}
+    with on(SECOND), again.lock():  # the turn was ended in order
+        again.write_spec("name: other\n")
+
+
+@pytest.mark.usefixtures("shared")
 def test_a_beat_that_moves_is_never_taken_over_whatever_the_clocks_say(
     tmp_path: Path, clock: Clock
 ) -> None:

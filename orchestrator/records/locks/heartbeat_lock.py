@@ -36,6 +36,10 @@ SURE_SECONDS = 15.0
 """An owner whose own last beat is older than this checks that it still has the turn before it seals
 anything.
 """
+SLOW_BEATS = 4
+"""An owner gives up after so many beats in a row of more than `SURE_SECONDS` each: in their time
+another process could have taken the turn.
+"""
 _SIZE = 512
 """Bytes of beat.json, always the same, so that a reader finds one version or the other."""
 
@@ -111,10 +115,16 @@ class Turn:
         self._thread.start()
 
     def confirm(self) -> None:
-        """Raise StudyError where another process has taken the turn."""
+        """Raise StudyError where another process has taken the turn, or where the file system is
+        so slow that this cannot be told.
+        """
         with self._alone:
-            while _now() - self._beaten > SURE_SECONDS:
+            for _ in range(SLOW_BEATS):
+                if _now() - self._beaten <= SURE_SECONDS:
+                    return
                 self._beat()
+            if (seconds := _now() - self._beaten) > SURE_SECONDS:
+                raise self._too_slow(seconds)
 
     def end(self) -> None:
         """Stop beating, and mark the study as free if the turn was still this owner's."""
@@ -153,6 +163,14 @@ class Turn:
         except OSError as error:
             raise refused(self._path / "beat.json", error, _SIZE) from error
         self._beaten = began
+
+    def _too_slow(self, seconds: float) -> StudyError:
+        return StudyError(
+            f"whether study {self._study} is still this process's cannot be told: the last of "
+            f"{SLOW_BEATS} beats took {seconds:.0f} s to reach {self._path / 'beat.json'}\n"
+            "  Nothing more was written, and what was sealed is safe. When the file system answers "
+            f"within {SURE_SECONDS:g} s again, run the same command again."
+        )
 
     def _successor(self) -> str | None:
         """Return who took the turn; None while nobody has."""
