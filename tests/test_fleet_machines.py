@@ -8,7 +8,11 @@ import importlib.util
 import os
 import sys
 import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -142,6 +146,43 @@ def test_an_actor_answers_while_its_pack_works_and_says_what_it_raises() -> None
         actor.push(piece)
     [(kind, carried)] = joined.add(actor.pull(60.0)[0])
     assert kind == "raised" and "version is 1 there and other" in str(carried.error)
+
+
+def burn(seconds: float) -> None:
+    """Spend processor time in this thread."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def test_an_actor_reports_the_processor_time_of_its_pack_and_not_that_of_its_messages() -> None:
+    spec = load_spec(ROOT / "sweeps" / "quickstart.yaml", TWO)
+    may_compute, reported = threading.Event(), []
+
+    def make_late(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
+        may_compute.wait()
+        burn(0.5)
+        return FakeWorker()
+
+    wanted = Identity(versions(), {}, {}, {})
+    actor, joined = PackActor(spec, make_late, wanted, None), Joined()
+
+    def pull(seconds: float) -> list[Any]:
+        """As a thread of Ray does, which has much else to do."""
+        burn(0.5)
+        piece, spent = actor.pull(seconds)
+        reported.append(spent)
+        return list(joined.add(piece))
+
+    with ThreadPoolExecutor(1) as carrier:
+        for _ in range(2):
+            assert carrier.submit(pull, 0.0).result() == []
+        for piece in pieces(packed(("describe",))):
+            carrier.submit(actor.push, piece).result()
+        may_compute.set()
+        [(kind, _)] = carrier.submit(pull, 60.0).result()
+    assert kind == "answer"
+    assert reported[1] - reported[0] < 0.3 and reported[2] - reported[1] > 0.3
 
 
 def test_without_the_extra_one_sentence_says_what_to_install(

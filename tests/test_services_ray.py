@@ -235,6 +235,25 @@ def measured(fleet: Fleet) -> Measured:
                 return event
 
 
+def test_a_pack_that_stands_still_as_it_is_called_is_ended_and_made_again(
+    cluster: RayCluster, tmp_path: Path
+) -> None:
+    cluster.only(2)
+    logs = tmp_path / "logs"
+    with joined(cluster):
+        fleet = Fleet(hosts_of(tmp_path, [], standstill=5.0), 2, 2, logs, 0.0)
+        fleet.admit(next_plan(0, []))
+        first, process = measured(fleet), pids(logs)[0]
+        os.kill(process, signal.SIGSTOP)
+        fleet.save(tmp_path / "saved")
+        second = measured(fleet)
+        fleet.close()
+        os.kill(process, signal.SIGCONT)  # it was told to end
+        wait_for(lambda: is_gone(process))
+    assert (first.step, second.step) == (100, 200)
+    assert "(stood still for 5 s and was ended); it continues" in texts(logs)[0]
+
+
 def test_packs_wait_for_a_machine_and_then_share_one(cluster: RayCluster, tmp_path: Path) -> None:
     cluster.only(1)
     said: list[str] = []

@@ -32,6 +32,11 @@ Message = tuple[str, Any]
 """What a pack sends: "said", "answer" or "raised", and the value."""
 
 
+def stood_still(seconds: float) -> Lost:
+    """Return the loss of a pack that neither said nor computed anything for so long."""
+    return Lost(f"stood still for {seconds:.0f} s and was ended")
+
+
 class Channel(Protocol):
     """Carries method calls to one pack, and its messages back."""
 
@@ -148,4 +153,4 @@ class ChannelRemote:
         if self.channel.processor_seconds() - self._computed > COMPUTED_SECONDS:
             self._silent, self._computed = 0.0, self.channel.processor_seconds()
             return
-        raise Lost(f"stood still for {self._silent:.0f} s and was ended")
+        raise stood_still(self._silent)

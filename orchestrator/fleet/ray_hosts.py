@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import FingerprintError, OrchestrateError, StudyError
-from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
+from orchestrator.fleet.channels import (
+    LOOK_SECONDS,
+    STANDSTILL_SECONDS,
+    ChannelRemote,
+    Message,
+    stood_still,
+)
 from orchestrator.fleet.hosts import Lost, NoRoom, Remote, Template, TemplateHosts
 from orchestrator.fleet.machine_identity import Identity
 from orchestrator.fleet.message_chunks import Joined, packed, pieces
@@ -84,7 +90,7 @@ class RayHosts(TemplateHosts):
         waits = self._waits.setdefault(index, _Wait())
         self._ask_for_all()
         asked, place = self._placed(index, waits)
-        channel = ActorChannel(asked.actor)
+        channel = ActorChannel(asked.actor, self._standstill)
         remote = ChannelRemote(channel, place.where + asked.sharing, self._standstill)
         try:
             remote.call("describe")
@@ -272,8 +278,11 @@ class ActorChannel:
     the pack is lost.
     """
 
-    def __init__(self, actor: Any) -> None:
-        self._actor, self._joined = actor, Joined()
+    def __init__(self, actor: Any, standstill: float) -> None:
+        """`standstill` is how many seconds a call may go without an answer: the actor answers at
+        once, whatever its pack does.
+        """
+        self._actor, self._joined, self._standstill = actor, Joined(), standstill
         self._seconds, self._ended = 0.0, Lost("")
         """The processor time that the actor last reported, and why it ended."""
         self.open = True
@@ -314,6 +323,12 @@ class ActorChannel:
     def _answer(self, reference: Any) -> Any:
         import ray
 
+        silent = 0.0  # counted in looks: the time in which this process stood still is left out
+        while not ray.wait([reference], timeout=LOOK_SECONDS)[0]:
+            silent += LOOK_SECONDS
+            if silent >= self._standstill:
+                self._ended = stood_still(silent)
+                raise EOFError
         try:
             return ray.get(reference)
         except ray.exceptions.RayError as error:
