@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
@@ -12,11 +14,18 @@ from urllib.request import urlopen
 import pytest
 import soundfile
 
+from orchestrator.errors import StudyError
 from orchestrator.records.content_digests import stored_spec
+from orchestrator.records.json_files import ServerRecord
+from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.tables.spreadsheet import unguard_cell
+from orchestrator.running import dashboard_contents
 from orchestrator.running.dashboard_contents import dashboard_study
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.dashboard_study import DashboardStudy
+from orchestrator.search.postgres import ServerDatabase
+from orchestrator.search.storage import open_read_only
+from orchestrator.verdicts.conclusion import conclude
 from tests.page_study import CLIPS, folder_of, make_study
 from tests.screenshots import served
 
@@ -114,3 +123,31 @@ def test_showing_leaves_the_study_as_it_was(sweep: Path) -> None:
             with urlopen(address + path) as answer:
                 assert answer.status == 200
     assert files() == before
+
+
+def test_trials_of_a_copy_that_went_on_in_the_database_are_refused(
+    given: DashboardStudy, sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of(sweep)
+    server = ServerDatabase(ServerRecord(url_env="ORCHESTRATE_STORAGE", study="demo-1"), "demo")
+    with open_read_only(folder.database) as storage:
+        held = storage.get_all_trials(storage.get_all_studies()[0]._study_id)
+    given.check(server, held)
+    given.check(folder.database, held)
+    (*earlier, last) = folder.results()
+    fewer = replace(conclude(stored_spec(folder, sweep.parents[1]), folder), results=(*earlier,))
+    with monkeypatch.context() as patch:
+        patch.setattr(dashboard_contents, "conclude", lambda spec, folder: fewer)
+        before = shown_of(sweep)
+    before.check(server, held)  # the last one ended after the files were read
+    monkeypatch.setattr(StudyFolder, "results", lambda self: (*earlier,))
+    with pytest.raises(StudyError) as caught:
+        before.check(server, held)
+    assert str(caught.value).startswith(
+        f"the database of ORCHESTRATE_STORAGE knows how trial {last.number} ended, and this folder does not: a copy "
+        "of the study went on there\n  Run `orchestrate repair SPEC`"
+    )
+    other = copy.deepcopy(held)
+    other[0].params = dict.fromkeys(other[0].params, 1e-09)
+    with pytest.raises(StudyError, match=r"says of trial 0 what its result\.json does not say"):
+        given.check(folder.database, other)

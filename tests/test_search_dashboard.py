@@ -6,18 +6,19 @@ import http.client
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 import pytest
+from optuna.trial import FrozenTrial
 
 from orchestrator.errors import StudyError
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.dashboard_copy import copy_of
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
-from orchestrator.search.storage import open_read_only
+from orchestrator.search.storage import Database, open_read_only
 from orchestrator.search.study import Study
 from tests.screenshots import served
 from tests.search_helpers import MIXED, fast_folder, make_result, make_spec
@@ -169,14 +170,18 @@ def test_what_breaks_a_guardrail_is_not_the_best(tmp_path: Path, feasible: bool)
         copy, _ = copy_of(held, shown, tmp_path / "study.db")
     assert copy.get_best_trial(0).number == (0 if feasible else 1)
     assert [trial.params for trial in copy.get_all_trials(0)] == [r.params for r in results]
-    other = DashboardStudy("domain WER, %", "", None, differing=lambda held: held[1].number)
+
+
+def test_trials_that_are_not_those_of_the_files_are_not_shown(database: Path) -> None:
+    def check(checked: Database, held: Collection[FrozenTrial]) -> None:
+        raise StudyError(f"{checked} has {len(held)} trials")
+
+    other = DashboardStudy("domain WER, %", "", None, check=check)
     with (
-        open_read_only(tmp_path / "study.db") as held,
-        pytest.raises(
-            StudyError, match=r"study\.db says of trial 1 what its result\.json does not"
-        ),
+        open_read_only(database) as held,
+        pytest.raises(StudyError, match=r"study\.db has 2 trials"),
     ):
-        copy_of(held, other, tmp_path / "study.db")
+        copy_of(held, other, database)
 
 
 @pytest.mark.parametrize(

@@ -334,6 +334,7 @@ def test_a_copy_of_a_study_does_not_go_on_in_the_database_of_the_other(
         "there\n  Run `orchestrate repair SPEC`: it makes it again from the files of the trials. It then has a name "
         "of its own there.\n"
     )
+    assert refusal(capsys, 3, "dashboard", spec) == said
     refusal(capsys, 3, "repair", spec, "--check")
     assert orchestrate("repair", spec) == 0
     assert orchestrate(spec, "--quiet", "budget.trials=3") in (0, 4, 5)

@@ -5,7 +5,6 @@ clips.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import takewhile
 
 from orchestrator.records.results import TrialResult
@@ -22,7 +21,7 @@ from orchestrator.running.completion import is_finished
 from orchestrator.running.dashboard_transcripts import HeardSet, Worse, attachments, worst_of
 from orchestrator.scoring.limit_text import asked_text, rate_text, shown_change, shown_rate
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
-from orchestrator.search.database_differences import differing_trial
+from orchestrator.search.database_differences import check_of
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
@@ -51,12 +50,7 @@ def dashboard_study(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) 
         trials={
             result.number: _dashboard_trial(spec, searched, result) for result in conclusion.results
         },
-        differing=partial(
-            differing_trial,
-            spec,
-            results=conclusion.results,
-            ended=known_as_ended(folder, conclusion.results),
-        ),
+        check=check_of(spec, folder, known_as_ended(folder, conclusion.results)),
     )
 
 

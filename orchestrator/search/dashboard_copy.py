@@ -25,7 +25,7 @@ from optuna_dashboard import save_note, save_plotly_graph_object
 
 from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
-from orchestrator.search.database_differences import differs_error, remake_advice
+from orchestrator.search.database_differences import remake_advice
 from orchestrator.search.storage import Database
 
 _ARTIFACT = "artifacts:{}"
@@ -71,7 +71,7 @@ def copy_of(
     held: BaseStorage, shown: DashboardStudy, database: Database
 ) -> tuple[InMemoryStorage, Attachments]:
     """Return the one study of `held` as it is shown, and its attachments. Raises StudyError where
-    there is not exactly one study, or its trials differ from their sealed results.
+    there is not exactly one study, or its trials are not those of the study's files.
     """
     studies = held.get_all_studies()
     if len(studies) != 1:
@@ -83,8 +83,7 @@ def copy_of(
         storage=storage, study_name=studies[0].study_name, direction="minimize"
     )
     trials = held.get_all_trials(studies[0]._study_id)
-    if (number := shown.differing(trials)) is not None:
-        raise differs_error(database, number)
+    shown.check(database, trials)
     for trial in trials:
         _add(study, trial, shown.trials.get(trial.number))
     _describe(study, shown)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+
+    from orchestrator.search.storage import Database
+
+Check = Callable[["Database", Collection["FrozenTrial"]], None]
+"""Raises StudyError where the trials that a database holds are not those of the study's files."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,4 @@ class DashboardStudy:
     """Id -> figure in plotly's JSON."""
     attachments: tuple[Attachment, ...] = ()
     trials: Mapping[int, DashboardTrial] = field(default_factory=dict)
-    differing: Callable[[Sequence[FrozenTrial]], int | None] = lambda held: None
-    """Returns the first trial that Optuna has otherwise than its sealed result; None where all
-    agree.
-    """
+    check: Check = lambda database, held: None

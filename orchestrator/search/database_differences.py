@@ -11,6 +11,8 @@ from optuna.trial import TrialState as OptunaState
 
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.records.store import StudyFolder
+from orchestrator.search.dashboard_study import Check
 from orchestrator.search.storage import Database, open_read_only, storage_errors
 from orchestrator.search.trial_results import StudyTrial, optuna_end, study_trial
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -95,10 +97,21 @@ def refuse_differing(
     """Raise StudyError where `differing_trial` or `ended_elsewhere` finds a trial."""
     number = differing_trial(spec, held, results, ended)
     if number is not None:
-        raise differs_error(database, number)
+        raise _differs_error(database, number)
     number = ended_elsewhere(database, held, results)
     if number is not None:
         raise _went_on_error(database, number)
+
+
+def check_of(spec: SweepSpec, folder: StudyFolder, ended: Collection[int]) -> Check:
+    """Return `refuse_differing` for trials that are read later. The results are read after these,
+    as each is written before the database is told, and of a sweep that goes on one may be new.
+    """
+
+    def check(database: Database, held: Collection[FrozenTrial]) -> None:
+        refuse_differing(database, spec, held, folder.results(), ended)
+
+    return check
 
 
 def _held_in(database: Database) -> list[FrozenTrial]:
@@ -107,7 +120,7 @@ def _held_in(database: Database) -> list[FrozenTrial]:
         return [trial for study_id in ids for trial in storage.get_all_trials(study_id)]
 
 
-def differs_error(database: Database, number: int) -> StudyError:
+def _differs_error(database: Database, number: int) -> StudyError:
     """Return the error for a trial that a database has otherwise than its result, with what
     helps.
     """
