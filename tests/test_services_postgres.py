@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -27,8 +28,10 @@ from orchestrator.records.json_files import ServerRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event
 from orchestrator.running.dashboard_contents import dashboard_study
+from orchestrator.search import postgres
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.postgres import ServerDatabase
+from orchestrator.search.postgres_connection import connect
 from orchestrator.search.storage import database_of, open_read_only
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.loading import load_spec
@@ -196,6 +199,34 @@ def test_a_server_that_comes_back_between_two_statements_is_not_missed(
     )
     study.close()
     assert not folder.path.exists()
+
+
+def test_a_connection_that_breaks_without_the_server_noticing_is_not_missed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    def noted(*given: Any, **named: Any) -> Any:
+        made.append(connect(*given, **named))
+        return made[-1]
+
+    monkeypatch.setattr(postgres, "connect", noted)
+    database = ServerDatabase(ServerRecord(url_env=VARIABLE, study="cut"), "s")
+    study = Study.open(database, make_spec(budget=Budget(trials=4)))
+    for _ in range(2):
+        assert study.ask()
+        study.commit()
+        (locked,) = [each for each in made if not each.closed]
+        end = os.dup(locked.fileno())  # what the server sees stays open
+        here, there = socket.socketpair()
+        there.close()
+        with here:
+            os.dup2(here.fileno(), locked.fileno())
+        assert study.ask()
+        study.commit()
+        os.close(end)
+    assert [trial.number for trial in study.trials()] == [0, 1, 2, 3]
+    study.close()
 
 
 @pytest.mark.parametrize(

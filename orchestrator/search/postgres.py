@@ -20,7 +20,7 @@ from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import StudyError
 from orchestrator.records.json_files import ServerRecord
-from orchestrator.search.postgres_connection import connect, execute, lock_key
+from orchestrator.search.postgres_connection import application, connect, execute, lock_key
 
 if TYPE_CHECKING:
     import psycopg
@@ -86,6 +86,8 @@ class ServerDatabase:
         """How many `open` were not closed yet."""
         self._first: psycopg.Connection | None = None
         """The locked connection, until the storage has taken it."""
+        self._backend: int | None = None
+        """The server's process at the other end of the connection that was locked last."""
 
     def __str__(self) -> str:
         """The name used in messages, without the address."""
@@ -189,25 +191,41 @@ class ServerDatabase:
         try:
             until = time.monotonic() + LOCK_SECONDS
             while not execute(connection, "SELECT pg_try_advisory_lock(%s)", self._lock_key):
+                self._end_broken(connection)
                 if time.monotonic() > until:
                     raise self._in_use(connection)
                 time.sleep(0.1)
         except BaseException:
             connection.close()
             raise
+        self._backend = connection.info.backend_pid
         return connection
+
+    def _end_broken(self, connection: psycopg.Connection) -> None:
+        """Let the server end this run's former connection where it is what holds the lock: a network
+        may break a connection at one end, and the server notices that half a minute later.
+        """
+        backend, holder, _ = self._holder(connection)
+        if backend is not None and (backend, holder) == (self._backend, application()):
+            execute(connection, "SELECT pg_terminate_backend(%s)", backend)
 
     @property
     def _lock_key(self) -> int:
         return lock_key(self.record.study)
 
-    def _in_use(self, connection: psycopg.Connection) -> StudyError:
+    def _holder(self, connection: psycopg.Connection) -> tuple[int | None, str, float | None]:
+        """Return what `_HOLDER` selects, without a backend where nobody holds the lock."""
         with connection.cursor() as cursor:
             row = cursor.execute(_HOLDER, (self._lock_key,)).fetchone()
-        backend, application, idle = row or (None, "", None)
-        found = re.fullmatch(r"orchestrate ([0-9]+) (.+)", application or "")
+        connection.rollback()
+        backend, holder, idle = row or (None, "", None)
+        return backend, holder or "", None if idle is None else float(idle)
+
+    def _in_use(self, connection: psycopg.Connection) -> StudyError:
+        backend, holder, idle = self._holder(connection)
+        found = re.fullmatch(r"orchestrate ([0-9]+) (.+)", holder)
         who = f"process {found[1]} on {found[2]}" if found else "another process"
-        used = "" if idle is None else f", which spoke to the server {float(idle):.0f} s ago"
+        used = "" if idle is None else f", which spoke to the server {idle:.0f} s ago"
         at_once = f" (at once: SELECT pg_terminate_backend({backend}))" if backend else ""
         return StudyError(
             f"study {self._name} is in use by {who}{used}\n"

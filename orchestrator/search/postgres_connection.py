@@ -58,7 +58,7 @@ def connect(url_env: str, read_only: bool = False) -> psycopg.Connection:
     except ImportError as error:
         raise StudyError(f"PostgreSQL needs psycopg\n  {install_command('postgres')}") from error
     given = _given(url_env)
-    settings = _CONNECTING | given | {"application_name": _application()}
+    settings = _CONNECTING | given | {"application_name": application()}
     try:
         connection = psycopg.connect(**settings)
         with connection.cursor() as cursor:
@@ -110,7 +110,7 @@ def masked(text: str, given: dict[str, object]) -> str:
     return shown
 
 
-def _application() -> str:
+def application() -> str:
     """Return the name by which other processes learn who holds the study; a server keeps 63 bytes
     of it.
     """
