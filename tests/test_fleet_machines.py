@@ -211,6 +211,26 @@ def test_a_cluster_without_a_token_is_joined_only_where_that_is_said(
         ray_cluster.connect()
 
 
+@pytest.mark.parametrize("address", ["http://gpu-1:8265", "ray://gpu-1:10001", "gpu-1"])
+def test_what_is_no_address_of_a_head_is_refused_by_name(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(StudyError) as caught:
+        ray_cluster.connect()
+    assert str(caught.value) == (
+        f"execution.launcher: ray cannot join the cluster at RAY_ADDRESS={address}\n"
+        "  It takes HOST:PORT of the head, such as gpu-1:6379, on a machine of the cluster; set it so, or unset it; "
+        "then run the same command again."
+    )
+
+
+@pytest.mark.parametrize("address", ["gpu-1:6379", "10.0.0.7:6379", "[fe80::1]:6379", "auto", ""])
+def test_an_address_of_a_head_is_left_to_ray(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    ray_cluster._check_address()
+
+
 @pytest.mark.parametrize(
     ("text", "said", "with_machine"),
     [

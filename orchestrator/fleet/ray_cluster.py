@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 TOKEN_FILE = Path(".ray") / "auth_token"
 """The token's path under the home folder, where Ray itself looks."""
+_HEAD = re.compile(r"[^/\s]+:[0-9]+")
+"""The address of a cluster's head."""
 _AGAIN = "then run the same command again."
 
 
@@ -29,6 +32,7 @@ def connect() -> None:
 
     Raises StudyError where there is none, or none that lets this process in.
     """
+    _check_address()
     _ask_for_a_token()
     import ray
 
@@ -54,6 +58,19 @@ def connect() -> None:
         if here:
             # Ray ends the process at SIGTERM; here it asks for an orderly stop
             signal.signal(signal.SIGTERM, handler)
+
+
+def _check_address() -> None:
+    """Raise StudyError where RAY_ADDRESS is not that of a head, but that of Ray's page or of Ray
+    Client, or none.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address and address not in ("auto", "local") and not _HEAD.fullmatch(address):
+        raise StudyError(
+            f"execution.launcher: ray cannot join the cluster at RAY_ADDRESS={address}\n"
+            "  It takes HOST:PORT of the head, such as gpu-1:6379, on a machine of the cluster; "
+            f"set it so, or unset it; {_AGAIN}"
+        )
 
 
 def _ask_for_a_token() -> None:
