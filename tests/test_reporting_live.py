@@ -22,7 +22,7 @@ from rich.console import Console, Group
 from orchestrator.progress import Counter, listening
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker_protocol import Progress
+from orchestrator.records.worker_protocol import Event, Measured, Progress
 from orchestrator.reporting.documents import report_files
 from orchestrator.reporting.progress import events
 from orchestrator.reporting.progress.events import EVENTS
@@ -45,6 +45,7 @@ from orchestrator.reporting.progress.sweep_standing import (
 from orchestrator.reporting.rendering.terminal import width_taken
 from orchestrator.sweepfile.sweep import Budget
 from tests.cli_project import ROOT, folder_of, make_project, orchestrate, process
+from tests.fake_worker import FakeWorker
 from tests.running_support import make_spec, run
 
 NOON = datetime(2026, 11, 28, 12, 0)
@@ -156,6 +157,27 @@ def test_a_run_says_the_time_that_status_says(
     assert orchestrate("status", spec) == 0
     assert "Time: 12 min 03 s of search spent" in capsys.readouterr().out
     assert re.search(r"time: 12 min \d\d s of search spent$", said[-1])
+
+
+def test_status_has_the_time_of_a_sweep_that_has_no_checkpoint_of_a_trial_yet(
+    tmp_path: Path,
+) -> None:
+    spec, said = make_project(tmp_path), []
+
+    class Looking(FakeWorker):
+        def measure_baseline(self) -> Measured:
+            said.append(process("status", spec).communicate()[0])
+            return super().measure_baseline()
+
+        def advance(self) -> tuple[Event, ...]:
+            said[1:] = said[1:] or [process("status", spec).communicate()[0]]
+            return super().advance()
+
+    assert orchestrate(spec, "--quiet", "execution.packs=1", worker=lambda *_: Looking()) in (0, 5)
+    before, training = said
+    assert "Time: 0 min 00 s of search spent\n" in before
+    assert re.search(r"Time: \d+ min \d\d s of search spent, as of the last checkpoint\n", training)
+    assert "last checkpoint" not in process("status", spec).communicate()[0]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])

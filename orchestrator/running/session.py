@@ -76,6 +76,7 @@ def run_study(
         keep = agree_on_spec(spec, folder)
         if not folder.began:
             keep()
+            folder.add_seconds(0.0)  # from here on, a study without a clock has lost it
             if first_note:
                 folder.note_once(first_note)
         for line in mend_beside(folder):

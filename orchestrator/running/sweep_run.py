@@ -90,6 +90,8 @@ class SweepRun:
             self.skip = frozenset(result.number for result in self.folder.results())
             checkpoint = Checkpoint()
             if not self.skip:
+                self.count_time()  # the baseline's, which a kill before the next checkpoint would lose
+                checkpoint = Checkpoint(spent=self.spent)
                 self.checkpoints.write(checkpoint, self.worker)
         if checkpoint.asked > len(known):
             raise StudyError(

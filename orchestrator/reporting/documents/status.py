@@ -38,8 +38,10 @@ def build(
     """Build the document: ended trials, those in training, and the time spent. `fleet` is that of
     the last checkpoint.
     """
+    trials = [_running_row(spec, folder, plan) for plan in running_plans(folder)]
     spent = search_time_text(folder.seconds_spent(), spec.budget.wall_clock)
-    blocks: list[Block] = [Paragraph(f"Time: {spent}")]
+    when = ", as of the last checkpoint" if trials else ""
+    blocks: list[Block] = [Paragraph(f"Time: {spent}{when}")]
     if (pack := folder.read_pack()) is not None:
         blocks.append(Paragraph(_pack_text(pack)))
     if fleet is not None and not done:
@@ -48,7 +50,7 @@ def build(
             Heading("Packs at the last checkpoint"),
             Table(("pack", "in", "trials at their steps"), rows),
         ]
-    if trials := [_running_row(spec, folder, plan) for plan in running_plans(folder)]:
+    if trials:
         blocks += [
             Heading("In training"),
             Table(("trial", "last evaluated", "domain %", "parameters"), tuple(trials)),
