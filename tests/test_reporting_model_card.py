@@ -54,6 +54,15 @@ def test_the_model_index_has_the_measured_and_the_confirmed_wers(
     assert all(each.metric_type == "wer" for each in found.values())
 
 
+def test_the_doubts_about_the_data_have_paths_of_the_project(tmp_path: Path) -> None:
+    spec = make_project(tmp_path)
+    train = tmp_path / "data" / "train.jsonl"
+    train.write_text(train.read_text().replace("sentence", "SENTENCE").replace("of train", "OF T"))
+    assert orchestrate(spec, "-q", "budget.trials=2") in (0, 4, 5)
+    card = exported(spec, tmp_path / "out").content.replace("\\", "")
+    assert "e.g. data/train.jsonl:1" in card and str(tmp_path) not in card
+
+
 def test_another_trial_has_its_own_numbers_alone(spec: Path, tmp_path: Path) -> None:
     best = exported(spec, tmp_path / "best").data.model_name
     number = next(

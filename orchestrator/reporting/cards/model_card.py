@@ -97,7 +97,11 @@ def model_card(
         *_usage_blocks(plan, form.form),
         *_measured_blocks(kept, verdict),
         *([Picture(PLOT, _ABOUT_PLOT)] if card_plot(spec, kept, conclusion) else []),
-        *_limits_blocks(list(caveats(spec, folder, conclusion, done)) if judged else []),
+        *_limits_blocks(
+            [_from_project(text, root) for text in caveats(spec, folder, conclusion, done)]
+            if judged
+            else []
+        ),
         *_data_blocks(plan, conclusion, root),
         *_training_blocks(plan, kept),
         *_sweep_file(folder, root),
@@ -312,6 +316,10 @@ def _training_blocks(plan: TrialPlan, kept: SavedAdapter) -> Iterator[Block]:
 
 
 def _sweep_file(folder: StudyFolder, root: Path) -> Iterator[Block]:
-    text = (folder.read_spec() or "").replace(f"{root}/", "")
     yield Heading("Sweep file")
-    yield Code(tuple(text.splitlines()))
+    yield Code(tuple(_from_project(folder.read_spec() or "", root).splitlines()))
+
+
+def _from_project(text: str, root: Path) -> str:
+    """Return a text whose paths in the project start at its folder."""
+    return text.replace(f"{root}/", "")
