@@ -49,6 +49,16 @@ def test_lengths_and_parts_of_every_manifest(
     assert diagnose_manifests([nameless], 0.5, 0.25, 0)[0].kept == 0
 
 
+def test_one_line_without_a_speaker_is_said_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "a", [1.0] * 6, speakers=3)
+    path.write_text(path.read_text().replace(', "speaker": "s2"', "", 1))
+    assert orchestrate("diagnose", path) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "random: 1 of 6 lines name no speaker" in said and "no two speakers" not in said
+
+
 def test_faults_of_all_manifests_are_said_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

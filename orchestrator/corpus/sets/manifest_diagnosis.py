@@ -30,8 +30,10 @@ class ManifestDiagnosis:
     """The number of utterances in the validation part."""
     by: Literal["speaker", "random"]
     """How these two parts are drawn: without a common speaker, or utterance by utterance where the
-    lines do not name two speakers.
+    lines do not name two speakers, or some name none.
     """
+    nameless: int
+    """The number of utterances within the limit on length that name no speaker."""
 
     @property
     def mean_seconds(self) -> float:
@@ -73,9 +75,10 @@ def _measure_manifest(
     manifest: Manifest, max_seconds: float, validation: float, seed: int
 ) -> ManifestDiagnosis:
     kept = tuple(utterance for utterance in manifest.utterances if utterance.seconds <= max_seconds)
-    speakers = {utterance.speaker for utterance in kept}
+    speakers = [utterance.speaker for utterance in kept]
+    nameless = speakers.count("")
     by: Literal["speaker", "random"] = (
-        "speaker" if len(speakers) > 1 and "" not in speakers else "random"
+        "speaker" if len(set(speakers)) > 1 and not nameless else "random"
     )
     sizes = (0, len(kept))
     if len(kept) > 1:
@@ -83,5 +86,5 @@ def _measure_manifest(
         apart, rest = divide(replace(manifest, utterances=kept), unit, (validation,), seed)
         sizes = (len(apart), len(rest))
     return ManifestDiagnosis(
-        manifest, duration_profile(manifest), len(kept), sizes[1], sizes[0], by
+        manifest, duration_profile(manifest), len(kept), sizes[1], sizes[0], by, nameless
     )

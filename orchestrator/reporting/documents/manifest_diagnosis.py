@@ -82,11 +82,19 @@ def _parts_table(found: Sequence[ManifestDiagnosis], max_seconds: float) -> Tabl
             str(each.kept),
             str(each.train),
             str(each.validation),
-            "by speaker" if each.by == "speaker" else "random: lines name no two speakers",
+            _split_text(each),
         )
         for each in found
     )
     return Table(columns, rows)
+
+
+def _split_text(found: ManifestDiagnosis) -> str:
+    if found.by == "speaker":
+        return "by speaker"
+    if 0 < found.nameless < found.kept:
+        return f"random: {found.nameless} of {found.kept} lines name no speaker"
+    return "random: lines name no two speakers"
 
 
 def _baselines_table(baselines: Mapping[Path, ManifestBaseline]) -> Table:
