@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.reporting.documents import train_shares
+from orchestrator.reporting.documents.caveats import undecided_sentence
 from orchestrator.reporting.rendering.report_blocks import Paragraph, Table
 from orchestrator.reporting.wording import (
     bounds,
@@ -105,6 +106,27 @@ def test_bounds_are_never_rounded_onto_the_other_side_of_what_is_said_of_them(
 ) -> None:
     one = judge_limit(criterion, None, None, None, confidence=0.95, violation_confidence=0.95)
     assert bounds(replace(one, lower=lower, upper=upper)) == shown
+
+
+@pytest.mark.parametrize(
+    ("criterion", "after", "said"),
+    [
+        (HELDOUT, 46, "a change of +0.10 points from the limit (allowed is less than +0.2)"),
+        (Criterion("domain_wer", "min_gain", 0.4), 1, "a change of -0.65 points from the limit "
+         "(asked for is -0.4 or lower)"),
+        (Criterion("domain_wer", "min_gain", 0.67), 0, "a change of -0.667 points from the limit "
+         "(asked for is -0.67 or lower)"),
+        (Criterion("terms_recall", "max_regression", 1.0), 46, "a change of -0.10 points from the "
+         "limit (allowed is more than -1)"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_told_from_a_limit_has_the_sign_of_the_limit(
+    criterion: Criterion, after: int, said: str
+) -> None:
+    scores = spread(40, 300), spread(after, 300)
+    paired = estimate_of(criterion, *scores, resamples=200, seed=0)
+    limit = judge_limit(criterion, *scores, paired, confidence=0.95, violation_confidence=0.95)
+    assert undecided_sentence(limit, 300).endswith(f" utterances cannot tell {said}.")
 
 
 def test_a_budget_that_was_lowered_is_named_beside_what_ended() -> None:

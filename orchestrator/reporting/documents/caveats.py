@@ -8,7 +8,7 @@ from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.wording import limits_of, shown_points, utterances_text
 from orchestrator.scoring.judge import Verdict, error_budget
-from orchestrator.scoring.limit_text import allowed_text, decimals_of, metric_text
+from orchestrator.scoring.limit_text import allowed_text, metric_text
 from orchestrator.scoring.limit_text import value_text as limit_value_text
 from orchestrator.scoring.limits import Evidence, LimitVerdict, Risk, risk
 from orchestrator.set_names import confirm_name
@@ -134,7 +134,7 @@ def _evidence_sentences(verdict: Verdict) -> Iterator[str]:
         # of several sets the one that is shown may break a limit that is open on another
         is_open = limit.evidence is Evidence.UNDECIDED and limit.lower <= limit.criterion.threshold
         if is_open and limit.estimate and limit.holds is not None:
-            yield _undecided_sentence(limit, limit.estimate.utterances)
+            yield undecided_sentence(limit, limit.estimate.utterances)
     estimates = {
         limit.criterion.metric: limit.estimate for limit in limits_of(verdict) if limit.estimate
     }
@@ -151,19 +151,15 @@ def _risk_sentence(limit: LimitVerdict, open_risk: Risk) -> str:
     return f"{said}; about {utterances_text(open_risk.utterances)} like these would bring that below 5 %."
 
 
-def _undecided_sentence(limit: LimitVerdict, utterances: int) -> str:
+def undecided_sentence(limit: LimitVerdict, utterances: int) -> str:
+    """Say that so many utterances cannot tell the measured value from the limit."""
     criterion = limit.criterion
-    if criterion.unit == "points" and criterion.kind != "max_rate":
-        change = (
-            f"a change of {shown_points(criterion.metric, limit.delta, decimals_of(limit))} points "
-            f"from the limit of {criterion.limit:g}"
-        )
-    else:
-        change = f"{limit_value_text(limit)} from the limit ({allowed_text(criterion)})"
+    change = "a change of " if criterion.unit == "points" and criterion.kind != "max_rate" else ""
+    said = f"{change}{limit_value_text(limit)} from the limit ({allowed_text(criterion)})"
     name = set_of(criterion.metric)
     counted = utterances_text(utterances, "" if name == ANY else name)
     further = " of a further set" if name == ANY else ""
-    return f"{counted}{further} cannot tell {change}."
+    return f"{counted}{further} cannot tell {said}."
 
 
 def _decoding_sentences(measurement: Measurement) -> Iterator[str]:
