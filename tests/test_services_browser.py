@@ -56,6 +56,13 @@ SHOW_MORE = """async () => {
     button.click();
     return [document.activeElement.tagName, [...view.list.children].indexOf(document.activeElement)];
 }"""
+CUT_OFF = (
+    "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.ariaLabel)"
+)
+SIDES = """lines => lines.map(([axis, value, at]) => beside(axis, value)({ chart: {
+    chartArea: { left: 0, right: 400, top: 0, bottom: 200 },
+    scales: { [axis]: { getPixelForValue: () => at } },
+} }))"""
 HOLD_BACK = """path => {
     const fetched = window.fetch;
     const released = new Promise(done => { window.release = () => (done(), new Promise(r => setTimeout(r, 400))); });
@@ -160,6 +167,18 @@ def test_a_plot_has_a_legend_that_hides_and_its_numbers(watched: Watched) -> Non
     chosen = gain.locator(".legend button").all_inner_texts()
     gain.locator("select").select_option("scales")
     assert gain.locator(".legend button").all_inner_texts() != chosen
+
+
+def test_the_label_of_a_limit_lies_beside_its_line(watched: Watched) -> None:
+    lines = [["y", 1, 100], ["y", 0, 104], ["y", 4.03, 5], ["y", 0, 195], ["x", 0.2, 200],
+             ["x", 0, 196], ["x", 0.2, 395], ["x", 0, 4]]  # fmt: skip
+    # downwards or to the right; those of zero and of a limit close to it never at one place
+    assert watched.page.evaluate(SIDES, lines) == [-8, 8, 8, -8, 8, -8, -8, 8]
+
+
+def test_no_table_of_words_is_cut_off_on_a_wide_screen(watched: Watched) -> None:
+    boxes = watched.page.locator("#words .scroll")
+    assert boxes.count() >= 3 and boxes.evaluate_all(CUT_OFF) == []
 
 
 def test_what_is_hidden_stays_hidden_in_the_other_theme(watched: Watched) -> None:

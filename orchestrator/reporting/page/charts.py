@@ -98,7 +98,8 @@ def _gain_against_regression(
     series += _along_scales(spec, folder, conclusion)
     series += _along_steps(folder, conclusion, dots)
     gain, rise = plotted_limits(spec)
-    limits = [("y", 0.0, "no gain"), ("x", 0.0, "no regression")]
+    limits = [("y", 0.0, "no gain")] if gain != 0 else []
+    limits += [("x", 0.0, "no regression")] if rise != 0 else []
     if gain is not None:
         limits.append(("y", gain, f"asked for: {gain:g}"))
     if rise is not None:

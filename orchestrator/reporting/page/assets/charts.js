@@ -4,6 +4,7 @@
 const COLOURS = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#999999"]; // Paul Tol, bright
 const FADED = "33"; // opacity of what is not highlighted
 const MANY = 24; // series: more than that are told apart by highlighting alone
+const ROOM = 20; // pixels that a label needs beside its line
 
 function themeColours() {
   const style = getComputedStyle(document.documentElement);
@@ -39,6 +40,21 @@ function dataset(series, index, theme) {
   };
 }
 
+/**
+ * The distance of a label from its line, in pixels: to the right or upwards, and that of zero to the other side, because a
+ * limit may lie close above it. A label whose line is near the edge on that side lies on the other.
+ */
+function beside(axis, value) {
+  return ({ chart }) => {
+    const { left, right, top, bottom } = chart.chartArea;
+    const [begin, end] = axis === "x" ? [left, right] : [top, bottom];
+    const at = chart.scales[axis].getPixelForValue(value);
+    const wanted = (axis === "x") === (value === 0) ? -8 : 8;
+    const room = wanted > 0 ? end - at : at - begin;
+    return room < ROOM ? -wanted : wanted;
+  };
+}
+
 function limitLines(chart, theme) {
   return chart.limits.map(([axis, value, text]) => ({
     type: "line",
@@ -54,9 +70,8 @@ function limitLines(chart, theme) {
       backgroundColor: "transparent",
       color: theme.text,
       font: { weight: "normal", size: 11 },
-      yAdjust: axis === "y" ? -8 : 0,
       rotation: axis === "x" ? -90 : 0,
-      xAdjust: axis === "x" ? 8 : 0,
+      [`${axis}Adjust`]: beside(axis, value),
     },
   }));
 }

@@ -290,8 +290,8 @@ class UtteranceView {
       makeSortable(made);
       return element("div", { class: "scroll", tabIndex: 0, role: "group", "aria-label": caption }, made);
     };
-    const pairs = confusions.map(([name, , before, after]) => [name.replace(/^ -> /, "(nothing) -> ").replace(/-> $/, "-> (nothing)"), before, after, signed(after - before)]);
-    const confused = plainTable("Confusions: said -> heard", ["pair", "untuned", "tuned", "change"], pairs);
+    const pairs = confusions.map(([name, , before, after]) => [name.split(" -> ").map((word) => word || "(nothing)").join(" → "), before, after, signed(after - before)]);
+    const confused = plainTable("Confusions: said → heard", ["pair", "untuned", "tuned", "change"], pairs);
     makeSortable(confused);
     this.words.replaceChildren(
       element("p", {}, `${this.set.title}, ${this.model.label} against the untuned model; every word as often as it was said, and how often it was not heard as it is.`),
