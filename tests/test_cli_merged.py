@@ -6,11 +6,15 @@ import json
 import runpy
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import peft
 import pytest
+import soundfile
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForSpeechSeq2Seq,
     AutoProcessor,
     AutoTokenizer,
@@ -25,7 +29,10 @@ from orchestrator.reporting.cards.load_script import load_script
 from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged, with_adapter
+from orchestrator.tuning.decoding.audio_files import open_model, transcribe_files
+from orchestrator.tuning.model.base_model import load_base_model
 from tests.embedded import cut_manifest, stock_audio
+from tests.tuning_models import small_model_folder
 
 BASE = Path(__file__).resolve().parents[1] / "data" / "base-model"
 
@@ -93,22 +100,98 @@ def test_the_script_of_an_adapter_hears_greedily_in_float32_whatever_the_checkpo
     )
     tuned = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=["q_proj"]))
     tuned.save_pretrained(str(tmp_path / "adapter"))
+    said = said_by_script(tmp_path, monkeypatch, capsys)
+    assert said == said_by_stock(model, tmp_path) != ""
+
+
+def said_by_script(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    clip: Path | None = None,
+) -> str:
+    """What load.py prints of a clip, of the domain set where none is given, with the adapter and
+    the base model in a folder.
+    """
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(BASE / name, tmp_path / "adapter")
+        shutil.copy(BASE / name, folder / "adapter")
     evaluation = EvaluationSpec(max_tokens_per_second=10, rms=0.075)
-    script = tmp_path / "load.py"
-    script.write_text(load_script(ModelSpec(id=str(tmp_path / "base")), evaluation))
-    clip = load_manifest(cut_manifest("domain", 1, tmp_path)).utterances[0]
-    monkeypatch.setattr("sys.argv", ["load.py", str(tmp_path / "adapter"), str(clip.audio)])
+    script = folder / "load.py"
+    script.write_text(load_script(ModelSpec(id=str(folder / "base")), evaluation))
+    heard = clip or load_manifest(cut_manifest("domain", 1, folder)).utterances[0].audio
+    monkeypatch.setattr("sys.argv", ["load.py", str(folder / "adapter"), str(heard)])
     runpy.run_path(str(script))
+    return capsys.readouterr().out.removesuffix("\n")
+
+
+def said_by_stock(model: Any, folder: Path) -> str:
+    """What stock `generate` hears in the same clip."""
+    clip = load_manifest(cut_manifest("domain", 1, folder)).utterances[0]
     sound = stock_audio(scale_to_rms(load_audio(clip).samples, 0.075)[0], model)
-    tokens = model.generate(
-        input_values=sound,
-        attention_mask=torch.ones_like(sound).long(),
-        max_new_tokens=100,
-    )[0]
-    heard = AutoTokenizer.from_pretrained(BASE).decode(tokens, skip_special_tokens=True)
-    assert capsys.readouterr().out == heard.strip() + "\n" and heard.strip()
+    mask = torch.ones_like(sound).long()
+    tokens = model.generate(input_values=sound, attention_mask=mask, max_new_tokens=100)[0]
+    return str(AutoTokenizer.from_pretrained(BASE).decode(tokens, skip_special_tokens=True)).strip()
+
+
+@pytest.mark.parametrize(
+    ("generation", "config"),
+    [
+        ({"eos_token_id": None}, {}),
+        ({"eos_token_id": None}, {"eos_token_id": None}),
+        ({"decoder_start_token_id": None, "bos_token_id": None}, {}),
+    ],
+    ids=["an end in config.json", "an end in the tokenizer", "a start in config.json"],
+)
+def test_special_tokens_that_generation_config_lacks_are_those_of_the_sweep(
+    generation: dict[str, None],
+    config: dict[str, None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(BASE, tmp_path / "base")
+    for name, changes in (("generation_config.json", generation), ("config.json", config)):
+        place = tmp_path / "base" / name
+        place.write_text(json.dumps(json.loads(place.read_text()) | changes))
+    whole = AutoModelForSpeechSeq2Seq.from_pretrained(BASE)
+    tuned = peft.get_peft_model(whole, peft.LoraConfig(r=4, target_modules=["q_proj"]))
+    tuned.save_pretrained(str(tmp_path / "adapter"))
+    spec = ModelSpec(id=str(tmp_path / "base"))
+    base = load_base_model(spec, torch.device("cpu"))
+    export_merged(spec, tmp_path / "adapter", tmp_path / "merged")
+    merged = AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / "merged")
+    again = load_base_model(ModelSpec(id=str(tmp_path / "merged")), base.device)
+    assert (again.decoder.start, again.decoder.ends) == (base.decoder.start, base.decoder.ends)
+    said = said_by_stock(tuned, tmp_path)
+    assert said_by_stock(merged, tmp_path) == said != ""
+    assert said_by_script(tmp_path, monkeypatch, capsys) == said
+
+
+@pytest.mark.parametrize("loud", [0.1, 5e-5, 0.0], ids=["noise", "hardly any sound", "none"])
+def test_the_script_hears_sound_of_any_level_in_frames_of_any_length(
+    loud: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small_model_folder(tmp_path / "usual")
+    config = AutoConfig.from_pretrained(tmp_path / "usual")
+    config.encoder_config.frame_ms = 10.0
+    torch.manual_seed(0)
+    model = AutoModelForSpeechSeq2Seq.from_config(config)
+    model.save_pretrained(tmp_path / "base")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(BASE / name, tmp_path / "base")
+    tuned = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=["q_proj"]))
+    tuned.save_pretrained(str(tmp_path / "adapter"))
+    sound = np.random.default_rng(0).normal(0, loud, 160 * 40 + 80)
+    soundfile.write(tmp_path / "clip.wav", sound, 16000, subtype="FLOAT")
+    said = said_by_script(tmp_path, monkeypatch, capsys, tmp_path / "clip.wav")
+    base = open_model(str(tmp_path / "base"), torch.device("cpu"))
+    (heard,) = transcribe_files(
+        base, [str(tmp_path / "clip.wav")], rms=0.075, max_tokens_per_second=10
+    )
+    assert said == heard.text != ""
 
 
 def test_an_adapter_on_weights_that_are_in_two_places_is_not_merged(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from orchestrator.corpus.samples import SILENCE_RMS
 from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.sweep import ModelSpec
 
@@ -16,9 +17,13 @@ windows.sliding_windows = [[left + 1, right + 1] for left, right in windows.slid
 """
 
 _GREEDY = """\
-kept = "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"  # all else: greedy, as it was measured
-settings = {name: getattr(model.generation_config, name) for name in kept}
-model.generation_config = transformers.GenerationConfig(**settings)
+def special(*names):  # a special token is in the first place that has it
+    places = model.generation_config, model.config, tokenizer
+    found = (getattr(place, name, None) for place in places for name in names)
+    return next((token for token in found if token not in (None, [])), None)
+start, end, pad = special("decoder_start_token_id", "bos_token_id"), special("eos_token_id"), special("pad_token_id")
+settings = dict(decoder_start_token_id=start, eos_token_id=end, pad_token_id=pad)
+model.generation_config = transformers.GenerationConfig(**settings)  # all else: greedy, as it was measured
 """
 
 _ONE = "model = peft.PeftModel.from_pretrained(model, folder).eval()\n"
@@ -59,10 +64,10 @@ def load_script(model: ModelSpec, evaluation: EvaluationSpec, names: Sequence[st
     return (
         "import sys, peft, soundfile, torch, transformers\n"
         + arguments
+        + "tokenizer = transformers.AutoTokenizer.from_pretrained(folder)\n"
         + _base(model, evaluation)
         + (_SEVERAL if names else _ONE)
         + _audio(evaluation)
-        + "tokenizer = transformers.AutoTokenizer.from_pretrained(folder)\n"
         + (_HEAR_SEVERAL if names else _HEAR_ONE)
     )
 
@@ -86,17 +91,20 @@ def _literal(text: str) -> str:
 
 def _audio(evaluation: EvaluationSpec) -> str:
     """Return the lines that prepare the sound as the evaluation does: its level, the cap on tokens,
-    and for streaming models a whole number of frames (80 samples each).
+    and for streaming models a whole number of frames.
     """
     # the level is that of the whole clip, before it is cut to whole frames, as in the evaluation
-    level = (
-        f"sound * ({evaluation.rms:g} / (sound**2).mean() ** 0.5)" if evaluation.rms else "sound"
+    scaled = (
+        "level = (sound**2).mean() ** 0.5\n"
+        f"sound = sound * ({evaluation.rms!r} / level if level >= {SILENCE_RMS!r} else 1)  # silence stays as it is\n"
     )
     return (
         "sound, rate = soundfile.read(file)\n"
-        f"audio = torch.tensor({level}).float().clamp(-1, 1)[None]\n"
-        f"cap = int({evaluation.max_tokens_per_second:g} * len(sound) / rate) + 2\n"
-        'step = 80 if "streaming" in model.config.model_type else 1\n'
+        + (scaled if evaluation.rms else "")
+        + "audio = torch.tensor(sound).float().clamp(-1, 1)[None]\n"
+        f"cap = int({evaluation.max_tokens_per_second!r} * len(sound) / rate) + 2\n"
+        'frame = getattr(model.config, "encoder_config", None)\n'
+        "step = round(frame.sample_rate * frame.frame_ms / 1000) if frame else 1\n"
         "audio = audio[:, : audio.shape[1] // step * step]\n"
         "mask = torch.ones_like(audio).long()\n"
     )

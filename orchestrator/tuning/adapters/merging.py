@@ -53,7 +53,7 @@ def export_merged(
     if encoder_windows == "inclusive":
         read_inclusively(model, base)
         setattr(base.config, INCLUSIVE, True)
-    base.generation_config = greedy_generation(base)
+    base.generation_config = greedy_generation(base, getattr(processor, "tokenizer", processor))
     merged = with_adapter(base, adapter)
     merged.save_pretrained(folder)
     processor.save_pretrained(folder)

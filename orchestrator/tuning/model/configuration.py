@@ -123,15 +123,23 @@ def _token_ids(tokens: Any) -> tuple[Any, ...]:
     return tuple(tokens) if isinstance(tokens, list | tuple) else (tokens,)
 
 
-def greedy_generation(model: PreTrainedModel) -> GenerationConfig:
-    """Return the model's generation configuration with its special tokens and its limit of length
-    alone, so that `generate` decodes greedily.
+def greedy_generation(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> GenerationConfig:
+    """Return the generation configuration with which `generate` decodes as it is done here, greedily:
+    the model's special tokens, wherever it says them, and its limit of length.
     """
-    kept = (
-        *("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"),
-        *("max_length", "max_new_tokens"),
+    tokens, own = special_tokens(model, tokenizer), model.generation_config
+    # the end of labels is the first, where a further sweep takes it from
+    ends = [tokens.eos, *sorted(tokens.ends - {tokens.eos})]
+    return GenerationConfig(
+        decoder_start_token_id=tokens.start,
+        eos_token_id=ends if len(ends) > 1 else tokens.eos,
+        **{
+            name: getattr(own, name)
+            for name in ("bos_token_id", "pad_token_id", "max_length", "max_new_tokens")
+        },
     )
-    return GenerationConfig(**{name: getattr(model.generation_config, name) for name in kept})
 
 
 def ignored_settings(model: PreTrainedModel) -> tuple[str, ...]:
