@@ -132,6 +132,13 @@ def test_a_sound_model_passes_every_check(bench: Bench) -> None:
     assert bench.check() == []
 
 
+def test_a_sound_model_passes_where_no_two_clips_make_a_batch(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(greedy_decoding, "_frames_a_batch", lambda _: 20)
+    assert bench.check() == []
+
+
 def test_labels_shifted_twice_by_the_library(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     right = bench.base.model.loss_function
 

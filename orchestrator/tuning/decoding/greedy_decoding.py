@@ -81,7 +81,6 @@ def transcribe(
     count = max(1, len(scaled_adapters))
     depth = base.first_adapted_layer(tuple(weights))
     lengths = store.lengths(name)
-    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     decoded = [Decoded([[]] * len(lengths), [False] * len(lengths)) for _ in range(count)]
     store.keep(name, depth)
     # adapters of decoder layers alone have the same encoder output and memory: computed once
@@ -106,7 +105,7 @@ def transcribe(
 
     budget = _frames_a_batch(base.device) / division
     # the longest clips first: a thread without further work then waits for shorter ones
-    batches = batches_by_length(lengths, budget / count * base.family.stride, order)[::-1]
+    batches = _batches(base, lengths, budget / count)[::-1]
     runs = _in_runs(batches, base.cores.at_once)
     counter = Counter(f"hearing {store.said_name(name)}", len(lengths))
     with bound_merged(base.linears, weights):
@@ -122,6 +121,19 @@ def transcribe(
             own.tokens[clip] = _without_end(row.out, ends)
             own.truncated[clip] = row.out[-1] not in ends
     return decoded
+
+
+def are_decoded_together(base: BaseModel, lengths: Sequence[int], adapters: int) -> bool:
+    """Return whether clips of these lengths in samples make one batch, by so many adapters."""
+    return len(_batches(base, lengths, _frames_a_batch(base.device) / adapters)) == 1
+
+
+def _batches(base: BaseModel, lengths: Sequence[int], frames: float) -> list[list[int]]:
+    """Return batches of clips of similar lengths, each of at most so many encoder frames or of one
+    clip, the shortest clips first.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    return batches_by_length(lengths, frames * base.family.stride, order)
 
 
 def _cross_keys(base: BaseModel, memory: Tensor, layout: RaggedLayout) -> list[KeyValue]:

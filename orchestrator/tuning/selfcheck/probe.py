@@ -1,5 +1,5 @@
-"""The probe of the start-up checks: two training and two evaluation utterances of a sweep, with
-everything that an adapter on them would go through.
+"""The probe of the start-up checks: two training and two evaluation utterances of a sweep, of very
+long ones a single one, with everything that an adapter on them would go through.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.evaluation_set import EvaluationSet
+from orchestrator.tuning.decoding.greedy_decoding import are_decoded_together
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.training_set import TrainingSet
@@ -84,7 +85,7 @@ def make_probe(
         return None
     patterns, layers, targets = resolved
     rows = _two_clips(lengths_of(clips["train"]))
-    small = sets["domain"].take(_two_clips(sets["domain"].clips.sounds.lengths))
+    small = sets["domain"].take(_heard_clips(base, sets["domain"].clips.sounds.lengths))
     heard = {"train": [clips["train"][row] for row in rows], "domain": list(small.clips)}
     padded = _clips_of_near_lengths(heard["domain"][-1], base.family.multiple, base.family.shortest)
     heard |= {"alone": [padded[0]], "padded": [padded[0], padded[-1]]}
@@ -140,6 +141,15 @@ def _first_resolved(
         with suppress(ModelError):
             return patterns, layers, base.targets(patterns, layers)
     return None
+
+
+def _heard_clips(base: BaseModel, lengths: Sequence[int]) -> list[int]:
+    """Return the rows of `_two_clips`, or the shortest alone where two adapters do not decode both
+    in one batch: the checks compare the logits of one batch.
+    """
+    rows = _two_clips(lengths)
+    together = are_decoded_together(base, [lengths[row] for row in rows], adapters=2)
+    return rows if together else rows[:1]
 
 
 def _two_clips(lengths: Sequence[int]) -> list[int]:
