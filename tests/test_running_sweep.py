@@ -288,6 +288,25 @@ def test_a_kill_while_the_spent_clock_ends_trials_leaves_none_under_way(
     assert all(row[1] != TrialState.RUNNING for row in history(spec, tmp_path))
 
 
+def test_a_trial_that_the_clock_ends_trained_at_least_to_its_best_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed = {"learning_rate": 5e-4, "max_steps": 300}
+    one, ended = (
+        make_spec(searched=SPACE[1:2], fixed=fixed, budget=Budget(trials=1, wall_clock=clock))
+        for clock in (None, 1e-9)
+    )
+    saved = SweepRun.checkpoint
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        saves = iter((saved, Mock(side_effect=Killed)))
+        patch.setattr(SweepRun, "checkpoint", lambda sweep: next(saves)(sweep))
+        run(one, tmp_path, FakeWorker(1))
+    run(ended, tmp_path, FakeWorker(1))
+    result = folder_of(tmp_path).read_result(0)
+    assert result is not None and result.pruned_by == "wall_clock"
+    assert (result.step, result.steps_trained) == (200, 200)
+
+
 class Dying(FakeWorker):
     """A worker whose process is killed at the third tick."""
 

@@ -225,7 +225,6 @@ class SweepRun:
         for number in self.asked.left:
             self.asked.take_next()  # its plan may not be on file yet
             trial = self._running_trial(number, self.asked.params[number])
-            trial.step = max((verdict.step for verdict in trial.verdicts), default=0)
             self._tell_result(trial.on_file or result_of(self.spec, trial, stop, 0.0))
 
     def _running_trial(

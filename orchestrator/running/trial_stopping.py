@@ -138,7 +138,8 @@ def result_of(spec: SweepSpec, trial: RunningTrial, stop: Stop, seconds: float) 
         wer=chosen.rates if chosen else {},
         delta=chosen.delta if chosen else {},
         constraints=chosen.constraints if chosen else unmeasured,
-        steps_trained=trial.step,
+        # a run that was killed may have measured it beyond the checkpoint where it stands
+        steps_trained=max([trial.step, *(verdict.step for verdict in trial.verdicts)]),
         pruned_by=stop.rule,
         seconds=round(seconds, 3),
     )
