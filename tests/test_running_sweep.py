@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from unittest.mock import Mock
 
 import pytest
@@ -27,7 +27,7 @@ from orchestrator.running.trial_stopping import Stop
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.search_space import Dimension
-from orchestrator.sweepfile.sweep import Budget, EarlyStop
+from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
 from orchestrator.verdicts.conclusion import conclude
 from orchestrator.verdicts.saved_adapters import final_adapter
 from tests.crashes import Killed
@@ -288,23 +288,39 @@ def test_a_kill_while_the_spent_clock_ends_trials_leaves_none_under_way(
     assert all(row[1] != TrialState.RUNNING for row in history(spec, tmp_path))
 
 
-def test_a_trial_that_the_clock_ends_trained_at_least_to_its_best_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def one_trial(wall_clock: float | None = None) -> SweepSpec:
+    fixed = {"learning_rate": 5e-4, "max_steps": 400}
+    budget = Budget(trials=1, wall_clock=wall_clock)
+    return make_spec(searched=SPACE[1:2], fixed=fixed, budget=budget)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize("deed", ["export", "advance"])
+def test_after_a_kill_the_clock_ends_a_trial_with_the_adapter_of_its_result(
+    deed: str, saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fixed = {"learning_rate": 5e-4, "max_steps": 300}
-    one, ended = (
-        make_spec(searched=SPACE[1:2], fixed=fixed, budget=Budget(trials=1, wall_clock=clock))
-        for clock in (None, 1e-9)
-    )
-    saved = SweepRun.checkpoint
+    """Killed after the second measurement, before its adapter is on file or after that, with a
+    checkpoint or none.
+    """
+    original, save = getattr(FakeWorker, deed), SweepRun.checkpoint
+
+    def killing(worker: FakeWorker, *arguments: Any) -> Any:
+        if worker.slots[0].step == 200:
+            raise Killed
+        return original(worker, *arguments)
+
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        saves = iter((saved, Mock(side_effect=Killed)))
-        patch.setattr(SweepRun, "checkpoint", lambda sweep: next(saves)(sweep))
-        run(one, tmp_path, FakeWorker(1))
-    run(ended, tmp_path, FakeWorker(1))
-    result = folder_of(tmp_path).read_result(0)
-    assert result is not None and result.pruned_by == "wall_clock"
-    assert (result.step, result.steps_trained) == (200, 200)
+        patch.setattr(FakeWorker, deed, killing)
+        patch.setattr(SweepRun, "checkpoint", save if saved else Mock())
+        run(one_trial(), tmp_path, FakeWorker(1))
+    folder = folder_of(tmp_path)
+    assert folder.read_measurements(0)[-1].step == 200
+    outcome = run(one_trial(1e-9), tmp_path, FakeWorker(1))
+    assert outcome.out_of_time
+    (result,) = outcome.results
+    assert result.pruned_by == "wall_clock" and result.step == result.steps_trained == 200
+    written = folder.adapter_folder(0) / "adapter_config.json"
+    assert json.loads(written.read_text())["step"] == 200
 
 
 class Dying(FakeWorker):

@@ -41,3 +41,11 @@ def reported_rates(
         assert chosen is not None
         found[step] = chosen.rates[spec.objective]
     return found
+
+
+def measured_beyond(folder: StudyFolder, number: int, rung: int) -> bool:
+    """Say whether a trial that has not ended was measured after the step `rung`. A run may have been
+    killed between such a measurement and the adapter that belongs to it.
+    """
+    rows = folder.read_measurements(number)
+    return any(row.step > rung for row in rows) and folder.read_result(number) is None

@@ -64,11 +64,13 @@ def run_sweep(
         if drain.requested:
             sweep.checkpoint()
             raise _stopped(drain, folder)
-        if sweep.out_of_time:
+        late = sweep.out_of_time
+        # what was measured before a kill is measured again first: its adapter may not be on file
+        if late and not sweep.repeats:
             sweep.count_time()  # a run that is killed here must not find time left
             sweep.end_all(Stop(TrialState.PRUNED, "wall clock spent", WALL_CLOCK))
             break
-        sweep.fill_slots()
+        sweep.fill_slots(late)
         if not worker.active:
             break
         sweep.asked.commit()

@@ -23,7 +23,7 @@ from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.running.duplicates import Duplicates, duplicate_result
 from orchestrator.running.observer import Observer
 from orchestrator.running.recording_findings import check_headroom, keep_cause, notice
-from orchestrator.running.reported_rates import reported_rates
+from orchestrator.running.reported_rates import measured_beyond, reported_rates
 from orchestrator.running.stop_requests import persons_stop
 from orchestrator.running.trial_stopping import (
     RunningTrial,
@@ -101,12 +101,8 @@ class SweepRun:
         self.tick, self.asked.count = checkpoint.tick, checkpoint.asked
         self.spent = max(self.spent, checkpoint.spent)
         self.observer.searched(self.spent + self.clock() - self.clock_at, goes_on=True)
-        log.debug(
-            "checkpoint %d: %d trials asked for, in slots %s",
-            self.tick,
-            self.asked.count,
-            sorted(checkpoint.slots),
-        )
+        held = sorted(checkpoint.slots)
+        log.debug("checkpoint %d: %d asked for, in slots %s", self.tick, self.asked.count, held)
         for number, slot in checkpoint.slots.items():
             self.in_slots[number] = self._running_trial(
                 number, known[number], slot.last_rung, slot.seconds
@@ -145,12 +141,19 @@ class SweepRun:
             self.folder.note(text)
         return found
 
-    def fill_slots(self) -> None:
+    @property
+    def repeats(self) -> bool:
+        """A killed run measured trials further than this one has come with them."""
+        at = dict.fromkeys(self.asked.left, 0) | {n: t.last_rung for n, t in self.in_slots.items()}
+        return any(measured_beyond(self.folder, number, rung) for number, rung in at.items())
+
+    def fill_slots(self, late: bool) -> None:
         """Ask and admit while slots are free and the budget lasts; trials of earlier runs come
-        first.
+        first. If it is `late`, as the time is spent, they alone do.
         """
+        budget = 0 if late else self.spec.budget.trials
         while len(self.worker.active) < self.worker.capacity and not self.exhausted:
-            if self.asked.count >= max(self.spec.budget.trials, len(self.asked.params)):
+            if self.asked.count >= max(budget, len(self.asked.params)):
                 return
             taken = self.asked.take_next()
             if taken is None:
@@ -162,7 +165,7 @@ class SweepRun:
             original = self.duplicates.original(plan, self.in_slots)
             if number in self.skip:
                 self._report_again(number, plan.params.max_steps)
-                self._retell_result(number)
+                self.study.tell(number, self._result_on_file(number))
             elif original is None:
                 self._admit_trial(plan, params)
             elif original in self.in_slots:
@@ -316,9 +319,7 @@ class SweepRun:
 
     def _tell_duplicate(self, original: int, number: int, params: dict[str, Any]) -> None:
         """Give a duplicate the result of its original, which has ended."""
-        result = self.folder.read_result(original)
-        assert result is not None, f"trial {original} ended without a result"
-        copy = duplicate_result(result, number, params)
+        copy = duplicate_result(self._result_on_file(original), number, params)
         if copy.step is not None and self.spec.objective in copy.wer:
             self.study.report(number, copy.step, copy.wer[self.spec.objective])
         self._tell_result(copy)
@@ -333,10 +334,10 @@ class SweepRun:
             if step <= upto:
                 self.study.early_stop(number, step, rate)
 
-    def _retell_result(self, number: int) -> None:
+    def _result_on_file(self, number: int) -> TrialResult:
         result = self.folder.read_result(number)
-        assert result is not None, f"trial {number} has no result"
-        self.study.tell(number, result)
+        assert result is not None, f"trial {number} ended without a result"
+        return result
 
     def _tell_result(self, result: TrialResult) -> None:
         """Tell the study the result, which is written first unless it is on file, as is its
