@@ -104,6 +104,11 @@ def test_times_that_are_not_read_are_no_silence(clips: Path, keys: tuple[str, st
         {"timestamp_start": 0.5, "timestamp_end": 1.5},
         {"start_frame": 50, "end_frame": 130},
         {"frame_offset": 8000, "num_frames": 16000},
+        {"first_frame": 50, "last_frame": 130},
+        {"beginning": 0.5, "ending": 1.5},
+        {"begins": 0.5, "ends": 1.5},
+        {"sentence_start": 0.5, "sentence_end": 1.5},
+        {"cueStart": 500, "cueEnd": 1500},
         {"timestamp": [0.5, 1.5]},
         {"timestamp": "(0.5, 1.5)"},
         {"Offset": 0.5, "Duration": 1.0},
@@ -122,6 +127,24 @@ def test_times_however_they_are_spelled_are_no_silence(
     said = refusal(clips, lines_of([row | times for row in rows]))
     assert "which is not read" in said or "which are not read" in said
     assert '"duration"' in said
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"first": 0, "last": 1},
+        {"first_frame": 0, "last_frame": 199},
+        {"text_start": 0, "text_end": 1},
+        {"speech_start": 0.5, "speech_end": 1.5},
+        {"sentence_start": 61.0, "sentence_end": 63.0},
+    ],
+    ids=str,
+)
+def test_numbers_of_other_things_and_of_the_whole_file_are_no_fault(
+    clips: Path, told: dict[str, object]
+) -> None:
+    (clips / "set.jsonl").write_bytes(lines_of(records(**told)))
+    assert len(load_manifest(clips / "set.jsonl").utterances) == len(records())
 
 
 def test_a_time_that_is_none_is_answered_with_what_to_do(clips: Path) -> None:

@@ -21,9 +21,11 @@ from orchestrator.corpus.manifest_errors import UnusableError
 Role = Literal["start", "end", "length"]
 
 _ROLES: dict[str, Role] = {
-    **dict.fromkeys(("start", "begin", "beg", "from", "onset", "tmin", "xmin"), "start"),
-    **dict.fromkeys(("starttime", "begintime"), "start"),
-    **dict.fromkeys(("end", "stop", "to", "tmax", "xmax", "endtime"), "end"),
+    **dict.fromkeys(("start", "begin", "beg", "from", "onset", "tmin", "xmin", "first"), "start"),
+    **dict.fromkeys(("starts", "begins", "beginning", "starttime", "begintime"), "start"),
+    **dict.fromkeys(
+        ("end", "ends", "ending", "stop", "to", "tmax", "xmax", "endtime", "last"), "end"
+    ),
     **dict.fromkeys(("length", "len", "dur", "duration"), "length"),
 }
 """Words in a key that say whether it is the start, the end or the length of a segment."""
@@ -34,7 +36,10 @@ _UNITS = {
     **dict.fromkeys(("frame", "frames", "sample", "samples"), _FRAMES),
 }
 """Words in a key that tell its unit: how many of them make a second."""
-_PARTS = {"segment", "seg", "clip", "audio", "utterance", "utt", "turn", "chunk"}
+_PARTS = {
+    *("segment", "seg", "clip", "audio", "utterance", "utt", "turn", "chunk", "sentence", "phrase"),
+    *("cue", "subtitle", "caption", "region", "part", "excerpt"),
+}
 """Words in a key that say what the times are of; two keys of one segment have the same."""
 _SAY_NOTHING = {"t", "time", "timestamp", "ts", "offset"}
 """Words in a key that add nothing to its meaning."""
@@ -274,6 +279,8 @@ def _meaning(key: str) -> _Time | None:
     said = words & _ROLES.keys()
     rest = words - said - _UNITS.keys()
     unit = next((_UNITS[word] for word in words if word in _UNITS), None)
+    if said & {"first", "last"} and unit != _FRAMES:
+        return None  # first and last are of anything
     if len(said) == 1 and rest <= _PARTS | _SAY_NOTHING:
         role = _ROLES[next(iter(said))]
     elif not said and rest - _PARTS == {"offset"}:
