@@ -205,6 +205,31 @@ def test_words_inside_marks_are_kept(tmp_path: Path) -> None:
     ]
 
 
+def test_marks_of_other_corpora_are_deleted_too(tmp_path: Path) -> None:
+    texts = (
+        "so %HESITATION yes",
+        "<|en|> go <SPOKEN_NOISE> on",
+        "<s> one <FIL/> two </s>",
+        "a <hes> b",
+        "in <UNKNOWN> out",
+    )
+    manifest = manifest_of(tmp_path, *texts)
+    [said] = artifact_texts("domain", manifest, "basic")
+    assert said.startswith("5 of 5 texts of domain hold marks of their corpus")
+    assert [each.text for each in cured(manifest).utterances] == [
+        "so yes",
+        "go on",
+        "one two",
+        "a b",
+    ]
+    [said] = artifact_texts("domain", manifest_of(tmp_path, *texts), "whisper-en")
+    assert said.startswith("3 of 5 texts"), (
+        "<...> is no word for it, but %HESITATION is, <s> is a token, and <UNKNOWN> stands for one"
+    )
+    clean = manifest_of(tmp_path, "50 % hesitation", "a | b", "x%hesitation", "the <S> key")
+    assert not [*artifact_texts("domain", clean, "whisper-en")]
+
+
 def test_a_time_beside_what_could_not_be_heard_is_a_part_of_the_mark(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path, "so [inaudible 00:00:07] then", "good day")
     [said] = artifact_texts("domain", manifest, "whisper-en")

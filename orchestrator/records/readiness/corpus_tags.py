@@ -1,6 +1,7 @@
 """Finds marks that a corpus keeps in its texts and nobody says: GigaSpeech's <COMMA> and <MUSIC>,
-TED-LIUM's {BREATH} and ignore_time_segment_in_scoring, CMU Sphinx's ++NOISE++, [laughter], the <b>
-of a web page, the <s> and </s> of language models, and <unk> or [inaudible] in the place of words that are said.
+TED-LIUM's {BREATH} and ignore_time_segment_in_scoring, CMU Sphinx's ++NOISE++, Kaldi's <SPOKEN_NOISE>, %HESITATION,
+Whisper's <|en|>, [laughter], the <b> of a web page, the <s> and </s> of language models, and <unk> or [inaudible] in
+the place of words that are said.
 
 Sources: https://github.com/SpeechColab/GigaSpeech, the STM files and the dictionary of TED-LIUM, and
 https://cmusphinx.github.io/wiki/tutorialam.
@@ -22,11 +23,12 @@ from orchestrator.typed_words import quoted_path
 _SIGNS = {f"<{name}>": sign for name, sign in PUNCTUATION.items()}
 _TAG = re.compile(
     rf"{'|'.join(_SIGNS)}|<(?:MUSIC|NOISE|SIL|OTHER)>"
-    r"|(?P<spoken><unk>|<UNK>|(?i:ignore_time_segment_in_scoring)"
+    r"|(?P<spoken><(?i:unk|oov|unknown|inaudible|unintelligible)>|(?i:ignore_time_segment_in_scoring)"
     r"|(?i:\[(?:inaudible|unintelligible|unclear|unk)(?: [\d:.]+)?\]))"
     r"|\[laughter-(?P<laughed>[\w'-]+)\]"
     r"|(?P<beside>(?<![\w{])[{\[][A-Za-z][\w -]*[}\]](?![\w-])|\+\+[A-Za-z]\w*\+\+|(?<=\w)\(\d\)|!SIL\b"
-    r"|<(?:sil|noise|laughter|laugh|breath|cough|spn|v-?noise|spoken_noise|music)>"
+    r"|<(?i:sil|noise|laughter|laugh|breath|cough|spn|v-?noise|spoken_noise|music|hes|eps|pause)>"
+    r"|<(?:FIL|SPK|STA|NPS|NON|PRN)/>|<\|[^|<>\s]{1,20}\|>|(?<![\w%])%(?i:hesitation)\b"
     r"|(?P<within></?(?:b|i|u|em|strong|span) ?/?>)|</?(?:p|br) ?/?>|(?P<ends></?s>))"
 )
 """A mark. The group `spoken` matches those that stand where something is said, `laughed` the word
@@ -115,7 +117,7 @@ def _written(tag: str) -> str | None:
 
 def _for_sed(tag: str) -> str:
     """Return a mark as an extended regular expression of sed that matches it alone."""
-    return re.sub(r"[][(){}+.]", r"\\\g<0>", tag)
+    return re.sub(r"[][(){}+.|]", r"\\\g<0>", tag)
 
 
 def _beside(manifest: Path, word: str) -> Path:
