@@ -271,10 +271,46 @@ def test_records_without_audio_or_text_are_named_once(clips: Path) -> None:
     assert "without their texts" in refusal(clips, lines_of(half))
 
 
-@pytest.mark.parametrize("text", ["nan", "NaN", "<NA>", "#N/A"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "nan",
+            "NaN",
+            "<NA>",
+            "#N/A",
+            "#NV",
+            "#N/D",
+            "#NAME?",
+            "#WERT!",
+            "#DIV/0!",
+            "#NUM!",
+            "#REF!",
+        ),
+        *(
+            "#NOM?",
+            "#¿NOMBRE?",
+            "#¡VALOR!",
+            "#VALORE!",
+            "#NAAM?",
+            "#DEEL/0!",
+            "#ИМЯ?",
+            "#Н/Д",
+            "Err:508",
+        ),
+    ],
+)
 def test_a_cell_that_was_empty_is_no_word(clips: Path, text: str) -> None:
     table = f"file_name,text\n0.wav,{text}\n1.wav,banana\n".encode()
     assert "which tables have for a text that is missing" in refusal(clips, table, "set.csv")
+
+
+@pytest.mark.parametrize(
+    "text", ["#MeToo!", "number one!", "# ONE!", "#1!", "NAME?", "err: 508", "Nan"]
+)
+def test_what_looks_like_no_error_of_a_spreadsheet_is_said(clips: Path, text: str) -> None:
+    table = f"file_name,text\n0.wav,{text}\n1.wav,banana\n".encode()
+    assert read(clips, table, "set.csv").utterances[0].text == text
 
 
 def test_tables_as_programs_write_them(clips: Path) -> None:

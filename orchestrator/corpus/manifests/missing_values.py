@@ -11,11 +11,20 @@ _NOBODY = {"", "-", "--", "?", "nan", "none", "null", "nil", "n/a", "#n/a", "na"
     *("unk", "<unk>", "unknown", "undefined", "anonymous")
 }
 """What stands in the place of an unknown speaker; utterances with it are not of one person."""
-MISSING_TEXTS = (
-    *("nan", "NaN", "<NA>", "#N/A", "#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NULL!"),
-    *("#NV", "#WERT!", "#BEZUG!", "#ZAHL!"),
+_OF_PANDAS = ("nan", "NaN", "<NA>")
+_OF_SPREADSHEETS = re.compile(
+    r"#[¿¡]?[^\W\d_]{2,}(?:[/_]\w+)*[!?]|#(?:N/[ABD]|Н/Д|I/T|NV|YOK|NENÍ_K_DISPOZICI)|ERR:5\d\d"
 )
-"""What pandas and Excel, also in German, write for a cell that is empty or could not be computed."""
+"""What Excel and LibreOffice write in capitals for a cell that could not be computed, such as a text that begins with
+=, in the language of whoever wrote it: #NAME?, #WERT!, #¡VALOR!, #NOM?, #DIV/0! and #N/D.
+"""
+
+
+def stands_for_missing(text: str) -> bool:
+    """Whether a cell holds what pandas and spreadsheets write for one that is empty or could not be computed."""
+    written = text.strip()
+    is_error = _OF_SPREADSHEETS.fullmatch(written.upper()) is not None
+    return written in _OF_PANDAS or (is_error and (written.isupper() or written.startswith("Err")))
 
 
 def is_missing_text(value: object) -> bool:
@@ -24,7 +33,7 @@ def is_missing_text(value: object) -> bool:
     """
     if not isinstance(value, str):
         return value is None
-    return value.strip() in ("", *MISSING_TEXTS) or is_unspoken(value)
+    return not value.strip() or stands_for_missing(value) or is_unspoken(value)
 
 
 def without_fraction(value: object) -> object:

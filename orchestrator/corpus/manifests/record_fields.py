@@ -27,8 +27,8 @@ from urllib.parse import unquote, urlsplit
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.lhotse_cut import flatten_cut, is_cut
 from orchestrator.corpus.manifests.missing_values import (
-    MISSING_TEXTS,
     names_somebody,
+    stands_for_missing,
     without_fraction,
 )
 from orchestrator.corpus.manifests.unicode_forms import in_one_line
@@ -200,7 +200,7 @@ class _Reader:
             self.faults.append(
                 f'"{key}" is empty; a reference without words cannot be scored or learned'
             )
-        if needed and value.strip() in MISSING_TEXTS:
+        if needed and stands_for_missing(value):
             self.faults.append(
                 f'"{key}" is {show(value)}, which tables have for a text that is missing; write what is said'
             )
