@@ -18,6 +18,7 @@ CUES = "00:00:00,000 --> 00:00:01,000\nhello there\n\n00:00:01,000 --> 00:00:02,
 PARTS = {"segments": [{"start": n, "end": n + 1, "text": "hello there"} for n in range(2)]}
 EXPORT = "export it as Praat TextGrid or as subtitles beside its recording"
 XML = f"is XML, as ELAN and Transcriber write; {EXPORT}"
+TABLE = "is a table that is not read as the parts of its recording; name its columns in the first row: start, end, text"
 OTHER_JSON = f"is JSON of a form that is not read; {EXPORT}"
 DEEPGRAM = {"results": {"channels": [{"alternatives": [{"transcript": "hello"}]}]}}
 AWS = {"jobName": "x", "results": {"transcripts": [{"transcript": "hello"}]}}
@@ -49,6 +50,9 @@ def read(folder: Path, out: Path) -> list[tuple[str, float, str]]:
         ("a.json", json.dumps(AWS, indent=1), OTHER_JSON),
         ("a.wav.json", json.dumps(ASSEMBLY), OTHER_JSON),
         ("a.json", json.dumps(GOOGLE), OTHER_JSON),
+        ("a.csv", "Start;Ende;Text\n0,5;2,0;guten Tag\n", TABLE),
+        ("a.tsv", "Begin Time\tEnd Time\tanna\n0.5\t2.0\thello there\n", TABLE),
+        ("a.rtf", "{\\rtf1 hello}", "is a document; save it as plain text (.txt)"),
     ],
 )
 def test_what_is_not_read_is_named_with_what_to_do(
@@ -78,6 +82,15 @@ def test_a_description_of_a_recording_is_no_transcript(
     (tmp_path / "d" / "a.json").write_text('{"device": "phone", "rate": 16000}')
     assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "m.jsonl") == 2
     assert "a.json" not in capsys.readouterr().err
+
+
+def test_a_table_of_numbers_is_no_transcript(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tone(tmp_path / "d" / "a.wav")
+    (tmp_path / "d" / "a.csv").write_text("time,pitch\n0.00,110.5\n0.01,1.1e2\n")
+    assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "m.jsonl") == 2
+    assert "a.csv" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,10 @@ _NO_TEXT = re.compile(
 """Names of files among texts that are the text of no recording, or a list of texts."""
 _XML = f"is XML, as ELAN and Transcriber write; {EXPORT}"
 _WORDS = "; write what is said as text"
+_TABLE = (
+    "is a table that is not read as the parts of its recording; name its columns in the first row: start, end, "
+    "text"
+)
 _UNREAD = {
     ".eaf": _XML,
     ".trs": _XML,
@@ -57,6 +61,8 @@ _UNREAD = {
     ".docx": "is a document; save it as plain text (.txt)",
     ".odt": "is a document; save it as plain text (.txt)",
     ".pdf": "is a document; save it as plain text (.txt)",
+    ".rtf": "is a document; save it as plain text (.txt)",
+    **dict.fromkeys((".csv", ".tsv", ".tdf"), _TABLE),
     ".json": f"is JSON of a form that is not read; {EXPORT}",
 }
 """What a file beside a recording is that cannot be read, by its ending, and what to do."""
@@ -70,6 +76,9 @@ _TELLS_WORDS = re.compile(
 """Keys in the JSON that Deepgram, AssemblyAI, AWS and Google write, and that no description of a
 recording has.
 """
+
+_ROW_OF_WORDS = re.compile(rb"\n.*[A-Za-z\x80-\xff]{2}")
+"""A row below the first one of a table in which there is a word, in UTF-8; features and levels have numbers alone."""
 
 
 def names_language(name: str) -> bool:
@@ -133,7 +142,7 @@ class FilesBeside:
             return captions[0], f"is one of several of its recording; name the one to read {wanted}"
         for ending, what in _UNREAD.items():
             found = self._named(path.parent, [f"{path.stem}{ending}", f"{path.name}{ending}"])
-            if found and (ending != ".json" or _tells_words(found[0])):
+            if found and _may_tell_words(found[0], what):
                 return found[0], what
         return None
 
@@ -201,9 +210,13 @@ def _is_txt(name: str) -> bool:
     return name.lower().endswith(".txt")
 
 
-def _tells_words(path: Path) -> bool:
+def _may_tell_words(path: Path, what: str) -> bool:
+    """Whether a file may hold what is said: JSON that has keys of words, a table with words below its first row, or
+    any other kind of file.
+    """
+    form = _TELLS_WORDS if path.suffix == ".json" else _ROW_OF_WORDS if what == _TABLE else None
     try:
         with path.open("rb") as stream:
-            return _TELLS_WORDS.search(stream.read(_LOOKED_AT)) is not None
+            return form is None or form.search(stream.read(_LOOKED_AT)) is not None
     except OSError:
         return False
