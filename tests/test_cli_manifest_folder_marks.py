@@ -200,6 +200,32 @@ def test_folders_that_are_no_speakers_are_named(
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "named"),
+    [
+        (("common_voice_en_1", "common_voice_en_2"), "files"),
+        (("rec-1", "Utt-2"), "files"),
+        (("female_1", "male_1"), "genders or ages"),
+        (("train-1", "dev-2"), "the parts of a corpus"),
+        (("anna_1", "anna_2"), ""),
+        (("rec_1", "anna_2"), ""),
+    ],
+)
+def test_beginnings_of_names_that_are_no_speakers_are_named(
+    tmp_path: Path, names: tuple[str, str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of Common Voice was one person, `common`, without a word."""
+    folder = tmp_path / "d"
+    for name in names:
+        tones(folder, f"{name}.wav")
+        put(folder / f"{name}.txt", f"in {name}")
+    made(folder, "--speaker", "prefix")
+    told = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split("which are named as ")[1].split(";")[0] for line in told] == [named] * bool(
+        named
+    )
+
+
 def test_sound_without_a_header_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from orchestrator.corpus.importing.files_beside import FilesBeside
 from orchestrator.corpus.importing.finding_recordings import conversion, find_recordings
 from orchestrator.corpus.importing.folder_notes import notes_of_folder
-from orchestrator.corpus.importing.folders_of_nobody import named_as
+from orchestrator.corpus.importing.folders_of_nobody import begin_names_of_files, named_as
 from orchestrator.corpus.importing.selecting import Selection, select
 from orchestrator.corpus.importing.session_lists import session_lists
 from orchestrator.corpus.importing.transcript_files import Transcript
@@ -103,7 +103,9 @@ def lines_of_folder(
     notes = notes_of_folder(findings.choices, texts, kept, wanted)
     if others:
         notes.append(f"this converts what is not read as sound: {conversion(folder, others)}")
-    notes += _without_prefix(recordings, speaker) + _one_folder(recordings, folder, speaker)
+    notes += _notes_on_prefixes(recordings, kept, speaker) + _one_folder(
+        recordings, folder, speaker
+    )
     return kept, left + more, notes
 
 
@@ -274,15 +276,26 @@ def _speaker_field(path: Path, rule: str) -> dict[str, Any]:
     return {"speaker": prefix} if rule == "prefix" and prefix and rest else {}
 
 
-def _without_prefix(recordings: list[Path], rule: str) -> list[str]:
-    """Return a note on recordings whose names have no prefix, and so name no speaker."""
-    without = [path for path in recordings if not re.search(r"[^-_][-_]", path.stem)]
-    if rule != "prefix" or not without:
+def _notes_on_prefixes(recordings: list[Path], kept: list[Made], rule: str) -> list[str]:
+    """Return notes on recordings whose names have no prefix, and so name no speaker, and on prefixes that are
+    nobody's.
+    """
+    if rule != "prefix":
         return []
-    return [
-        f"of {len(without)} recordings the name has no - or _, such as {show(without[0].name)}, so --speaker prefix "
-        "finds no speaker there"
-    ]
+    notes = []
+    without = [path for path in recordings if not re.search(r"[^-_][-_]", path.stem)]
+    if without:
+        notes.append(
+            f"of {len(without)} recordings the name has no - or _, such as {show(without[0].name)}, so --speaker "
+            "prefix finds no speaker there"
+        )
+    found = {str(made.line["speaker"]) for made in kept if "speaker" in made.line}
+    if what := begin_names_of_files(found):
+        notes.append(
+            f"the speakers are {', '.join(map(show, sorted(found)[:3]))}, with which the names of recordings begin, "
+            f"and which are named as {what}; where folders are the speakers, take --speaker folder, or none"
+        )
+    return notes
 
 
 def _one_folder(recordings: list[Path], folder: Path, rule: str) -> list[str]:

@@ -1,5 +1,5 @@
-"""Recognising folders that are named as parts of a corpus, as languages or as genders, and hold the recordings of many
-people. Pure.
+"""Recognising folders, and beginnings of names, that stand for parts of a corpus, for languages or for genders, and so
+for many people, or for files. Pure.
 
 Source of the languages: those of Common Voice, FLEURS, MLS and VoxPopuli.
 """
@@ -30,11 +30,22 @@ _LANGUAGE = re.compile(
 _GENDER = re.compile(
     r"(?:female|male|women|woman|men|man|boy|girl|child|children|adult)s?", re.IGNORECASE
 )
+_FILE = re.compile(
+    r"(?:audio|recording|rec|file|clip|sample|segment|seg|utterance|utt|track|chunk|part|common|speech|voice|sound|wav)s?",
+    re.IGNORECASE,
+)
+"""`common` is that of `common_voice_en_1.mp3`."""
 _KINDS = {"the parts of a corpus": _PART, "languages": _LANGUAGE, "genders or ages": _GENDER}
 
 
-def named_as(folders: Collection[str]) -> str:
-    """Return what all of several folders are named as, of which none is a person; empty where one may be a person."""
-    several = len(folders) > 1
-    found = (what for what, form in _KINDS.items() if all(map(form.fullmatch, folders)))
+def named_as(names: Collection[str]) -> str:
+    """Return what all of several names are used for, none of which is a person's; empty where one may be."""
+    several = len(names) > 1
+    found = (what for what, form in _KINDS.items() if all(map(form.fullmatch, names)))
     return next(found, "") if several else ""
+
+
+def begin_names_of_files(names: Collection[str]) -> str:
+    """Return what the beginnings of the names of files are used for, where they are nobody's; empty elsewhere."""
+    of_files = bool(names) and all(map(_FILE.fullmatch, names))
+    return "files" if of_files else named_as(names)
