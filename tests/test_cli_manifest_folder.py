@@ -423,6 +423,13 @@ def test_segments_of_a_kaldi_directory(tmp_path: Path) -> None:
     assert last == {"u1": 0.75, "u2": 1.5}  # to the end of its recording
 
 
+def test_the_sign_by_which_dos_ends_a_text_is_no_word(tmp_path: Path) -> None:
+    tone(tmp_path / "d" / "a.wav", 2.0)
+    (tmp_path / "d" / "a.txt").write_bytes(b"hello there\r\n\x1a")
+    assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "m.jsonl") == 0
+    assert json.loads((tmp_path / "m.jsonl").read_text())["text"] == "hello there"
+
+
 def test_brackets_of_a_kaldi_directory_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

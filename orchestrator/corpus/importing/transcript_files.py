@@ -16,6 +16,7 @@ from orchestrator.corpus.manifest_errors import SAVE_AS_UTF8, UnusableError, sho
 from orchestrator.corpus.manifests.record_fields import Draft
 
 _XML = (".trs", ".eaf", ".xml")
+_END_OF_DOS = "\x1a"
 
 
 @dataclass(frozen=True)
@@ -113,14 +114,14 @@ def _as_transcripts(
 
 
 def read_text(path: Path, faults: list[str]) -> str | None:
-    """Read a file of UTF-8, or of UTF-16 with its byte order mark. Where it is neither, or cannot
-    be read, adds a fault and returns None.
+    """Read a file of UTF-8, or of UTF-16 with its byte order mark, without the sign by which DOS ends a text. Where it
+    is neither, or cannot be read, adds a fault and returns None.
     """
     try:
         content = path.read_bytes()
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Praat and Windows' editor write it
-            return content.decode("utf-16")
-        return content.decode("utf-8-sig")
+            return content.decode("utf-16").removesuffix(_END_OF_DOS)
+        return content.decode("utf-8-sig").removesuffix(_END_OF_DOS)
     except UnicodeDecodeError as error:
         line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
         faults.append(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8; {SAVE_AS_UTF8}")
