@@ -77,6 +77,13 @@ def test_a_backslash_before_an_apostrophe_counts_where_the_normaliser_parts_word
     assert find_artifacts(["it\\'s"], ENGLISH).rows == ()
 
 
+@given(st.text("ab &;#n\\u0'`\t\x07\u00b4"))
+def test_a_text_with_a_trace_is_found_whatever_it_begins_with(text: str) -> None:
+    rows = find_artifacts([text], normalizer("none")).rows
+    same = normalizer("none")(text) == normalizer("none")(without_artifacts(text))
+    assert rows == (() if same else (0,))
+
+
 @given(st.text())
 def test_no_text_breaks_it(text: str) -> None:
     find_artifacts([text], normalizer("basic"))

@@ -66,7 +66,15 @@ def without_artifacts(text: str) -> str:
 
 
 def _traces(text: str) -> Iterator[str]:
+    if _is_plain(text):
+        return iter(())
     return (found[0] for found in _TRACE.finditer(text) if _meant(found) != found[0])
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text has no sign with which a trace begins: most have none, and are not searched for each kind."""
+    seen = text.isascii() and text.isprintable()
+    return seen and not any(sign in text for sign in ("&", "\\", "`", "''"))
 
 
 def _meant(found: re.Match[str]) -> str:
