@@ -301,6 +301,21 @@ def test_flac_in_ogg_is_read_as_flac(tmp_path: Path, total: bool) -> None:
         read_header(path, "x")
 
 
+@pytest.mark.parametrize(("kind", "ending"), [("WAV", "wav"), ("WAVEX", "wav"), ("AIFF", "aiff")])
+def test_recordings_joined_into_one_file_are_named(tmp_path: Path, kind: str, ending: str) -> None:
+    """The command that was advised converts the first of them alone."""
+    one, two = tmp_path / f"one.{ending}", tmp_path / f"two.{ending}"
+    soundfile.write(one, speech(1.0), RATE, format=kind)
+    two.write_bytes(2 * one.read_bytes())
+    with pytest.raises(ManifestError) as caught:
+        read_header(two, "x")
+    assert str(caught.value) == (
+        "x cannot be read as audio: it is several files joined into one, of which most programs hear the first alone; "
+        "join their sound: sox ONE.wav TWO.wav OUT.wav"
+    )
+    assert read_header(one, "x").seconds == 1.0
+
+
 @pytest.mark.parametrize("coding", ["VORBIS", "OPUS"])
 def test_ogg_files_joined_into_one_are_refused(tmp_path: Path, coding: str) -> None:
     """libsndfile reads the first of them, without a word of the other."""

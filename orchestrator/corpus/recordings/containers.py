@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.recordings import audio_containers, flac, mpeg
@@ -91,6 +92,15 @@ def beginning(source: Path | bytes) -> bytes:
 def whole_content(source: Path | bytes) -> bytes:
     """Return all bytes of a file. Raises OSError."""
     return _read_part(source, 0)
+
+
+def is_joined(source: Path | bytes) -> bool:
+    """Whether a WAV or AIFF file is followed by another one in the same file. Raises OSError."""
+    start = beginning(source)
+    order: Literal["little", "big"] = "little" if start.startswith(b"RIFF") else "big"
+    size = int.from_bytes(start[4:8], order)
+    behind = _read_part(source, 8 + size + size % 2, 4)
+    return start[:4] in (b"RIFF", b"FORM") and behind == start[:4]
 
 
 def only_zeros(source: Path | bytes, start: int) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator.corpus.manifest_errors import UnusableError, why_unopened
 from orchestrator.corpus.recordings.containers import (
     beginning,
+    is_joined,
     only_zeros,
     open_audio,
     whole_content,
@@ -162,6 +163,11 @@ def _why(source: Path | bytes, error: Exception) -> str:
     path, start = "FILE" if isinstance(source, bytes) else str(source), beginning(source)
     if not is_text(start) and (damage := conversion_of(whole_content(source))):
         return f"it is damaged: {damage}"
+    if is_joined(source):
+        return (
+            "it is several files joined into one, of which most programs hear the first alone; join their sound: "
+            "sox ONE.wav TWO.wav OUT.wav"
+        )
     if any(words in reason for words in _IMPOSSIBLE):
         return "its header tells no sampling rate or no channels that there are; copy it again"
     tried = reason if isinstance(source, bytes) else what_to_try(reason, path)
