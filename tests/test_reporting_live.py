@@ -422,6 +422,18 @@ def test_a_reader_that_leaves_does_not_end_the_sweep(options: list[str], tmp_pat
     assert folder_of(spec).report_html.is_file()
 
 
+def test_events_name_a_folder_whose_name_is_no_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bytes of another encoding, as on disks that were written under an older system."""
+    make_project(tmp_path / "made")
+    root = (tmp_path / "made").rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert orchestrate(root / "sweeps" / "demo.yaml", "--json", "budget.trials=1") in (0, 4, 5)
+    found = [EVENTS.validate_json(line) for line in capsys.readouterr().out.splitlines()]
+    study = next(each for each in found if isinstance(each, events.StudyEvent))
+    assert study.path == f"{tmp_path}/caf\\udce9/studies/demo"
+
+
 class Interrupting(io.StringIO):
     """A pipe in whose write a signal arrives."""
 
