@@ -27,7 +27,7 @@ import typer
 from orchestrator.errors import Interrupted, OrchestrateError
 from orchestrator.files.atomic import system_error
 from orchestrator.reporting.rendering.escape import plain
-from orchestrator.reporting.rendering.lasting_output import outlive_terminal
+from orchestrator.reporting.rendering.lasting_output import open_closed_streams, outlive_terminal
 from orchestrator.reporting.rendering.logs import debug_logging
 
 if TYPE_CHECKING:
@@ -141,8 +141,10 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
     if words and words[0] not in (*COMMANDS, *_ALONE):
         words.insert(0, "run")
     if arguments is None:
+        open_closed_streams()
         outlive_terminal()
         _escape_what_cannot_be_printed()
+        _forget_no_size()
     if arguments is None and words and words[0] in _PRINTING:
         _prepare_to_print()
     with debug_logging(VERBOSE in options):
@@ -229,8 +231,17 @@ def _escape_what_cannot_be_printed() -> None:
     this the UnicodeEncodeError would end a sweep.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None where it is closed
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_no_size() -> None:
+    """Forget a size of the terminal that is none, as some programs that start others give it: rich
+    would print nothing at all, where Python itself asks the terminal then.
+    """
+    for name in ("COLUMNS", "LINES"):
+        if os.environ.get(name, "") == "0":
+            del os.environ[name]
 
 
 def _prepare_to_print() -> None:

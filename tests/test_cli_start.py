@@ -5,10 +5,13 @@ checkout after it.
 from __future__ import annotations
 
 import inspect
+import os
+import pty
 import re
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +20,7 @@ import typer
 from ruamel.yaml import YAML
 
 from orchestrator.sweepfile.loading import changed_fields, load_spec
-from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
+from tests.cli_project import ROOT, SWEEP, make_project, orchestrate, ran_project
 
 SWEEPS = [*(ROOT / "sweeps").rglob("*.yaml"), ROOT / "orchestrator" / "commands" / "start.yaml"]
 
@@ -111,3 +114,55 @@ def test_validate_does_not_wait_for_what_it_does_not_use(tmp_path: Path) -> None
     said = done.stdout.splitlines()
     assert said[0].startswith("sweeps/quickstart.yaml is valid"), done.stderr
     assert said[-1] == "[]"
+
+
+@pytest.mark.parametrize("closed", [[1], [2], [0, 1, 2]])
+def test_a_closed_stream_is_the_number_of_no_file_of_a_study(
+    closed: list[int], tmp_path: Path
+) -> None:
+    """What a library prints there would be written into that file, such as the study's database."""
+    spec = make_project(tmp_path)
+    code = (
+        "import os\n"
+        f"for number in {closed}: os.close(number)\n"
+        "import sys, tests.run_fake as fake\n"
+        f"if 1 in {closed}: sys.stdout = None\n"
+        f"if 2 in {closed}: sys.stderr = None\n"
+        "class Printing(fake.SlowWorker):\n"
+        "    def advance(self):\n"
+        "        for number in (1, 2): os.write(number, b'as a library')\n"
+        "        return super().advance()\n"
+        "fake.SlowWorker = Printing\n"
+        f"sys.argv[1:] = [{str(spec)!r}, 'budget.trials=1']\n"
+        "fake.main(make_worker=fake.make_worker)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode in (0, 4, 5), done.stderr
+    assert "Traceback" not in done.stderr
+    files = [path for path in (tmp_path / "studies").rglob("*") if path.is_file()]
+    assert [path.name for path in files if b"as a library" in path.read_bytes()] == []
+    assert orchestrate("repair", spec, "--check") == 0
+
+
+@pytest.mark.parametrize("words", [("table",), ("status",), ("report", "--format", "json")])
+def test_a_closed_output_is_no_fault_of_a_command(words: tuple[str, ...], tmp_path: Path) -> None:
+    spec = ran_project(tmp_path)
+    command = shlex.join([sys.executable, "-m", "orchestrator", words[0], str(spec), *words[1:]])
+    done = subprocess.run(f"{command} >&-", shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_of_no_width_is_one_whose_width_is_asked_for(tmp_path: Path) -> None:
+    """Rich prints nothing where COLUMNS is 0."""
+    spec = ran_project(tmp_path)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "orchestrator", "status", str(spec)]
+    none = os.environ | {"COLUMNS": "0", "LINES": "0"}
+    with subprocess.Popen(command, cwd=ROOT, env=none, stdout=theirs) as running:
+        os.close(theirs)
+        shown = os.read(ours, 100)
+        with suppress(OSError):  # the end of a terminal's output
+            while more := os.read(ours, 1000):
+                shown += more
+    os.close(ours)
+    assert running.returncode == 0 and b"Sweep demo" in shown and b"ACCEPT" in shown

@@ -31,6 +31,22 @@ class _OfTerminal(io.FileIO):
             return super().write(data)
 
 
+def open_closed_streams() -> None:
+    """Open /dev/null in the place of each standard stream that was closed before this process began
+    (`>&-`). Else the next file that is opened gets its number, and a study's database what libraries
+    print there.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            raw = io.BufferedWriter(io.FileIO(number, "wb", closefd=False))
+            setattr(sys, name, io.TextIOWrapper(raw, "utf-8"))
+
+
 def outlive_terminal() -> None:
     """Replace stdout and stderr so that this process goes on when its terminal is closed."""
     sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
