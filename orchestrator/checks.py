@@ -209,7 +209,7 @@ _ROWS = (
         "targets",
         "refuse",
         "model",
-        "A preset that a trial may use matches no module, or none but linear layers.",
+        "A preset that a trial may use matches no module, or more than linear layers; or none in the trial's `layers`.",
     ),
     Check(
         "label-ends",

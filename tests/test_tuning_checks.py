@@ -453,6 +453,29 @@ def test_target_patterns_that_hit_nothing_or_no_linear_layer(streaming: Bench) -
         )
 
 
+@pytest.mark.parametrize(("when", "refused"), [("attention", False), ("mine", True)])
+def test_a_pair_of_targets_and_layers_that_would_be_drawn_is_refused(
+    when: str, refused: bool, tmp_path: Path
+) -> None:
+    """Each value fits together with another; trials of this pair would fail one by one."""
+    spec = small_sweep(
+        tmp_path,
+        dict.fromkeys(("train", "replay", "domain", "heldout"), 2),
+        parameters={
+            "learning_rate": 1e-3,
+            "max_steps": 8,
+            "target_modules": {
+                "values": ["attention", "mine"],
+                "presets": {"mine": ["decoder.layers.0.*.q_proj"]},
+            },
+            "layers": {"values": ["last-1"], "when": {"target_modules": when}},
+        },
+    )
+    said = [each.message for each in made("streaming", spec).check()]
+    assert bool(said) is refused
+    assert all("layers last-1 holds none of the decoder's target modules" in each for each in said)
+
+
 def test_texts_that_do_not_belong_to_the_model(
     streaming: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

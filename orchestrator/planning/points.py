@@ -143,12 +143,12 @@ def sobol_point(spec: SweepSpec, index: int) -> Point:
         engine.fast_forward(index)
     row = engine.random(1)[0]
     return {
-        dimension.name: _value_at(dimension, float(share))
+        dimension.name: value_at(dimension, float(share))
         for dimension, share in zip(searched, row, strict=True)
     }
 
 
-def _value_at(dimension: Dimension, share: float) -> Any:
+def value_at(dimension: Dimension, share: float) -> Any:
     """Return the value at position `share`, in [0, 1), of a dimension's axis; each choice, step or
     whole number owns a part of the axis.
     """

@@ -26,6 +26,7 @@ from orchestrator.records.readiness.reading_sets import (
     read_sets,
     set_records,
 )
+from orchestrator.records.readiness.target_checks import find_missing_layers
 from orchestrator.records.readiness.terms import read_terms
 from orchestrator.records.readiness.text_artifacts import artifact_texts, other_texts, wordless_text
 from orchestrator.records.readiness.text_language import foreign_text, unspaced_text
@@ -76,11 +77,12 @@ def find_before_decoding(
 
 
 def find_beyond_model(spec: SweepSpec, sets: Mapping[str, Manifest]) -> list[Finding]:
-    """Return the clips and texts that are outside of the model's limits. Needs the model's files on
-    this machine; without them there is none.
+    """Return the clips and texts that are outside of the model's limits, and layers that it does
+    not have. Needs the model's files on this machine; without them there is none.
     """
     limits = read_limits(spec.model)
-    return [] if limits is None else find_limit_violations(spec, sets, limits)
+    beyond = [] if limits is None else find_limit_violations(spec, sets, limits)
+    return [*beyond, *find_missing_layers(spec)]
 
 
 def _find_in_texts(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ half.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 FORMS = ("all", "lower-half", "upper-half", "first-N", "last-N", "A-B")
@@ -75,3 +76,19 @@ def layers_of(text: str, count: int) -> range:
     if text != "all" and (not layers or layers.start < 0 or layers.stop > count):
         raise ValueError(f"layers {text} is not within a stack of {count}")
     return layers
+
+
+def fault_of_layers(text: str, stack: str, count: int, numbers: Collection[int]) -> str:
+    """Say why no target of a stack of `count` layers is in those that a form means, with the next
+    step; `numbers` are the layers that have targets. Empty where one is, and where none has any.
+    """
+    if text == "all" or not numbers:
+        return ""
+    advice = f"Choose others, or target_modules that leave the {stack} out."
+    try:
+        chosen = layers_of(text, count)
+    except ValueError as error:
+        return f"{error}, which the {stack} has. {advice}"
+    if any(number in chosen for number in numbers):
+        return ""
+    return f"layers {text} holds none of the {stack}'s target modules. {advice}"

@@ -41,7 +41,7 @@ _LARGEST_READ = 100_000
 """Most bytes of a JSON file that is read whole."""
 _LFS = b"version https://git-lfs"
 _NO_SAFETENSORS = "it is damaged or no safetensors file"
-_LARGEST_HEADER = 100_000_000
+LARGEST_HEADER = 100_000_000
 """Most bytes of a header; safetensors itself accepts no more."""
 
 
@@ -219,7 +219,7 @@ def _damage(weights: Path) -> str:
             if start == _LFS[:8]:
                 return "it is a pointer of Git LFS (git lfs pull)"
             size = int.from_bytes(start, "little")
-            if len(start) < 8 or size > _LARGEST_HEADER:
+            if len(start) < 8 or size > LARGEST_HEADER:
                 return _NO_SAFETENSORS
             header = json.loads(stream.read(size))
             ends = [

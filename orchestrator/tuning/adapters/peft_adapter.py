@@ -19,7 +19,7 @@ from orchestrator.errors import ModelError
 from orchestrator.files.atomic import as_refusals_of
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.records.writing import safely
-from orchestrator.sweepfile.layer_ranges import layers_of
+from orchestrator.sweepfile.layer_ranges import fault_of_layers, layers_of
 from orchestrator.sweepfile.presets import matches
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter
@@ -85,15 +85,14 @@ def _targets_in_layers(
     if layers == "all" or not targets:
         return targets
     count = len(cast(nn.ModuleList, modules[f"{stack}.layers"]))
-    advice = f"Choose others, or target_modules that leave the {stack} out."
-    try:
-        chosen = layers_of(layers, count)
-    except ValueError as error:
-        raise ModelError(f"{error}, which the {stack} has. {advice}") from error
-    kept = [name for name in targets if int(name.split(".")[2]) in chosen]
-    if not kept:
-        raise ModelError(f"layers {layers} holds none of the {stack}'s target modules. {advice}")
-    return kept
+    if fault := fault_of_layers(layers, stack, count, {_layer_of(name) for name in targets}):
+        raise ModelError(fault)
+    chosen = layers_of(layers, count)
+    return [name for name in targets if _layer_of(name) in chosen]
+
+
+def _layer_of(name: str) -> int:
+    return int(name.split(".")[2])
 
 
 def initial_adapter(

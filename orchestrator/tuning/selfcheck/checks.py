@@ -18,6 +18,7 @@ import torch
 from orchestrator.checks import Finding, finding
 from orchestrator.corpus.recordings.loudness import level
 from orchestrator.errors import ModelError
+from orchestrator.planning.target_choices import drawn_targets
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.evaluation_set import EvaluationSet
 from orchestrator.tuning.model.base_model import BaseModel
@@ -83,10 +84,8 @@ def check_model(
 
 def _check_targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
     """Yield a finding for each target preset that fits the model with none of the `layers` that a
-    trial may have, and for `layers` with which no preset fits.
-
-    A value that fits together with some of the others is no fault of the sweep file, because `when`
-    may exclude the other combinations.
+    trial may have, for `layers` with which no preset fits, and for each pair of both that the
+    search would draw and that the model does not have.
     """
     faults: dict[tuple[str, str], str] = {}
     choices = possible_targets(spec)
@@ -105,6 +104,9 @@ def _check_targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
             ]
             if all(row in faults for row in own):
                 said.setdefault(faults[own[0]])
+    for pair in drawn_targets(spec):
+        if pair in faults:
+            said.setdefault(faults[pair])
     yield from (finding("targets", fault) for fault in said)
 
 
