@@ -117,6 +117,27 @@ def test_every_run_has_its_name_parameters_and_curves(project: Path) -> None:
     assert {path.name for path in runs["study"].files} >= {"report.html", "report.md"}
 
 
+def test_a_curve_keeps_its_name_from_the_first_rung_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its last step a trial is measured at the smallest scale alone."""
+    sweep, folder = study(project)
+    whole = {
+        each.name: {point.metric for point in each.points} for each in tracked_runs(sweep, folder)
+    }
+    read = StudyFolder.read_measurements
+    monkeypatch.setattr(StudyFolder, "read_measurements", lambda *of: read(*of)[:1])
+    monkeypatch.setattr(StudyFolder, "read_result", lambda *_: None)
+    for early in tracked_runs(sweep, folder):
+        assert {point.metric for point in early.points if "chosen" not in point.metric} <= whole[
+            early.name
+        ]
+    for name, metrics in whole.items():
+        assert any("at_scale" in metric for metric in metrics) is (
+            name.startswith("trial") and "seed" not in name
+        )
+
+
 class Remembering:
     """A tracker in this process; fails when it is told to."""
 

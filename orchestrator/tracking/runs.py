@@ -87,12 +87,13 @@ def tracked_runs(
     yield _study_run(spec, folder, list(results.values()), ending)
     for number in folder.planned():
         result = results.get(number)
-        yield _run(f"trial {number}", "trial", folder, number, result, _tags(result))
+        scales = spec.parameters.adapter_scales
+        yield _run(f"trial {number}", "trial", folder, number, result, scales)
     for run in confirmation_runs(spec, folder, list(results.values())):
         result = folder.read_result(run.number)
         name = f"trial {run.trial}, seed {run.seed}"
         if folder.read_plan(run.number) is not None:
-            yield _run(name, "confirmation", folder, run.number, result, _tags(result))
+            yield _run(name, "confirmation", folder, run.number, result, ())
 
 
 def _study_run(
@@ -130,13 +131,17 @@ def _run(
     folder: StudyFolder,
     number: int,
     result: TrialResult | None,
-    texts: Mapping[str, str],
+    scales: Sequence[float],
 ) -> TrackedRun:
+    """Return a run of the study; `scales` are the adapter scales at which it may be measured, none
+    where it has one of its own.
+    """
     plan = folder.read_plan(number)
     params = _params(plan) if plan else {}
-    points = [*_curves(folder.read_measurements(number)), *(_chosen(result) if result else ())]
+    curves = _curves(folder.read_measurements(number), len(scales) > 1)
+    points = [*curves, *(_chosen(result) if result else ())]
     state = str(result.state) if result else None
-    return TrackedRun(name, kind, params, tuple(points), texts, state)
+    return TrackedRun(name, kind, params, tuple(points), _tags(result), state)
 
 
 def _params(plan: TrialPlan) -> dict[str, Param]:
@@ -160,14 +165,13 @@ def _tags(result: TrialResult | None) -> dict[str, str]:
     return {"state": str(result.state), "reason": result.reason, "keeps the guardrails": feasible}
 
 
-def _curves(measurements: Sequence[Measurement]) -> Iterator[Point]:
+def _curves(measurements: Sequence[Measurement], many_scales: bool) -> Iterator[Point]:
     """Yield the error rates of every set at every rung and adapter scale, and one training loss per
-    rung.
+    rung. A curve keeps its name from the first rung on, at which there is one scale in any case.
     """
-    scales = {measurement.adapter_scale for measurement in measurements}
     losses: dict[int, float] = {}
     for measurement in measurements:
-        scale = "" if len(scales) == 1 else f"_at_scale_{measurement.adapter_scale:g}"
+        scale = f"_at_scale_{measurement.adapter_scale:g}" if many_scales else ""
         yield from _of_sets(measurement, scale)
         if measurement.train_loss is not None:
             losses[measurement.step] = measurement.train_loss
