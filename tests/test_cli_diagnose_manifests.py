@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,28 @@ def test_a_model_is_measured_on_each_and_low_rates_are_flagged(
             rates[path] < 6.8
         )
     assert min(rates.values()) < 6.8 < max(rates.values())
+
+
+def test_transcripts_that_the_cap_cut_off_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many as `transcribe` says of the same files."""
+    rows = [json.loads(line) for line in (DATA / SETS["domain"]).read_text().splitlines()[:6]]
+    rows = [row | {"audio_filepath": str(DATA / row["audio_filepath"])} for row in rows]
+    path = tmp_path / "set.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    clips = [row["audio_filepath"] for row in rows]
+    tight = tmp_path / "tight"
+    shutil.copytree(DATA / "base-model", tight)
+    (tight / "transcription.json").write_text('{"max_tokens_per_second": 4}')
+    assert orchestrate("transcribe", tight, *clips) == 0
+    count = capsys.readouterr().err.count("cut off at 4 tokens a second")
+    assert 0 < count < len(rows)
+    assert orchestrate("diagnose", path, "--model", tight) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"{path}: {count} of 6 transcripts were cut off at 4 tokens a second, and the" in out
+    assert orchestrate("diagnose", path, "--model", DATA / "base-model") == 0
+    assert "cut off" not in capsys.readouterr().out
 
 
 def test_a_model_that_hears_nothing_is_flagged(

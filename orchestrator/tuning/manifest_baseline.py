@@ -46,14 +46,17 @@ def measure_manifest_baseline(
         part = replace(manifest, utterances=tuple(heard))
         clips = prepare(part, rms=measured.rms, cache=Path(cache), shortest=base.family.shortest)
         said: list[str] = []
+        cut_off = 0
         for start in range(0, len(clips), TOGETHER):
             here = [clips[row] for row in range(start, min(start + TOGETHER, len(clips)))]
-            said += [
-                base.text(tokens)
-                for tokens in decode_clips(base, here, measured.max_tokens_per_second).tokens
-            ]
+            decoded = decode_clips(base, here, measured.max_tokens_per_second)
+            said += map(base.text, decoded.tokens)
+            cut_off += sum(decoded.truncated)
     normalize = normalizer(normalizer_name)
     counts = edit_counts(
         [normalize(utterance.text) for utterance in heard], [normalize(text) for text in said]
     )
-    return ManifestBaseline(counts.wer, len(heard), len(manifest.utterances) - len(fits))
+    too_long = len(manifest.utterances) - len(fits)
+    return ManifestBaseline(
+        counts.wer, len(heard), too_long, cut_off, measured.max_tokens_per_second
+    )

@@ -51,6 +51,10 @@ class ManifestBaseline:
     """The number of utterances that were decoded."""
     too_long: int
     """The number of utterances that are longer than the model can take."""
+    cut_off: int
+    """The number of transcripts that the token cap cut off."""
+    max_tokens_per_second: float
+    """The token cap."""
 
 
 def diagnose_manifests(

@@ -133,6 +133,13 @@ def _flag_sentences(
                 f"than {FEW_TRAINING_UTTERANCES}, most trials memorise them."
             )
     for path, measured in baselines.items():
+        if measured.cut_off:
+            yield (
+                f"{path}: {measured.cut_off} of {measured.heard} transcripts were cut off at "
+                f"{measured.max_tokens_per_second:g} tokens a second, and the WER counts what is missing. Where the "
+                "speech is that dense, a sweep needs a larger evaluation.max_tokens_per_second; hear some with "
+                "orchestrate transcribe --max-tokens-per-second."
+            )
         if measured.wer < HEADROOM:
             yield (
                 f"{path}: the model's WER is {measured.wer:.2f} %, below {HEADROOM:g} %: as a domain "
