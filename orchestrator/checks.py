@@ -281,14 +281,19 @@ _ROWS = (
         "no-headroom",
         "refuse",
         "baseline",
-        "The baseline's domain WER leaves no room for the gain asked for.",
+        "The domain WER (or CER) of the baseline leaves no room for the gain asked for.",
     ),
-    Check("low-headroom", "warn", "baseline", "The baseline's domain WER is below 5 %."),
+    Check(
+        "low-headroom",
+        "warn",
+        "baseline",
+        "The domain WER of the baseline is below 5 %; the CER where the search minimises it.",
+    ),
     Check(
         "high-wer",
         "warn",
         "baseline",
-        "A model has a WER above 50 % on a set: it may hear nothing there.",
+        "A model has a WER above 50 % on a set (a CER where the search minimises it): it may hear nothing there.",
     ),
     Check(
         "terms",

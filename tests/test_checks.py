@@ -9,13 +9,14 @@ import pytest
 
 from orchestrator.checks import CHECKS, Finding, Ignorable, finding, may_be_ignored
 from orchestrator.errors import DataError, SpecError
-from orchestrator.records.results import Measurement, SetMeasurement
+from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.refused_findings import refused, stop
 from orchestrator.sweepfile.loading import changed_fields, load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.headroom import headroom, high_wer
+from orchestrator.verdicts.headroom import headroom, high_rates
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
+from tests.scoring_support import set_with
 
 
 def test_what_can_be_ignored_is_what_the_table_says() -> None:
@@ -79,25 +80,20 @@ def test_an_unknown_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
     assert "zero-delta cannot, because there is nothing to measure" in fixed
 
 
-def test_a_model_that_hears_nothing_is_doubted() -> None:
-    def measured(errors: int) -> Measurement:
-        counts = SetMeasurement(
-            manifest_sha256="m",
-            utterance_ids=("a",),
-            speakers=("",),
-            substitutions=(errors,),
-            deletions=(0,),
-            insertions=(0,),
-            reference_words=(10,),
-        )
-        return Measurement(
-            trial=None, step=0, adapter_scale=1.0, fingerprint="f", sets={"domain": counts}
-        )
+def test_a_model_that_hears_nothing_is_doubted(tmp_path: Path) -> None:
+    def measured(errors: int, character_errors: int) -> Measurement:
+        sets = {"domain": set_with(errors, 10, character_errors, 50)}
+        return Measurement(trial=None, step=0, adapter_scale=1.0, fingerprint="f", sets=sets)
 
-    assert high_wer(measured(5), "the untuned model") == []
-    [doubt] = high_wer(measured(16), "the untuned model")
+    spec = load_spec(make_project(tmp_path))
+    assert high_rates(spec, measured(5, 49), "the untuned model") == []
+    [doubt] = high_rates(spec, measured(16, 3), "the untuned model")
     assert (doubt.name, doubt.level) == ("high-wer", "warn")
     assert doubt.message.startswith("the untuned model has a WER of 160.0 % on domain")
+    spaceless = load_spec(tmp_path / "sweeps" / "demo.yaml", ["metric={name: domain_cer}"])
+    assert high_rates(spaceless, measured(10, 3), "the untuned model") == []
+    [doubt] = high_rates(spaceless, measured(5, 40), "the untuned model")
+    assert doubt.message.startswith("the untuned model has a CER of 80.0 % on domain")
 
 
 def test_what_is_ignored_may_change_between_runs(tmp_path: Path) -> None:
@@ -170,10 +166,18 @@ def test_a_gain_beyond_the_baseline_is_refused(
 
 
 def test_little_headroom_warns(tmp_path: Path) -> None:
-    spec: SweepSpec = load_spec(make_project(tmp_path))
-    assert [(each.name, each.level) for each in headroom(spec, 4.9)] == [("low-headroom", "warn")]
-    assert [(each.name, each.level) for each in headroom(spec, 1.0)] == [("no-headroom", "refuse")]
-    assert headroom(spec, 5.0) == []
+    def found(spec: SweepSpec, *counts: int) -> list[tuple[str, str]]:
+        return [(each.name, each.level) for each in headroom(spec, set_with(*counts))]
+
+    spec = load_spec(make_project(tmp_path))
+    assert found(spec, 49, 1000) == [("low-headroom", "warn")]
+    assert found(spec, 10, 1000) == [("no-headroom", "refuse")]
+    assert found(spec, 50, 1000) == []
+    characters = ["metric={name: domain_cer}", "acceptance={domain_cer: {min_gain: 2}}"]
+    spaceless = load_spec(tmp_path / "sweeps" / "demo.yaml", characters)
+    assert found(spaceless, 9, 10, 19, 1000) == [("no-headroom", "refuse")]
+    assert found(spaceless, 9, 10, 49, 1000) == [("low-headroom", "warn")]
+    assert found(spaceless, 0, 10, 60, 1000) == []
 
 
 def test_damaged_findings_are_a_doubt_and_made_again(

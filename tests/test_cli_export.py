@@ -207,7 +207,8 @@ def assert_measured(folder: Path, wers: dict[str, float]) -> None:
 
 
 def test_the_card_says_which_adapter_it_is(study: Finished, tmp_path: Path) -> None:
-    conclusion = conclude(load_spec(study.folder.path / "spec.yaml"), study.folder)
+    spec = load_spec(study.folder.path / "spec.yaml")
+    conclusion = conclude(spec, study.folder)
     assert conclusion.best and conclusion.decision and conclusion.baseline
     best, (step, scale) = conclusion.best.number, kept(study, conclusion.best.number, False)
     card = card_of(export(study, tmp_path / "best"))
@@ -216,7 +217,7 @@ def test_the_card_says_which_adapter_it_is(study: Finished, tmp_path: Path) -> N
         in card
     )
     assert (
-        f"Trial {best} of sweep small: {conclusion.decision}{doubt(conclusion)}. The trial is COMPLETE"
+        f"Trial {best} of sweep small: {conclusion.decision}{doubt(spec, conclusion)}. The trial is COMPLETE"
         in card
     )
     assert "DOUBTFUL" in card, "a model made of noise hears nothing"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ import soundfile
 from orchestrator.checks import CHECKS
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.corpus.recordings.audio import load_audio
+from orchestrator.reporting.documents.headline import doubt
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.verdicts.conclusion import conclude
-from orchestrator.verdicts.headroom import high_wer
+from orchestrator.verdicts.headroom import high_rates
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
+from tests.scoring_support import set_with
 
 RATE = 16_000
 
@@ -166,5 +169,24 @@ def test_a_model_that_hears_next_to_nothing_is_said(tmp_path: Path) -> None:
             update={"deletions": baseline.sets["domain"].reference_words}
         )
     }
-    [found] = high_wer(baseline.model_copy(update={"sets": deaf}), "the untuned model")
+    [found] = high_rates(
+        load_spec(spec), baseline.model_copy(update={"sets": deaf}), "the untuned model"
+    )
     assert found.name == "high-wer" and "above 50 % a model may hear nothing" in found.message
+
+
+def test_a_verdict_is_doubted_by_the_rate_that_the_search_minimises(tmp_path: Path) -> None:
+    """In a language without spaces every sentence is a word, and most have an error."""
+    path = make_project(tmp_path)
+    assert orchestrate(path, "-q") in (0, 4, 5)
+    spec, spaceless = load_spec(path), load_spec(path, ["metric={name: domain_cer}"])
+    found = conclude(spec, folder_of(path))
+    assert found.baseline is not None
+    for counts, expected in (((9, 10, 8, 100), "WER of 90 %"), ((3, 10, 60, 100), "CER of 60 %")):
+        sets = {"domain": set_with(*counts)}
+        baseline = found.baseline.model_copy(update={"sets": sets})
+        changed = replace(found, baseline=baseline, confirm_baseline=None)
+        said = doubt(spec, changed), doubt(spaceless, changed)
+        doubted = said[expected.startswith("CER")]
+        assert f"DOUBTFUL: a {expected} says that" in doubted
+        assert [each for each in said if each] == [doubted]

@@ -37,6 +37,7 @@ from orchestrator.verdicts.headroom import headroom
 from orchestrator.verdicts.judging import acceptance_of, late_rates
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.fake_worker import FakeWorker, Slot
+from tests.scoring_support import set_with
 
 TWO = SWEEP.replace("top: 1", "top: 2").replace("max_regression: 0.5", "max_regression: 5")
 
@@ -326,8 +327,8 @@ def test_a_gain_of_all_errors_can_be_measured_and_not_proven(tmp_path: Path) -> 
     for rule, found in (("point", ["low-headroom"]), ("proven", ["no-headroom"])):
         sweep = SWEEP.replace("{min_gain: 1.0}", f"{{min_gain: 1.0, rule: {rule}}}")
         spec = load_spec(make_project(tmp_path, sweep))
-        assert [each.name for each in headroom(spec, 1.0)] == found
-        assert [each.name for each in headroom(spec, 0.9)] == ["no-headroom"]
+        assert [each.name for each in headroom(spec, set_with(10, 1000))] == found
+        assert [each.name for each in headroom(spec, set_with(9, 1000))] == ["no-headroom"]
 
 
 def test_confirm_sets_without_a_confirmation_are_said_to_be_unused(

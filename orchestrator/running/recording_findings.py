@@ -15,7 +15,7 @@ from orchestrator.records.worker_protocol import Noticed
 from orchestrator.refused_findings import stop
 from orchestrator.running.observer import Observer
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.headroom import headroom, high_wer
+from orchestrator.verdicts.headroom import headroom, high_rates
 
 
 def record_findings(
@@ -72,8 +72,8 @@ def check_headroom(
     Raises DataError where there is no headroom.
     """
     findings = [
-        *headroom(spec, baseline.sets["domain"].wer),
-        *high_wer(baseline, "the untuned model"),
+        *headroom(spec, baseline.sets["domain"]),
+        *high_rates(spec, baseline, "the untuned model"),
     ]
     record_findings("baseline", findings, spec, folder, observer)
     stop(

@@ -33,7 +33,7 @@ from orchestrator.tuning.training.pack_group import PackGroup, Slot
 from orchestrator.tuning.training.step_recovery import Stepper
 from orchestrator.tuning.window_readings import compare_windows
 from orchestrator.tuning.worker import PackWorker
-from orchestrator.verdicts.headroom import headroom, high_wer
+from orchestrator.verdicts.headroom import headroom, high_rates
 
 WARM_UP = 5
 """The most warm-up steps; a longer warm-up would fill a short run."""
@@ -66,8 +66,8 @@ def train_shortly(
         windows = compare_windows(worker.evaluator, spec.evaluation.encoder_windows)
     findings = (
         *worker.findings,
-        *headroom(spec, baseline.measurements[0].sets["domain"].wer),
-        *high_wer(baseline.measurements[0], "the untuned model"),
+        *headroom(spec, baseline.measurements[0].sets["domain"]),
+        *high_rates(spec, baseline.measurements[0], "the untuned model"),
         *_efficacy_findings(sets, moved, failure),
     )
     return ShortRun(

@@ -88,7 +88,7 @@ def model_card(
     if judged and not done:
         decision = "no verdict yet, the sweep is not finished"
     elif judged and conclusion.decision:
-        decision = f"{conclusion.decision}{doubt(conclusion)}"
+        decision = f"{conclusion.decision}{doubt(spec, conclusion)}"
     ended = f"The trial is {kept.result.state}: {kept.result.reason}"
     which = "" if kept.gave_the_result else ", its last measurement"
     blocks: list[Block] = [

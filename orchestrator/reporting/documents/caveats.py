@@ -16,7 +16,7 @@ from orchestrator.sweepfile.limits import ANY, set_of
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement, n_competing
 from orchestrator.verdicts.confirming import earlier_runs
-from orchestrator.verdicts.headroom import high_wer
+from orchestrator.verdicts.headroom import high_rates
 
 _SHOWN = 4
 """The most earlier runs of a confirmation that are named."""
@@ -54,7 +54,8 @@ def caveats(
     best = chosen_measurement(folder, conclusion.best) if conclusion.best else None
     if best and conclusion.best:
         yield from _decoding_sentences(best)
-        yield from (found.message for found in high_wer(best, f"Trial {conclusion.best.number}"))
+        who = f"Trial {conclusion.best.number}"
+        yield from (found.message for found in high_rates(spec, best, who))
     for found in folder.findings():
         ignored = f"Check {found.name} was ignored: " if found.name in spec.checks.ignore else ""
         yield (

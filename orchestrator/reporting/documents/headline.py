@@ -12,7 +12,7 @@ from orchestrator.scoring.judge import Decision
 from orchestrator.scoring.limit_text import asked_text, rate_text
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
-from orchestrator.verdicts.headroom import HIGH
+from orchestrator.verdicts.headroom import HIGH, rate_of, searched_rate
 from orchestrator.verdicts.shipping import asks_for_shipped, judge_again, shipped_of
 
 
@@ -36,23 +36,27 @@ def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done:
         judged = "not judged on the confirm sets, where none of its seeds was measured"
     ends = (
         f"{_open_questions(conclusion)}{_disagreement(spec, conclusion)}"
-        f"{_shipped_clause(spec, folder, conclusion)}{doubt(conclusion)}"
+        f"{_shipped_clause(spec, folder, conclusion)}{doubt(spec, conclusion)}"
     )
     return f"{conclusion.decision}: trial {best.number}, {judged}{ends}"
 
 
-def doubt(conclusion: Conclusion) -> str:
-    """Return a warning to append to a verdict that should not be believed, because a WER is very
-    high; empty where there is none.
+def doubt(spec: SweepSpec, conclusion: Conclusion) -> str:
+    """Return a warning to append to a verdict that should not be believed, because a rate of the
+    kind that the search minimises is very high; empty where there is none.
     """
-    sets = _measured_sets((conclusion.baseline, conclusion.confirm_baseline))
-    rates = [score.wer for score in sets.values()]
+    sets, kind = (
+        _measured_sets((conclusion.baseline, conclusion.confirm_baseline)),
+        searched_rate(spec),
+    )
+    rates = [rate_of(score, kind) for score in sets.values()]
     if verdict := conclusion.deciding:
-        rates += [wer for name, wer in verdict.rates.items() if name in sets]
+        named = {f"{name}_cer" if kind == "CER" else name for name in sets}
+        rates += [rate for name, rate in verdict.rates.items() if name in named]
     highest = max(rates, default=0.0)
     if highest <= HIGH:
         return ""
-    return f"; DOUBTFUL: a WER of {highest:.0f} % says that a model hears little or nothing, read its transcripts"
+    return f"; DOUBTFUL: a {kind} of {highest:.0f} % says that a model hears little or nothing, read its transcripts"
 
 
 def _measured_sets(measurements: Sequence[Measurement | None]) -> dict[str, SetMeasurement]:

@@ -29,7 +29,7 @@ from orchestrator.reporting.rendering.report_blocks import (
 from orchestrator.reporting.wording import percent, points
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
-from orchestrator.verdicts.headroom import headroom, high_wer
+from orchestrator.verdicts.headroom import headroom, high_rates
 
 
 def build(
@@ -44,8 +44,8 @@ def build(
         baseline = conclusion.baseline
         findings = [
             *findings,
-            *headroom(spec, baseline.sets["domain"].wer),
-            *high_wer(baseline, "the untuned model"),
+            *headroom(spec, baseline.sets["domain"]),
+            *high_rates(spec, baseline, "the untuned model"),
         ]
     stopping = len(refused(findings, spec.checks.ignore))
     headline = (
