@@ -130,6 +130,29 @@ def test_pickled_weights_are_rewritten_by_the_command_that_is_named(tmp_path: Pa
     assert all(torch.equal(rewritten[name], weights[name]) for name in weights)
 
 
+@pytest.mark.parametrize("name", ["tokenizer.model", "spiece.model"])
+def test_a_tokenizer_of_sentencepiece_needs_the_packages_that_read_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers says that tiktoken is missing, with which it cannot be read either."""
+    folder = tmp_path / "model"
+    shutil.copytree(DATA / "base-model", folder)
+    (folder / name).write_bytes(b"")
+    installed: set[str] = set()
+    monkeypatch.setattr(
+        "orchestrator.sweepfile.model_folder.find_spec",
+        lambda module: True if module in installed else None,
+    )
+    assert fault_of(str(folder)) == "", "tokenizer.json is taken"
+    (folder / "tokenizer.json").unlink()
+    for package in ("sentencepiece", "google.protobuf"):
+        said = fault_of(str(folder))
+        assert f"has its tokenizer in {name} alone, which is read with sentencepiece" in said
+        assert said.endswith(" -m pip install sentencepiece protobuf")
+        installed.add(package)
+    assert fault_of(str(folder)) == ""
+
+
 @pytest.mark.parametrize("name", ["$HOME/m", "~/m", "models\\m", "a/b/c"])
 def test_a_name_that_is_no_hub_id_is_refused(name: str) -> None:
     assert "is neither a folder that is there nor a hub id" in fault_of(name)

@@ -12,7 +12,9 @@ import json
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ _WEIGHTS, _INDEX, _PICKLE = (
     "model.safetensors.index.json",
     "pytorch_model.bin",
 )
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+_PIECES = ("tokenizer.model", "spiece.model")
+"""Tokenizers of SentencePiece, which transformers reads with two further packages."""
+_TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", *_PIECES)
 """Files from which transformers makes a tokenizer, alone or with others."""
 _FURTHER_JSON = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json"),
@@ -111,8 +115,7 @@ def _folder_faults(folder: Path) -> Iterator[str]:
         yield "has no config.json; name the folder that holds config.json, model.safetensors and tokenizer.json"
     yield from _configuration_faults(folder / "config.json")
     yield from _weight_faults(folder)
-    if not any((folder / name).is_file() for name in _TOKENIZERS):
-        yield "has no tokenizer.json; copy it from where the model is from"
+    yield from _tokenizer_faults(folder)
     for name in _FURTHER_JSON:
         place = folder / name
         if place.is_file() and os.access(place, os.R_OK) and not _is_object(place):
@@ -200,6 +203,27 @@ def _weight_faults(folder: Path) -> Iterator[str]:
     for name in names:
         if why := _damage(folder / name):
             yield f"has no whole {name}: {why}; copy it again"
+
+
+def _tokenizer_faults(folder: Path) -> Iterator[str]:
+    """Yield a fault where there is no tokenizer, or none that the installed packages can read."""
+    there = [name for name in _TOKENIZERS if (folder / name).is_file()]
+    if not there:
+        yield "has no tokenizer.json; copy it from where the model is from"
+    elif there[0] in _PIECES and not all(map(_is_installed, ("sentencepiece", "google.protobuf"))):
+        yield (
+            f"has its tokenizer in {there[0]} alone, which is read with sentencepiece and protobuf; copy its "
+            "tokenizer.json where the model has one, or install them: "
+            f"{shlex.quote(sys.executable)} -m pip install sentencepiece protobuf"
+        )
+
+
+def _is_installed(module: str) -> bool:
+    """Whether a module can be imported; the packages above it are."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _rewrite(folder: Path) -> str:
