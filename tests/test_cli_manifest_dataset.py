@@ -154,6 +154,19 @@ def speakers(manifest: Manifest) -> set[str]:
     return {each.speaker for each in manifest.utterances}
 
 
+@pytest.mark.parametrize("name", ["sets/mistyped", "./mistyped", "/mistyped"])
+def test_a_folder_that_is_mistyped_is_not_looked_for_on_the_hub(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sets").mkdir()
+    assert orchestrate("manifest", "from-dataset", name, "m.jsonl", "--split", "train") == 2
+    assert capsys.readouterr().err == (
+        f"there is no data set in {name}\n"
+        "  Correct the path; or name a data set of the hub, such as openslr/librispeech_asr.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

@@ -32,7 +32,7 @@ BELOW: dict[str, set[str]] = {
     "host.orphans": set(),
     "progress": set(),
     "host.hub_access": set(),
-    "sweepfile": {"errors", "checks", "set_names", "typed_words"},
+    "sweepfile": {"errors", "checks", "set_names", "typed_words", "host.hub_access"},
     "corpus": {
         "errors",
         "host.machine",

@@ -1,4 +1,5 @@
-"""Whether the hub answers for a model or a data set, asked once before anything is loaded from it.
+"""Which names of models and data sets are those of the hub, and whether it answers for one, asked
+once before anything is loaded from it.
 
 The hub's own client tries each file six times, half a minute, and a model or a data set has many;
 without a network that would be minutes of its messages, also where all lies in the cache.
@@ -6,9 +7,11 @@ without a network that would be minutes of its messages, also where all lies in 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 _SECONDS = 10.0
@@ -23,6 +26,19 @@ class HubProblem:
 
     what: str
     cure: str
+
+
+def names_folder(text: str, root: Path) -> bool:
+    """Whether the name of a model or a data set means a local folder, below `root` unless it is
+    absolute, and no hub id.
+
+    It does where the folder exists, where it is written as a path (/, ~, ./, ../), and where its
+    parent is an existing folder below `root`: then it is a folder that is missing.
+    """
+    path = Path(os.path.abspath(root / os.path.expanduser(text)))
+    # os.path.isdir, unlike Path.is_dir, never raises, whatever the name
+    beside = path.parent != root and os.path.isdir(path.parent)
+    return text.startswith(("/", "~", "./", "../")) or os.path.isdir(path) or beside
 
 
 def hub_problem(

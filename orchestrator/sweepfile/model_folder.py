@@ -49,19 +49,6 @@ LARGEST_HEADER = 100_000_000
 """Most bytes of a header; safetensors itself accepts no more."""
 
 
-def names_folder(text: str, root: Path) -> bool:
-    """Whether the name of a model means a local folder, below `root` unless it is absolute, and no
-    hub id.
-
-    It does where the folder exists, where it is written as a path (/, ~, ./, ../), and where its
-    parent is an existing folder below `root`: then it is a folder that is missing.
-    """
-    path = Path(os.path.abspath(root / os.path.expanduser(text)))
-    # os.path.isdir, unlike Path.is_dir, never raises, whatever the name
-    beside = path.parent != root and os.path.isdir(path.parent)
-    return text.startswith(("/", "~", "./", "../")) or os.path.isdir(path) or beside
-
-
 def model_problems(model: ModelSpec) -> list[str]:
     """Return the problems, one line each, that keep a run from using its model. Of a hub id only
     the form of the name is checked.

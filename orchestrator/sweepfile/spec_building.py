@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from orchestrator.host.hub_access import names_folder
 from orchestrator.set_names import is_ambiguous, is_confirm
 from orchestrator.sweepfile.data import ALSO_NAME, RESERVED
 from orchestrator.sweepfile.limit_checks import check_limits, mapping_at
@@ -20,7 +21,6 @@ from orchestrator.sweepfile.located_nodes import (
     in_backticks,
     plain_value,
 )
-from orchestrator.sweepfile.model_folder import names_folder
 from orchestrator.sweepfile.refusals import explain_refusals
 from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.storage import NAMED, names_variable

@@ -27,10 +27,10 @@ from orchestrator.corpus.recordings.pause_segmentation import split_at_pauses
 from orchestrator.corpus.samples import SAMPLE_RATE, Samples
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError, ModelError
+from orchestrator.host.hub_access import names_folder
 from orchestrator.records.base_weights import read_base_weights
 from orchestrator.records.readiness.model_limits import token_caps
 from orchestrator.records.transcription_settings import read_transcription
-from orchestrator.sweepfile.model_folder import names_folder
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
