@@ -19,7 +19,7 @@ from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tracking import child
-from orchestrator.tracking.child import Sender, Sent, study_id
+from orchestrator.tracking.child import Sender, Sent, said, study_id
 from orchestrator.tracking.place import Place
 from orchestrator.tracking.runs import Ending, TrackedRun, tracked_runs
 from orchestrator.tracking.sending import Trackers
@@ -60,14 +60,22 @@ def test_a_study_keeps_nothing_of_where_it_is_sent(tmp_path: Path) -> None:
     assert changed_fields(plain, sent) == []
 
 
-def test_credentials_in_the_file_are_refused(tmp_path: Path) -> None:
-    text = SWEEP + "tracking:\n  mlflow: {uri: https://me:secret@host/}\n"
+@pytest.mark.parametrize("password", ["secret", "s/cret", "s#cret", "s@cret"])
+def test_credentials_in_the_file_are_refused(tmp_path: Path, password: str) -> None:
+    text = SWEEP + f"tracking:\n  mlflow: {{uri: 'https://me:{password}@host/'}}\n"
     with pytest.raises(SpecError) as caught:
         load_spec(make_project(tmp_path, text))
     assert (
         "allowed: an address without a user and password; set MLFLOW_TRACKING_USERNAME and "
         "MLFLOW_TRACKING_PASSWORD in the environment"
     ) in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["https://host:5000/a", "sqlite:////home/a@b/m.db", "/home/a@b"])
+def test_an_address_without_credentials_is_taken(tmp_path: Path, uri: str) -> None:
+    spec = load_spec(make_project(tmp_path, SWEEP + f"tracking: {{mlflow: {{uri: '{uri}'}}}}\n"))
+    assert spec.tracking is not None and spec.tracking.mlflow is not None
+    assert spec.tracking.mlflow.uri == uri
 
 
 def test_what_is_not_installed_is_said_with_what_to_install(
@@ -190,16 +198,22 @@ def test_what_fails_is_counted_said_without_credentials_and_sent_later(
     assert {each.name for each in tracker.got} == {e.name for e in tracked_runs(sweep, folder)}
 
 
+@pytest.mark.parametrize("password", ["s3cret", "s3@cret", "s3/cr@t:", ""])
+def test_no_password_is_said_whatever_it_holds(password: str) -> None:
+    error = OSError(f"GET https://anna:{password}@host:5000/api?a=1 and\nhttps://host/ failed")
+    assert said(error) == "GET https://host:5000/api?a=1 and https://host/ failed"
+
+
 @pytest.mark.parametrize(
-    ("sent", "said"),
+    ("sent", "missing"),
     [
         (Sent(5), ""),
         (Sent(5, 2, "boom"), "2 of 5 runs were not sent (boom)"),
         (Sent(why="damaged"), "not everything was sent (damaged)"),
     ],
 )
-def test_what_was_not_sent_is_counted_only_where_it_is_known(sent: Sent, said: str) -> None:
-    assert sent.missing == said
+def test_what_was_not_sent_is_counted_only_where_it_is_known(sent: Sent, missing: str) -> None:
+    assert sent.missing == missing
 
 
 def test_a_study_that_is_begun_anew_is_another(tmp_path: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
 from orchestrator.sweepfile.frozen import Frozen
 
+_HOST = re.compile(r"[A-Za-z0-9+.-]+://[^/]")
+"""How an address that names a host begins. What stands before its last @ may be a password, which
+people write with / and # as they are.
+"""
+
 
 def _without_credentials(address: str) -> str:
-    if "@" in urlsplit(address).netloc:
+    if _HOST.match(address) and "@" in address:
         raise ValueError(
             "an address without a user and password; set MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD in the environment"

@@ -27,8 +27,8 @@ REST = 20.0
 """The wait after a look, in multiples of the processor time that the look took, so that even a
 large study costs no more than a twentieth of a core.
 """
-_CREDENTIALS = re.compile(r"//[^/@\s]*@")
-"""User and password in an address."""
+_CREDENTIALS = re.compile(r"//\S*@")
+"""User and password in an address, whose password may hold @ and / as they are."""
 
 
 @dataclass(frozen=True)
