@@ -131,11 +131,12 @@ def test_a_node_that_starts_after_its_study_has_ended_ends_at_once(folder: Path,
     assert not (folder / "ray").exists()
 
 
-def test_a_node_waits_for_the_head_of_its_study_and_joins_it(folder: Path) -> None:
+@pytest.mark.parametrize("study", ["1", "1;cluster"])
+def test_a_node_waits_for_the_head_of_its_study_and_joins_it(folder: Path, study: str) -> None:
     (folder / "bin" / "sleep").write_text("#!/bin/sh\necho 10.0.0.1:6379 > ray-address-1\n")
     (folder / "bin" / "sleep").chmod(0o755)
     (folder / "jobs").write_text("11\n1\n")
-    assert Job("node.sbatch", "18", folder, "1").end()[0] == 0
+    assert Job("node.sbatch", "18", folder, study).end()[0] == 0
     assert "--address=10.0.0.1:6379" in (folder / "ray").read_text()
 
 
