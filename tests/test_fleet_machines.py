@@ -200,10 +200,11 @@ def test_without_the_extra_one_sentence_says_what_to_install(
         )
 
 
+@pytest.mark.parametrize("home", ["", "~"], ids=["a home", "a user without one"])
 def test_a_cluster_without_a_token_is_joined_only_where_that_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
 ) -> None:
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("HOME", home or str(tmp_path))
     monkeypatch.delitem(sys.modules, "ray", raising=False)
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)

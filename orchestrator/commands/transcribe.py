@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,7 +92,7 @@ def transcribe(
     from orchestrator.records.transcription_settings import read_transcription
 
     choice_of("--device", device, ("auto", "cpu", "cuda", "mps"))
-    measured = read_transcription(Path(model).expanduser())
+    measured = read_transcription(Path(os.path.expanduser(model)))
     level = measured.rms if rms is None else rms or None
     rate = max_tokens_per_second or measured.max_tokens_per_second
     loaded = _load_model(model, device, base)

@@ -81,7 +81,8 @@ def _ask_for_a_token() -> None:
     if os.environ.get("RAY_AUTH_MODE") or "ray" in sys.modules:
         return
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if not named and not (Path.home() / TOKEN_FILE).exists():
+    home = Path(os.path.expanduser("~"))
+    if not named and not (home / TOKEN_FILE).exists():
         raise StudyError(
             "execution.launcher: ray needs a token, for a cluster without one runs whatever "
             "anybody sends to its ports\n"
