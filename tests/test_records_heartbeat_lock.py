@@ -410,7 +410,7 @@ def test_the_innermost_and_last_mount_says_the_kind(path: str, kind: str) -> Non
     [
         *(
             (kind, True)
-            for kind in "nfs nfs4 cifs smb3 9p lustre gpfs ceph beegfs fuse.sshfs".split()
+            for kind in "nfs nfs4 cifs smb3 9p lustre gpfs ceph beegfs dvs fuse.sshfs fuse".split()
         ),
         *(
             (kind, False)

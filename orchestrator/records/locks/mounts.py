@@ -11,9 +11,12 @@ from pathlib import Path
 
 _NETWORK = frozenset(
     "nfs nfs4 cifs smb2 smb3 smbfs 9p afs ceph lustre gpfs beegfs glusterfs orangefs pvfs2 ocfs2 "
-    "gfs2 panfs wekafs virtiofs davfs webdav ncpfs afpfs coda acfs".split()
+    "gfs2 panfs wekafs virtiofs davfs webdav ncpfs afpfs coda acfs dvs cvfs vboxsf prl_fs vmhgfs "
+    "fuse macfuse osxfuse".split()
 )
-"""Kinds of file systems that several hosts may share."""
+"""Kinds of file systems that several hosts may share. `fuse` without a further name is that of some
+stores, such as Azure's blobfuse2.
+"""
 _LOCAL = frozenset(
     {"fuse.fuse-overlayfs", "fuse.lxcfs", "fuse.mergerfs", "fuse.encfs", "fuse.gocryptfs"}
 )
