@@ -23,7 +23,7 @@ from orchestrator.records.journal import journal_file
 from orchestrator.records.locks import heartbeat_lock, mounts, study_lock
 from orchestrator.records.locks.heartbeat_lock import Process, take_turn
 from orchestrator.records.store import StudyFolder
-from tests.cli_project import make_project, orchestrate
+from tests.cli_project import folder_of, make_project, orchestrate, ran_project
 
 FIRST, SECOND = Process("login1", 811, "kernel one"), Process("login2", 4711, "kernel two")
 CLOCK = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d"
@@ -375,6 +375,35 @@ def test_a_file_system_without_locks_has_the_beat_alone(
     ):
         pass
     assert study_lock.holder(folder.lock_file) == ""
+
+
+def test_a_database_that_another_host_has_open_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ran_project(tmp_path)
+    folder = folder_of(spec)
+    turn = take_turn(folder.path / "owner", "demo", FIRST)
+    assert (
+        orchestrate("repair", spec, "--check") == 0
+    )  # copied from another host, to a disk of this one
+    monkeypatch.setattr(mounts, "_read_mounts", lambda: [("/", "nfs4")])
+    for command in (("dashboard", spec, "--port", 0), ("repair", spec, "--check")):
+        capsys.readouterr()
+        assert orchestrate(*command) == 3
+        said = capsys.readouterr().err
+        assert re.fullmatch(
+            rf"{folder.database} is open on another host, and on nfs4 only one may read it: the study is in use by "
+            rf"process 811 on login1, which last beat at {CLOCK} by its clock\n"
+            r"  Run the same command there, or when that run has ended\. If its host is dead, continue the study "
+            r"first\.\n",
+            said,
+        )
+    turn.end()
+    assert orchestrate("repair", spec, "--check") == 0
+    here = heartbeat_lock.this_process()
+    turn = take_turn(folder.path / "owner", "demo", Process(here.host, os.getppid(), here.boot))
+    assert orchestrate("repair", spec, "--check") == 0
+    turn.end()
 
 
 MOUNTS = """\

@@ -71,7 +71,7 @@ def test_credentials_in_the_file_are_refused(tmp_path: Path, password: str) -> N
     ) in str(caught.value)
 
 
-@pytest.mark.parametrize("uri", ["https://host:5000/a", "sqlite:////home/a@b/m.db", "/home/a@b"])
+@pytest.mark.parametrize("uri", ["https://host:5000/a", "sqlite:////srv/a@b/m.db", "/srv/a@b"])
 def test_an_address_without_credentials_is_taken(tmp_path: Path, uri: str) -> None:
     spec = load_spec(make_project(tmp_path, SWEEP + f"tracking: {{mlflow: {{uri: '{uri}'}}}}\n"))
     assert spec.tracking is not None and spec.tracking.mlflow is not None

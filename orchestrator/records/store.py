@@ -46,7 +46,7 @@ from orchestrator.records.json_files import (
     read_json,
     to_line,
 )
-from orchestrator.records.locks.heartbeat_lock import beating, owner
+from orchestrator.records.locks.heartbeat_lock import OWNERS, beating, owner
 from orchestrator.records.locks.mounts import network_file_system
 from orchestrator.records.locks.study_lock import exclusive, holder
 from orchestrator.records.misplaced_links import refuse_misplaced
@@ -100,7 +100,7 @@ class StudyFolder(TrialFiles):
         super().__init__(root / name, name, self.format_file)
         self.database = self.path / "study.db"
         self.lock_file = self.path / "study.lock"
-        self._owner = self.path / "owner"
+        self._owner = self.path / OWNERS
         self.checkpoint = self.path / "checkpoint"
         self.cache = self.path / "cache"
         self.project_cache = root / ".cache"

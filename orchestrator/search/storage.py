@@ -20,6 +20,8 @@ from orchestrator.errors import StudyError
 from orchestrator.files.file_kinds import make_empty, other_kind
 from orchestrator.records.journal.chain import Fault
 from orchestrator.records.json_files import not_a_file
+from orchestrator.records.locks.heartbeat_lock import OWNERS, owner
+from orchestrator.records.locks.mounts import network_file_system
 from orchestrator.records.store import StudyFolder
 from orchestrator.search.postgres import ReadStudy, ServerDatabase, new_record
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -73,6 +75,18 @@ def refuse_other_kinds(path: Path) -> None:
     for file in (path, *log_files(path)):
         if kind := other_kind(file):
             raise not_a_file(file, kind)
+
+
+def _refuse_elsewhere(path: Path) -> None:
+    """Raise StudyError where another host has the study open on a file system that both share: there
+    SQLite's locks may not hold, and who closes the database last removes its write-ahead log.
+    """
+    kind = network_file_system(path.parent)
+    if kind and (who := owner(path.parent / OWNERS, elsewhere=True)):
+        raise StudyError(
+            f"{path} is open on another host, and on {kind} only one may read it: the study is in use by {who}\n"
+            "  Run the same command there, or when that run has ended. If its host is dead, continue the study first."
+        )
 
 
 def log_files(path: Path) -> tuple[Path, Path]:
@@ -159,10 +173,11 @@ def _open_file(path: Path) -> RDBStorage:
 @contextmanager
 def open_read_only(database: Database) -> Iterator[RDBStorage]:
     """Open the database for a viewer, over connections that cannot write; a sweep may be running.
-    Raises StudyError where something else has its name.
+    Raises StudyError where something else has its name, or another host has it open.
     """
     if isinstance(database, Path):
         refuse_other_kinds(database)
+        _refuse_elsewhere(database)
     storage = _reading(database) if isinstance(database, Path) else ReadStudy(database.record)
     try:
         yield storage
@@ -201,6 +216,7 @@ def fault_of(database: Database, planned: Collection[int]) -> Fault | None:
     """
     if isinstance(database, Path):
         refuse_other_kinds(database)
+        _refuse_elsewhere(database)
         if not database.exists():
             return Fault.LOST
         return None if _intact(database, planned) else Fault.ALTERED

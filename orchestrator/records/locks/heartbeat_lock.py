@@ -28,6 +28,8 @@ from orchestrator.errors import StudyError
 from orchestrator.files.atomic import make_folder
 from orchestrator.records.writing import refused, safely, write_aside
 
+OWNERS = "owner"
+"""The folder of the turns in a study's."""
 BEAT_SECONDS = 5.0
 """Time between two beats."""
 STILL_SECONDS = 60.0
@@ -232,14 +234,19 @@ def take_turn(folder: Path, study: str, process: Process) -> Turn:
     return turn
 
 
-def owner(folder: Path) -> str:
-    """Say who has the turn in `folder`; empty where nobody has, as far as this host can tell."""
+def owner(folder: Path, elsewhere: bool = False) -> str:
+    """Say who has the turn in `folder`; empty where nobody has, as far as this host can tell, and,
+    with `elsewhere`, where a process of this host has it.
+    """
     try:
         last = _last(folder)
     except PermissionError:
         return ""
     beat = None if last is None else _parsed(_read(last))
-    return "" if beat is None or _is_free(beat, this_process()) else beat.words
+    here = this_process()
+    if beat is None or _is_free(beat, here) or (elsewhere and beat.process.boot == here.boot):
+        return ""
+    return beat.words
 
 
 def refusal(folder: Path, study: str, holder: str) -> StudyError | None:
