@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -225,6 +226,17 @@ def test_a_study_that_is_begun_anew_is_another(tmp_path: Path) -> None:
         "b",
     ]
     assert [study_id(folder, "c") for folder in folders] == ["a", "b"]
+
+
+def test_a_copy_under_another_name_is_another_and_a_moved_study_the_same(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "a", "demo")
+    folder.path.mkdir(parents=True)
+    assert study_id(folder, "first") == "first"
+    moved, other = StudyFolder(tmp_path / "b", "demo"), StudyFolder(tmp_path / "b", "copy")
+    for place in (moved, other):
+        shutil.copytree(folder.path, place.path)
+    assert [study_id(each, "second") for each in (moved, other)] == ["first", "second"]
+    assert [study_id(each, "third") for each in (folder, other)] == ["first", "second"]
 
 
 def put_client(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

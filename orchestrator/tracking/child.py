@@ -112,14 +112,16 @@ def said(error: Exception) -> str:
 
 def study_id(folder: StudyFolder, new: str) -> str:
     """Return the id that is kept in the study, or else keep `new` as it. All trackers of a run use
-    the same one. It tells a study from one that is begun anew under the same name.
+    the same one. It tells a study from one that is begun anew under the same name; the study's name
+    beside it, from a copy under another name, which would go on in the runs of the other.
     """
     path = folder.tracking / "id"
-    known = (read_file(path) or b"").decode(errors="replace").strip()
-    if not known:
-        folder.tracking.mkdir(exist_ok=True)
-        write_aside(path, f"{new}\n".encode())
-    return known or new
+    known, _, of = (read_file(path) or b"").decode(errors="replace").strip().partition(" ")
+    if known and of == folder.name:
+        return known
+    folder.tracking.mkdir(exist_ok=True)
+    write_aside(path, f"{new} {folder.name}\n".encode())
+    return new
 
 
 def watch(

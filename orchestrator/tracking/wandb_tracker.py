@@ -28,11 +28,12 @@ class WandbTracker:
         self._spec, self._place = spec, place
         self._file = place.own / "sent.json"
         self._sent: dict[str, str] = _read(self._file)
-        """Name of a run -> digest of what was sent."""
+        """Id of a run at W&B -> digest of what was sent."""
 
     def send(self, run: TrackedRun) -> None:
         """Send the run if it has ended, as `Tracker.send`."""
-        if run.state is None or self._sent.get(run.name) == run.digest:
+        run_id = _id(self._place.id, run.name)
+        if run.state is None or self._sent.get(run_id) == run.digest:
             return
         self._place.own.mkdir(parents=True, exist_ok=True)
         open_run = wandb.init(
@@ -43,7 +44,7 @@ class WandbTracker:
             group=self._place.study,
             job_type=run.kind,
             name=self._place.study if run.kind == "study" else run.name,
-            id=_id(self._place.id, run.name),
+            id=run_id,
             resume="allow",
             config=dict(run.params),
             settings=wandb.Settings(silent=True, init_timeout=30, console="off", disable_git=True),
@@ -52,7 +53,7 @@ class WandbTracker:
             _fill(open_run, run)
         finally:
             open_run.finish(exit_code=int(run.state == "FAIL"))
-        self._sent[run.name] = run.digest
+        self._sent[run_id] = run.digest
         write_aside(self._file, json.dumps(self._sent, indent=1).encode())
 
     def close(self) -> None:
