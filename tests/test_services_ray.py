@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.errors import FingerprintError, StudyError
+from orchestrator.errors import FingerprintError, Interrupted, StudyError
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import InlineHosts, NoRoom, Remote
 from orchestrator.fleet.machine_identity import Identity, identity_of, versions
@@ -346,6 +346,27 @@ def test_a_machine_that_cannot_load_the_model_is_refused_and_another_is_used(
     assert there == inline(tmp_path / "inline")
     [refusal] = [text for text in said if "refused" in text]
     assert "No CUDA GPUs are available" in refusal and refusal.endswith("its packs go elsewhere")
+
+
+def make_never(spec: SweepSpec, folder: StudyFolder) -> Worker:
+    """A worker that takes for ever to load, as where a machine decodes much audio."""
+    (spec.project / "loads").touch()
+    time.sleep(3600.0)
+    raise AssertionError
+
+
+def test_a_run_stops_while_a_machine_loads(cluster: RayCluster, tmp_path: Path) -> None:
+    cluster.only(1)
+
+    def stop() -> None:
+        if (tmp_path / "project" / "loads").exists():
+            raise Interrupted("asked to")
+
+    with joined(cluster):
+        fleet = Fleet(hosts_of(tmp_path, [], make_never), 2, 2, check_stop=stop)
+        with pytest.raises(Interrupted):
+            fleet.admit(next_plan(0, []))
+        fleet.close()
 
 
 def test_no_more_actors_are_asked_for_than_there_are_trials(

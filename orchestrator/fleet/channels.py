@@ -76,9 +76,22 @@ class ChannelRemote:
 
     def call(self, method: str, *args: object) -> Any:
         """Send a call and wait for its answer. Raises Lost, or what the method raises there."""
-        self._send(method, *args)
+        self.ask(method, *args)
         while not self._answers:
             self._receive(LOOK_SECONDS)
+        return self.answer()
+
+    def ask(self, method: str, *args: object) -> None:
+        """Send a call, without waiting for its answer."""
+        self._send(method, *args)
+
+    def answered(self) -> bool:
+        """Read what has come and say whether the answer is there. Raises Lost."""
+        self._receive(0)
+        return bool(self._answers)
+
+    def answer(self) -> Any:
+        """Return the answer that has come, or raise what the method raised there."""
         value = self._answers.pop()
         if isinstance(value, Carried):
             raise value.unwrap()
@@ -100,7 +113,7 @@ class ChannelRemote:
         """
         self._receive(0)
         if self._answers:
-            raise self._answers.pop().unwrap()
+            self.answer()
         return self._finished
 
     def close(self) -> None:

@@ -6,22 +6,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import FingerprintError, OrchestrateError, StudyError
-from orchestrator.fleet.channels import (
-    LOOK_SECONDS,
-    STANDSTILL_SECONDS,
-    ChannelRemote,
-    Message,
-    stood_still,
-)
-from orchestrator.fleet.hosts import Lost, NoRoom, Remote, Template, TemplateHosts
+from orchestrator.fleet.channels import STANDSTILL_SECONDS
+from orchestrator.fleet.hosts import NoRoom, Remote, Template, TemplateHosts
 from orchestrator.fleet.machine_identity import Identity
-from orchestrator.fleet.message_chunks import Joined, packed, pieces
 from orchestrator.fleet.ray_actor import MakeWorker, PackActor, Place
+from orchestrator.fleet.ray_channel import ActorChannel, ActorRemote, end_actor
 from orchestrator.fleet.ray_cluster import (
     connect,
     demand,
@@ -39,8 +33,6 @@ START_SECONDS = 10.0
 """An actor for which there is room runs within this time; one that does not is reported as
 waiting.
 """
-PULL_SECONDS = 1.0
-"""How long a machine holds a `pull` open while the pack has nothing to say."""
 _REFUSALS = (OrchestrateError, RuntimeError)
 """Errors for which a machine is refused. RuntimeError covers what else a machine raises, such as
 CUDA's errors of memory or of a driver.
@@ -77,42 +69,62 @@ class RayHosts(TemplateHosts):
         """Actors that were asked for and no pack has taken yet."""
         self._waits: dict[int, _Wait] = {}
         """Pack -> its wait for an actor."""
-        self._used: dict[int, _Used] = {}
+        self._loading: dict[int, ActorRemote] = {}
+        """Pack -> its actor, whose worker loads."""
+        self._used: dict[int, ActorRemote] = {}
         """Pack -> where it runs or ran last."""
         self._refused: dict[str, str] = {}
         """Machine -> why no pack runs there."""
 
     def start(self, index: int) -> Remote:
-        """Return the pack once its worker is loaded and agrees with the template. Raises
-        FingerprintError, or what the worker raises there, where every machine of the cluster was
-        refused.
+        """Return the pack once its worker is loaded and agrees with the template; until then, raises
+        NoRoom, because a machine may decode audio for an hour. Raises FingerprintError, or what the
+        worker raises there, where every machine of the cluster was refused.
         """
         waits = self._waits.setdefault(index, _Wait())
-        self._ask_for_all()
-        asked, place = self._placed(index, waits)
-        channel = ActorChannel(asked.actor, self._standstill)
-        remote = ChannelRemote(channel, place.where + asked.sharing, self._standstill)
+        if index not in self._loading:
+            self._ask_for_all()
+            self._loading[index] = self._begun(index, waits)
+        remote = self._loading[index]
         try:
-            remote.call("describe")
+            loaded = remote.answered()
+            if loaded:
+                remote.answer()
         except BaseException as error:
+            del self._loading[index]
             remote.close()
             waits.since = time.monotonic()  # the time spent loading the model was no wait for room
             if not isinstance(error, _REFUSALS):
                 raise
-            self._refuse(place, error)
+            self._refuse(remote.place, error)
             raise NoRoom from error
+        if not loaded:
+            raise NoRoom
         if waits.said:
             self._say(f"pack {index} goes on in {remote.where}")
-        self._used[index] = _Used(channel, place)
-        del self._waits[index]
+        self._used[index] = remote
+        del self._waits[index], self._loading[index]
+        return remote
+
+    def _begun(self, index: int, waits: _Wait) -> ActorRemote:
+        """Return the pack on an actor that runs, asked to describe itself, which it answers once it
+        has loaded. Raises NoRoom, Lost as `_placed` does.
+        """
+        asked, place = self._placed(index, waits)
+        channel = ActorChannel(asked.actor, self._standstill)
+        remote = ActorRemote(channel, place, asked.sharing, self._standstill)
+        try:
+            remote.ask("describe")
+        except BaseException:
+            remote.close()
+            raise
         return remote
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
         """Wait until an actor has answered."""
         import ray
 
-        channels = [remote.channel for remote in remotes if isinstance(remote, ChannelRemote)]
-        pulled = [channel.pulled for channel in channels if isinstance(channel, ActorChannel)]
+        pulled = [remote.calls.pulled for remote in remotes if isinstance(remote, ActorRemote)]
         if pulled:
             ray.wait(pulled, timeout=seconds)
         else:
@@ -121,14 +133,17 @@ class RayHosts(TemplateHosts):
     def close(self) -> None:
         """End the actors that no pack has taken yet."""
         for asked in self._asked:
-            _kill(asked.actor)
+            end_actor(asked.actor)
         self._asked.clear()
+        for remote in self._loading.values():
+            remote.close()
+        self._loading.clear()
 
     def _ask_for_all(self) -> None:
         """Ask for as many actors as there are packs that are needed and do not run. They load the
         model side by side, and whichever is ready first serves the pack that needs one first.
         """
-        running = sum(used.channel.open for used in self._used.values())
+        running = sum(used.calls.open for used in self._used.values()) + len(self._loading)
         while len(self._asked) < max(1, self._most - running):
             self._asked.append(_Asked(*self._actor()))
 
@@ -176,7 +191,7 @@ class RayHosts(TemplateHosts):
             raise how_it_ended(error) from error
         assert isinstance(place, Place)
         if place.node in self._refused:  # asked for before that was known
-            _kill(asked.actor)
+            end_actor(asked.actor)
             raise NoRoom
         return asked, place
 
@@ -193,7 +208,7 @@ class RayHosts(TemplateHosts):
             return
         host = self._least_loaded()
         if host is not None:
-            _kill(self._asked.pop().actor)
+            end_actor(self._asked.pop().actor)
             actor = self._actor(self._used[host].place)
             self._asked.append(_Asked(*actor, sharing=f", shared with pack {host}"))
 
@@ -205,7 +220,7 @@ class RayHosts(TemplateHosts):
         running = {
             index: used.place
             for index, used in self._used.items()
-            if used.channel.open and used.place.node in alive
+            if used.calls.open and used.place.node in alive
         }
         packs = Counter((place.node, place.gpus) for place in running.values())
         return min(
@@ -254,83 +269,3 @@ class _Wait:
     since: float = field(default_factory=time.monotonic)
     said: bool = False
     """A person was told that it waits."""
-
-
-@dataclass(frozen=True)
-class _Used:
-    """A pack, and where it runs or ran last."""
-
-    channel: ActorChannel
-    place: Place
-
-
-def _kill(actor: Any) -> None:
-    import ray
-
-    try:
-        ray.kill(actor, no_restart=True)
-    except ray.exceptions.RayError:
-        return  # it is gone already
-
-
-class ActorChannel:
-    """A channel of calls to one actor. Each call is made at most once: where one gets no answer,
-    the pack is lost.
-    """
-
-    def __init__(self, actor: Any, standstill: float) -> None:
-        """`standstill` is how many seconds a call may go without an answer: the actor answers at
-        once, whatever its pack does.
-        """
-        self._actor, self._joined, self._standstill = actor, Joined(), standstill
-        self._seconds, self._ended = 0.0, Lost("")
-        """The processor time that the actor last reported, and why it ended."""
-        self.open = True
-        self.pulled = actor.pull.remote(PULL_SECONDS)
-        """Ray's reference to the next piece that the pack says."""
-
-    def send(self, message: tuple[object, ...]) -> None:
-        """Send a call in pieces, each after the last was received, because calls may overtake each
-        other.
-        """
-        for piece in pieces(packed(message)):
-            self._answer(self._actor.push.remote(piece))
-
-    def receive(self, seconds: float) -> Iterator[Message]:
-        """Yield the messages that one `pull` brings, and the rest of a message that it begins."""
-        import ray
-
-        ready, _ = ray.wait([self.pulled], timeout=seconds)
-        while ready:
-            piece, self._seconds = self._answer(self.pulled)
-            self.pulled = self._actor.pull.remote(PULL_SECONDS)
-            yield from self._joined.add(piece)
-            ready = self._joined.partial
-
-    def processor_seconds(self) -> float:
-        """Return the processor time that the actor last reported."""
-        return self._seconds
-
-    def how_it_ended(self) -> Lost:
-        """Return the loss that says why the actor is gone, in Ray's words or shorter ones."""
-        return self._ended
-
-    def close(self) -> None:
-        """End the actor's process."""
-        self.open = False
-        _kill(self._actor)
-
-    def _answer(self, reference: Any) -> Any:
-        import ray
-
-        silent = 0.0  # counted in looks: the time in which this process stood still is left out
-        while not ray.wait([reference], timeout=LOOK_SECONDS)[0]:
-            silent += LOOK_SECONDS
-            if silent >= self._standstill:
-                self._ended = stood_still(silent)
-                raise EOFError
-        try:
-            return ray.get(reference)
-        except ray.exceptions.RayError as error:
-            self._ended = how_it_ended(error)
-            raise EOFError from error
