@@ -21,9 +21,11 @@ from hypothesis import strategies as st
 from orchestrator.corpus.cache.project_cache import ProjectCache
 from orchestrator.errors import FingerprintError, StudyError
 from orchestrator.fleet import ray_cluster
+from orchestrator.fleet.child import Carried
 from orchestrator.fleet.machine_identity import Identity, identity_of, local_cache, versions
 from orchestrator.fleet.message_chunks import PIECE, Joined, Outbox, packed, pieces
-from orchestrator.fleet.ray_actor import PackActor, checked
+from orchestrator.fleet.ray_actor import PackActor, Place, checked
+from orchestrator.fleet.ray_channel import ActorRemote
 from orchestrator.records.readiness import optional_packages
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
@@ -146,6 +148,31 @@ def test_an_actor_answers_while_its_pack_works_and_says_what_it_raises() -> None
         actor.push(piece)
     [(kind, carried)] = joined.add(actor.pull(60.0)[0])
     assert kind == "raised" and "version is 1 there and other" in str(carried.error)
+
+
+class Refusing:
+    """The calls of an actor that answers each of them with one error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.carried = Carried(error, "")
+
+    def __getattr__(self, name: str) -> Any:
+        answers = {"receive": [("raised", self.carried)], "processor_seconds": 0.0}
+        return lambda *_: answers.get(name)
+
+
+def test_what_a_machine_lacks_is_said_with_its_name_once_its_pack_has_loaded() -> None:
+    full = StudyError("/tmp/slots: No space left on device\n  Make room.")
+    calls: Any = Refusing(full)
+    remote = ActorRemote(calls, Place("12ab", "gpu-3", 811, ""), "", 300.0)
+    with pytest.raises(StudyError) as caught:  # a refusal names the machine itself
+        remote.call("describe")
+    assert str(caught.value) == str(full)
+    remote.loaded = True
+    for ask in (lambda: remote.call("save"), remote.finished):
+        with pytest.raises(StudyError) as caught:
+            ask()
+        assert str(caught.value) == f"on gpu-3: {full}"
 
 
 def burn(seconds: float) -> None:

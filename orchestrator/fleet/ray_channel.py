@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from orchestrator.errors import OrchestrateError
 from orchestrator.fleet.channels import LOOK_SECONDS, ChannelRemote, Message, stood_still
 from orchestrator.fleet.hosts import Lost
 from orchestrator.fleet.message_chunks import Joined, packed, pieces
@@ -89,11 +90,22 @@ def end_actor(actor: Any) -> None:
 
 
 class ActorRemote(ChannelRemote):
-    """A pack in an actor."""
+    """A pack in an actor. Once it has loaded, its errors name the machine: a full disk, or a file
+    that is not there, is one of that machine.
+    """
 
     def __init__(
         self, channel: ActorChannel, place: Place, sharing: str, standstill: float
     ) -> None:
         """`sharing` says with which pack it shares the machine, in words."""
         super().__init__(channel, place.where + sharing, standstill)
-        self.calls, self.place = channel, place
+        self.calls, self.place, self.loaded = channel, place, False
+
+    def answer(self) -> Any:
+        """Return the answer that has come, or raise what the method raised there."""
+        try:
+            return super().answer()
+        except OrchestrateError as error:
+            if not self.loaded:
+                raise
+            raise type(error)(f"on {self.place.host}: {error}") from error.__cause__

@@ -100,6 +100,7 @@ class RayHosts(TemplateHosts):
             raise NoRoom from error
         if not loaded:
             raise NoRoom
+        remote.loaded = True
         if waits.said:
             self._say(f"pack {index} goes on in {remote.where}")
         self._used[index] = remote
