@@ -137,6 +137,8 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
         ModelError, match=r"has no export\.json.*\n  Make one: orchestrate export SPEC"
     ):
         read_manifest(tmp_path)
+    with pytest.raises(ModelError, match=r"there is no folder .*/onnnx\n  --runtime takes onnx, "):
+        read_manifest(tmp_path / "onnnx")
     (tmp_path / "export.json").write_text('{"form": "onnx"}')
     with pytest.raises(ModelError, match=r"export\.json is damaged: quantized: Field required"):
         read_manifest(tmp_path)

@@ -151,10 +151,15 @@ def write_manifest(manifest: ExportManifest, folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> ExportManifest:
-    """Return what an export says of itself. Raises ModelError for a folder that is no export, or is
-    damaged.
+    """Return what an export says of itself. Raises ModelError for a folder that is not there, is no
+    export, or is damaged.
     """
     place = folder / NAME
+    if not folder.exists():
+        raise ModelError(
+            f"there is no folder {folder}\n"
+            "  --runtime takes onnx, moonshine, or a folder that orchestrate export wrote."
+        )
     if not place.is_file():
         raise ModelError(
             f"{folder} has no {NAME}, so it is no export in a runtime's form\n"
