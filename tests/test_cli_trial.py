@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event, Failed
@@ -43,6 +45,25 @@ def failing(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
 
 def of_another_version(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
     return FakeWorker(sets="domain", version="2")
+
+
+def test_on_a_terminal_a_rerun_says_nothing_of_the_sweep(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    class Looking(FakeWorker):
+        def advance(self) -> tuple[Event, ...]:
+            shown.append(out.getvalue())
+            return super().advance()
+
+    out = io.StringIO()
+    screen = Console(file=out, width=160, height=40, force_terminal=True)
+    monkeypatch.setattr("orchestrator.reporting.rendering.terminal.console", lambda: screen)
+    assert orchestrate("trial", finished, "0", worker=lambda *_: Looking(sets="domain")) == 0
+    assert "RUNNING" in shown[-1], "the trial is shown while it trains"
+    for words in ("best so far", "of search spent", "in training", "confirmation 0"):
+        assert words not in out.getvalue()
 
 
 @pytest.mark.parametrize(

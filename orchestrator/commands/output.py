@@ -48,10 +48,15 @@ def naming_words(spec: Path, name: str, studies: Path | None) -> tuple[str, ...]
 
 
 def observer_of(
-    sweep: SweepSpec, folder: StudyFolder, silent: NullObserver | None, *, json: bool = False
+    sweep: SweepSpec,
+    folder: StudyFolder,
+    silent: NullObserver | None,
+    *,
+    json: bool = False,
+    again: bool = False,
 ) -> AbstractContextManager[LiveReporter | JsonReporter | NullObserver]:
     """Return the observer of a run as a context manager: `silent` if there is one, else JSON lines
-    for programs, or a live table or lines for people.
+    for programs, or a live table or lines for people. `again`: one trial is run again, alone.
     """
     from orchestrator.reporting.progress.json_lines import JsonReporter
     from orchestrator.reporting.progress.live import LiveReporter
@@ -63,7 +68,7 @@ def observer_of(
     if json:
         return JsonReporter(folder.path, Budgeted.of(sweep))
     varied = tuple(dimension.name for dimension in sweep.parameters.searched)
-    return LiveReporter(terminal.console(), varied, Budgeted.of(sweep))
+    return LiveReporter(terminal.console(), varied, Budgeted.of(sweep), again=again)
 
 
 def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:

@@ -40,7 +40,8 @@ def trial(
     # in a single pack, on the cores that its pack had in the study
     alone = execution.model_copy(update={"packs": 1})
     sweep = sweep.model_copy(update={"execution": alone})
-    with observer_of(sweep, folder, NullObserver() if quiet else None) as observer:
+    silent = NullObserver() if quiet else None
+    with observer_of(sweep, folder, silent, again=True) as observer:
         again = rerun(trial_plan, folder, (context.obj or pack_worker)(sweep, folder), observer)
     show(rerun_report.build(trial_plan, again))
     raise typer.Exit(again.reproduction.value if again.reproduction else 0)

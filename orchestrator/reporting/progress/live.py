@@ -77,12 +77,14 @@ class LiveReporter:
         budget: Budgeted,
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], datetime] = datetime.now,
+        again: bool = False,
     ) -> None:
         """`varied` are the parameters to show; `clock` counts seconds, `today` is the
-        time of day.
+        time of day. `again`: one trial is run again, apart from its sweep, of which nothing is
+        said; its row goes when it ends.
         """
         self._console, self._varied, self._budget = console, varied, budget
-        self._clock, self._today = clock, today
+        self._clock, self._today, self._again = clock, today, again
         self._rows: dict[int, Row] = {}
         self._ended: dict[int, TrialResult] = {}
         self._steps, self._seconds, self._began = 0, 0.0, clock()
@@ -95,7 +97,8 @@ class LiveReporter:
         self._drawn = -REDRAW_SECONDS
         self._work = Work(console)
         on_terminal = console.is_terminal and not console.is_dumb_terminal
-        self._live = Live(console=console, auto_refresh=False) if on_terminal else None
+        live = Live(console=console, auto_refresh=False, transient=again)
+        self._live = live if on_terminal else None
         self._open = ExitStack()
 
     def __enter__(self) -> LiveReporter:
@@ -249,7 +252,7 @@ class LiveReporter:
         parts: list[RenderableType] = []
         if rows:
             parts.append(live_table(rows, self._budget.rates, best, now))
-            parts.append(summary)
+            parts += [] if self._again else [summary]
         return [*parts, *self._work.bars()]
 
     def _summary_table(self, standing: Standing) -> Table:
