@@ -58,6 +58,16 @@ def test_the_study_is_to_be_continued(
     assert orchestrate("export", "demo", "--to", "out") == 0
 
 
+def test_status_of_a_sweep_that_was_stopped_says_that_nothing_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path)
+    assert orchestrate(spec, "--quiet", worker=stopped) == Interrupted.exit_code
+    said = printed(capsys, "status", spec)
+    assert "\nInterrupted; the sweep's command continues them\n" in said
+    assert "In training" not in said
+
+
 def test_the_report_has_the_baseline_that_was_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

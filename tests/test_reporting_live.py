@@ -177,6 +177,7 @@ def test_status_has_the_time_of_a_sweep_that_has_no_checkpoint_of_a_trial_yet(
     before, training = said
     assert "Time: 0 min 00 s of search spent\n" in before
     assert re.search(r"Time: \d+ min \d\d s of search spent, as of the last checkpoint\n", training)
+    assert "\nIn training\n" in training
     assert "last checkpoint" not in process("status", spec).communicate()[0]
 
 

@@ -369,7 +369,7 @@ def test_status_lists_what_trains(root: Path, tmp_path: Path) -> None:
     folder.write_plans(plan)
     out = io.StringIO()
     terminal.show(
-        status.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), done=False),
+        status.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), done=False, running=True),
         Console(file=out, width=200),
     )
     assert re.search(rf"\n 0 +0/{plan.params.max_steps} +- +learning_rate=", out.getvalue())

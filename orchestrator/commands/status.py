@@ -98,4 +98,5 @@ def _standing_document(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Doc
     checkpoints = Checkpoints(folder.checkpoint)
     last = checkpoints.latest()
     fleet = None if last is None else read_fleet(checkpoints.worker_folder(last))
-    return standing.build(sweep, folder, conclude(sweep, folder), done, fleet)
+    running = bool(folder.holder())
+    return standing.build(sweep, folder, conclude(sweep, folder), done, running, fleet)

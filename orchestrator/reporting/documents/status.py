@@ -33,10 +33,11 @@ def build(
     folder: StudyFolder,
     conclusion: Conclusion,
     done: bool,
+    running: bool,
     fleet: FleetFile | None = None,
 ) -> Document:
-    """Build the document: ended trials, those in training, and the time spent. `fleet` is that of
-    the last checkpoint.
+    """Build the document: ended trials, those in training, and the time spent. `running`: a process
+    holds the study; `fleet` is that of the last checkpoint.
     """
     trials = [_running_row(spec, folder, plan) for plan in running_plans(folder)]
     spent = search_time_text(folder.seconds_spent(), spec.budget.wall_clock)
@@ -52,7 +53,9 @@ def build(
         ]
     if trials:
         blocks += [
-            Heading("In training"),
+            Heading(
+                "In training" if running else "Interrupted; the sweep's command continues them"
+            ),
             Table(("trial", "last evaluated", "domain %", "parameters"), tuple(trials)),
         ]
     rates = rates_of(spec)
