@@ -127,6 +127,25 @@ def test_the_best_trial_is_the_feasible_one_of_lowest_confirmed_wer(root: Path) 
     assert confirmation.optimism == pytest.approx(change - conclusion.best.delta["domain"])
 
 
+def test_a_confirmation_without_limits_shows_what_was_measured(root: Path) -> None:
+    """It has no limit to keep, which is not to break one, and its pooled rates are in a table."""
+    spec = SPEC.model_copy(update={"guardrails": {}, "acceptance": {}})
+    text, base = markdown.render(built(spec, root)), baselines(root)
+    assert "keep every limit" not in text and "| limit |" not in text
+    found = conclude(spec, StudyFolder(root, "s"), RESAMPLES)
+    verdicts = [each.verdict for each in found.confirmed]
+    assert verdicts and found.best is not None
+    for verdict in (*verdicts, found.verdict):
+        assert verdict is not None
+        for rate, value in verdict.rates.items():
+            change = value - base[rate]
+            name = rate.removeprefix("confirm_")
+            assert f"| {name} WER | {value:.2f} | {change:+z.2f} |" in text
+    fields = json.loads(report_json.render(spec, found, done=True, other_limits=False))
+    seeds = [seed for each in fields["confirmation"] for seed in each["seeds"]]
+    assert seeds and all(seed["reproduces"] is None for seed in seeds)
+
+
 def test_the_error_of_a_proof_is_shared_among_those_it_was_chosen_from(root: Path) -> None:
     """Two finalists on the confirm sets, every recipe that was measured on those of the search; a
     seed by itself competes with none.

@@ -284,7 +284,7 @@ def test_a_seed_reproduces_only_what_it_was_measured_on() -> None:
     """Every limit and guardrail, literally; without limits there is nothing to reproduce."""
     baseline = Scores("f", {name: SetScore((2,) * 9, (10,) * 9) for name in CONFIRM})
 
-    def reproduces(heldout: int | None, guarded: bool = True, accepted: bool = True) -> bool:
+    def reproduces(heldout: int | None, guarded: bool = True, accepted: bool = True) -> bool | None:
         sets = {"confirm_domain": SetScore((1,) * 9, (10,) * 9)}
         if heldout is not None:
             sets["confirm_heldout"] = SetScore((heldout,) * 9, (10,) * 9)

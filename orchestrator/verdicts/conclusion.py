@@ -36,10 +36,12 @@ class SeedRun:
     """The judgement of its measurement; None when nothing was measured."""
 
     @property
-    def reproduces(self) -> bool:
-        """Whether this seed alone keeps every limit literally."""
+    def reproduces(self) -> bool | None:
+        """Whether this seed alone keeps every limit literally; None where nothing was measured, or
+        there is no limit.
+        """
         limits = (*self.verdict.acceptance, *self.verdict.guardrails) if self.verdict else ()
-        return bool(limits) and all(limit.holds is True for limit in limits)
+        return all(limit.holds is True for limit in limits) if limits else None
 
 
 @dataclass(frozen=True)

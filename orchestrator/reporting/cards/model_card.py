@@ -17,6 +17,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.cards.load_script import load_script
 from orchestrator.reporting.documents.caveats import caveats
 from orchestrator.reporting.documents.headline import doubt
+from orchestrator.reporting.documents.verdict_table import verdict_table
 from orchestrator.reporting.rendering.markdown import render
 from orchestrator.reporting.rendering.report_blocks import (
     Block,
@@ -30,9 +31,6 @@ from orchestrator.reporting.rendering.report_blocks import (
 )
 from orchestrator.reporting.rendering.svg import Kind, Point, scatter_plot
 from orchestrator.reporting.wording import (
-    LIMIT_COLUMNS,
-    limit_row,
-    limits_of,
     params_text,
     plotted_limits,
     relative_to,
@@ -242,7 +240,7 @@ def _measured_blocks(kept: SavedAdapter, verdict: Verdict | None) -> Iterator[Bl
             else "sets that also chose the trial (optimistic)"
         )
         yield Paragraph(f"On {where}; WER in percent, changes in WER points.")
-        yield Table(LIMIT_COLUMNS, tuple(limit_row(limit) for limit in limits_of(verdict)))
+        yield verdict_table(verdict)
         return
     rows = tuple(
         (rate_text(rate), shown_percent(rate, value), shown_points(rate, kept.delta.get(rate)))

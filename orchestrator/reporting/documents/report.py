@@ -16,6 +16,7 @@ from orchestrator.reporting.documents import (
 )
 from orchestrator.reporting.documents.caveats import caveats
 from orchestrator.reporting.documents.headline import headline
+from orchestrator.reporting.documents.verdict_table import verdict_table
 from orchestrator.reporting.rendering.report_blocks import (
     Block,
     Bullets,
@@ -26,10 +27,7 @@ from orchestrator.reporting.rendering.report_blocks import (
     Table,
 )
 from orchestrator.reporting.wording import (
-    LIMIT_COLUMNS,
     delta_text,
-    limit_row,
-    limits_of,
     params_text,
     percent,
     rate_heading,
@@ -37,7 +35,6 @@ from orchestrator.reporting.wording import (
     shown_points,
     value_text,
 )
-from orchestrator.scoring.judge import Verdict
 from orchestrator.scoring.limit_text import rate_text
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -105,11 +102,7 @@ def _best_trial_blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Bloc
         else f"on which trial {leader.number} is better; {why}"
     )
     yield Paragraph(f"On the sets of the search, {place}; WER in percent, changes in WER points:")
-    yield _limits_table(verdict)
-
-
-def _limits_table(verdict: Verdict) -> Table:
-    return Table(LIMIT_COLUMNS, tuple(limit_row(limit) for limit in limits_of(verdict)))
+    yield verdict_table(verdict)
 
 
 def _confirmation_blocks(
@@ -134,9 +127,10 @@ def _confirmation_blocks(
 
 def _finalist_blocks(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
     measured = sum(seed.verdict is not None for seed in finalist.seeds)
-    agreeing = sum(seed.reproduces for seed in finalist.seeds)
+    answers = [seed.reproduces for seed in finalist.seeds if seed.reproduces is not None]
+    agreeing = sum(answers)
     text = f"Trial {finalist.trial}: {measured} of {len(finalist.seeds)} seeds measured."
-    if measured:
+    if answers:
         text += f" Reproduces across runs: {agreeing} of {measured} seeds keep every limit alone."
     if finalist.agreement is not None and len(finalist.seeds) > 1:
         of_all = spec.confirm is not None and spec.confirm.agree == "all"
@@ -149,15 +143,13 @@ def _finalist_blocks(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
         text += f" Optimism of the search: {finalist.optimism:+z.2f} points of {rate} (positive flattered the trial)."
     yield Paragraph(text)
     if finalist.verdict:
-        yield _limits_table(finalist.verdict)
+        yield verdict_table(finalist.verdict)
     rows, rates = [], rates_of(spec)
     for seed in finalist.seeds:
         result = seed.result
         deltas = seed.verdict.delta if seed.verdict else {}
         changes = [shown_points(rate, deltas.get(confirm_name(rate))) for rate in rates]
-        answer, reason = "-", ""
-        if seed.verdict:
-            answer = "yes" if seed.reproduces else "no"
+        answer, reason = {True: "yes", False: "no", None: "-"}[seed.reproduces], ""
         if result is None:
             reason = "has not ended"
         elif not seed.verdict:

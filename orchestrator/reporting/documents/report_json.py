@@ -35,7 +35,7 @@ def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bo
                     {
                         "seed": seed.run.seed,
                         "run": seed.run.number,
-                        "reproduces": seed.reproduces if seed.verdict else None,
+                        "reproduces": seed.reproduces,
                         "verdict": _verdict_fields(seed.verdict),
                     }
                     for seed in finalist.seeds

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import Shipped, ShippedSet
 from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.documents.verdict_table import verdict_table
 from orchestrator.reporting.rendering.report_blocks import (
     Block,
     Bullets,
@@ -18,9 +19,7 @@ from orchestrator.reporting.rendering.report_blocks import (
     Table,
 )
 from orchestrator.reporting.wording import (
-    LIMIT_COLUMNS,
     change_bounds,
-    limit_row,
     limits_of,
     percent,
     points,
@@ -99,8 +98,9 @@ def _form(
     yield Table(columns, tuple(_row(spec, name, of_set) for name, of_set in found.sets.items()))
     for judged in again:
         where = "confirm sets" if judged.confirmed else "search's sets"
-        yield Paragraph(f"The limits on the {where} in this form, of this one adapter:")
-        yield Table(LIMIT_COLUMNS, tuple(limit_row(limit) for limit in limits_of(judged.shipped)))
+        if limits_of(judged.shipped):
+            yield Paragraph(f"The limits on the {where} in this form, of this one adapter:")
+            yield verdict_table(judged.shipped)
     yield Table(("form", "value"), tuple(_facts(found)))
     yield from _other_words(found)
 

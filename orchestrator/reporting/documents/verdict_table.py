@@ -1,0 +1,25 @@
+"""The table of a verdict: its limits, or where the sweep has none the rates."""
+
+from __future__ import annotations
+
+from orchestrator.reporting.rendering.report_blocks import Table
+from orchestrator.reporting.wording import (
+    LIMIT_COLUMNS,
+    limit_row,
+    limits_of,
+    shown_percent,
+    shown_points,
+)
+from orchestrator.scoring.judge import Verdict
+from orchestrator.scoring.limit_text import rate_text
+
+
+def verdict_table(verdict: Verdict) -> Table:
+    """Return a row for each limit; without limits one for each rate that was measured."""
+    if limits := limits_of(verdict):
+        return Table(LIMIT_COLUMNS, tuple(map(limit_row, limits)))
+    rows = (
+        (rate_text(rate), shown_percent(rate, value), shown_points(rate, verdict.delta.get(rate)))
+        for rate, value in verdict.rates.items()
+    )
+    return Table(("rate", "%", "change"), tuple(rows))
