@@ -16,6 +16,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event, Failed
+from orchestrator.reporting.documents.caveats import caveats
 from orchestrator.reporting.documents.headline import headline
 from orchestrator.reporting.record.experiment_plan_row import study_row
 from orchestrator.running.preflight import find_before_decoding
@@ -111,6 +112,9 @@ def test_a_verdict_says_that_no_seed_was_measured(tmp_path: Path, ranks: list[in
     assert said == (
         f"INCONCLUSIVE: trial {found.best.number}, not judged on the confirm sets, where none of its seeds was measured"
     )
+    doubts = list(caveats(spec, folder, found, done=True))
+    assert doubts[0].startswith("The winner is the best of ") and "data.confirm" not in doubts[0]
+    assert not any("was taken on the confirm sets" in doubt for doubt in doubts)
     row = study_row(spec, folder, found, "orchestrate demo", tmp_path, "2026-11-28")
     assert row.cells[-3] == f"INCONCLUSIVE: trial {found.best.number}"
     without = replace(found, decision=None)

@@ -29,14 +29,15 @@ def caveats(
     if not done:
         yield "The sweep is not finished: every number here may still be replaced."
     measured = n_competing(conclusion.results)
-    if conclusion.best and conclusion.confirmation is None:
+    finalists = len(conclusion.confirmed)
+    confirmed = any(finalist.verdict for finalist in conclusion.confirmed)
+    if conclusion.best and not confirmed:
+        advice = "" if finalists else " data.confirm and confirm: measure by how much."
         yield (
             f"The winner is the best of {measured} measured trials on the very sets that chose it: its gain is "
-            f"optimistic{_shared_error(measured)}. The choice of its rung and adapter scale comes on top. data.confirm "
-            "and confirm: measure by how much."
+            f"optimistic{_shared_error(measured)}. The choice of its rung and adapter scale comes on top.{advice}"
         )
-    finalists = len(conclusion.confirmed)
-    if finalists > 1:
+    if finalists > 1 and confirmed:
         yield (
             f"The best of {finalists} finalists was taken on the confirm sets: its number is slightly "
             f"optimistic{_shared_error(finalists)}."
