@@ -4,6 +4,7 @@ leaves the verdict inconclusive.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,7 +103,7 @@ def test_a_verdict_names_the_guardrail_that_leaves_it_open(tmp_path: Path) -> No
     some = counts | {"confirm_heldout": (100, 99)}
     for limit, sets, said in (
         (shares, counts, "by less than 5 % of the baseline's: nothing was measured"),
-        (gains, some, "utterances would decide"),
+        (gains, some, "no gain is shown; about 4961 utterances would show it"),
     ):
         baseline, tuned = (
             Scores("f", {name: score(both[side], 200, 20) for name, both in sets.items()})
@@ -166,3 +167,33 @@ def test_a_seed_that_the_finalist_was_found_with_is_not_fresh() -> None:
     found.results[0].params.clear()
     fixed = make_spec(confirm=ConfirmSpec(seeds=(101, 102)), fixed={"seed": 101})
     assert _repeated_seeds(fixed, found) == "101"
+
+
+def test_an_inconclusive_gain_says_how_many_utterances_would_show_it(tmp_path: Path) -> None:
+    """By the measured number the limit is reached, and what is open is whether there is a gain at
+    all: that takes fewer utterances than proving the limit.
+    """
+    before, after = SetScore((8,) * 40, (20,) * 40), SetScore((12, 3) * 20, (20,) * 40)
+    said = {}
+    for rule in ("point", "proven"):
+        asked = Criterion("domain_wer", "min_gain", 2.0, rule=rule)
+        judged = judge(
+            Scores("f", {"confirm_domain": after}),
+            Scores("f", {"confirm_domain": before}),
+            guardrails=[],
+            acceptance=[asked],
+            confirmed=True,
+            resamples=500,
+        )
+        [limit] = judged.acceptance
+        assert (limit.value, judged.decision) == (-2.5, Decision.INCONCLUSIVE)
+        assert limit.estimate is not None and not limit.gain_significant
+        found = replace(conclusion(judged), decision=judged.decision)
+        text = headline(make_spec(), StudyFolder(tmp_path, "s"), found, done=True)
+        said[rule] = text.partition("at least 2 points: ")[2]
+        numbers = [40 * (2.49 * limit.estimate.standard_error / gap) ** 2 for gap in (2.5, 0.5)]
+    to_show, to_prove = map(math.ceil, numbers)
+    assert said == {
+        "point": f"no gain is shown; about {to_show} utterances would show it",
+        "proven": f"undecided; about {to_prove} utterances would decide",
+    }

@@ -124,6 +124,8 @@ class LimitVerdict:
     """The number that is compared with the limit: the change in points or in percent of the
     baseline, the rate itself, or its multiple of the baseline's; of a training loss see `trend`.
     """
+    utterances_for_gain: int | None = None
+    """The same number for telling a gain that was asked for from none; None where it is told."""
 
     @property
     def gain_significant(self) -> bool:
@@ -212,7 +214,7 @@ def judge_limit(
     """
     value = value_of(criterion, baseline, tuned)
     lower, upper = -math.inf, math.inf
-    evidence, needed = Evidence.UNDECIDED, None
+    evidence, needed, for_gain = Evidence.UNDECIDED, None, None
     if paired is not None and value is not None:
         lower, upper = (
             _to_value_scale(criterion, bound)
@@ -225,6 +227,8 @@ def judge_limit(
             level = confidence if criterion.keeps(value) else violation_confidence
             gap = _gap(criterion, value)
             needed = utterances_needed(paired, gap, deviations_for(level))
+        if criterion.kind == "min_gain" and upper >= 0:
+            for_gain = utterances_needed(paired, value, deviations_for(confidence))
     return LimitVerdict(
         criterion=criterion,
         baseline=baseline.rate if baseline else None,
@@ -237,6 +241,7 @@ def judge_limit(
         utterances_needed=needed,
         estimate=paired,
         value=value,
+        utterances_for_gain=for_gain,
     )
 
 

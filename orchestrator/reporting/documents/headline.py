@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import verification_report
-from orchestrator.reporting.wording import ended_text, proof
+from orchestrator.reporting.wording import ended_text, proof, utterances_text
 from orchestrator.scoring.judge import Decision
 from orchestrator.scoring.limit_text import asked_text, rate_text
+from orchestrator.scoring.limits import LimitVerdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.headroom import HIGH, rate_of, searched_rate
@@ -72,10 +73,24 @@ def _open_questions(conclusion: Conclusion) -> str:
     verdict = conclusion.deciding
     if conclusion.decision is not Decision.INCONCLUSIVE or verdict is None:
         return ""
-    unmet = [limit for limit in verdict.acceptance if not limit.satisfied]
-    unmet += [limit for limit in verdict.guardrails if not limit.kept]
-    texts = (f"; {asked_text(limit.criterion)}: {proof(limit)}" for limit in unmet)
+    # of a guardrail the verdict asks no proof, whatever its rule
+    unmet = [
+        (limit, limit.criterion.rule == "proven")
+        for limit in verdict.acceptance
+        if not limit.satisfied
+    ]
+    unmet += [(limit, False) for limit in verdict.guardrails if not limit.kept]
+    texts = (f"; {asked_text(limit.criterion)}: {_lack(limit, proven)}" for limit, proven in unmet)
     return "".join(dict.fromkeys(texts))
+
+
+def _lack(limit: LimitVerdict, proven: bool) -> str:
+    """Say what a limit lacks: proof where it must be `proven`, else only that there is a gain."""
+    if proven or limit.holds is None or limit.gain_significant:
+        return proof(limit)
+    if limit.utterances_for_gain is None:
+        return "no gain is shown"
+    return f"no gain is shown; about {utterances_text(limit.utterances_for_gain)} would show it"
 
 
 def _disagreement(spec: SweepSpec, conclusion: Conclusion) -> str:
