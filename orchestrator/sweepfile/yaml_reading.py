@@ -21,6 +21,7 @@ from ruamel.yaml.events import (
     MappingEndEvent,
     MappingStartEvent,
     ScalarEvent,
+    SequenceEndEvent,
     SequenceStartEvent,
 )
 from ruamel.yaml.reader import ReaderError
@@ -187,8 +188,7 @@ class _Reader:
                 mark,
                 f"tag {in_backticks(event.tag)}: remove it; the kind of a value follows from its text",
             )
-        if depth > MAX_DEPTH:
-            self.problems.abort(mark, f"nested deeper than {MAX_DEPTH} levels; no sweep needs that")
+        self.check_depth(mark, depth)
         if isinstance(event, ScalarEvent):
             return self.scalar(event, mark)
         return (
@@ -215,7 +215,7 @@ class _Reader:
 
     def sequence(self, mark: Mark, depth: int) -> Sequence:
         items = []
-        while type(event := next(self.events)).__name__ != "SequenceEndEvent":
+        while not isinstance(event := next(self.events), SequenceEndEvent):
             items.append(self.node(event, depth + 1))
         return Sequence(mark, tuple(items))
 
@@ -242,11 +242,20 @@ class _Reader:
 
     def skip(self, event: Any, depth: int) -> None:
         """Read past a node of which nothing is said: enough was said of its place."""
-        told, self.problems = self.problems, Problems()
-        try:
-            self.node(event, depth)
-        finally:
-            self.problems = told
+        outside = depth
+        while True:
+            if isinstance(event, (SequenceStartEvent, MappingStartEvent)):
+                self.check_depth(self.mark(event), depth)
+                depth += 1
+            elif isinstance(event, (SequenceEndEvent, MappingEndEvent)):
+                depth -= 1
+            if depth == outside:
+                return
+            event = next(self.events)
+
+    def check_depth(self, mark: Mark, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            self.problems.abort(mark, f"nested deeper than {MAX_DEPTH} levels; no sweep needs that")
 
     def key(self, event: Any, place: Mark, depth: int) -> str | None:
         """Return the text of a key; None, after recording why, for what is no name."""
