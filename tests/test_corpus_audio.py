@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -81,6 +82,9 @@ def test_other_rates_are_resampled(folder: Path, rate: int) -> None:
     assert len(found.samples) == len(oracle) == RATE // 2
     assert np.abs(found.samples - oracle)[800:-800].max() < 2e-3
     assert (found.mixed_down, found.resampled) == (False, True)
+    with torch.autocast("cpu", torch.bfloat16):  # as in a sweep in bfloat16
+        again = load_audio(manifest_of(folder, "other.wav").utterances[0])
+    assert np.array_equal(again.samples, found.samples)
 
 
 def test_a_segment_is_what_lies_between_its_ends(folder: Path) -> None:

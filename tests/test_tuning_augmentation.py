@@ -101,6 +101,14 @@ def test_the_level_afterwards_is_that_of_every_clip(family: Family) -> None:
         assert heard.dtype == np.float32 and abs(np.sqrt(np.mean(heard**2.0)) - 0.075) < 1e-6
 
 
+def test_sound_is_changed_in_float32_also_where_trials_train_in_bfloat16(family: Family) -> None:
+    for draw in draws(4, speed=0.1, snr=5.0, chunks=3):
+        expected = augment_clip(tone(), draw, 0.075, family)
+        with torch.autocast("cpu", torch.bfloat16):
+            heard = augment_clip(tone(), draw, 0.075, family)
+        assert heard.dtype == np.float32 and np.array_equal(heard, expected)
+
+
 def test_silence_gets_no_noise(family: Family) -> None:
     assert not augment_clip(
         np.zeros(SAMPLE_RATE, np.float32), draws(1, snr=0.0)[0], 0.075, family

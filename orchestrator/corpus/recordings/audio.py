@@ -198,7 +198,8 @@ def _to_sample_rate(mono: Samples, rate: int) -> Samples:
     import torchaudio.functional
 
     ratio = _near_ratio(rate)
-    with torch.inference_mode():
+    # in float32 also where a sweep computes in bfloat16 and decodes a damaged clip again
+    with torch.inference_mode(), torch.autocast("cpu", enabled=False):
         wave = torch.from_numpy(np.ascontiguousarray(mono))
         resampled: Samples = torchaudio.functional.resample(
             wave, ratio.numerator, ratio.denominator

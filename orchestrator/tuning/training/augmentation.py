@@ -90,6 +90,22 @@ def augment_clip(clip: np.ndarray, draw: Draw, rms: float | None, family: Family
     at their largest.
     """
     random = np.random.default_rng(draw.seed)
+    # sound stays in float32 where trials train in bfloat16
+    with torch.autocast("cpu", enabled=False):
+        wave = _changed_wave(clip, draw, random, family)
+    samples = wave[0].numpy()
+    most = min(draw.chunks, len(samples) // (2 * CHUNK[1]))
+    for _ in range(int(random.integers(1, most + 1)) if most else 0):
+        length = int(random.integers(CHUNK[0], CHUNK[1] + 1))
+        start = int(random.integers(0, len(samples) - length + 1))
+        samples[start : start + length] = 0
+    return samples if rms is None else scale_to_rms(samples, rms)[0]
+
+
+def _changed_wave(
+    clip: np.ndarray, draw: Draw, random: np.random.Generator, family: Family
+) -> Tensor:
+    """Return a clip (1, samples) float32 at another speed and with noise added."""
     wave = torch.from_numpy(np.array(clip))[None]
     if (reach := round(100 * draw.speed)) > 0:  # in percent, as all speeds here
         slowest = max(1, math.ceil(100 * len(clip) / (family.longest_seconds * SAMPLE_RATE)))
@@ -100,13 +116,7 @@ def augment_clip(clip: np.ndarray, draw: Draw, rms: float | None, family: Family
         snr = torch.tensor([random.uniform(draw.snr, draw.snr + SNR_SPAN)], dtype=torch.float32)
         noise = torch.from_numpy(random.standard_normal(wave.shape).astype(np.float32))
         wave = torchaudio.functional.add_noise(wave, noise, snr)
-    samples = wave[0].numpy()
-    most = min(draw.chunks, len(samples) // (2 * CHUNK[1]))
-    for _ in range(int(random.integers(1, most + 1)) if most else 0):
-        length = int(random.integers(CHUNK[0], CHUNK[1] + 1))
-        start = int(random.integers(0, len(samples) - length + 1))
-        samples[start : start + length] = 0
-    return samples if rms is None else scale_to_rms(samples, rms)[0]
+    return wave
 
 
 def augmented_frames(
