@@ -193,7 +193,8 @@ def test_a_replay_set_in_which_nothing_is_heard_is_refused(
     )
     with pytest.raises(
         DataError,
-        match=r"replay\.jsonl: the model hears nothing there; use replay_labels: manifest",
+        match=r"replay\.jsonl: the model hears nothing there, or evaluation\.max_tokens_per_second = 13 cuts off all "
+        r"that it hears; raise it, or use replay_labels: manifest",
     ):
         start_worker(spec, cache)
 

@@ -96,7 +96,7 @@ def _labelled_by_the_model(
     spec: SweepSpec, base: BaseModel, data: TrainingSet, clips: Sounds, cache: Path
 ) -> tuple[TrainingSet, str]:
     """Return the training set with rows added for the replay clips as the untuned model hears them,
-    and a sentence that counts them. Raises DataError where it hears nothing in any of them.
+    and a sentence that counts them. Raises DataError where it gives none of them a label.
     """
     evaluation = spec.evaluation
     precision = precision_text(evaluation.precision.search, base.device.type)
@@ -106,7 +106,8 @@ def _labelled_by_the_model(
     heard = {data.domain + row: label for row, label in enumerate(rows) if label is not None}
     if not heard:
         raise DataError(
-            f"{spec.data.replay}: the model hears nothing there; use replay_labels: manifest"
+            f"{spec.data.replay}: the model hears nothing there, or evaluation.max_tokens_per_second = "
+            f"{evaluation.max_tokens_per_second:g} cuts off all that it hears; raise it, or use replay_labels: manifest"
         )
     note = f"data: {len(heard)} of {len(rows)} replay utterances labelled by the model itself"
     return replace(data, labels=[*data.labels, *heard.values()], pseudo_labelled=tuple(heard)), note
