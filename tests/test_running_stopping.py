@@ -4,6 +4,7 @@ around it.
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from orchestrator.records.worker_protocol import Event, Measured
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.stop_requests import ask_to_stop
 from orchestrator.sweepfile.search_space import Dimension
+from orchestrator.sweepfile.sweep import Budget
+from orchestrator.verdicts.saved_adapters import final_adapter
 from tests.cli_project import folder_of, make_project, orchestrate, process
+from tests.crashes import Killed
 from tests.fake_worker import FakeWorker
 from tests.running_support import history, make_spec, run
 
@@ -109,6 +113,30 @@ def test_a_decision_that_was_sealed_before_a_kill_holds_at_the_same_rung(
 
 def _killed(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_stop_after_a_kill_comes_after_what_was_measured_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Dimension(name="max_steps", choices=(500,))
+    spec = make_spec(searched=(steps,), fixed={"learning_rate": 5e-4}, budget=Budget(trials=1))
+    folder, advance = StudyFolder(tmp_path, "s"), FakeWorker.advance
+
+    def killing(worker: FakeWorker) -> tuple[Event, ...]:
+        if worker.slots[0].step == 300:
+            raise Killed
+        return advance(worker)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(FakeWorker, "advance", killing)
+        run(spec, tmp_path, FakeWorker(1), save_every=1e9)
+    ask_to_stop(folder, 0, "")
+    run(spec, tmp_path, FakeWorker(1))
+    result = folder.read_result(0)
+    assert result is not None and result.reason == "ended by a person at step 300"
+    last = final_adapter(spec, folder, result)
+    written = json.loads((last.folder / "adapter_config.json").read_text())
+    assert last.step == written["step"] == folder.read_measurements(0)[-1].step == 300
 
 
 def test_what_is_no_request_stops_nothing(tmp_path: Path) -> None:

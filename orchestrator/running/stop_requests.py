@@ -13,6 +13,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.json_files import PersonStop
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
+from orchestrator.running.reported_rates import measured_beyond
 from orchestrator.running.trial_stopping import Stop
 
 PERSON = "person"
@@ -58,7 +59,8 @@ def persons_stop(folder: StudyFolder, number: int, step: int) -> Stop | None:
     decided = folder.read_stop(number)
     if decided is None:
         asked = folder.asked_to_stop(number)
-        if asked is None:
+        # what was measured before a kill is repeated first, or its later rungs would stay on file
+        if asked is None or measured_beyond(folder, number, step):
             return None
         decided = PersonStop(step=step, reason=asked.reason)
         folder.write_stop(number, decided)
