@@ -137,6 +137,7 @@ def test_times_however_they_are_spelled_are_no_silence(
         {"text_start": 0, "text_end": 1},
         {"speech_start": 0.5, "speech_end": 1.5},
         {"sentence_start": 61.0, "sentence_end": 63.0},
+        {"start": 0.0, "end": 2.0, "sentence_length": 1},
     ],
     ids=str,
 )
@@ -413,7 +414,7 @@ def test_start_end_and_duration_that_agree_are_a_part(clips: Path, keys: tuple[s
     """And times of what a clip was cut from are none; a part beside the file's own length is asked
     about.
     """
-    row = records()[0]
+    row = records()[0] | {"sentence_length": 2}
 
     def timed(start: float, end: float, seconds: float) -> dict[str, object]:
         return row | dict(zip(keys, (start, end), strict=True)) | {"duration": seconds}

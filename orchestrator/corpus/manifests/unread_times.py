@@ -279,8 +279,9 @@ def _meaning(key: str) -> _Time | None:
     said = words & _ROLES.keys()
     rest = words - said - _UNITS.keys()
     unit = next((_UNITS[word] for word in words if word in _UNITS), None)
-    if said & {"first", "last"} and unit != _FRAMES:
-        return None  # first and last are of anything
+    of_anything = said & {"first", "last"} and unit != _FRAMES
+    if of_anything or words in ({"sentence", "length"}, {"phrase", "length"}):
+        return None  # a sentence is as long as its words are many
     if len(said) == 1 and rest <= _PARTS | _SAY_NOTHING:
         role = _ROLES[next(iter(said))]
     elif not said and rest - _PARTS == {"offset"}:
