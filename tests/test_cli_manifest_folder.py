@@ -446,6 +446,24 @@ def test_brackets_of_a_kaldi_directory_are_told(
     assert {each.text for each in found} == {"hello", "good bye"}
 
 
+def test_utterances_that_are_their_own_speakers_have_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Recipes without speakers map each utterance to itself; a set of one voice had a speaker for each line."""
+    folder = kaldi(tmp_path / "train")
+    (folder / "utt2spk").write_text("rec1 rec1\nrec2 rec2\n")
+    assert orchestrate("manifest", "from-kaldi", folder, tmp_path / "m.jsonl") == 0
+    first, note = capsys.readouterr().out.splitlines()
+    assert first.endswith("2 utterances, 0.00 h")
+    assert note.startswith("utt2spk names every utterance as its own speaker")
+    (folder / "utt2spk").write_text("rec1 rec1\nrec2 bob\n")
+    assert orchestrate("manifest", "from-kaldi", folder, tmp_path / "n.jsonl") == 0
+    assert {each.speaker for each in load_manifest(tmp_path / "n.jsonl").utterances} == {
+        "rec1",
+        "bob",
+    }
+
+
 def test_faults_of_a_kaldi_directory_name_file_and_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

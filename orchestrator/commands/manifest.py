@@ -113,7 +113,7 @@ def from_kaldi(
     from orchestrator.corpus.manifests.manifest_writing import refuse_existing
 
     refuse_existing(out)
-    lines, reasons = lines_of_kaldi(folder, out)
+    lines, reasons, notes = lines_of_kaldi(folder, out)
     _write_shuffled(
         out,
         lines,
@@ -122,7 +122,8 @@ def from_kaldi(
         "from-kaldi",
         {"folder": folder, "samples": samples, "seed": seed},
     )
-    if note := bracket_note((made.line for made in lines), "utterances", filter_command(out)):
+    brackets = bracket_note((made.line for made in lines), "utterances", filter_command(out))
+    for note in filter(None, (*notes, brackets)):
         typer.echo(plain(note))
 
 

@@ -25,6 +25,12 @@ _TO_THE_END = -1
 """The end of a segment that extends to the end of its recording."""
 
 
+_ITSELF = (
+    "utt2spk names every utterance as its own speaker, as recipes do that know none, and no speaker is written; where "
+    "each utterance is of another person, let its speaker have another name"
+)
+
+
 @dataclass(frozen=True)
 class Row:
     """What a file of the directory says of one id, and its file and line."""
@@ -33,9 +39,9 @@ class Row:
     origin: str
 
 
-def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
+def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str], list[str]]:
     """Make one line for each utterance of `text`, for a manifest at `out`. Also returns the number
-    of recordings that are left out because they have no text.
+    of recordings that are left out because they have no text, and notes for the user.
 
     Raises ManifestError with all faults by file and line. Commands in wav.scp are never run.
     """
@@ -49,7 +55,10 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
         _read_rows(folder / name, faults)
         for name in ("wav.scp", "text", "utt2spk", "segments", "reco2file_and_channel")
     )
-    lines, left = [], Counter[str]()
+    lines, left, notes = [], Counter[str](), list[str]()
+    if len(speakers) > 1 and all(name == row.value for name, row in speakers.items()):
+        speakers = {}
+        notes.append(_ITSELF)
     for name, said in texts.items():
         if is_unspoken(said.value):
             left["marked as not to be scored"] += 1
@@ -77,7 +86,7 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
         raise ManifestError(some_faults(folder, faults))
     silent = sum(name not in texts for name in (segments or sounds))
     left.update({"without a transcript": silent} if silent else {})
-    return lines, left
+    return lines, left, notes
 
 
 def _read_rows(path: Path, faults: list[str]) -> dict[str, Row]:
