@@ -226,6 +226,26 @@ def test_beginnings_of_names_that_are_no_speakers_are_named(
     )
 
 
+@pytest.mark.parametrize(("rule", "between"), [("prefix", "-"), ("folder", "/")])
+def test_a_speaker_for_each_recording_is_told(
+    tmp_path: Path, rule: str, between: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Numbered recordings of one voice were as many people."""
+    folder = tmp_path / "d"
+    for number in range(5):
+        tones(folder, f"000{number}{between}take.wav")
+        put(folder / f"000{number}{between}take.txt", f"number {number}")
+    made(folder, "--speaker", rule)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "each of the 5 recordings has a speaker of its own, such as '0000'; where these number recordings and are no "
+        f"people, leave out --speaker {rule}"
+    ]
+    tones(folder, f"0000{between}again.wav")
+    put(folder / f"0000{between}again.txt", "again")
+    made(folder, "--speaker", rule)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_sound_without_a_header_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,8 +75,9 @@ def from_folder(
     Transcripts are .txt files of the recordings' names, LibriSpeech's
     *.trans.txt files, or one list for all. Subtitles and others are read too.
     """
-    from orchestrator.corpus.importing.folder import ONE, lines_of_folder
+    from orchestrator.corpus.importing.folder import lines_of_folder
     from orchestrator.corpus.importing.selecting import Selection
+    from orchestrator.corpus.importing.speakers_by_rule import ONE
     from orchestrator.corpus.manifests.manifest_writing import refuse_existing
 
     if not re.fullmatch(rf"{ONE}\S.*", speaker):

@@ -9,14 +9,18 @@ import re
 from collections import Counter
 from pathlib import Path
 from shlex import quote
-from typing import Any, Literal
+from typing import Any
 
 from orchestrator.corpus.importing.files_beside import FilesBeside
 from orchestrator.corpus.importing.finding_recordings import conversion, find_recordings
 from orchestrator.corpus.importing.folder_notes import notes_of_folder
-from orchestrator.corpus.importing.folders_of_nobody import begin_names_of_files, named_as
 from orchestrator.corpus.importing.selecting import Selection, select
 from orchestrator.corpus.importing.session_lists import session_lists
+from orchestrator.corpus.importing.speakers_by_rule import (
+    SpeakerRule,
+    notes_on_speakers,
+    speaker_field,
+)
 from orchestrator.corpus.importing.transcript_files import Transcript
 from orchestrator.corpus.importing.transcript_list import (
     called,
@@ -27,7 +31,7 @@ from orchestrator.corpus.importing.transcript_list import (
 )
 from orchestrator.corpus.importing.transcripts import Findings, Transcripts, texts_beside
 from orchestrator.corpus.importing.whole_corpus import without_marks_of_corpora
-from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.manifests.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.manifests.recordings_below import lists_that_name
 from orchestrator.corpus.recordings.headers import read_header
@@ -37,13 +41,6 @@ _LATE = 1.0
 """Seconds by which subtitles and recognisers let the last part end after its recording does."""
 _REWRITTEN = re.compile(r" > (\S.*-(?:utf8|lines)[.\w]*'?)$")
 """The file that an advised command writes in the place of a list, under a name that is not looked for."""
-SpeakerRule = Literal["none", "folder", "prefix"]
-"""Where the speaker of a recording is found: nowhere; in the first folder below the top, as in
-LibriSpeech; or in the file's name up to its first - or _.
-"""
-
-ONE = "one="
-"""The prefix, in the place of a rule, of the name of the only speaker."""
 
 
 def lines_of_folder(
@@ -103,9 +100,7 @@ def lines_of_folder(
     notes = notes_of_folder(findings.choices, texts, kept, wanted)
     if others:
         notes.append(f"this converts what is not read as sound: {conversion(folder, others)}")
-    notes += _notes_on_prefixes(recordings, kept, speaker) + _one_folder(
-        recordings, folder, speaker
-    )
+    notes += notes_on_speakers(recordings, kept, folder, speaker)
     return kept, left + more, notes
 
 
@@ -259,63 +254,9 @@ def _manifest_lines(
             line["id"] = f"{name}-{number:04d}"
             line |= {"offset": round(begin, 3), "duration": round(end - begin, 3)}
         own = {"speaker": part.speaker} if part.speaker else {}
-        line |= {"text": part.text} | own | _speaker_field(inside, speaker)
+        line |= {"text": part.text} | own | speaker_field(inside, speaker)
         made.append(Made(line, part.origin, (inside.as_posix(), path.name)))
     return made
-
-
-def _speaker_field(path: Path, rule: str) -> dict[str, Any]:
-    """Return the speaker that the rule gives a recording, as a field of its line; empty where it
-    gives none.
-    """
-    if rule.startswith(ONE):
-        return {"speaker": rule.removeprefix(ONE)}
-    if rule == "folder" and len(path.parts) > 1:
-        return {"speaker": in_utf8(Path(path.parts[0]))}
-    prefix, *rest = re.split(r"[-_]", in_utf8(Path(path.stem)), maxsplit=1)
-    return {"speaker": prefix} if rule == "prefix" and prefix and rest else {}
-
-
-def _notes_on_prefixes(recordings: list[Path], kept: list[Made], rule: str) -> list[str]:
-    """Return notes on recordings whose names have no prefix, and so name no speaker, and on prefixes that are
-    nobody's.
-    """
-    if rule != "prefix":
-        return []
-    notes = []
-    without = [path for path in recordings if not re.search(r"[^-_][-_]", path.stem)]
-    if without:
-        notes.append(
-            f"of {len(without)} recordings the name has no - or _, such as {show(without[0].name)}, so --speaker "
-            "prefix finds no speaker there"
-        )
-    found = {str(made.line["speaker"]) for made in kept if "speaker" in made.line}
-    if what := begin_names_of_files(found):
-        notes.append(
-            f"the speakers are {', '.join(map(show, sorted(found)[:3]))}, with which the names of recordings begin, "
-            f"and which are named as {what}; where folders are the speakers, take --speaker folder, or none"
-        )
-    return notes
-
-
-def _one_folder(recordings: list[Path], folder: Path, rule: str) -> list[str]:
-    """Return a note where all recordings share the first folder below the top, so that it may not
-    be that of a speaker, as `wav48` of VCTK.
-    """
-    inside = [path.relative_to(folder).parts for path in recordings]
-    first = {parts[0] for parts in inside}
-    if rule == "folder" and (what := named_as(first)):
-        return [
-            f"the speakers are {', '.join(map(show, sorted(first)[:3]))}, the first folders below {folder}, which are "
-            f"named as {what}; where the folders in them are the speakers, name one, such as "
-            f"{folder / min(first)}, or take --speaker prefix where the names of recordings begin with them"
-        ]
-    if rule != "folder" or len(first) > 1 or len({parts[1] for parts in inside if parts[2:]}) < 2:
-        return []
-    return [
-        f"all recordings are of the speaker {show(*first)}, the first folder below {folder}; where the folders in it "
-        f"are the speakers, name {folder / inside[0][0]}"
-    ]
 
 
 def _names_used_twice(lines: list[Made]) -> list[str]:
