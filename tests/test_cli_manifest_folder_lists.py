@@ -295,3 +295,29 @@ def test_a_list_that_is_written_anew_is_named_in_the_next_command(
     subprocess.run(advice[0], shell=True, check=True)
     assert orchestrate("manifest", "from-folder", folder, out, *shlex.split(advice[1])) == 0
     assert {each.text for each in load_manifest(out).utterances} == {"eins", "zwei"}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("SPEAKER_00", "SPEAKER_00"), True),
+        (("SPEAKER_00", "SPEAKER_01"), False),
+        (("p225", "p225"), False),
+    ],
+)
+def test_speakers_that_a_program_numbered_are_told_where_a_list_has_them_in_several_recordings(
+    tmp_path: Path, names: tuple[str, str], said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever spoke first in any recording was one person, unsaid."""
+    folder = folder_of(tmp_path)
+    rows = [
+        f"{name}.wav,0.5,1.0,hello {name},{speaker}\n"
+        for name, speaker in zip(("one", "two"), names, strict=True)
+    ]
+    (folder / "metadata.csv").write_text("file_name,offset,duration,text,speaker\n" + "".join(rows))
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 0
+    note = (
+        "speakers such as 'SPEAKER_00', of 2 recordings, are one person each, as their list has them; where they are "
+        "numbered anew in each recording, put its name before theirs"
+    )
+    assert capsys.readouterr().out.splitlines()[1:] == [note] * said

@@ -4,6 +4,7 @@ was a choice, and what may be no word. Pure.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence, Set
 
@@ -15,6 +16,8 @@ from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.manifests.manifest_writing import Made
 from orchestrator.corpus.manifests.words_beside import other_text_note, words_beside
 
+_OF_A_PROGRAM = re.compile(r"(?:speaker|spkr?)[ _-]?\d{1,2}", re.IGNORECASE)
+"""How programs name the speakers of one recording."""
 _SHOWN = 8
 """The number of names that are shown; among them all a person sees one that is none."""
 
@@ -27,6 +30,7 @@ def notes_of_folder(
     """
     notes = [f"of {count} recordings {what}" for what, count in choices.items()]
     notes += _numbered_speakers(texts, {made.line.get("speaker") for made in kept})
+    notes += _numbered_in_lists(texts, {made.line.get("speaker") for made in kept})
     notes += _other_columns(texts)
     parts = [part for own in texts.values() for part in own if part.span and not part.record]
     names = [part.before for part in parts if part.before.endswith(":")]
@@ -77,6 +81,20 @@ def _numbered_speakers(texts: Transcripts, written: Set[object]) -> list[str]:
     return [
         f"speakers such as {show(most[0])}, of {most[1]} recordings, are taken for other people in each recording, "
         "whose name is put before theirs; where they are the same, name them by words or give --speaker"
+    ]
+
+
+def _numbered_in_lists(texts: Transcripts, written: Set[object]) -> list[str]:
+    """Return a note on speakers whom a program numbered, if rows of a list have them in parts of several recordings."""
+    of = Counter[str]()
+    for own in texts.values():
+        names = (row.speaker for row in own if row.record and row.span and row.speaker in written)
+        of.update({name for name in names if _OF_A_PROGRAM.fullmatch(name)})
+    if not of or (most := of.most_common(1)[0])[1] < 2:
+        return []
+    return [
+        f"speakers such as {show(most[0])}, of {most[1]} recordings, are one person each, as their list has them; "
+        "where they are numbered anew in each recording, put its name before theirs"
     ]
 
 
