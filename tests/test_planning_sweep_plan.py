@@ -23,6 +23,7 @@ from orchestrator.planning.warm_up import warm_up_text
 from orchestrator.reporting.documents import plan_report
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.execution import Execution
+from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.search_space import Condition, Dimension
 from orchestrator.sweepfile.sweep import Budget, SweepSpec
@@ -424,3 +425,19 @@ def test_a_warm_up_that_outlasts_a_trial_is_said(
     spec = load_spec(path)
     assert warm_up_text(spec).startswith(said) and bool(warm_up_text(spec)) == bool(said)
     assert sweep_plan(spec).warm_up == warm_up_text(spec)
+
+
+def test_what_a_set_resolves_is_not_rounded_onto_its_limit() -> None:
+    """With 15,400 words 0.2004 points can be told, which is more than 0.2; and a gain of 1 is proven
+    by larger ones alone.
+    """
+    spec = make_spec(guardrails={"heldout_wer": Limit(max_regression=0.2)})
+    sizes = {
+        "domain": SetSize(utterances=100_000, words=2_000_000),
+        "heldout": SetSize(utterances=770, words=15_400),
+    }
+    domain, heldout = sweep_plan(spec, sizes).resolution
+    row = plan_report._resolution_row(heldout)
+    assert (row[3], row[4], row[6]) == ("0.2004", "0.2", "no")
+    assert domain.provable_gain is not None and 1 < domain.provable_gain < 1.05
+    assert f"a true gain of {domain.provable_gain:.2f} do" in plan_report._gain_text(domain)

@@ -22,6 +22,7 @@ from orchestrator.reporting.rendering.report_blocks import (
     Table,
 )
 from orchestrator.reporting.wording import params_text
+from orchestrator.scoring.limit_text import enough_decimals
 from orchestrator.scoring.normalizers import normalizer, normalizer_version
 from orchestrator.sweepfile.execution import Execution
 
@@ -194,11 +195,13 @@ def _resolution_row(resolution: Resolution) -> tuple[str, ...]:
     needed = "-" if resolution.utterances_needed is None else str(resolution.utterances_needed)
     answer = {True: "yes", False: "no", None: "-"}[resolution.resolved]
     limit = "-" if resolution.limit is None else f"{resolution.limit:g}"
+    smallest = resolution.smallest_detectable
+    decimals = enough_decimals(2, (smallest, lambda points: points <= (resolution.limit or 0.0)))
     return (
         resolution.set,
         str(resolution.utterances),
         str(resolution.words),
-        f"{resolution.smallest_detectable:.2f}",
+        f"{smallest:.{decimals}f}",
         limit,
         needed,
         answer,
@@ -211,9 +214,11 @@ def _gain_text(resolution: Resolution) -> str:
     """
     if resolution.gain_asked is None or resolution.provable_gain is None:
         return ""
+    asked, provable = resolution.gain_asked, resolution.provable_gain
+    decimals = enough_decimals(1, (provable, lambda points: points > asked))
     return (
-        f"An ACCEPT proves a gain of {resolution.gain_asked:g} points on {resolution.set}: 80 % of trials with a true "
-        f"gain of {resolution.provable_gain:.1f} do, and few with one little above {resolution.gain_asked:g}."
+        f"An ACCEPT proves a gain of {asked:g} points on {resolution.set}: 80 % of trials with a true "
+        f"gain of {provable:.{decimals}f} do, and few with one little above {asked:g}."
     )
 
 
