@@ -23,6 +23,7 @@ from orchestrator.running.preflight import find_before_decoding
 from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
 from orchestrator.scoring.limits import Criterion
 from orchestrator.scoring.rates import SetScore
+from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import (
@@ -34,10 +35,11 @@ from orchestrator.verdicts.conclusion import (
     n_competing,
 )
 from orchestrator.verdicts.confirming import rank_feasible
-from orchestrator.verdicts.headroom import headroom
+from orchestrator.verdicts.headroom import headroom, high_text
 from orchestrator.verdicts.judging import acceptance_of, late_rates
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.fake_worker import FakeWorker, Slot
+from tests.running_support import make_spec
 from tests.scoring_support import set_with
 
 TWO = SWEEP.replace("top: 1", "top: 2").replace("max_regression: 0.5", "max_regression: 5")
@@ -387,3 +389,15 @@ def test_the_error_is_divided_among_trials_that_there_can_be(
         [resolution] = sweep_plan(load_spec(make_project(tmp_path, sweep)), sizes).resolution
         gains.append(resolution.provable_gain)
     assert gains[0] == gains[1] and gains[0] != gains[2]
+
+
+def test_a_rate_is_not_rounded_onto_what_it_is_compared_with() -> None:
+    spec = make_spec(acceptance={"domain_wer": Limit(min_gain=1.0)})
+    [refused], [warned] = (
+        headroom(spec, set_with(399, 40_000)),
+        headroom(spec, set_with(2499, 50_000)),
+    )
+    assert refused.message.startswith("the baseline's domain WER is 0.998 %, so a gain of 1 points")
+    assert warned.message.startswith("the baseline's domain WER is 4.998 %, below 5 %:")
+    assert [high_text(wer, 0) for wer in (50.3, 50.6, 196.4)] == ["50.3", "51", "196"]
+    assert high_text(50.04, 1) == "50.04"
