@@ -1,12 +1,21 @@
-"""Commands that messages advise, and the paths in them, written so that they work when they are
-copied.
+"""Words of messages: commands that they advise, and the paths in them, written so that they work
+when they are copied; and addresses without their passwords.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
+
+_CREDENTIALS = re.compile(r"//\S*@")
+"""User and password in an address, whose password may hold @ and / as they are."""
+
+
+def without_credentials(text: str) -> str:
+    """Return text without the user and the password that an address in it may hold."""
+    return _CREDENTIALS.sub("//", text)
 
 
 def path_word(path: Path | str) -> str:

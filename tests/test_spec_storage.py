@@ -35,7 +35,7 @@ def written(tmp_path: Path, text: str) -> Path:
         (f"storage: {{url_env: '{ADDRESS}'}}", f"storage.url_env takes {NAMED}"),
         (f"storage: {ADDRESS}", f"storage takes {{url_env: ORCHESTRATE_STORAGE}}, {NAMED}"),
         ("storage: {url_env: ''}", f"storage.url_env takes {NAMED}"),
-        (f"storage: {{url: '{ADDRESS}'}}", f"storage.url_env takes {NAMED}"),
+        (f"storage: {{url: '{ADDRESS}'}}", "unknown key `url` in storage; did you mean `url_env`?"),
         (f"storage: {{address: '{ADDRESS}'}}", "unknown key `address` in storage; allowed: "),
         ("storage: {url_env: 5}", "storage.url_env cannot be `5`; allowed: text"),
         ("storage: {}", "storage lacks `url_env`"),
@@ -56,6 +56,13 @@ def test_an_address_on_the_command_line_is_refused_and_not_shown(tmp_path: Path)
     with pytest.raises(SpecError, match="takes the name of") as caught:
         load_spec(written(tmp_path, ""), [f"storage.url_env={ADDRESS}"])
     assert "s3cret" not in str(caught.value)
+
+
+def test_an_address_on_the_command_line_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "storage: {url_env: STORE}")
+    with pytest.raises(SpecError) as caught:
+        load_spec(path, [f"storage.url_env={ADDRESS}"])
+    assert str(caught.value).startswith("override storage.url_env=...: storage.url_env takes ")
 
 
 def test_where_the_database_lies_is_no_part_of_a_study(tmp_path: Path) -> None:

@@ -79,6 +79,27 @@ def test_an_address_without_credentials_is_taken(tmp_path: Path, uri: str) -> No
     assert spec.tracking.mlflow.uri == uri
 
 
+@pytest.mark.parametrize("password", ["s3cret", "s3:cr@et", "s3cret" + "x" * 60])
+@pytest.mark.parametrize(
+    "form",
+    ["tracking: {{mlflow: {{uri: '{}'}}}}", "tracking: {{mlflow: '{}'}}", "tracking: ['{}']"],
+)
+def test_credentials_in_the_file_are_not_shown(form: str, password: str, tmp_path: Path) -> None:
+    address = f"https://me:{password}@host/"
+    with pytest.raises(SpecError, match=r"tracking.* cannot be `") as caught:
+        load_spec(make_project(tmp_path, f"{SWEEP}{form.format(address)}\n"))
+    assert "s3" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key", ["tracking.mlflow.uri", "storage.uri", "storag.url_env", "x", "model"]
+)
+def test_credentials_on_the_command_line_are_not_shown(key: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=f"override {key}=") as caught:
+        load_spec(make_project(tmp_path), [f"{key}=postgresql://me:s3cret@host/db"])
+    assert "s3cret" not in str(caught.value)
+
+
 def test_what_is_not_installed_is_said_with_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,7 @@ from orchestrator.sweepfile.located_nodes import (
 )
 from orchestrator.sweepfile.parameters import NAMES
 from orchestrator.sweepfile.yaml_reading import MAX_BYTES, read_text
+from orchestrator.typed_words import without_credentials
 
 _SHORT_FORMS = {("evaluation", "precision"): tuple(Precisions.model_fields)}
 """Fields in which one word is short for a mapping, with the keys that it stands for."""
@@ -186,7 +187,7 @@ def _apply_override(tree: Mapping, text: str, problems: Problems) -> Mapping:
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
     # the address of a database does not belong here, and may hold a password that must not be shown
-    shown = f"{path}=..." if keys[0] == "storage" and "://" in value else text
+    shown = f"{path}=..." if keys[0] == "storage" and "://" in value else without_credentials(text)
     place = Mark(f"override {shown if shown.isprintable() else ascii(shown)}")
     if not equals or not all(keys):
         problems.abort(place, "an override has the form key.path=value, such as budget.trials=10")

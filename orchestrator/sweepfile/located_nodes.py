@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import Any, NoReturn
 
 from orchestrator.errors import SpecError
+from orchestrator.typed_words import without_credentials
 
 MAX_PROBLEMS = 100
 """Most problems that are reported; checking stops there, as a person corrects these first."""
@@ -139,11 +140,12 @@ class Unreadable(Exception):
 
 
 def in_backticks(text: object) -> str:
-    """Quote `text` for a message: in backticks, one printable line, at most 60 characters unless it
-    is a path.
+    """Quote `text` for a message: in backticks, one printable line without the password of an
+    address, at most 60 characters unless it is a path.
     """
     printable = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in without_credentials(str(text))
     )
     whole = isinstance(text, PurePath) or len(printable) <= 60
     return f"`{printable if whole else printable[:57] + '...'}`"

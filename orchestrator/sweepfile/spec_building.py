@@ -142,7 +142,9 @@ def _refuse_address(raw: dict[str, Any], tree: Mapping, problems: Problems) -> N
     if isinstance(written, str) and not names_variable(written):
         path = "storage.url_env" if isinstance(given, dict) else "storage"
         form = NAMED if isinstance(given, dict) else "{url_env: ORCHESTRATE_STORAGE}, " + NAMED
-        problems.add(tree.entries["storage"].node.mark, f"{path} takes {form}")
+        section = tree.entries["storage"].node
+        node = section.entries["url_env"].node if isinstance(section, Mapping) else section
+        problems.add(node.mark, f"{path} takes {form}")
         raw["storage"] = None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tracking.place import Place
 from orchestrator.tracking.runs import Ending, tracked_runs
 from orchestrator.tracking.trackers import Tracker, connect
+from orchestrator.typed_words import without_credentials
 
 LOOK_SECONDS = 1.0
 """Shortest time between two looks at the journal."""
@@ -27,8 +27,6 @@ REST = 20.0
 """The wait after a look, in multiples of the processor time that the look took, so that even a
 large study costs no more than a twentieth of a core.
 """
-_CREDENTIALS = re.compile(r"//\S*@")
-"""User and password in an address, whose password may hold @ and / as they are."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class Sender:
 def said(error: Exception) -> str:
     """Return an error in one line, without the credentials that an address may contain."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return _CREDENTIALS.sub("//", text)[:300]
+    return without_credentials(text)[:300]
 
 
 def study_id(folder: StudyFolder, new: str) -> str:
