@@ -5,7 +5,7 @@ caught.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from orchestrator.tuning.decoding.evaluation_set import EvaluationSet
 from orchestrator.tuning.model import base_model as model
 from orchestrator.tuning.model import families
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
+from orchestrator.tuning.model.decoder import Decoder
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention
@@ -307,7 +308,7 @@ def test_an_evaluation_that_bypasses_the_adapter(
     ],
 )
 def test_modules_that_change_no_first_token_are_reached_too(
-    family: str, pattern: str, tmp_path: Path
+    family: str, pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one key to attend to, queries and keys of the decoder's self-attention change nothing."""
     spec = small_sweep(
@@ -319,7 +320,23 @@ def test_modules_that_change_no_first_token_are_reached_too(
             "target_modules": {"values": ["mine"], "presets": {"mine": [pattern]}},
         },
     )
-    assert made(family, spec).check() == []
+    bench = made(family, spec)
+    assert bench.check() == []
+    monkeypatch.setattr(bench.base.decoder.head, "forward", ended_at_once(bench.base.decoder))
+    untuned = bench.check()
+    assert [each for each in untuned if each.name == "adapter-reach"] == [], "it hears nothing"
+
+
+def ended_at_once(decoder: Decoder) -> Callable[[Tensor], Tensor]:
+    """An output head that gives the end token everywhere."""
+    head = decoder.head.forward
+
+    def forward(states: Tensor) -> Tensor:
+        logits: Tensor = head(states)
+        end = torch.arange(logits.shape[-1]) == decoder.eos
+        return logits.where(~end, logits.amax(-1, keepdim=True) + 1)
+
+    return forward
 
 
 def test_an_evaluation_of_rounded_weights(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,7 +424,7 @@ def test_a_step_in_bf16_is_taken_before_a_trial_takes_one(
 def test_a_trial_decoded_with_other_settings(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     right = Evaluator.measure
 
-    def shorter(self: Evaluator, scaled_adapters: Any) -> Any:
+    def shorter(self: Evaluator, *asked: Any) -> Any:
         truncated = {
             name: each.__class__(each.manifest, each.clips, each.spec)
             for name, each in self.sets.items()
@@ -416,7 +433,7 @@ def test_a_trial_decoded_with_other_settings(bench: Bench, monkeypatch: pytest.M
             each.__dict__["max_new_tokens"] = [1] * len(each.clips)
         own = Evaluator(self.base, self.store, truncated, self.spec)
         own.__dict__["baseline"] = self.baseline
-        return right(own, scaled_adapters)
+        return right(own, *asked)
 
     monkeypatch.setattr(Evaluator, "measure", shorter)
     assert bench.only("decode").endswith("they are decoded with different settings.")

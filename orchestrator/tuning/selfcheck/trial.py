@@ -77,8 +77,8 @@ def check_dtypes(
 
 def check_evaluation(probe: Probe) -> Iterator[Finding]:
     """Check the sweep's evaluation on two clips: a random adapter must change the logits, and at
-    scale 0 it must give those of the baseline. Both are drafted by the baseline's words, so that
-    their first rounds are fed the same tokens.
+    scale 0 it must give those of the baseline. Both are drafted by the references, as the baseline
+    is, so that all first rounds are fed the same tokens, also where it hears nothing.
     """
     base, evaluator = probe.base, probe.evaluator
     untuned: Logits = []
@@ -86,7 +86,10 @@ def check_evaluation(probe: Probe) -> Iterator[Finding]:
     with _capture_logits(base, untuned, set()):
         _, heard = evaluator.measure_baseline()
     with _capture_logits(base, adapted, set()):
-        _, (_, again) = evaluator.measure([(probe.random, 1.0), (probe.random, 0.0)])
+        references = {"domain": evaluator.sets["domain"].clips.texts}
+        _, (_, again) = evaluator.measure(
+            [(probe.random, 1.0), (probe.random, 0.0)], None, [references] * 2
+        )
     clips = len(probe.max_new_tokens)
     # logits of the first token of every clip, by the baseline and by the adapter at scale 0
     before, zero = untuned[0][:clips], adapted[0][clips : 2 * clips]
