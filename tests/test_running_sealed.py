@@ -325,16 +325,16 @@ def test_looser_limits_are_refused_without_spec_or_database(finished: Finished) 
         finished.restore()
 
 
+@pytest.mark.parametrize("name", ["result.json", "plan.json"])
+@pytest.mark.parametrize("command", [(), ("status",), ("report",)])
 def test_a_file_that_nobody_sealed_is_refused(
-    finished: Finished, capsys: pytest.CaptureFixture[str]
+    finished: Finished, command: tuple[str, ...], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    invented = finished.folder.path / "trials" / "0009" / "result.json"
+    invented = finished.folder.path / "trials" / "0009" / name
     invented.parent.mkdir()
-    shutil.copy(finished.folder.result_file(0), invented)
-    assert orchestrate(finished.spec, "--quiet") == 3
-    assert (
-        "trials/0009/result.json was not written by a run of this study" in capsys.readouterr().err
-    )
+    shutil.copy(finished.folder.trial_folder(0) / name, invented)
+    assert orchestrate(*command, finished.spec) == 3
+    assert f"trials/0009/{name} was not written by a run of this study" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

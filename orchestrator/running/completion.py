@@ -40,8 +40,11 @@ def _state_by_files(folder: StudyFolder) -> Checkpoint | None:
 
 
 def _unended_trials(folder: StudyFolder) -> list[int]:
-    """Return the trials that were planned and have no result."""
-    return [number for number in folder.planned() if folder.read_result(number) is None]
+    """Return the trials that were planned and have no result. Raises StudyError for a plan that no
+    run of the study wrote.
+    """
+    left = [number for number in folder.planned() if folder.read_result(number) is None]
+    return [number for number in left if folder.read_plan(number) is not None]
 
 
 def is_finished(spec: SweepSpec, folder: StudyFolder) -> bool:
