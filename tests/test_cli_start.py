@@ -131,6 +131,7 @@ def test_a_closed_stream_is_the_number_of_no_file_of_a_study(
         "class Printing(fake.SlowWorker):\n"
         "    def advance(self):\n"
         "        for number in (1, 2): os.write(number, b'as a library')\n"
+        "        assert all(map(os.get_inheritable, range(3)))\n"
         "        return super().advance()\n"
         "fake.SlowWorker = Printing\n"
         f"sys.argv[1:] = [{str(spec)!r}, 'budget.trials=1']\n"

@@ -40,7 +40,8 @@ def open_closed_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            # it gets the lowest number that is free; the processes of packs have it, too
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     for name, number in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             raw = io.BufferedWriter(io.FileIO(number, "wb", closefd=False))
