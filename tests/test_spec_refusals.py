@@ -127,6 +127,7 @@ def test_one_mistake_is_one_problem(right: str, tmp_path: Path) -> None:
         "budgets.trials=4",
         "data.Replay=replay.jsonl",
         "guardrail=",
+        "data.confirm={domain: a.jsonl, heldout: b.jsonl, split: 0.3}",
     ],
 )
 def test_one_mistake_on_the_command_line_is_one_problem(override: str, tmp_path: Path) -> None:

@@ -203,11 +203,12 @@ def _confirm_data(tree: Mapping, problems: Problems) -> None:
         if key in given and plain_value(given[key].node) != {}
     ]
     if "split" in given:
-        for key in manifests:
+        if manifests:
+            without = " and ".join(f"`{key}:`" for key in manifests)
             problems.add(
-                given[key].mark,
-                f"data.confirm has {key} and split; give split alone, or the manifests {' and '.join(wanted)}, and "
-                f"write `{key}:` without a value where another file is extended",
+                given["split"].mark,
+                f"data.confirm has split beside {' and '.join(manifests)}; give split alone, or the manifests "
+                f"{' and '.join(wanted)}, and write {without} without a value where another file is extended",
             )
         return
     missing = " and ".join(in_backticks(key) for key in wanted if key not in given)
