@@ -124,7 +124,7 @@ _ROWS = (
         "no-spaces",
         "warn",
         "data",
-        "The references of a set are written without spaces: its WER is of sentences.",
+        "The references of a set are written without spaces, and the sweep goes by a WER: it is one of sentences.",
     ),
     Check(
         "text-artifacts",

@@ -72,3 +72,13 @@ def test_an_evaluation_set_without_spaces_is_said(tmp_path: Path) -> None:
     assert len(said) == 1
     assert said[0].startswith("the references of domain are written without spaces between words")
     assert said[0].endswith("set limits on domain_cer, and metric: {name: domain_cer}.")
+    by_characters = load_spec(
+        tmp_path / "sweeps" / "demo.yaml",
+        [
+            "metric={name: domain_cer}",
+            "guardrails={heldout_cer: {max_regression: 1}}",
+            "acceptance={domain_cer: {min_gain: 1}}",
+        ],
+    )
+    findings = find_before_decoding(by_characters, sets, tmp_path / "cache")
+    assert not [each for each in findings if each.name == "no-spaces"], "as it was advised"

@@ -124,14 +124,18 @@ def _check_words(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Find
 
 
 def _check_language(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
-    """Find evaluation sets in a language for which the WER, or the normaliser, says little."""
+    """Find evaluation sets in a language for which the normaliser says little, or the WER, where
+    the sweep goes by one.
+    """
+    rates = (spec.metric.name, *spec.guardrails, *spec.acceptance)
+    by_words = any(rate.endswith("_wer") for rate in rates)
     for name, manifest in sets.items():
         if name in TRAINING_SETS:
             continue
         if said := foreign_text(name, manifest, spec.evaluation.normalizer):
             cure = "For another language set evaluation.normalizer: basic."
             yield finding("not-english", f"{said} {cure}")
-        if said := unspaced_text(name, manifest):
+        if by_words and (said := unspaced_text(name, manifest)):
             yield finding(
                 "no-spaces",
                 f"{said} For such languages the CER counts: set limits on {search_name(name)}_cer, and "
