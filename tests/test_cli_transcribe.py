@@ -277,6 +277,17 @@ def test_folders_that_are_no_models_are_refused(
     assert capsys.readouterr().err.endswith(
         f"\n  Name one of the adapters in it: {tmp_path}/trial-0, {tmp_path}/trial-1.\n"
     )
+    for name in ("run/checkpoint-2", "run/checkpoint-10", "models--a--b/snapshots/0"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text("{}")
+    assert orchestrate("transcribe", tmp_path / "run", CLIPS[0]) == 2
+    run = f"{tmp_path}/run/checkpoint"
+    assert capsys.readouterr().err.endswith(
+        f"\n  Name one of the models in it: {run}-10, {run}-2.\n"
+    )
+    cached = tmp_path / "models--a--b"
+    assert orchestrate("transcribe", cached, CLIPS[0]) == 2
+    assert capsys.readouterr().err.endswith(f" the models in it: {cached}/snapshots/0.\n")
     assert orchestrate("transcribe", BASE, CLIPS[0], "--base", BASE) == 2
     assert "--base goes with an adapter alone" in capsys.readouterr().err
     assert orchestrate("transcribe", BASE, CLIPS[0], "--device", "gpu") == 2

@@ -84,9 +84,14 @@ class _Recording:
 
 def _what_to_name(folder: Path) -> str:
     """Say what is named in the place of a folder that is no model and no adapter."""
-    inside = sorted(each.parent for each in folder.glob("*/adapter_config.json"))
-    if inside:
-        return f"Name one of the adapters in it: {', '.join(map(str, inside))}."
+    # the last pattern is that of the hub's cache, which keeps a model below its revision
+    for kind, pattern in (
+        ("adapters", "*/adapter_config.json"),
+        ("models", "*/config.json"),
+        ("models", "snapshots/*/config.json"),
+    ):
+        if inside := sorted(each.parent for each in folder.glob(pattern)):
+            return f"Name one of the {kind} in it: {', '.join(map(str, inside))}."
     return "Name a model folder, or an adapter folder as `orchestrate export` writes it."
 
 
