@@ -21,7 +21,8 @@ from orchestrator.files import atomic, names_aside
 from orchestrator.records import store
 from orchestrator.records.journal import journal_file
 from orchestrator.records.locks import heartbeat_lock, mounts, study_lock
-from orchestrator.records.locks.heartbeat_lock import Process, take_turn
+from orchestrator.records.locks.heartbeat_lock import take_turn
+from orchestrator.records.locks.process_identity import Process, this_process
 from orchestrator.records.store import StudyFolder
 from tests.cli_project import folder_of, make_project, orchestrate, ran_project
 
@@ -291,6 +292,19 @@ def test_a_restarted_reader_begins_to_watch_anew(tmp_path: Path, clock: Clock) -
     turn.end()
 
 
+def test_another_container_of_the_host_goes_on_watching(tmp_path: Path, clock: Clock) -> None:
+    """One that is started again and again, as Kubernetes does it, is a new one each time."""
+    first = take_turn(tmp_path, "phase3", FIRST)
+    containers = [Process(f"pod-{each}", 1, f"kernel two pid:[{each}]") for each in (1, 2, 3)]
+    for after, container in zip((0, 59), containers, strict=False):
+        clock.now += after
+        with pytest.raises(StudyError, match="is in use by process 811 on login1"):
+            take_turn(tmp_path, "phase3", container)
+    clock.now += 1
+    take_turn(tmp_path, "phase3", containers[2]).end()
+    first.end()
+
+
 def test_an_owner_that_moves_as_it_is_taken_over_leaves_no_turn_free(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,7 +366,7 @@ def test_the_owner_beats_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_what_was_killed_on_this_host_is_taken_over_at_once(tmp_path: Path, clock: Clock) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    here = heartbeat_lock.this_process()
+    here = this_process()
     take_turn(tmp_path, "phase3", Process(here.host, gone.pid, here.boot))
     take_turn(tmp_path, "phase3", here).end()
 
@@ -400,7 +414,7 @@ def test_a_database_that_another_host_has_open_is_not_read(
         )
     turn.end()
     assert orchestrate("repair", spec, "--check") == 0
-    here = heartbeat_lock.this_process()
+    here = this_process()
     turn = take_turn(folder.path / "owner", "demo", Process(here.host, os.getppid(), here.boot))
     assert orchestrate("repair", spec, "--check") == 0
     turn.end()

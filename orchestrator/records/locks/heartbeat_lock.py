@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from types import ModuleType
 
 from orchestrator.errors import StudyError
 from orchestrator.files.atomic import make_folder
+from orchestrator.records.locks.process_identity import Process, this_process
 from orchestrator.records.writing import refused, safely, write_aside
 
 OWNERS = "owner"
@@ -47,18 +47,6 @@ _SIZE = 512
 
 
 @dataclass(frozen=True)
-class Process:
-    """A process on some host."""
-
-    host: str
-    pid: int
-    boot: str
-    """Identifies the host's running kernel and the container: equal values mean that process ids
-    are comparable.
-    """
-
-
-@dataclass(frozen=True)
 class Beat:
     """What an owner writes about itself."""
 
@@ -75,15 +63,6 @@ class Beat:
         """Who the owner is, and when it last beat."""
         who = f"process {self.process.pid} on {self.process.host}"
         return f"{who}, which last beat at {self.at} by its clock"
-
-
-def this_process() -> Process:
-    """Return this process."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    kernel = boot.read_text().strip() if boot.exists() else f"{_psutil().boot_time():.0f}"
-    container = Path("/proc/self/ns/pid")
-    within = os.readlink(container) if container.is_symlink() else ""
-    return Process(socket.gethostname(), os.getpid(), f"{kernel} {within}".strip())
 
 
 def _now() -> float:
@@ -279,9 +258,9 @@ def _is_free(beat: Beat, process: Process) -> bool:
 
 def _stood_still(last: Path, data: bytes, process: Process) -> bool:
     """Say whether this host saw the same beat `STILL_SECONDS` ago. If it has not seen this beat
-    yet, notes it for the next time.
+    yet, notes it for the next time, which may be that of another container of the host.
     """
-    reader = hashlib.sha256(f"{process.host} {process.boot}".encode()).hexdigest()[:16]
+    reader = hashlib.sha256(process.clock.encode()).hexdigest()[:16]
     note = last.parent / f"seen-{reader}.json"
     seen = {"turn": last.name, "beat": hashlib.sha256(data).hexdigest(), "since": _now()}
     try:

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.records.locks.heartbeat_lock import refusal, this_process
+from orchestrator.records.locks.heartbeat_lock import refusal
+from orchestrator.records.locks.process_identity import this_process
 from orchestrator.records.writing import safely
 
 _held: set[int] = set()
