@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -207,6 +208,39 @@ def test_an_owner_that_stands_still_before_an_adapter_has_its_name_leaves_that_o
         write(folder, "mine")
     assert StudyFolder(tmp_path, "phase3").journal.faults() == {}
     assert "name: other" in (other.path / "trials" / "0000" / "adapter" / "weights").read_text()
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_former_owner_has_another_database_open_than_the_next_one(
+    tmp_path: Path, clock: Clock
+) -> None:
+    folder, other = StudyFolder(tmp_path, "phase3"), StudyFolder(tmp_path, "phase3")
+    log = folder.database.with_name("study.db-wal")
+
+    def opened() -> sqlite3.Connection:
+        return sqlite3.connect(folder.database, isolation_level=None)
+
+    with (
+        pytest.raises(StudyError, match="was taken over by process 4711 on login2"),
+        on(FIRST),
+        folder.lock(),
+    ):
+        former = opened()
+        for act in ("PRAGMA journal_mode=WAL", "CREATE TABLE t(x)", "INSERT INTO t VALUES (1)"):
+            former.execute(act)
+        before = [path.stat().st_ino for path in (folder.database, log)]
+        refused(other)
+        clock.now += heartbeat_lock.STILL_SECONDS
+        with on(SECOND), other.lock():
+            assert not {path.stat().st_ino for path in (folder.database, log)} & {*before}
+            with closing(opened()) as mine:
+                mine.execute("INSERT INTO t VALUES (2)")
+                former.execute("INSERT INTO t VALUES (4)")
+                former.close()
+                mine.execute("INSERT INTO t VALUES (3)")
+                with closing(opened()) as fresh:
+                    assert fresh.execute("SELECT x FROM t").fetchall() == [(1,), (2,), (3,)]
+        folder.write_spec("name: mine\n")
 
 
 def test_an_owner_that_stands_still_in_a_beat_looks_once_more(

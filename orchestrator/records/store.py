@@ -35,7 +35,6 @@ from orchestrator.files.atomic import make_folder
 from orchestrator.files.names_aside import clear_leftovers
 from orchestrator.records.journal.chain import Fault
 from orchestrator.records.journal.journal import NAME
-from orchestrator.records.journal.journal_file import renew
 from orchestrator.records.json_files import (
     BaselinesFile,
     EvaluationsFile,
@@ -48,6 +47,7 @@ from orchestrator.records.json_files import (
 )
 from orchestrator.records.locks.heartbeat_lock import OWNERS, beating, owner
 from orchestrator.records.locks.mounts import network_file_system
+from orchestrator.records.locks.renewing import renew
 from orchestrator.records.locks.study_lock import exclusive, holder
 from orchestrator.records.misplaced_links import refuse_misplaced
 from orchestrator.records.results import Measurement, SetRecord
@@ -178,7 +178,7 @@ class StudyFolder(TrialFiles):
                 turn = turns.enter_context(beating(owners, self.name))
                 confirming.append(turn.confirm)
                 dispossessed = turn.dispossessed
-                renew(self.journal.path)
+                renew(self.journal.path, self.database)
             with self.ownership.confirmed_by(*confirming, self.journal.confirm_unchanged):
                 yield dispossessed
 

@@ -8,8 +8,6 @@ import os
 from pathlib import Path
 
 from orchestrator.files.atomic import make_folder, sync_folder
-from orchestrator.files.file_kinds import other_kind
-from orchestrator.records.writing import write_aside
 
 _APPENDED = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 Stamp = tuple[int, int, int]
@@ -58,14 +56,6 @@ def append(path: Path, read: Stamp | None, length: int, data: bytes) -> Stamp:
     if stamp is None or stamp[2] != state.st_ino:
         raise OtherFile
     return stamp
-
-
-def renew(path: Path) -> None:
-    """Put a copy in the place of the file, if there is one. What a former owner of the study, which
-    stood still in the middle of `append`, writes when it goes on is then in a file without a name.
-    """
-    if path.exists() and not other_kind(path):
-        write_aside(path, path.read_bytes())
 
 
 def _write_whole(descriptor: int, data: bytes, at: int) -> None:
