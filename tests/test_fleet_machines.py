@@ -162,7 +162,7 @@ class Refusing:
 
 
 def test_what_a_machine_lacks_is_said_with_its_name_once_its_pack_has_loaded() -> None:
-    full = StudyError("/tmp/slots: No space left on device\n  Make room.")
+    full = StudyError("slots/state: No space left on device\n  Make room.")
     calls: Any = Refusing(full)
     remote = ActorRemote(calls, Place("12ab", "gpu-3", 811, ""), "", 300.0)
     with pytest.raises(StudyError) as caught:  # a refusal names the machine itself
