@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import peft
 import pytest
+import soundfile
 import torch
 from huggingface_hub import ModelCard
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
@@ -397,6 +399,12 @@ def test_the_script_beside_an_adapter_says_the_recorded_words(
     capsys.readouterr()
     runpy.run_path(str(folder / "load.py"))
     assert capsys.readouterr().out.splitlines()[-1] == study.heard(0, step, scale)[0]
+    other = tmp_path / "other.wav"
+    for rate, channels in ((8000, 1), (16000, 2)):  # would be heard as other words
+        soundfile.write(other, np.full((rate, channels), 0.1), rate)
+        monkeypatch.setattr("sys.argv", ["load.py", str(folder), str(other)])
+        with pytest.raises(SystemExit, match=r"other\.wav is not of 16 kHz and one channel: ffm"):
+            runpy.run_path(str(folder / "load.py"))
 
 
 @pytest.fixture(scope="module")

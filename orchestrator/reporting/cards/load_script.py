@@ -100,6 +100,8 @@ def _audio(evaluation: EvaluationSpec) -> str:
     )
     return (
         "sound, rate = soundfile.read(file)\n"
+        "if rate != 16000 or sound.ndim > 1:\n"
+        '    sys.exit(f"{file} is not of 16 kHz and one channel: ffmpeg -i {file} -ar 16000 -ac 1 NEW.wav")\n'
         + (scaled if evaluation.rms else "")
         + "audio = torch.tensor(sound).float().clamp(-1, 1)[None]\n"
         f"cap = int({evaluation.max_tokens_per_second!r} * len(sound) / rate) + 2\n"
