@@ -230,6 +230,15 @@ def test_columns_are_left_out_until_they_fit(rows: list[list[str]], width: int) 
         assert own >= (min(longest, LEAST_PARAMETERS) if place == 1 else longest)
 
 
+@pytest.mark.parametrize("width", [72, 80])
+def test_the_loss_gives_way_to_the_value_of_the_first_parameter(width: int) -> None:
+    rows = [("0", "learning_rate=0.00276148, rank=8", "0/20", "-", "-", "-", "RUNNING", "")]
+    columns = columns_of(("domain", "heldout"))
+    shown = widths_that_fit(columns, rows, width)
+    assert shown[1] >= len("learning_rate=0.002") and 3 not in shown and 2 in shown
+    assert 3 in widths_that_fit(columns, rows, 90)
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(3, 30), st.data())
 def test_the_best_and_those_in_training_are_always_in_the_table(
     training: list[bool], count: int, data: st.DataObject

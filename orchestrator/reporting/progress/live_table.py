@@ -20,6 +20,8 @@ SHOWN = 30
 PARAMETERS = "parameters"
 LEAST_PARAMETERS = 12
 """Least width of the column of parameters in characters; with less it is left out."""
+LEAST_VALUE = 5
+"""Characters of the first parameter's value that are worth the loss and the time left."""
 
 
 @dataclass
@@ -112,21 +114,30 @@ def widths_that_fit(
 ) -> dict[int, int]:
     """Choose the columns that fit in `width` characters; return their index and their width.
 
-    Left out first are the loss, then the time left, then the parameters, then rates from the last
-    to the second, then the step. Only the parameters may be cut off.
+    Left out first are the loss and the time left, in this order, until the first parameter can be
+    told from those of other trials; then the parameters, then rates from the last to the second,
+    then the step. Only the parameters may be cut off.
     """
     needed = [
         max(cell_len(line) for text in (*heading.split("\n"), *cells) for line in (plain(text),))
         for heading, *cells in zip(columns, *rows, strict=True)
     ]
     parameters = columns.index(PARAMETERS)
-    whole, needed[parameters] = needed[parameters], min(needed[parameters], LEAST_PARAMETERS)
+    whole, least = needed[parameters], min(needed[parameters], LEAST_PARAMETERS)
+    telling = max([least, *(_telling_width(plain(row[parameters])) for row in rows)])
     shown, last = list(range(len(columns))), len(columns) - 1
     rates = range(last - 2, 4, -1)  # from the last to the second; the first rate, at 4, stays
     for place in (3, last, parameters, *rates, 2):
+        needed[parameters] = telling if place in (3, last) else least
         if width_taken(needed[at] for at in shown) <= width:
             break
         shown.remove(place)
     room = width - width_taken(needed[at] for at in shown)
     needed[parameters] = min(whole, needed[parameters] + max(0, room))
     return {place: needed[place] for place in shown}
+
+
+def _telling_width(params: str) -> int:
+    """Return the width in which the first of the parameters has some of its value."""
+    name, _, value = params.partition(",")[0].partition("=")
+    return min(cell_len(params), cell_len(name) + 1 + min(cell_len(value), LEAST_VALUE) + 1)
