@@ -269,7 +269,7 @@ def test_folders_that_are_no_models_are_refused(
         "  Name a model folder, or an adapter folder as `orchestrate export` writes it.\n"
     )
     assert orchestrate("transcribe", "~nobody-of-this-name/model", CLIPS[0]) == 2
-    assert "it is neither a folder that is there nor a hub id" in capsys.readouterr().err
+    assert "there is no model folder ~nobody-of-this-name/model" in capsys.readouterr().err
     for name in ("trial-0", "trial-1"):  # as `export SPEC 0 1` writes them
         (tmp_path / name).mkdir()
         (tmp_path / name / "adapter_config.json").write_text("{}")
