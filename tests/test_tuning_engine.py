@@ -288,7 +288,8 @@ def test_the_fingerprint_holds_everything_a_number_depends_on(
     spec: SweepSpec, cache: Path, ready: PreparedSweep
 ) -> None:
     parts = PackWorker(ready, 4).evaluation
-    assert set(parts) == {
+    # a kernel is named where another than torch's own was the fastest on this machine
+    assert set(parts) - {"kernel"} == {
         *("domain.text", "domain.audio", "heldout.text", "heldout.audio"),
         *("format", "rms", "normalizer", "decode", "max_tokens_per_second", "max_seconds", "terms"),
         *(

@@ -31,7 +31,7 @@ from orchestrator.tuning.decoding import pseudo_labels as module
 from orchestrator.tuning.decoding.pseudo_labels import pseudo_labels
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.families import Family
-from orchestrator.tuning.model.linear_kernels import ONEDNN
+from orchestrator.tuning.model.linear_kernels import ATEN, ONEDNN
 from orchestrator.tuning.model.windows import EncoderWindow
 from orchestrator.tuning.training.pack_group import Slot
 from orchestrator.tuning.worker import start_worker
@@ -158,7 +158,7 @@ def test_studies_share_self_labels_only_where_they_hear_alike(
     monkeypatch.setattr(module, "decode_clips", lambda *_: pytest.fail("asked again"))
     pseudo_labels(worker.base, clips, 13, "fp32", cache)
     others = (
-        replace(worker.base, products=ONEDNN),
+        replace(worker.base, products=ATEN if worker.base.products is ONEDNN else ONEDNN),
         replace(worker.base, family=family_with_windows(worker.base)),
     )
     for other in others:
