@@ -466,6 +466,20 @@ def test_a_trial_that_was_measured_and_has_not_ended_holds_to_its_evaluation(
     assert len(folder.baselines()) == 1
 
 
+def test_trials_do_not_go_on_under_an_evaluation_of_which_only_the_baseline_is_on_file(
+    tmp_path: Path,
+) -> None:
+    spec, drain = make_spec(budget=Budget(trials=4)), GracefulShutdown()
+    with pytest.raises(Killed), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeWorker, "admit", Mock(side_effect=Killed))
+        run(spec, tmp_path)
+    run(spec.model_copy(update={"budget": Budget(trials=2)}), tmp_path, FakeWorker(version="2"))
+    with pytest.raises(FingerprintError, match="version: 2 in the study, 1 now"):
+        run(spec, tmp_path)
+    with pytest.raises(Interrupted):
+        run(spec, tmp_path, FakeWorker(version="2"), Stopping(drain, 1), drain=drain)
+
+
 def test_a_lost_database_is_said(tmp_path: Path) -> None:
     spec = make_spec(budget=Budget(trials=2))
     run(spec, tmp_path)

@@ -38,7 +38,9 @@ def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Me
     log.debug(
         "evaluation %s: baseline %s", fingerprint[:16], "on file" if found else "to be measured"
     )
-    if found is None and any(folder.read_measurements(number) for number in folder.planned()):
+    # every run checks this, so the first trial that was measured speaks for all
+    first = next(filter(None, map(folder.read_measurements, folder.planned())), ())
+    if any(row.fingerprint != fingerprint for row in first):
         raise _evaluated_otherwise(folder, worker.evaluation, "trials", folder.planned())
     _check_model(folder, worker)
     if found is None:
