@@ -12,6 +12,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from orchestrator.corpus.cache.project_cache import ProjectCache
 from orchestrator.errors import FingerprintError, StudyError
-from orchestrator.fleet import ray_cluster
+from orchestrator.fleet import ray_cluster, ray_hosts
 from orchestrator.fleet.child import Carried
 from orchestrator.fleet.machine_identity import Identity, identity_of, local_cache, versions
 from orchestrator.fleet.message_chunks import PIECE, Joined, Outbox, packed, pieces
@@ -173,6 +174,25 @@ def test_what_a_machine_lacks_is_said_with_its_name_once_its_pack_has_loaded() -
         with pytest.raises(StudyError) as caught:
             ask()
         assert str(caught.value) == f"on gpu-3: {full}"
+
+
+def test_a_pack_that_still_loads_counts_on_the_device_that_it_shares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes = [{"NodeID": node, "Alive": True} for node in "ab"]
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(nodes=lambda: nodes))
+    monkeypatch.setattr(ray_hosts, "connect", lambda: None)
+    spec, wanted = load_spec(ROOT / "sweeps" / "quickstart.yaml", TWO), Identity({}, {}, {}, {})
+    hosts = ray_hosts.RayHosts(FakeWorker(), spec, make, wanted, 4, print)
+
+    def pack_on(node: str, sharing: str = "") -> ActorRemote:
+        calls: Any = SimpleNamespace(open=True)
+        return ActorRemote(calls, Place(node, f"gpu-{node}", 811, "0"), sharing, 300.0)
+
+    hosts._used = {0: pack_on("a"), 1: pack_on("b")}
+    assert hosts._least_loaded() == 0
+    hosts._loading[2] = pack_on("a", ", shared with pack 0")
+    assert hosts._least_loaded() == 1
 
 
 def burn(seconds: float) -> None:

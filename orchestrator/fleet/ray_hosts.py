@@ -223,7 +223,8 @@ class RayHosts(TemplateHosts):
             for index, used in self._used.items()
             if used.calls.open and used.place.node in alive
         }
-        packs = Counter((place.node, place.gpus) for place in running.values())
+        loading = [remote.place for remote in self._loading.values()]
+        packs = Counter((place.node, place.gpus) for place in (*running.values(), *loading))
         return min(
             running,
             key=lambda index: (packs[running[index].node, running[index].gpus], index),
