@@ -442,8 +442,8 @@ def test_a_database_that_another_host_has_open_is_not_read(
         assert re.fullmatch(
             rf"{folder.database} is open on another host, and on nfs4 only one may read it: the study is in use by "
             rf"process 811 on login1, which last beat at {CLOCK} by its clock\n"
-            r"  Run the same command there, or when that run has ended\. If its host is dead, continue the study "
-            r"first\.\n",
+            r"  Run the same command there, or when that run has ended\. If it was killed or its host is dead, "
+            r"continue the study first\.\n",
             said,
         )
     turn.end()

@@ -85,7 +85,8 @@ def _refuse_elsewhere(path: Path) -> None:
     if kind and (who := owner(path.parent / OWNERS, elsewhere=True)):
         raise StudyError(
             f"{path} is open on another host, and on {kind} only one may read it: the study is in use by {who}\n"
-            "  Run the same command there, or when that run has ended. If its host is dead, continue the study first."
+            "  Run the same command there, or when that run has ended. If it was killed or its host is dead, continue "
+            "the study first."
         )
 
 
