@@ -95,11 +95,12 @@ class PackActor:
         """Carrying messages takes about a hundredth of a core, so that a pack that stands still
         would seem to compute.
         """
-        spent = {
-            thread.id: thread.user_time + thread.system_time
+        carried = sum(
+            thread.user_time + thread.system_time
             for thread in psutil.Process().threads()
-        }
-        return time.process_time() - sum(spent.get(carrier, 0.0) for carrier in self._carriers)
+            if thread.id in self._carriers
+        )
+        return time.process_time() - carried
 
     def _serve(self, spec: SweepSpec, make_worker: MakeWorker, wanted: Identity) -> None:
         try:
