@@ -110,19 +110,19 @@ def test_confirmation_runs_of_two_evaluations_are_not_added_up(
         pool_scores([rows[0], rows[1].model_copy(update={"fingerprint": "other"})])
 
 
-def test_a_confirmation_on_another_model_or_device_than_the_search_is_refused(
+def test_a_confirmation_with_another_model_device_or_list_of_terms_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stopped(*_: object, **__: object) -> None:
         raise Interrupted("Stopped.")
 
     spec = make_project(tmp_path)
-    searched = {"weights": "a", "device": "cuda", "precision": "fp32"}
+    searched = {"weights": "a", "terms": "c", "device": "cuda", "precision": "fp32"}
     with monkeypatch.context() as patch:
         patch.setattr(confirmation, "run_confirmation", stopped)
         code = orchestrate(spec, "--quiet", FEW, worker=worker_with(**searched))
         assert code == Interrupted.exit_code
-    for changed in ({"weights": "b"}, {"device": "cpu"}):
+    for changed in ({"weights": "b"}, {"terms": "d"}, {"device": "cpu"}):
         capsys.readouterr()
         other = worker_with(**searched | changed)
         assert orchestrate(spec, "--quiet", FEW, worker=other) == 2

@@ -17,8 +17,8 @@ from orchestrator.verdicts.confirming import ConfirmationRun
 
 log = logging.getLogger(__name__)
 
-_OF_MACHINE = (
-    *("weights", "config", "tokenizer"),
+_IN_COMMON = (
+    *("weights", "config", "tokenizer", "terms"),
     *("normalizer", "device", "torch", "transformers"),
 )
 """The parts of an evaluation that the sweep file does not settle. Search and confirmation have them
@@ -77,14 +77,14 @@ def check_confirmation(
     if _fingerprints(folder, ended) - {digest(now)}:
         raise _evaluated_otherwise(folder, now, "confirmation runs", ended)
     finalists = list(dict.fromkeys(run.trial for run in runs))
-    own = _of_machine(now)
+    own = _in_common(now)
     for parts in _evaluations_of(folder, finalists):
-        if _of_machine(parts) != own:
-            raise _evaluated_otherwise(folder, own, "trials", finalists, _OF_MACHINE)
+        if _in_common(parts) != own:
+            raise _evaluated_otherwise(folder, own, "trials", finalists, _IN_COMMON)
 
 
-def _of_machine(parts: Mapping[str, str]) -> dict[str, str]:
-    return {name: parts[name] for name in _OF_MACHINE if name in parts}
+def _in_common(parts: Mapping[str, str]) -> dict[str, str]:
+    return {name: parts[name] for name in _IN_COMMON if name in parts}
 
 
 def _evaluated_otherwise(
