@@ -72,6 +72,49 @@ def test_what_costs_nothing_is_left_alone(text: str) -> None:
     assert find_artifacts([text], ENGLISH).rows == ()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "\u201eSo ein Spa\u00df\u201c, sagt er",
+            "der Fu\u00df\u00a0ist kalt",
+            "im MEN\u00dc\u2026",
+        ),
+        *(
+            "\u00ab\u00a0du caf\u00e9\u00a0\u00bb",
+            "voil\u00e0\u00a0\u00bb",
+            "d\u00e9j\u00e0\u00a0\u2014 dit-il",
+        ),
+        *(
+            "\u201cqu\u00e9\u2026\u201d",
+            "\u00abs\u00ed\u2026\u00bb",
+            "voc\u00ea\u2026\u201d",
+            "jos\u00e9\u201d\u2026",
+        ),
+        *(
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u0915\u094d\u200d\u0937",
+            "\u05e6\u05d4''\u05dc",
+        ),
+    ],
+)
+def test_the_spelling_of_other_languages_is_no_trace(text: str) -> None:
+    assert without_artifacts(text) == text
+    assert find_artifacts([text], normalizer("none")).rows == ()
+
+
+def test_an_end_of_a_word_that_was_read_as_latin_is_a_trace() -> None:
+    for text in (
+        "voil\u00e0",
+        "S\u00d3",
+        "caf\u00e9 \u2013 bar",
+        "\u0414\u0430",
+        "\u05e9\u05dc\u05d5\u05dd",
+    ):
+        garbled = text.encode().decode("latin-1")
+        assert without_artifacts(garbled) == text
+
+
 def test_a_backslash_before_an_apostrophe_counts_where_the_normaliser_parts_words_at_it() -> None:
     assert find_artifacts(["it\\'s"], normalizer("basic")).rows == (0,)
     assert find_artifacts(["it\\'s"], ENGLISH).rows == ()

@@ -30,9 +30,18 @@ _TRACE = re.compile(
     r"|(?P<escaped>(?:\\u[0-9a-fA-F]{4})+)"
     r"|(?P<hex>(?:\\x[0-9a-fA-F]{2})+)"
     rf"|(?P<bytes>[{re.escape(''.join(_BYTES))}]{{2,}}|[\x80-\x9f])"
-    r"|(?P<unseen>[\x00-\x08\x0e-\x1b\x7f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufffd]+)"
-    rf"|(?P<apostrophe>(?<=\w)(?:[{_LIKE_APOSTROPHES}]|''|\\+['\u2019])(?=\w))"
+    r"|(?P<unseen>(?:[\x00-\x08\x0e-\x1b\x7f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064]"
+    # the joiners belong to the spelling of Persian and Hindi
+    r"|[\u2066-\u2069\ufeff\ufffd]|(?<![\u0600-\u1fff])[\u200c\u200d])+)"
+    # in Hebrew two are written for the sign of an abbreviation
+    rf"|(?P<apostrophe>(?<=\w)(?:[{_LIKE_APOSTROPHES}]|''(?![\u05d0-\u05ea])|\\+['\u2019])(?=\w))"
 )
+_END_OF_WORD = re.compile(r"[^\W\d_]\W+")
+"""A letter and the signs behind a word, which may by chance be the bytes of one character: of ß and a quotation mark,
+or of é, a hard space and ».
+"""
+_OF_LATIN = re.compile(r"[\u0080-\u017f\u2000-\u22ff]")
+"""Letters of most languages of Europe, and signs, each of which may be meant alone in a text without other traces."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,10 @@ def _meant(found: re.Match[str]) -> str:
         case "hex":
             return _decoded(bytes.fromhex(written.replace("\\x", ""))) or written
         case "bytes":
-            return _decoded(bytes(_BYTES[character] for character in written)) or "".join(
+            decoded = _decoded(bytes(_BYTES[character] for character in written))
+            if decoded and (_OF_LATIN.match(decoded) or not _END_OF_WORD.fullmatch(written)):
+                return decoded
+            return "".join(
                 _LATIN[_CONTROLS[each] - 0x80] if each in _CONTROLS else each for each in written
             )
         case "apostrophe":
