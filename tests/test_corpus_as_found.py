@@ -307,7 +307,8 @@ def test_a_cell_that_was_empty_is_no_word(clips: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["#MeToo!", "number one!", "# ONE!", "#1!", "NAME?", "err: 508", "Nan"]
+    "text",
+    ["#MeToo!", "number one!", "# ONE!", "#1!", "NAME?", "err: 508", "Nan", "#AB" + "_A" * 200],
 )
 def test_what_looks_like_no_error_of_a_spreadsheet_is_said(clips: Path, text: str) -> None:
     table = f"file_name,text\n0.wav,{text}\n1.wav,banana\n".encode()

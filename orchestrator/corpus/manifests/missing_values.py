@@ -13,7 +13,7 @@ _NOBODY = {"", "-", "--", "?", "nan", "none", "null", "nil", "n/a", "#n/a", "na"
 """What stands in the place of an unknown speaker; utterances with it are not of one person."""
 _OF_PANDAS = ("nan", "NaN", "<NA>")
 _OF_SPREADSHEETS = re.compile(
-    r"#[¿¡]?[^\W\d_]{2,}(?:[/_]\w+)*[!?]|#(?:N/[ABD]|Н/Д|I/T|NV|YOK|NENÍ_K_DISPOZICI)|ERR:5\d\d"
+    r"#[¿¡]?[^\W\d_]{2}[\w/]*+[!?]|#(?:N/[ABD]|Н/Д|I/T|NV|YOK|NENÍ_K_DISPOZICI)|ERR:5\d\d"
 )
 """What Excel and LibreOffice write in capitals for a cell that could not be computed, such as a text that begins with
 =, in the language of whoever wrote it: #NAME?, #WERT!, #¡VALOR!, #NOM?, #DIV/0! and #N/D.
