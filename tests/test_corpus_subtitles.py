@@ -130,6 +130,13 @@ def test_a_mark_of_a_change_without_a_name_is_of_another_speaker(
         ("ANNA", "number 8 is said"),
         ("", "hi hello"),
     ]
+    assert spoken(">> it is 5:30", "hello") == [("", "it is 5:30"), ("", "hello")]
+    aside = ">> ANNA (on the phone): hi"
+    assert spoken(*texts, aside, ">> [SPEAKER_01]: yes")[9:] == [
+        ("", aside),
+        ("SPEAKER_01", "yes"),
+    ]
+    assert spoken(aside, ">> BEN (off): oh", aside)[0] == ("ANNA", "hi")
     tone(tmp_path / "d" / "a.wav", 5.0)
     (tmp_path / "d" / "a.vtt").write_text(cues(">> hello", "- hi", "there"))
     assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "m.jsonl") == 0
@@ -158,6 +165,7 @@ def test_what_people_say_before_a_colon_stays() -> None:
         ("<i>one</i><i>two</i><br>three</v>four", "one two three four"),
         ("{\\an8}one\\Ntwo\\hthree\\nfour", "one two three four"),
         (">> good day. >> and you?\n>>> all well", "good day. and you? all well"),
+        ("it is late. >>\nso late? >>", "it is late. so late?"),
     ],
 )
 def test_what_is_no_markup_is_said(shown: str, said: str) -> None:

@@ -16,10 +16,11 @@ _PROGRAM = re.compile(
     rf">>+ ?(?P<name>{NAME})): ?(?P<said>\S.*)"
 )
 """A speaker as programs write it, `SPEAKER_01:` or `>> ANNA:`, and what is said."""
-_PERSON = re.compile(rf"(?:>>+ ?)?(?P<name>{NAME})(?: ?\([^()]*\))?:(?: ?(?P<said>\S.*)|)")
+_ASIDE = r"(?: ?\([^()]*\))?"
+_PERSON = re.compile(rf"(?:>>+ ?)?(?P<name>{NAME}){_ASIDE}:(?: ?(?P<said>\S.*)|)")
 """A name before a colon, possibly with an aside in brackets, and what is said."""
 _DASH = re.compile(r"[-–—]+ ?(?=[^\W\d_]|[\[(¿¡\"'>])")
-_CHANGE = re.compile(rf"(?<!\S)>>++\s*+(?!{NAME}:)(?=\S)")
+_CHANGE = re.compile(rf"(?<!\S)>>++(?!\s*+{NAME}{_ASIDE}:(?!\d))\s*+")
 """What captions of television put before the words of another speaker whom they do not name."""
 _READ_ALOUD = frozenset(
     (
@@ -82,14 +83,13 @@ def _told(cue: Segment, lines: Sequence[str], rows: Sequence[str], find: _Find) 
     found = [find(row) for row in rows]
     names = {each[0] for each in found if each}
     dashes = sum(line != row for line, row in zip(lines, rows, strict=True))
-    changes = sum(len(_CHANGE.findall(row)) for row in rows)
+    said = (each[1] if each else row for each, row in zip(found, rows, strict=True))
+    text, changes = _CHANGE.subn("", " ".join(filter(None, said)))
     speaker = names.pop() if len(names) == 1 and found[0] and dashes < 2 and not changes else ""
-    said = [each[1] if each else row for each, row in zip(found, rows, strict=True)]
-    said = [_CHANGE.sub("", row) for row in said]
     first = next((each[0] for each in found if each), "")
     return replace(
         cue,
-        text=" ".join(filter(None, said)),
+        text=text.rstrip(),
         speaker=cue.speaker or speaker,
         before=f"{first}:" if first else "-" * bool(dashes) or ">>" * bool(changes),
     )
