@@ -60,6 +60,16 @@ def test_pairs_that_no_model_could_train_are_found(
     assert all(each.startswith(start) for each, start in zip(said, messages, strict=True))
 
 
+@pytest.mark.parametrize(("trials", "count"), [(2, 0), (3, 1)])
+def test_pairs_that_no_trial_has_are_none_where_the_points_to_start_with_are_all_trials(
+    trials: int, count: int, tmp_path: Path
+) -> None:
+    given = "[{target_modules: mine, layers: all}, {target_modules: attention, layers: last-1}]"
+    found(tmp_path, MINE, "{values: [all, last-1]}", ROOT / "data" / "base-model")
+    spec = load_spec(tmp_path / "sweep.yaml", (f"start_with={given}", f"budget.trials={trials}"))
+    assert [each.name for each in find_missing_layers(spec)] == ["targets"] * count
+
+
 def test_of_a_model_that_is_not_whole_nothing_is_said(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
