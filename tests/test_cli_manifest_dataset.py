@@ -154,16 +154,33 @@ def speakers(manifest: Manifest) -> set[str]:
     return {each.speaker for each in manifest.utterances}
 
 
-@pytest.mark.parametrize("name", ["sets/mistyped", "./mistyped", "/mistyped"])
+OTHERWISE = "or name a data set of the hub, such as openslr/librispeech_asr."
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("./mistyped", OTHERWISE),
+        ("/mistyped", OTHERWISE),
+        ("sets/in/mistyped", OTHERWISE),
+        (
+            "sets/mistyped",
+            "sets is a folder here, so for sets/mistyped of the hub run this in another one.",
+        ),
+    ],
+)
 def test_a_folder_that_is_mistyped_is_not_looked_for_on_the_hub(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str,
+    cure: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "in").mkdir(parents=True)
     assert orchestrate("manifest", "from-dataset", name, "m.jsonl", "--split", "train") == 2
     assert capsys.readouterr().err == (
-        f"there is no data set in {name}\n"
-        "  Correct the path; or name a data set of the hub, such as openslr/librispeech_asr.\n"
+        f"there is no data set in {name}\n  Correct the path; {cure}\n"
     )
 
 

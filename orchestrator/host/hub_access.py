@@ -41,6 +41,16 @@ def names_folder(text: str, root: Path) -> bool:
     return text.startswith(("/", "~", "./", "../")) or os.path.isdir(path) or beside
 
 
+def how_to_name(name: str, example: str) -> str:
+    """Return the next step where `name` means a folder below the current one, or a path, that is
+    not there. `example` is what may be named instead.
+    """
+    above, _, last = name.partition("/")
+    if last and "/" not in last and not name.startswith(("/", "~", ".")):
+        return f"Correct the path; {above} is a folder here, so for {name} of the hub run this in another one."
+    return f"Correct the path; or name {example}."
+
+
 def hub_problem(
     name: str, revision: str = "main", *, is_dataset: bool = False
 ) -> HubProblem | None:

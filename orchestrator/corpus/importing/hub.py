@@ -28,7 +28,7 @@ from orchestrator.corpus.manifests.record_fields import (
 )
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
-from orchestrator.host.hub_access import cache_alone, hub_problem, names_folder
+from orchestrator.host.hub_access import cache_alone, how_to_name, hub_problem, names_folder
 from orchestrator.typed_words import install_command
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -62,10 +62,8 @@ def _load_split(wanted: Wanted) -> Any:
         ) from error
     is_there = Path(wanted.name).exists()
     if names_folder(wanted.name, Path.cwd()) and not is_there:
-        raise ManifestError(
-            f"there is no data set in {wanted.name}\n"
-            "  Correct the path; or name a data set of the hub, such as openslr/librispeech_asr."
-        )
+        cure = how_to_name(wanted.name, "a data set of the hub, such as openslr/librispeech_asr")
+        raise ManifestError(f"there is no data set in {wanted.name}\n  {cure}")
     is_id = _HUB_ID.fullmatch(wanted.name) and not is_there
     problem = hub_problem(wanted.name, is_dataset=True) if is_id else None
     try:

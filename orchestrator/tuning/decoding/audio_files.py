@@ -27,7 +27,7 @@ from orchestrator.corpus.recordings.pause_segmentation import split_at_pauses
 from orchestrator.corpus.samples import SAMPLE_RATE, Samples
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError, ModelError
-from orchestrator.host.hub_access import names_folder
+from orchestrator.host.hub_access import how_to_name, names_folder
 from orchestrator.records.base_weights import read_base_weights
 from orchestrator.records.readiness.model_limits import token_caps
 from orchestrator.records.transcription_settings import read_transcription
@@ -98,10 +98,8 @@ def _what_to_name(folder: Path) -> str:
 def _refuse_missing_folder(name: str) -> None:
     """Raise ModelError where a name on the command line means a folder that is not there."""
     if names_folder(name, Path.cwd()) and not os.path.exists(name):
-        raise ModelError(
-            f"there is no model folder {name}\n"
-            "  Correct the path; or name a hub id, such as UsefulSensors/moonshine-tiny."
-        )
+        cure = how_to_name(name, "a hub id, such as UsefulSensors/moonshine-tiny")
+        raise ModelError(f"there is no model folder {name}\n  {cure}")
 
 
 def open_model(name: str, device: torch.device, base: str | None = None) -> BaseModel:
