@@ -215,6 +215,17 @@ def test_a_segment_that_stands_twice_but_for_rounding_is_one(corpus: Corpus) -> 
     assert check({"train": train}) == [Finding("duplicates", "warn", message)]
 
 
+def test_two_people_who_say_the_same_at_once_are_no_duplicate(corpus: Corpus) -> None:
+    clip = corpus.clip("long.wav", 7, 8.0)
+    rows = [
+        {"audio": clip, "offset": begin, "duration": 0.5, "text": "yes", "speaker": speaker}
+        for begin, speaker in ((1.0, "anna"), (1.05, "bert"), (1.02, "anna"))
+    ]
+    train = corpus.manifest("train", rows)
+    (found,) = check({"train": train})
+    assert found.message.startswith("1 of 3 utterances") and f"{train.path}:3 is " in found.message
+
+
 def spoken(*seconds: float, path: str = "train.jsonl", texts: str = "words") -> Manifest:
     """A manifest without files, for what depends on lengths alone."""
     utterances = (

@@ -209,10 +209,10 @@ def shared_recordings(first: Recordings, second: Recordings) -> list[Utterance]:
 
 def repeated_audio(recordings: Recordings) -> list[Shared]:
     """Return the utterances whose audio stands earlier in the same set: the same position in equal
-    files, nearly the same one with the same sentence, as where times were rounded, or equal samples.
+    files, nearly the same one with the same sentence and speaker, as where times were rounded, or equal samples.
     """
     seen: dict[tuple[str, float | str], Utterance] = {}
-    near: dict[tuple[str, str, int], Utterance] = {}
+    near: dict[tuple[str, str, str, int], Utterance] = {}
     parts = Counter(recordings.sources)
     found = []
     for index, utterance in enumerate(recordings.manifest.utterances):
@@ -221,7 +221,9 @@ def repeated_audio(recordings: Recordings) -> list[Shared]:
         keys += [("pcm", recordings.pcm_sha256[index])] if recordings.pcm_sha256 else []
         other = next((seen[key] for key in keys if key in seen), None)
         if parts[source] > 1:
-            key, place = (source, sentence_key(utterance.text)), int(utterance.offset / _TOUCHING)
+            # two people may say yes at once
+            key = (source, utterance.speaker, sentence_key(utterance.text))
+            place = int(utterance.offset / _TOUCHING)
             beside = (near.get((*key, place + step)) for step in (-1, 0, 1))
             other = other or next((each for each in beside if _are_near(each, utterance)), None)
             near.setdefault((*key, place), utterance)
