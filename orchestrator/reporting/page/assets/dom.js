@@ -39,11 +39,6 @@ function plainTable(caption, columns, rows) {
   );
 }
 
-/** A number with two decimals; none is written as -0.00. */
-function twoDecimals(number) {
-  return number.toFixed(2).replace(/^-(0\.00)$/, "$1");
-}
-
 function signed(number) {
   return number > 0 ? `+${number}` : String(number);
 }
