@@ -9,13 +9,15 @@ import shlex
 import sys
 from pathlib import Path
 
-_CREDENTIALS = re.compile(r"//\S*@")
-"""User and password in an address, whose password may hold @ and / as they are."""
+_CREDENTIALS = re.compile(r"(://?|//)\S*@")
+"""User and password in an address, whose password may hold @ and / as they are. An address that was
+taken for a path has one slash.
+"""
 
 
 def without_credentials(text: str) -> str:
     """Return text without the user and the password that an address in it may hold."""
-    return _CREDENTIALS.sub("//", text)
+    return _CREDENTIALS.sub(r"\1", text)
 
 
 def path_word(path: Path | str) -> str:

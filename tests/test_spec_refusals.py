@@ -10,8 +10,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from orchestrator.errors import SpecError
 from orchestrator.sweepfile import refusals
-from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.loading import check_inputs, load_spec
 from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.sweep import ConfirmSpec, SweepSpec, TakeSpec
 from tests.running_support import make_spec
@@ -142,3 +143,21 @@ def test_mistakes_beside_one_another_are_all_said(tmp_path: Path) -> None:
     path.write_text(SMALL.replace("name: small", "nmae: small"))
     said = refusal(path, "budget.trials=010", "method=tpee", "data.train=[x]").splitlines()
     assert len(said) == 4
+
+
+@pytest.mark.parametrize("value", ["small.yaml", "{a: small.yaml}"])
+def test_what_the_file_of_a_misspelt_extends_has_is_not_missing(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"name: other\nextend: {value}\n")
+    (problem,) = refusal(path).splitlines()
+    assert problem.startswith(f"{path}:2:1: unknown key `extend`; did you mean `extends`? allowed:")
+
+
+def test_an_address_that_was_taken_for_a_path_shows_no_password(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("extends: https://anna:secret/1@host/small.yaml\n")
+    assert "/https:/host/small.yaml`;" in refusal(path)
+    path.write_text(SMALL.replace("train.jsonl", "https://anna:secret/1@host/train.jsonl"))
+    with pytest.raises(SpecError, match=r"/https:/host/train\.jsonl`;") as refused:
+        check_inputs(load_spec(path))
+    assert "secret" not in str(refused.value)

@@ -18,12 +18,15 @@ from orchestrator.sweepfile.located_nodes import (
     Mapping,
     Node,
     Problems,
+    Unreadable,
     did_you_mean,
     in_backticks,
     nearest,
 )
 from orchestrator.sweepfile.sweep import SweepSpec
 
+EXTENDS = "extends"
+"""The key of the whole file that is read with the file, and so no field of a sweep."""
 FORMER = {("execution", "workers"): "several packs at once are execution.packs"}
 """Keys that sweep files had in former versions -> what is written instead."""
 _OTHERS = (*TERMS, TRAIN_LOSS, SHIPPED)
@@ -34,7 +37,8 @@ _READ_APART = ("parameters", "start_with")
 
 def with_known_keys(tree: Mapping, problems: Problems) -> Mapping:
     """Record a problem for every key that there is not, and return the tree without these: each is
-    left out, or stands under the key that it was taken for.
+    left out, or stands under the key that it was taken for. Raises Unreadable where that is
+    `extends`.
     """
     return _known_keys(tree, (), SweepSpec, problems)
 
@@ -43,7 +47,7 @@ def fields_at(path: tuple[str, ...], model: type[BaseModel] = SweepSpec) -> tupl
     """Return the keys that are allowed under a path of the sweep file, at which `model` stands."""
     if model is Limit:
         return (*limit_keys(path[1]), "rule")
-    return (*(("extends",) if not path else ()), *model.model_fields)
+    return (*((EXTENDS,) if not path else ()), *model.model_fields)
 
 
 def _known_keys(
@@ -57,6 +61,8 @@ def _known_keys(
             continue
         problems.add(entry.mark, _refusal((*path, key), allowed))
         meant = nearest(key, allowed)
+        if meant == EXTENDS:
+            raise Unreadable  # what the other file has is not known
         if meant and meant not in node.entries and (*path, key) not in FORMER:
             entries.setdefault(meant, entry)
             problems.drop_later(entry.mark)
