@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.sets.manifest_diagnosis import diagnose_manifests
+from orchestrator.corpus.sets.manifest_diagnosis import ManifestBaseline, diagnose_manifests
 from orchestrator.reporting.documents import manifest_diagnosis
+from orchestrator.reporting.rendering.markdown import render
 from tests.cli_project import make_project, orchestrate
 from tests.embedded import DATA, SETS
 
@@ -95,6 +96,20 @@ def test_a_model_is_measured_on_each_and_low_rates_are_flagged(
             rates[path] < 6.8
         )
     assert min(rates.values()) < 6.8 < max(rates.values())
+
+
+@pytest.mark.parametrize(
+    ("wer", "said"), [(4.998, "4.998 %, below 5 %:"), (50.004, "50.004 %, above 50 %:")]
+)
+def test_a_rate_is_not_rounded_onto_what_it_is_said_to_be_beyond(
+    wer: float, said: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path, "a", [1.0])
+    baselines = {path: ManifestBaseline(wer, 1, 0, 0, 6.5)}
+    found = diagnose_manifests([path], 20.0, 0.25, 0)
+    shown = render(manifest_diagnosis.build(found, 20.0, baselines, "a model", "basic"))
+    assert f"a.jsonl: the model's WER is {said}" in shown
+    assert f"a.jsonl | {wer} | 1 |" in " ".join(shown.split())
 
 
 def test_transcripts_that_the_cap_cut_off_are_counted(

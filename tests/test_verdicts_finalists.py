@@ -35,7 +35,7 @@ from orchestrator.verdicts.conclusion import (
     n_competing,
 )
 from orchestrator.verdicts.confirming import rank_feasible
-from orchestrator.verdicts.headroom import headroom, high_text
+from orchestrator.verdicts.headroom import HIGH, headroom, on_its_side
 from orchestrator.verdicts.judging import acceptance_of, late_rates
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.fake_worker import FakeWorker, Slot
@@ -399,5 +399,5 @@ def test_a_rate_is_not_rounded_onto_what_it_is_compared_with() -> None:
     )
     assert refused.message.startswith("the baseline's domain WER is 0.998 %, so a gain of 1 points")
     assert warned.message.startswith("the baseline's domain WER is 4.998 %, below 5 %:")
-    assert [high_text(wer, 0) for wer in (50.3, 50.6, 196.4)] == ["50.3", "51", "196"]
-    assert high_text(50.04, 1) == "50.04"
+    assert [on_its_side(wer, HIGH, 0) for wer in (50.3, 50.6, 196.4)] == ["50.3", "51", "196"]
+    assert on_its_side(50.04, HIGH, 1) == "50.04"

@@ -46,7 +46,7 @@ def headroom(spec: SweepSpec, domain: SetMeasurement) -> list[Finding]:
         # all errors gone are a gain of exactly that, which can be measured and not be proven
         proven = criterion is not None and criterion.rule_of("min_gain") == "proven"
         if gain is not None and (rate < gain or (rate == gain and proven)):
-            shown = _on_its_side(rate, gain, 2)
+            shown = on_its_side(rate, gain, 2)
             message = (
                 f"the baseline's domain {kind} is {shown} %, so a gain of {gain:g} points cannot be reached by any "
                 "adapter; ask for less, or take a domain set that the model finds harder."
@@ -54,7 +54,7 @@ def headroom(spec: SweepSpec, domain: SetMeasurement) -> list[Finding]:
             return [finding("no-headroom", message)]
     kind = searched_rate(spec)
     if (rate := rate_of(domain, kind)) < HEADROOM:
-        shown = _on_its_side(rate, HEADROOM, 2)
+        shown = on_its_side(rate, HEADROOM, 2)
         message = (
             f"the baseline's domain {kind} is {shown} %, below {HEADROOM:g} %: few errors are left to win, and a "
             "gain is hard to tell from chance."
@@ -69,20 +69,15 @@ def high_rates(spec: SweepSpec, measurement: Measurement, who: str) -> list[Find
     return [
         finding(
             "high-wer",
-            f"{who} has a {kind} of {high_text(rate, 1)} % on {name}: above {HIGH:g} % a model may hear nothing of "
-            "what is said. Read the transcripts before anything is believed.",
+            f"{who} has a {kind} of {on_its_side(rate, HIGH, 1)} % on {name}: above {HIGH:g} % a model may hear "
+            "nothing of what is said. Read the transcripts before anything is believed.",
         )
         for name, score in measurement.sets.items()
         if (rate := rate_of(score, kind)) > HIGH
     ]
 
 
-def high_text(rate: float, decimals: int) -> str:
-    """Format a rate that is above `HIGH`, with more `decimals` where it would be shown as `HIGH`."""
-    return _on_its_side(rate, HIGH, decimals)
-
-
-def _on_its_side(rate: float, limit: float, decimals: int) -> str:
+def on_its_side(rate: float, limit: float, decimals: int) -> str:
     """Format a rate with as many `decimals`, and more where it would be shown on another side of
     the limit.
     """

@@ -13,7 +13,7 @@ from orchestrator.scoring.limit_text import asked_text, rate_text
 from orchestrator.scoring.limits import LimitVerdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
-from orchestrator.verdicts.headroom import HIGH, high_text, rate_of, searched_rate
+from orchestrator.verdicts.headroom import HIGH, on_its_side, rate_of, searched_rate
 from orchestrator.verdicts.shipping import asks_for_shipped, judge_again, shipped_of
 
 
@@ -57,7 +57,7 @@ def doubt(spec: SweepSpec, conclusion: Conclusion) -> str:
     highest = max(rates, default=0.0)
     if highest <= HIGH:
         return ""
-    shown = high_text(highest, 0)
+    shown = on_its_side(highest, HIGH, 0)
     return f"; DOUBTFUL: a {kind} of {shown} % says that a model hears little or nothing, read its transcripts"
 
 

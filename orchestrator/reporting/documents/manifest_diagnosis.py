@@ -18,8 +18,7 @@ from orchestrator.records.readiness.text_artifacts import (
 )
 from orchestrator.records.readiness.text_language import foreign_text, unspaced_text
 from orchestrator.reporting.rendering.report_blocks import Block, Bullets, Document, Heading, Table
-from orchestrator.reporting.wording import percent
-from orchestrator.verdicts.headroom import HEADROOM, HIGH
+from orchestrator.verdicts.headroom import HEADROOM, HIGH, on_its_side
 
 
 def build(
@@ -101,7 +100,7 @@ def _baselines_table(baselines: Mapping[Path, ManifestBaseline]) -> Table:
     rows = tuple(
         (
             str(path),
-            percent(baseline.wer),
+            _shown_wer(baseline),
             str(baseline.heard),
             str(baseline.too_long),
             f"below {HEADROOM:g} %" * (baseline.wer < HEADROOM)
@@ -110,6 +109,10 @@ def _baselines_table(baselines: Mapping[Path, ManifestBaseline]) -> Table:
         for path, baseline in baselines.items()
     )
     return Table(("manifest", "WER %", "utterances heard", "too long to hear", "flag"), rows)
+
+
+def _shown_wer(baseline: ManifestBaseline) -> str:
+    return on_its_side(baseline.wer, HEADROOM if baseline.wer < HEADROOM else HIGH, 2)
 
 
 def _language_sentences(manifest: Manifest, normalizer: str) -> Iterator[str]:
@@ -142,11 +145,11 @@ def _flag_sentences(
             )
         if measured.wer < HEADROOM:
             yield (
-                f"{path}: the model's WER is {measured.wer:.2f} %, below {HEADROOM:g} %: as a domain "
+                f"{path}: the model's WER is {_shown_wer(measured)} %, below {HEADROOM:g} %: as a domain "
                 "set it leaves little to gain."
             )
         elif measured.wer > HIGH:
             yield (
-                f"{path}: the model's WER is {measured.wer:.2f} %, above {HIGH:g} %: it may hear nothing of what is "
-                "said. Listen, and read what it hears: orchestrate transcribe."
+                f"{path}: the model's WER is {_shown_wer(measured)} %, above {HIGH:g} %: it may hear nothing of what "
+                "is said. Listen, and read what it hears: orchestrate transcribe."
             )
