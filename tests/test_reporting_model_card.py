@@ -72,6 +72,16 @@ def test_another_trial_has_its_own_numbers_alone(spec: Path, tmp_path: Path) -> 
     assert [each.metric_name for each in found] == [SEARCH, SEARCH]
 
 
+def test_a_sweep_that_declares_no_criteria_is_no_verdict_on_something_else(tmp_path: Path) -> None:
+    lines = [line for line in SWEEP.splitlines() if "_wer:" not in line]
+    bare = "\n".join(lines).replace("guardrails:\n", "").replace("acceptance:\n", "")
+    spec = make_project(tmp_path, bare)
+    assert orchestrate(spec, "-q", "budget.trials=2") == 0
+    card = exported(spec, tmp_path / "out").content
+    assert ": no acceptance criteria were declared. The trial is COMPLETE" in card
+    assert "no verdict" not in card
+
+
 def test_a_verdict_that_nobody_should_believe_is_doubted_wherever_it_stands(
     spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,8 +85,8 @@ def model_card(
     decision = "no verdict on this adapter alone"
     if judged and not done:
         decision = "no verdict yet, the sweep is not finished"
-    elif judged and conclusion.decision:
-        decision = f"{conclusion.decision}{doubt(spec, conclusion)}"
+    elif judged:
+        decision = f"{conclusion.decision or 'no acceptance criteria were declared'}{doubt(spec, conclusion)}"
     ended = f"The trial is {kept.result.state}: {kept.result.reason}"
     which = "" if kept.gave_the_result else ", its last measurement"
     blocks: list[Block] = [
