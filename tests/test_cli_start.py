@@ -66,9 +66,9 @@ def test_init_writes_a_project_that_plans_and_overwrites_nothing(
 def test_what_a_sweep_file_shows_in_comments_can_be_copied(path: Path) -> None:
     """Commands, and keys that may be taken in: what explains them is a comment of its own."""
     text = path.read_text()
-    for command in re.findall(r"^#   (orchestrate .+)", text, re.MULTILINE):
+    for command in re.findall(r"^#   ((?:orchestrate|make) .+)", text, re.MULTILINE):
         for word in shlex.split(command, comments=True)[1:]:
-            assert re.fullmatch(r"[a-z]+|--[a-z]+|\S+\.(yaml|jsonl)|[a-z.]+=\S+", word), command
+            assert re.fullmatch(r"[a-z]+|--[a-z]+|\S+\.(yaml|jsonl)|[A-Za-z.]+=\S+", word), command
         assert len([word for word in shlex.split(command, comments=True) if word.isalpha()]) <= 2
     for key in re.findall(r"^ *# ((?:replay|confirm|replay_ratio): .+)", text, re.MULTILINE):
         (value,) = YAML(typ="safe").load(key).values()
