@@ -143,7 +143,8 @@ def build(
         *_first_points(plan),
     ]
     if missing:
-        blocks += [Heading("Sets"), Paragraph(f"Not read: {missing}")]
+        unread = tuple(f"Not read: {line}" for line in missing.splitlines())
+        blocks += [Heading("Sets"), Bullets(unread)]
     blocks += [*checks, *_resolution_blocks(plan)]
     return Document(f"Sweep {plan.name}", "Plan: nothing has been run", tuple(blocks))
 
