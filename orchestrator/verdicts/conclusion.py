@@ -101,8 +101,8 @@ class Conclusion:
     """The verdict on the best trial, on the search's sets."""
     confirmed: tuple[Confirmed, ...]
     decision: Decision | None
-    """None while the confirmation is not done, and where the sweep declares no acceptance
-    criteria.
+    """By what has ended so far: see `shown_decision`. None while the confirmation is not done, and
+    where the sweep declares no acceptance criteria.
     """
 
     @property

@@ -47,7 +47,9 @@ class StudyTables:
         return self._folder.name
 
     def conclude(self) -> Conclusion:
-        """Return the best trial, its verdict and its confirmation, judged anew from the files."""
+        """Return the best trial, its verdict and its confirmation, judged anew from the files: by
+        what has ended so far, where the sweep goes on.
+        """
         return conclude(self._spec, self._folder)
 
     def trials(self) -> pandas.DataFrame:
