@@ -92,6 +92,7 @@ ONE_MISTAKE = {
     "data: {": "data: [",
     "  max_steps: 100\n": "",
     "max_steps: 100": "max_steps: 0100",
+    "after_training: true": "after_training: 010",
     "train: train.jsonl": "train: 010",
     "budget: {trials: 5, wall_clock: 1h30m}": "budget: {<<: *usual}",
     "budget: ": "budget: *usual #",

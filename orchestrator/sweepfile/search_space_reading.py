@@ -263,12 +263,10 @@ class SpaceReader:
                 "evaluated at every scale, so it is never searched as a range",
             )
         elif self._check_keys(name, node, ("values", "after_training")):
-            if (
-                "after_training" not in node.entries
-                or plain_value(node.entries["after_training"].node) is not True
-            ):
+            asked = node.entries.get("after_training")
+            if asked is None or plain_value(asked.node) is not True:
                 self.problems.add(
-                    node.mark,
+                    asked.node.mark if asked else node.mark,
                     f"{name}: values needs after_training: true; a scale costs no training, so it is a grid "
                     "evaluated after training and not a dimension of the search",
                 )
