@@ -56,7 +56,7 @@ _FORMER_RATES = (8_000, 22_050, 44_100, 48_000)
 in them, from 0 on.
 """
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
-_PAIR = re.compile(r"[\[(]\s*([^\[(,;]+?)\s*[,;]\s*([^\[(,;]+?)\s*[\])]|(\S+)\s*-+>\s*(\S+)")
+_PAIR = re.compile(r"[\[(]([^\[(,;]+)[,;]([^\[(,;]+)[\])]|(\S+)\s*-+>\s*(\S+)")
 _SHORTEST = 0.1
 """Seconds, at least, of a part in which something is said."""
 _ROUNDED = 0.02
@@ -304,7 +304,7 @@ def _two_ends(value: Any) -> tuple[float, float] | None:
     holds; None for any other value.
     """
     if isinstance(value, str) and (found := _PAIR.fullmatch(value.strip())):
-        value = [text for text in found.groups() if text is not None]
+        value = [text.strip() for text in found.groups() if text is not None]
     if isinstance(value, Mapping):
         keys = span_keys(map(str, value))
         return None if keys is None else span_in_seconds(*_with_values(keys, value))
