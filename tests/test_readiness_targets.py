@@ -4,6 +4,7 @@ the model is loaded.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,8 @@ def test_of_a_model_that_is_not_whole_nothing_is_said(tmp_path: Path) -> None:
 
 
 def test_weights_in_parts_are_known_by_their_index(tmp_path: Path) -> None:
-    index = '{"weight_map": {"model.decoder.layers.0.self_attn.q_proj.weight": "a.safetensors"}}'
+    names = (f"model.decoder.layers.{layer}.self_attn.q_proj.weight" for layer in ("0", "extra"))
+    index = json.dumps({"weight_map": dict.fromkeys(names, "a.safetensors")})
     (tmp_path / "model.safetensors.index.json").write_text(index)
     said = found(tmp_path, MINE, "1-1", tmp_path)
     assert said[0].startswith("preset attention: layers 1-1 is not within a stack of 1, ")

@@ -5,6 +5,7 @@ weights. Without the weights themselves and without torch.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def find_missing_layers(spec: SweepSpec) -> Iterator[Finding]:
     for preset, layers in drawn_targets(spec):
         patterns = spec.parameters.presets[preset]
         for stack in ("encoder", "decoder"):
-            inside = [name for name in modules if name.startswith(f"{stack}.layers.")]
+            inside = [name for name in modules if re.match(rf"{stack}\.layers\.[0-9]+\.", name)]
             numbers = {
                 int(name.split(".")[2])
                 for name in inside
