@@ -118,12 +118,12 @@ def application() -> str:
     return name.encode("ascii", "replace").decode()[:63]
 
 
-def execute(connection: psycopg.Connection, statement: str, key: int) -> object:
-    """Execute one statement on an advisory lock and commit. Such a lock outlasts its
-    transaction.
+def execute(connection: psycopg.Connection, statement: str, number: int) -> object:
+    """Execute one statement on a `number`, such as the key of an advisory lock, and commit; return
+    the first value of its result. Such a lock outlasts its transaction.
     """
     with connection.cursor() as cursor:
-        row = cursor.execute(statement.encode(), (key,)).fetchone()
+        row = cursor.execute(statement.encode(), (number,)).fetchone()
     connection.commit()
     return row[0] if row else None
 
