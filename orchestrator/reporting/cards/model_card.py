@@ -82,11 +82,8 @@ def model_card(
         and kept.gave_the_result
     )
     verdict = conclusion.deciding if judged else None
-    decision = "no verdict on this adapter alone"
-    if judged and not done:
-        decision = "no verdict yet, the sweep is not finished"
-    elif judged:
-        decision = f"{conclusion.decision or 'no acceptance criteria were declared'}{doubt(spec, conclusion)}"
+    decision = _decision(spec, conclusion, done) if judged else "no verdict on this adapter alone"
+    doubts = caveats(spec, folder, conclusion, done) if judged else ()
     ended = f"The trial is {kept.result.state}: {kept.result.reason}"
     which = "" if kept.gave_the_result else ", its last measurement"
     blocks: list[Block] = [
@@ -95,11 +92,7 @@ def model_card(
         *_usage_blocks(plan, form.form),
         *_measured_blocks(kept, verdict),
         *([Picture(PLOT, _ABOUT_PLOT)] if card_plot(spec, kept, conclusion) else []),
-        *_limits_blocks(
-            [_from_project(text, root) for text in caveats(spec, folder, conclusion, done)]
-            if judged
-            else []
-        ),
+        *_limits_blocks([_from_project(text, root) for text in doubts]),
         *_data_blocks(plan, conclusion, root),
         *_training_blocks(plan, kept),
         *_sweep_file(folder, root),
@@ -118,6 +111,15 @@ def model_card(
     )
     headline = f"Trial {kept.result.number} of sweep {plan.sweep}{which}: {decision}. {ended}"
     return f"---\n{header.to_yaml()}\n---\n\n" + render(Document(title, headline, tuple(blocks)))
+
+
+def _decision(spec: SweepSpec, conclusion: Conclusion, done: bool) -> str:
+    """Say what the sweep decided about its winner; `done` as in `model_card`."""
+    if not done:
+        return "no verdict yet, the sweep is not finished"
+    return (
+        f"{conclusion.decision or 'no acceptance criteria were declared'}{doubt(spec, conclusion)}"
+    )
 
 
 def card_plot(spec: SweepSpec, kept: SavedAdapter, conclusion: Conclusion) -> str:
