@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import StudyError
-from orchestrator.records.results import Measurement, SetMeasurement
+from orchestrator.records.results import Measurement
 from orchestrator.reporting.record.experiment_plan import BEGIN, END, enter_row, text_with_row
 from orchestrator.reporting.record.experiment_plan_row import COLUMNS, Row, _baseline_and_tuned
 from orchestrator.reporting.wording import percent
 from orchestrator.verdicts.conclusion import Conclusion
 from tests.cli_project import ROOT, make_project, orchestrate
+from tests.scoring_support import set_with
 
 PROSE = "# Plan\n\nH1: it works | honestly.\n\n"
 AFTER = "\n## Later\n\nmore, without a newline at its end"
@@ -69,18 +70,7 @@ def test_other_studies_and_other_folders_get_rows_of_their_own() -> None:
 
 def test_the_baseline_has_the_number_that_the_report_shows() -> None:
     """189 errors in 2,400 words are 7.875 %, and 12.41666 less the change is a little more."""
-    before, after = (
-        SetMeasurement(
-            manifest_sha256="m",
-            utterance_ids=("a",),
-            speakers=("",),
-            substitutions=(errors,),
-            deletions=(0,),
-            insertions=(0,),
-            reference_words=(2400,),
-        )
-        for errors in (189, 298)
-    )
+    before, after = set_with(189, 2400), set_with(298, 2400)
     baseline = Measurement(
         trial=None, step=0, adapter_scale=1.0, fingerprint="f", sets={"domain": before}
     )
