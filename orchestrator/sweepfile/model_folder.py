@@ -45,7 +45,7 @@ _LARGEST_READ = 100_000
 """Most bytes of a JSON file that is read whole."""
 _LFS = b"version https://git-lfs"
 _NO_SAFETENSORS = "it is damaged or no safetensors file"
-LARGEST_HEADER = 100_000_000
+_LARGEST_HEADER = 100_000_000
 """Most bytes of a header; safetensors itself accepts no more."""
 
 
@@ -222,27 +222,33 @@ def _rewrite(folder: Path) -> str:
     return f"python -c {shlex.quote(code)}"
 
 
+def weights_header(weights: Path) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file, by the name of each tensor, and where the tensors
+    begin, in bytes. Raises ValueError where the file has none, OSError where it cannot be read.
+    """
+    with weights.open("rb") as stream:
+        start = stream.read(8)
+        size = int.from_bytes(start, "little")
+        if len(start) < 8 or size > _LARGEST_HEADER:
+            raise ValueError("no header of a safetensors file")
+        header: dict[str, Any] = json.loads(stream.read(size))
+        return header, 8 + size
+
+
 def _damage(weights: Path) -> str:
     """Say why a file is no complete safetensors file; empty where it is one."""
     try:
-        with weights.open("rb") as stream:
-            start = stream.read(8)
-            if start == _LFS[:8]:
-                return "it is a pointer of Git LFS (git lfs pull)"
-            size = int.from_bytes(start, "little")
-            if len(start) < 8 or size > LARGEST_HEADER:
-                return _NO_SAFETENSORS
-            header = json.loads(stream.read(size))
-            ends = [
-                tensor["data_offsets"][1]
-                for name, tensor in header.items()
-                if name != "__metadata__"
-            ]
-            promised, there = 8 + size + max(ends, default=0), os.fstat(stream.fileno()).st_size
+        header, begin = weights_header(weights)
+        ends = [
+            tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"
+        ]
+        promised, there = begin + max(ends, default=0), weights.stat().st_size
     except OSError as error:
         return str(error.strerror)
     except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError):
-        return _NO_SAFETENSORS
+        with weights.open("rb") as stream:
+            is_pointer = stream.read(len(_LFS)) == _LFS
+        return "it is a pointer of Git LFS (git lfs pull)" if is_pointer else _NO_SAFETENSORS
     return "" if there >= promised else f"it has {there} bytes of {promised}"
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from orchestrator.checks import Finding, finding
 from orchestrator.planning.target_choices import drawn_targets
 from orchestrator.sweepfile.cached_model import model_file
 from orchestrator.sweepfile.layer_ranges import fault_of_layers
-from orchestrator.sweepfile.model_folder import LARGEST_HEADER
+from orchestrator.sweepfile.model_folder import weights_header
 from orchestrator.sweepfile.presets import matches
 from orchestrator.sweepfile.sweep import ModelSpec, SweepSpec
 
@@ -49,19 +48,11 @@ def _module_names(model: ModelSpec) -> tuple[str, ...]:
     index = model_file(model, "model.safetensors.index.json")
     try:
         if whole is not None:
-            names = [*_header(whole)]
+            names = [*weights_header(whole)[0]]
         elif index is not None:
             names = [*json.loads(index.read_bytes())["weight_map"]]
         else:
             return ()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ()
     return tuple(str(name).removeprefix("model.").rpartition(".")[0] for name in names)
-
-
-def _header(weights: Path) -> dict[str, object]:
-    """Return the header of a safetensors file: the name of each tensor and where it is."""
-    with weights.open("rb") as stream:
-        size = min(LARGEST_HEADER, int.from_bytes(stream.read(8), "little"))
-        header: dict[str, object] = json.loads(stream.read(size))
-    return header
