@@ -220,6 +220,33 @@ def test_frames_that_do_not_fit_the_budget_are_computed_anew_and_are_the_same() 
     assert poor.bytes_used == 0 < kept.bytes_used
 
 
+def test_which_frames_are_kept_does_not_depend_on_what_is_asked_for_first() -> None:
+    base = wrap_model(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
+    clips, _ = clips_and_texts(9, seed=5)
+    sets = {"train": clips[:6], "domain": clips[6:8], "heldout": clips[8:]}
+    asked = [
+        ("heldout", 2),
+        ("domain", 2),
+        ("domain", 0),
+        ("train", 1),
+        ("heldout", 1),
+        ("train", 0),
+    ]
+    whole = EncoderCache(base.family, dict(sets), 1 << 30, CPU, (0, 1))
+    for name, depth in asked:
+        whole.keep(name, depth)
+    seen = set()
+    for tenths in range(11):
+        budget, found = whole.bytes_used * tenths // 10, []
+        for order in (asked, asked[::-1], asked[3:] + asked[:3]):
+            store = EncoderCache(base.family, dict(sets), budget, CPU, (0, 1))
+            found.append({place for place in order if store.keep(*place) is not None})
+            assert store.bytes_used <= budget
+        assert found[0] == found[1] == found[2]
+        seen.add(frozenset(found[0]))
+    assert frozenset({("train", 0), ("train", 1)}) in seen, "what every step needs comes first"
+
+
 def test_frames_of_a_lower_depth_are_the_start_of_a_higher_and_the_same() -> None:
     base = wrap_model(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(6, seed=5)

@@ -147,7 +147,9 @@ def _encoder_cache(
     share = share_of(execution, device.type, machine_cores())
     memory = frames_budget(execution, device.type, memory_of(device), share)
     depths = _first_adapted_layers(spec, base)
-    return EncoderCache(base.family, clips, memory, device, depths, kept, spec.measured_name)
+    # every step needs frames of the training set, so they come first where not all fit
+    ordered = {"train": clips["train"], **clips}
+    return EncoderCache(base.family, ordered, memory, device, depths, kept, spec.measured_name)
 
 
 def _take_cores(spec: SweepSpec) -> None:

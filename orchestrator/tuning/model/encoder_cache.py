@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -74,8 +75,9 @@ class EncoderCache:
         kept: Mapping[str, dict[int, Frames | None]] | None = None,
         said_name: Callable[[str], str] = str,
     ) -> None:
-        """`clips` are the float32 samples of each set by its name. `depths` are the entry depths
-        that trials may have: frames at a lower one are kept on the way to a higher one. `kept`
+        """`clips` are the float32 samples of each set by its name; where not all frames fit, those
+        of the first sets are kept. `depths` are the entry depths that trials may have: frames at a
+        lower one are kept on the way to a higher one. `kept`
         holds, by set and depth, frames that are there already; its mappings are shared, so what is
         computed of these sets later is added to them. `said_name` gives the name by which a person
         is told of a set.
@@ -151,9 +153,7 @@ class EncoderCache:
         lengths = self.lengths(name)
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         batches = batches_by_length(lengths, BATCH_SECONDS * SAMPLE_RATE, order)
-        # an upper bound of all frames, so that their tensor is allocated once
-        most = sum(length // self.family.stride + 1 for length in lengths)
-        room, flat, filled = self.budget_bytes - self.bytes_used, None, 0
+        most, flat, filled = self._most_frames(name), None, 0
         start = torch.zeros(len(lengths), dtype=torch.int64, device=self.device)
         length = torch.zeros_like(start)
         side_by_side, counter = (
@@ -170,7 +170,8 @@ class EncoderCache:
                 if flat is None:
                     # width and dtype are known from the first batch on, so the rest is not computed
                     # in vain where it would not fit
-                    if most * computed.flat[0].numel() * computed.flat.element_size() > room:
+                    frame_bytes = computed.flat[0].numel() * computed.flat.element_size()
+                    if most * frame_bytes > self._room(name, depth, frame_bytes):
                         return None
                     flat = computed.flat.new_empty((most, computed.flat.shape[1]))
                 end = filled + len(computed.flat)
@@ -180,6 +181,25 @@ class EncoderCache:
                 counter.add(len(rows))
         assert flat is not None, "a set has clips"
         return Frames(flat[:filled], start, length)
+
+    def _most_frames(self, name: str) -> int:
+        """Return an upper bound of the frames of a set, so that their tensor is allocated once."""
+        return sum(length // self.family.stride + 1 for length in self.lengths(name))
+
+    def _room(self, name: str, depth: int, frame_bytes: int) -> int:
+        """Return the bytes that the frames of a set at a depth may take: what those before them in a
+        fixed order leave of the budget, whether these are computed yet or not.
+
+        What is kept must not depend on what is asked for first, which differs between a run that
+        begins and one that continues: frames that are not kept are computed in other batches, and
+        so rounded otherwise.
+        """
+        order = [*product(self.clips, self.depths), *((other, depth) for other in self.clips)]
+        left = self.budget_bytes
+        for other, _ in order[: order.index((name, depth))]:
+            size = self._most_frames(other) * frame_bytes
+            left -= size if size <= left else 0
+        return min(left, self.budget_bytes - self.bytes_used)
 
     def _entry_depth_below(self, depth: int) -> int | None:
         """Return the highest entry depth of the sweep below `depth`, or None."""
