@@ -25,20 +25,25 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning import autotune as probe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.core_threads import use_cores
+from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.pack_group import PackGroup
 from orchestrator.tuning.worker import start_worker
 from tests.embedded import small_sweep
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
 
-RECIPE = {"learning_rate": {"min": 1e-4, "max": 1e-3}, "max_steps": 8, "batch_size": 2}
+RECIPE: dict[str, Any] = {
+    "learning_rate": {"min": 1e-4, "max": 1e-3},
+    "max_steps": 8,
+    "batch_size": 2,
+}
 
 
-def sweep(folder: Path) -> SweepSpec:
+def sweep(folder: Path, parameters: dict[str, Any] = RECIPE) -> SweepSpec:
     """Its pack is left to the machine."""
     sizes = {"train": 12, "replay": 6, "domain": 2, "heldout": 2}
     execution = {"pack": "auto", "packs": 1}
-    return small_sweep(folder, sizes, parameters=RECIPE, execution=execution)
+    return small_sweep(folder, sizes, parameters=parameters, execution=execution)
 
 
 MEASURED_IN_A_NEW_PROCESS = """
@@ -97,6 +102,24 @@ def test_a_pack_that_takes_too_much_memory_is_made_smaller(
     assert worker.pack_reason == (
         f"trials at once: {slots}" + "; more would take over half of the memory" * short
     )
+
+
+@pytest.mark.parametrize("kl_weight", [0.0, 0.5])
+def test_frames_that_are_kept_are_no_part_of_a_step(
+    kl_weight: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = RECIPE | {"replay_ratio": 0.5, "kl_weight": kl_weight}
+    spec, measure, kept = sweep(tmp_path, parameters=recipe), probe._memory_of_step, []
+
+    def noted(group: PackGroup, base: BaseModel, store: EncoderCache, *rest: Any) -> int:
+        kept.append(store.bytes_used)
+        taken = measure(group, base, store, *rest)
+        kept.append(store.bytes_used)
+        return taken
+
+    monkeypatch.setattr(probe, "_memory_of_step", noted)
+    start_worker(spec, tmp_path / "cache")
+    assert kept[0] == kept[1] > 0
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,11 @@ def _fitting(
     All packs fit at fewer slots before there are fewer packs. One slot makes its step in smaller
     micro-batches where it must. Raises ModelError where it does not fit even so.
     """
-    # frames are computed once and kept, so they are no part of a step
+    # frames are computed once and kept, so they are no part of a step; the untuned model, to which
+    # a KL term compares, needs those of the whole encoder
     store.keep("train", group_of(plan, base, 1).depth)
+    if plan.params.kl_weight > 0:
+        store.keep("train", base.encoder_depth)
     return_freed_memory()
     room = MEMORY_SHARE * machine_memory() - own_memory()
     while True:
