@@ -38,6 +38,8 @@ RECIPE: dict[str, Any] = {
     "batch_size": 2,
 }
 
+MORE = "more would take over half of the memory"
+
 
 def sweep(folder: Path, parameters: dict[str, Any] = RECIPE) -> SweepSpec:
     """Its pack is left to the machine."""
@@ -99,9 +101,7 @@ def test_a_pack_that_takes_too_much_memory_is_made_smaller(
     with_memory(monkeypatch, peaks, total)
     worker = start_worker(sweep(tmp_path), tmp_path / "cache")
     assert worker.capacity == slots
-    assert worker.pack_reason == (
-        f"trials at once: {slots}" + "; more would take over half of the memory" * short
-    )
+    assert worker.pack_reason == f"trials at once: {slots}" + f"; {MORE}" * short
 
 
 @pytest.mark.parametrize("kl_weight", [0.0, 0.5])
@@ -123,16 +123,16 @@ def test_frames_that_are_kept_are_no_part_of_a_step(
 
 
 @pytest.mark.parametrize(
-    ("asked", "peaks", "packs", "cores", "slots"),
+    ("asked", "peaks", "packs", "cores", "slots", "why"),
     [
-        ("auto", (2.5,), 8, 1, 1),
+        ("auto", (2.5,), 8, 1, 1, "8, in 8 packs of 1"),
         # of a model that takes more, as many as fit, which share all cores
-        ("auto", (3.0,), 6, 1, 1),
-        ("auto", (5.0,), 2, 4, 1),
-        ("auto", (9.0,), 1, "auto", 1),
+        ("auto", (3.0,), 6, 1, 1, f"6, in 6 packs of 1; {MORE}"),
+        ("auto", (5.0,), 2, 4, 1, f"2, in 2 packs of 1; {MORE}"),
+        ("auto", (9.0,), 1, "auto", 1, f"1; {MORE}"),
         # what is written stays
-        (4, (4.0, 3.0), 4, 2, 1),
-        (4, (9.0, 9.0), 4, 2, 1),
+        (4, (4.0, 3.0), 4, 2, 1, f"4, in 4 packs of 1; {MORE}"),
+        (4, (9.0, 9.0), 4, 2, 1, "4, in 4 packs of 1; that may take over half of the memory"),
     ],
 )
 def test_packs_are_as_many_as_the_memory_holds(
@@ -141,6 +141,7 @@ def test_packs_are_as_many_as_the_memory_holds(
     packs: int,
     cores: int | str,
     slots: int,
+    why: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -162,6 +163,7 @@ def test_packs_are_as_many_as_the_memory_holds(
         use_cores(before)
     assert (worker.execution.packs, worker.execution.cores) == (packs, cores)
     assert worker.capacity == slots
+    assert worker.pack_reason == f"trials at once: {why}"
     assert worker.sibling().execution == worker.execution
 
 

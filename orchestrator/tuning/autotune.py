@@ -51,13 +51,17 @@ the rest.
 
 
 def found_packs(
-    spec: SweepSpec, base: BaseModel, store: EncoderCache, data: TrainingSet
+    spec: SweepSpec,
+    base: BaseModel,
+    store: EncoderCache,
+    data: TrainingSet,
+    fewer: bool = True,
 ) -> tuple[int, int, str]:
     """Return the slots of each pack for `pack: auto`, the number of packs, and one line that says
     why.
 
     All trials are taken to be like the first of the sweep. The number of packs is the one already
-    decided (1 where it is still `auto`), or fewer where the memory holds no more.
+    decided (1 where it is still `auto`); with `fewer`, less where the memory holds no more.
     """
     plan, packs = first_plan(spec), spec.execution.packs
     packs = 1 if packs == "auto" else packs
@@ -70,10 +74,13 @@ def found_packs(
         slots, fitting = _fitting(plan, base, store, data, wanted, on_this_machine)
     # these states would be kept for all steps, and were computed on more cores than a pack's
     data.untuned.clear()
-    short = (slots, fitting) != (wanted, on_this_machine)
-    packs = fitting if on_this_machine == packs else packs
+    memory = ""
+    if fitting < on_this_machine and not fewer:
+        memory = "; that may take over half of the memory"
+    elif (slots, fitting) != (wanted, on_this_machine):
+        memory = "; more would take over half of the memory"
+    packs = fitting if on_this_machine == packs and fewer else packs
     where = "" if packs == 1 else f", in {packs} packs of {slots}"
-    memory = "; more would take over half of the memory" if short else ""
     return slots, packs, f"trials at once: {packs * slots}{where}{memory}"
 
 

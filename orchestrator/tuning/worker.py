@@ -55,8 +55,10 @@ def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
     if spec.execution.pack != "auto":
         return PackWorker(prepared, spec.execution.pack)
     with prepared.training_autocast(), enough_memory("one step of one trial"):
-        slots, packs, why = found_packs(spec, prepared.base, prepared.store, prepared.data)
-    if left_open and packs != spec.execution.packs:
+        slots, packs, why = found_packs(
+            spec, prepared.base, prepared.store, prepared.data, fewer=left_open
+        )
+    if packs != spec.execution.packs:
         cores = "auto" if packs == 1 else machine.cores // packs
         prepared = prepared.executed(packs=packs, cores=cores)
     return PackWorker(prepared, slots, why)
