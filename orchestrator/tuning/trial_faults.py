@@ -35,6 +35,8 @@ _MEMORY_OF_ONEDNN = frozenset(
 """Whole messages of oneDNN, which computes on CPUs, where it gets no memory for an operation. It
 does not say why; an operation that it lacks is refused earlier, at its primitive descriptor.
 """
+_NO_THREAD = "can't start new thread"
+"""Python's own message."""
 _TRIED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|[KMGT]iB)", re.IGNORECASE)
 _UNITS = {"bytes": 1.0, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}
 LONGEST = 200
@@ -61,14 +63,17 @@ class Done(Generic[Result]):
 def attempt(work: Callable[[], Result], device: torch.device) -> Done[Result] | Fault:
     """Return the result of `work`, or what went wrong in it, after freeing the memory that it took.
 
-    Raises Interrupted and ManifestError, which are no faults of a trial: recordings that cannot be
-    read would end every trial that follows. Raises ModelError where the device itself has failed.
+    Raises Interrupted, ManifestError, and RuntimeError where the system lets no thread start, which
+    are no faults of a trial: recordings that cannot be read would end every trial that follows.
+    Raises ModelError where the device itself has failed.
     """
     try:
         return Done(work())
     except ManifestError:
         raise
     except Exception as error:  # of any kind: an error in one trial must not end the others
+        if _NO_THREAD in str(error):
+            raise
         fault = fault_of(error)
     # outside of the handler, in which the exception still holds the tensors of its stack frames
     free_memory(device)

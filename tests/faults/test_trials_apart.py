@@ -5,6 +5,7 @@ alone; the other trials of its pack go on.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,24 @@ def test_a_recording_that_is_gone_ends_the_run_and_not_one_trial_after_another(
         worker.admit(plan)
     with pytest.raises(ManifestError, match=r"a\.wav"):
         run(worker)
+
+
+def test_a_machine_without_threads_ends_the_run_and_not_one_trial_after_another(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    use_cores(2)
+    try:
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        worker = PackWorker(prepared, 3)
+        for plan in calm(spec):
+            worker.admit(plan)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            run(worker)
+    finally:
+        use_cores(1)
 
 
 def test_short_memory_is_short_after_a_restart_too(
