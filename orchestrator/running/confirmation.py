@@ -45,9 +45,9 @@ def run_confirmation(
     folder's lock.
 
     `make_worker` makes a worker for `confirmation_spec(spec)`, and is called only when something is
-    left to do. A run that was cut off starts anew: trials of a pack do not depend on each other, so
-    the result is the same. Raises Interrupted after an orderly stop, FingerprintError where the
-    study holds numbers of another evaluation.
+    left to do. A run that was cut off starts anew: trials of a pack depend on each other in how
+    sums are rounded alone, so the result is the same but for its last digits. Raises Interrupted
+    after an orderly stop, FingerprintError where the study holds numbers of another evaluation.
     """
     observer, drain = observer or NullObserver(), drain or GracefulShutdown()
     pending = pending_runs(spec, folder)
