@@ -298,6 +298,11 @@ def test_silent_and_broken_clips_are_said_with_their_lines(
         f"  {source}:2: the clip is silent (rms below 1e-4): noise has no ratio to it\n"
         "Correct or delete these lines, then run the same command again.\n"
     )
+    narrow = tmp_path / "narrow" / "m.jsonl"
+    options = ("--speed", "0.8:0.8", "--band", "300:3400")
+    assert orchestrate("manifest", "noisy", source, narrow, *options) == 0
+    copies = {each.id: load_audio(each).samples for each in load_manifest(narrow).utterances}
+    assert sorted(bool(copy.any()) for copy in copies.values()) == [False, True]
     assert list((tmp_path / "n").iterdir()) == [], "a refused command leaves nothing"
 
 

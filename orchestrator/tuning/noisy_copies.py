@@ -93,10 +93,10 @@ def _noisy_copy(
     utterance: Utterance, channel: Channel, seed: int
 ) -> tuple[Samples, dict[str, Any]]:
     """Return the samples of a copy, and what was drawn for it by the keys of its manifest line.
-    Raises UnusableError for a silent clip.
+    Raises UnusableError for a silent clip that is to get noise.
     """
     samples = load_audio(utterance).samples
-    if level(samples) < SILENCE_RMS:
+    if channel.snr and level(samples) < SILENCE_RMS:
         raise UnusableError(f"the clip is {SILENT}: noise has no ratio to it")
     draws = np.random.default_rng(own_seed(seed, utterance.id))
     drawn: dict[str, Any] = {}
