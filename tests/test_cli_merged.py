@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import runpy
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,10 @@ from transformers import (
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.corpus.recordings.audio import load_audio
 from orchestrator.corpus.recordings.loudness import scale_to_rms
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ModelError
-from orchestrator.reporting.cards.load_script import load_script
+from orchestrator.records.readiness.model_limits import token_caps
+from orchestrator.reporting.cards.load_script import _audio, load_script
 from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged, with_adapter
@@ -192,6 +196,27 @@ def test_the_script_hears_sound_of_any_level_in_frames_of_any_length(
         base, [str(tmp_path / "clip.wav")], rms=0.075, max_tokens_per_second=10
     )
     assert said == heard.text != ""
+
+
+@pytest.mark.parametrize("rms", [0.075, None])
+@pytest.mark.parametrize("samples", [18560, 36480, 16001])
+def test_the_script_prepares_sound_and_cap_as_the_evaluation_does(
+    samples: int, rms: float | None, tmp_path: Path
+) -> None:
+    """Also where a cap in whole tokens meets a length at which floats round, and beyond full scale."""
+    place, random = tmp_path / "a.wav", np.random.default_rng(0)
+    soundfile.write(place, random.normal(0, 0.4, samples).clip(-1.8, 1.8), 16000, subtype="FLOAT")
+    evaluation = EvaluationSpec(max_tokens_per_second=25, rms=rms)
+    names: dict[str, Any] = {
+        **{"sys": sys, "soundfile": soundfile, "torch": torch, "file": str(place)},
+        "model": SimpleNamespace(config=SimpleNamespace()),
+    }
+    exec(_audio(evaluation), names)
+    sound = load_audio(Utterance(id="a", text="", audio=place)).samples
+    expected = sound if rms is None else scale_to_rms(sound, rms)[0]
+    assert np.abs(expected).max() > 0.2 + (rms is None)
+    np.testing.assert_allclose(names["audio"][0].numpy(), expected, atol=1e-6)
+    assert [names["cap"]] == token_caps([samples / 16000], 25)
 
 
 def test_an_adapter_on_weights_that_are_in_two_places_is_not_merged(tmp_path: Path) -> None:

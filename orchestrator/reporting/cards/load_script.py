@@ -93,18 +93,21 @@ def _audio(evaluation: EvaluationSpec) -> str:
     """Return the lines that prepare the sound as the evaluation does: its level, the cap on tokens,
     and for streaming models a whole number of frames.
     """
-    # the level is that of the whole clip, before it is cut to whole frames, as in the evaluation
+    # the level is that of the whole clip, before it is cut to whole frames, as in the evaluation,
+    # which cuts peaks only where it scales
     scaled = (
         "level = (sound**2).mean() ** 0.5\n"
-        f"sound = sound * ({evaluation.rms!r} / level if level >= {SILENCE_RMS!r} else 1)  # silence stays as it is\n"
+        f"if level >= {SILENCE_RMS!r}:  # silence stays as it is\n"
+        f"    sound = (sound * {evaluation.rms!r} / level).clip(-1, 1)\n"
     )
     return (
         "sound, rate = soundfile.read(file)\n"
         "if rate != 16000 or sound.ndim > 1:\n"
         '    sys.exit(f"{file} is not of 16 kHz and one channel: ffmpeg -i {file} -ar 16000 -ac 1 NEW.wav")\n'
         + (scaled if evaluation.rms else "")
-        + "audio = torch.tensor(sound).float().clamp(-1, 1)[None]\n"
-        f"cap = int({evaluation.max_tokens_per_second!r} * len(sound) / rate) + 2\n"
+        + "audio = torch.tensor(sound).float()[None]\n"
+        # in this order of rounding: 25 * (18560 / 16000) is below 29
+        f"cap = int({evaluation.max_tokens_per_second!r} * (len(sound) / rate)) + 2\n"
         'frame = getattr(model.config, "encoder_config", None)\n'
         "step = round(frame.sample_rate * frame.frame_ms / 1000) if frame else 1\n"
         "audio = audio[:, : audio.shape[1] // step * step]\n"
