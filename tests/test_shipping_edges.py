@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from orchestrator.errors import ModelError, SpecError
 from orchestrator.records.base_weights import read_base_weights
@@ -16,7 +17,7 @@ from orchestrator.reporting.cards.model_card import _differs_from_measured
 from orchestrator.running.processor_files import FILES, copy_processor_files
 from orchestrator.running.verifying import chosen_sets, name_of_export
 from orchestrator.sweepfile.loading import load_spec
-from orchestrator.sweepfile.model_folder import _TOKENIZERS
+from orchestrator.sweepfile.model_folder import TOKENIZERS
 from orchestrator.sweepfile.sweep import ModelSpec
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 
@@ -74,8 +75,23 @@ def test_an_adapter_is_not_exported_without_its_tokenizer(tmp_path: Path) -> Non
     assert (tmp_path / "tokenizer.json").is_file()
 
 
+def test_nor_where_the_cache_of_the_hub_does_not_hold_the_tokenizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on another machine than the one that ran the sweep."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ModelError) as caught:
+        copy_processor_files(ModelSpec(id="x/y", revision="v2"), tmp_path / "out")
+    assert str(caught.value) == (
+        "the base model x/y has no tokenizer on this machine, and an adapter needs it beside it\n"
+        "  Download it: hf download x/y --revision v2, then export again."
+    )
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_every_file_that_makes_a_tokenizer_goes_with_an_adapter(tmp_path: Path) -> None:
-    assert set(_TOKENIZERS) <= set(FILES)
+    assert set(TOKENIZERS) <= set(FILES)
 
 
 def test_the_card_of_another_form_than_the_measured_says_so(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import shutil
 from pathlib import Path
 
 from orchestrator.errors import ModelError
-from orchestrator.sweepfile.cached_model import model_file
+from orchestrator.sweepfile.cached_model import download_command, model_file
+from orchestrator.sweepfile.model_folder import TOKENIZERS
 from orchestrator.sweepfile.sweep import ModelSpec
 
 FILES = (
@@ -29,14 +30,20 @@ FILES = (
 
 def copy_processor_files(model: ModelSpec, folder: Path) -> None:
     """Copy those of `FILES` that the base model has, from its folder or from the hub's cache on
-    this machine. Raises ModelError for a folder that is not there.
+    this machine. Raises ModelError for a folder that is not there, or where neither has a
+    tokenizer.
     """
     if model.is_folder and not os.path.isdir(model.id):
         raise ModelError(
             f"the base model {model.id} is not there, and an adapter needs its tokenizer and feature extractor beside "
             "it\n  Put the folder back, then export again."
         )
-    for name in FILES:
-        place = model_file(model, name)
-        if place is not None:
-            shutil.copyfile(place, folder / name)
+    places = {name: place for name in FILES if (place := model_file(model, name)) is not None}
+    if places.keys().isdisjoint(TOKENIZERS):
+        cure = "Put it back" if model.is_folder else f"Download it: {download_command(model)}"
+        raise ModelError(
+            f"the base model {model.id} has no tokenizer on this machine, and an adapter needs it beside it\n"
+            f"  {cure}, then export again."
+        )
+    for name, place in places.items():
+        shutil.copyfile(place, folder / name)

@@ -30,7 +30,7 @@ def cached_problems(model: ModelSpec) -> list[str]:
         return []
     return [
         f"model.id: `{model.id}`, in the cache at {place}, {fault}; where there is a network: "
-        f"HF_HUB_OFFLINE=0 {_download(model)}"
+        f"HF_HUB_OFFLINE=0 {download_command(model)}"
     ]
 
 
@@ -42,11 +42,12 @@ def unchecked_text(model: ModelSpec) -> str:
         return ""
     return (
         f"model.id: `{model.id}` is not in the cache, so neither its files nor what fits the model "
-        f"could be checked; a run downloads it. To check before: {_download(model)}"
+        f"could be checked; a run downloads it. To check before: {download_command(model)}"
     )
 
 
-def _download(model: ModelSpec) -> str:
+def download_command(model: ModelSpec) -> str:
+    """Return the command that puts a model of the hub into the cache."""
     revision = f" --revision {shlex.quote(model.revision)}" if model.revision != "main" else ""
     return f"hf download {model.id}{revision}"
 

@@ -32,7 +32,7 @@ _WEIGHTS, _INDEX, _PICKLE = (
 )
 _PIECES = ("tokenizer.model", "spiece.model")
 """Tokenizers of SentencePiece, which transformers reads with two further packages."""
-_TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", *_PIECES)
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", *_PIECES)
 """Files from which transformers makes a tokenizer, alone or with others."""
 _FURTHER_JSON = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json"),
@@ -194,7 +194,7 @@ def _weight_faults(folder: Path) -> Iterator[str]:
 
 def _tokenizer_faults(folder: Path) -> Iterator[str]:
     """Yield a fault where there is no tokenizer, or none that the installed packages can read."""
-    there = [name for name in _TOKENIZERS if (folder / name).is_file()]
+    there = [name for name in TOKENIZERS if (folder / name).is_file()]
     if not there:
         yield "has no tokenizer.json; copy it from where the model is from"
     elif there[0] in _PIECES and not all(map(_is_installed, ("sentencepiece", "google.protobuf"))):
