@@ -219,7 +219,7 @@ def _rewrite(folder: Path) -> str:
         "from transformers import AutoModelForSpeechSeq2Seq as M; "
         f"M.from_pretrained({place}).save_pretrained({place})"
     )
-    return f"python -c {shlex.quote(code)}"
+    return f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
 
 
 def weights_header(weights: Path) -> tuple[dict[str, Any], int]:
