@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForSpeechSeq2Seq
+from transformers import AutoConfig, AutoModelForSpeechSeq2Seq
 
 from orchestrator.checks import Finding
 from orchestrator.errors import DataError
@@ -27,6 +27,7 @@ from orchestrator.records.worker_protocol import Measured
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import ChecksSpec, ModelSpec, SweepSpec
 from orchestrator.tuning.model.base_model import load_base_model
+from orchestrator.tuning.model.windows import samples_per_frame
 from orchestrator.tuning.selfcheck.model_limits import limits_of
 from orchestrator.tuning.worker import start_worker
 from tests.cli_project import orchestrate
@@ -145,6 +146,23 @@ def test_validate_says_the_same_without_the_model(
     assert all(message in said for message in refusals)
     assert "loading the base model" not in out + said
     assert not list((tmp_path / "studies").rglob("*.pcm")), "nothing was decoded for it"
+
+
+@pytest.mark.parametrize("family", ["streaming", "v1"])
+def test_what_a_configuration_leaves_out_is_what_transformers_takes(
+    family: str, tmp_path: Path
+) -> None:
+    spec = written(tmp_path, family, {})
+    place = Path(spec.model.id) / "config.json"
+    left = json.loads(place.read_text())
+    del left["max_position_embeddings"]
+    if family == "streaming":
+        left["encoder_config"] = None
+    place.write_text(json.dumps(left))
+    config, limits = AutoConfig.from_pretrained(place.parent), read_limits(spec.model)
+    assert limits is not None and limits.positions == config.max_position_embeddings
+    if family == "streaming":
+        assert limits.stride == samples_per_frame(config.encoder_config)
 
 
 def test_padding_saved_with_a_tokenizer_lengthens_no_text(tmp_path: Path) -> None:

@@ -20,6 +20,10 @@ VERSION_1_STRIDE, VERSION_1_SHORTEST = 384, 895
 convolutions, in samples.
 """
 
+_POSITIONS = {"moonshine": 512, "moonshine_streaming": 4096}
+"""What transformers takes where a configuration names no `max_position_embeddings`, by model type.
+"""
+
 
 @dataclass(frozen=True)
 class ModelLimits:
@@ -66,13 +70,13 @@ def read_limits(model: ModelSpec) -> ModelLimits | None:
 def _parse_limits(config: dict[str, Any], tokenizer: Path) -> ModelLimits:
     from tokenizers import Tokenizer
 
-    encoder = config.get("encoder_config", {})
+    encoder = config.get("encoder_config") or {}
     streams = config["model_type"] == "moonshine_streaming"
     rate = encoder.get("sample_rate", SAMPLE_RATE)
     # as `tuning.model.families` and `windows.samples_per_frame` have it, which import torch
     frame = round(rate * encoder.get("frame_ms", 5.0) / 1000)
     stride, shortest = (4 * frame, frame) if streams else (VERSION_1_STRIDE, VERSION_1_SHORTEST)
-    positions = int(config["max_position_embeddings"])
+    positions = int(config.get("max_position_embeddings", _POSITIONS[config["model_type"]]))
     reader = Tokenizer.from_file(str(tokenizer))
     # a tokenizer keeps these settings from its last use; transformers sets both at every call
     reader.no_padding()
