@@ -175,6 +175,18 @@ def test_an_end_token_of_the_tokenizer_serves_where_no_configuration_says_one(
     assert (base.decoder.eos, base.decoder.ends) == (2, frozenset({2}))
 
 
+def test_an_end_token_that_texts_hold_is_blamed_on_the_configuration(tmp_path: Path) -> None:
+    edit = changed("generation_config.json", eos_token_id=[2, 13])
+    base = loaded(saved(tmp_path, "v1", edit))
+    assert base.labels(["left"])[0][-1] == 2
+    with pytest.raises(ObjectiveError) as caught:
+        base.labels(["turn left"])
+    assert str(caught.value) == (
+        "the model's eos_token_id has 13, 'turn', which texts such as 'turn left' hold: every one would end there. "
+        "Take it out of generation_config.json and config.json."
+    )
+
+
 def rope(kind: str, **more: float) -> dict[str, Any]:
     return {
         "rope_type": kind,

@@ -154,8 +154,14 @@ class BaseModel:
         return rows
 
     def _why_misaligned(self, text: str, row: list[int]) -> str:
-        marks = {self.decoder.start, *self.decoder.ends}
-        tokens = self.tokenizer.convert_ids_to_tokens([id for id in row[:-1] if id in marks])
+        found = [id for id in row[:-1] if id in {self.decoder.start, *self.decoder.ends}]
+        for id in self.decoder.ends.difference(self.tokenizer.all_special_ids, [self.decoder.eos]):
+            if id in found:
+                return (
+                    f"the model's eos_token_id has {id}, {self.tokenizer.decode([id])!r}, which texts such as {text!r} "
+                    "hold: every one would end there. Take it out of generation_config.json and config.json."
+                )
+        tokens = self.tokenizer.convert_ids_to_tokens(found)
         if written := next((token for token in tokens if token in text), ""):
             return (
                 f"the text {text!r} holds {written}, a token with which this model begins or ends every text. "
