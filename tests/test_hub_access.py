@@ -40,20 +40,28 @@ ANSWERS = {
 
 @contextmanager
 def serving(
-    status: int, headers: dict[str, str], certificate: Path | None = None
+    status: int,
+    headers: dict[str, str],
+    certificate: Path | None = None,
+    missing: str = "nothing",
+    page: bytes = PAGE,
 ) -> Iterator[tuple[str, list[str]]]:
-    """The address of a server that answers everything so, and what it was asked."""
+    """The address of a server that answers everything so, but for paths that end in `missing`, and
+    what it was asked.
+    """
     asked: list[str] = []
 
     class Answer(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             asked.append(self.path)
-            self.send_response(status)
-            for key, value in {"Content-Length": str(len(PAGE)), **headers}.items():
+            is_missing = self.path.endswith(missing)
+            self.send_response(404 if is_missing else status)
+            said = {"X-Error-Code": "EntryNotFound"} if is_missing else {}
+            for key, value in {"Content-Length": str(len(page)), **headers, **said}.items():
                 self.send_header(key, value)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(PAGE)
+                self.wfile.write(page)
 
         do_GET = do_POST = do_CONNECT = do_HEAD
 
@@ -124,6 +132,51 @@ def test_a_file_that_is_there_or_is_not_is_no_problem_of_the_hub(
         with serving(status, headers) as (address, _):
             monkeypatch.setattr(constants, "ENDPOINT", address)
             assert hub_problem("x/y", is_dataset=True) is None
+
+
+HUB = {"X-Repo-Commit": "0" * 40, "ETag": '"1"'}
+
+
+def test_an_adapter_of_the_hub_is_not_loaded_into_its_base_as_a_model(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers does that, and its level, token cap and windows would be the defaults."""
+    from orchestrator.tuning.model.hub import place_of
+
+    with serving(200, HUB) as (address, _):
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        with pytest.raises(ModelError) as caught:
+            place_of(ModelSpec(id="x/y"))
+    assert str(caught.value) == (
+        "model 'x/y' cannot be loaded: it holds an adapter (adapter_config.json), which would be loaded into its "
+        "base. Next: name the base; to transcribe with the adapter, download it (hf download x/y --local-dir DIR) and "
+        "name its folder."
+    )
+    with serving(200, HUB, missing="adapter_config.json") as (address, _):
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        assert place_of(ModelSpec(id="x/y")) == ("x/y", {"revision": "main"})
+
+
+@pytest.mark.parametrize("offline", ["", "1"])
+def test_a_model_of_the_hub_is_heard_at_the_level_and_cap_that_lie_beside_it(
+    offline: str, cache: Path
+) -> None:
+    kept = b'{"rms": null, "max_tokens_per_second": 9}'
+    (keep(cache) / "transcription.json").write_bytes(kept)
+    code = "from orchestrator.tuning.decoding.audio_files import settings_of; "
+    code += "print(settings_of('x/y').model_dump_json(), settings_of('x/none').rms)"
+    with serving(200, HUB, missing="none/resolve/main/transcription.json", page=kept) as (url, _):
+        place = str(cache if offline else cache.parent / "empty")
+        said = subprocess.run(
+            ["python", "-c", code],
+            env={"HF_ENDPOINT": url, "HF_HUB_CACHE": place, "HF_HUB_OFFLINE": offline}
+            | _environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    expected = '{"rms":null,"max_tokens_per_second":9.0,"encoder_windows":"stock"}'
+    assert said == f"{expected} 0.075\n"
 
 
 def test_a_certificate_that_is_not_trusted_is_told_from_a_network_that_is_away(

@@ -194,15 +194,11 @@ def _diagnose_manifests(
     found = diagnose_manifests(paths, max_seconds, validation, seed=0)
     baselines = {}
     if model is not None:
-        from orchestrator.records.transcription_settings import read_transcription
-        from orchestrator.tuning.decoding.audio_files import open_model
+        from orchestrator.tuning.decoding.audio_files import open_model, settings_of
         from orchestrator.tuning.manifest_baseline import measure_manifest_baseline
         from orchestrator.tuning.model.device import choose_device
 
-        loaded, measured = (
-            open_model(model, choose_device("auto")[0]),
-            read_transcription(Path(model).expanduser()),
-        )
+        loaded, measured = open_model(model, choose_device("auto")[0]), settings_of(model)
         baselines = {
             each.manifest.path: measure_manifest_baseline(
                 loaded, each.manifest, measured, normalizer, sample

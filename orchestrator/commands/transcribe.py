@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,15 +88,13 @@ def transcribe(
     Recordings longer than 30 s are cut where they are quietest.
     Exit code 1: some of the files could not be heard, the others were.
     """
-    from orchestrator.records.transcription_settings import read_transcription
-
     choice_of("--device", device, ("auto", "cpu", "cuda", "mps"))
-    measured = read_transcription(Path(os.path.expanduser(model)))
+    loaded = _load_model(model, device, base)
+    from orchestrator.tuning.decoding.audio_files import settings_of, transcribe_files
+
+    measured = settings_of(model)
     level = measured.rms if rms is None else rms or None
     rate = max_tokens_per_second or measured.max_tokens_per_second
-    loaded = _load_model(model, device, base)
-    from orchestrator.tuning.decoding.audio_files import transcribe_files
-
     paths = list(_audio_files(files))
     heard = transcribe_files(loaded, paths, rms=level, max_tokens_per_second=rate)
     if unheard := _print_all(heard, rate):

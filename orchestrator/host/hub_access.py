@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 _SECONDS = 10.0
@@ -57,20 +58,36 @@ def hub_problem(
     """Ask the hub for one file of the model or data set `name` and return why it cannot be had;
     None where it can, or where only loading it will tell.
     """
-    from huggingface_hub import constants, get_session, get_token
+    from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         return HubProblem("HF_HUB_OFFLINE is set", f"unset it, {_NETWORK}")
-    place, page = constants.ENDPOINT, f"{constants.ENDPOINT}/{'datasets/' * is_dataset}{name}"
+    page = f"{constants.ENDPOINT}/{'datasets/' * is_dataset}{name}"
     file = "README.md" if is_dataset else "config.json"
-    url = f"{page}/resolve/{quote(revision, safe='')}/{file}"
-    token = get_token()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        answer = get_session().head(url, headers=headers, timeout=_SECONDS)
+        answer = _ask(page, revision, file)
     except Exception as error:  # its type depends on the HTTP library that the client uses
-        return _no_answer(place, error)
+        return _no_answer(constants.ENDPOINT, error)
     return _refusal(page, revision, answer.status_code, answer.headers)
+
+
+def hub_has(name: str, revision: str, file: str) -> bool:
+    """Whether the hub, of which `hub_problem` found that it answers, has this file of a model."""
+    from huggingface_hub import constants
+
+    try:
+        return bool(_ask(f"{constants.ENDPOINT}/{name}", revision, file).status_code == 200)
+    except Exception:  # as above; loading the model will tell
+        return False
+
+
+def _ask(page: str, revision: str, file: str) -> Any:
+    """Return the hub's answer to a question for one file of the repository at `page`."""
+    from huggingface_hub import get_session, get_token
+
+    url, token = f"{page}/resolve/{quote(revision, safe='')}/{file}", get_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return get_session().head(url, headers=headers, timeout=_SECONDS)
 
 
 def _no_answer(place: str, error: Exception) -> HubProblem:

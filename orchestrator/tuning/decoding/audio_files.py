@@ -30,7 +30,7 @@ from orchestrator.errors import ManifestError, ModelError
 from orchestrator.host.hub_access import how_to_name, names_folder
 from orchestrator.records.base_weights import read_base_weights
 from orchestrator.records.readiness.model_limits import token_caps
-from orchestrator.records.transcription_settings import read_transcription
+from orchestrator.records.transcription_settings import NAME, Transcription, read_transcription
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
@@ -41,6 +41,7 @@ from orchestrator.tuning.model.base_model import (
     wrap_model,
 )
 from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.model.hub import hub_file
 from orchestrator.tuning.model.identity import weights_sha256
 from orchestrator.tuning.model.linear_kernels import ATEN
 from orchestrator.verdicts.saved_adapters import check_if_kept
@@ -153,6 +154,16 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
             f"adapter {name} does not fit {spec.id}: {first}\n  Name its own base with --base."
         ) from error
     return wrap_model(spec, merged, tokenizer, device, ATEN, note)
+
+
+def settings_of(name: str) -> Transcription:
+    """Return what a model that `open_model` opened was measured with, by the file beside it in its
+    folder or on the hub. Raises as `read_transcription` does.
+    """
+    folder = Path(os.path.expanduser(name))
+    if not folder.is_dir() and (place := hub_file(ModelSpec(id=name), NAME)):
+        folder = place.parent
+    return read_transcription(folder)
 
 
 def _why_other_words(name: str, spec: ModelSpec, model: PreTrainedModel) -> str:

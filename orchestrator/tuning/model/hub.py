@@ -6,19 +6,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from orchestrator.errors import ModelError
-from orchestrator.host.hub_access import HubProblem, hub_problem
+from orchestrator.host.hub_access import HubProblem, hub_has, hub_problem
+from orchestrator.sweepfile.cached_model import model_file
 from orchestrator.sweepfile.model_folder import fault_of
 from orchestrator.sweepfile.sweep import ModelSpec
 
 
 def place_of(model: ModelSpec) -> tuple[str, dict[str, str]]:
     """Return the name and further keywords for `from_pretrained`. Raises ModelError for what is
-    neither a whole folder nor a hub id, and where the hub does not answer and the cache has no such
-    model.
+    neither a whole folder nor a hub id, for an adapter, and where the hub does not answer and the
+    cache has no such model.
     """
     if fault := fault_of(model.id):
         raise ModelError(f"model {model.id!r} cannot be loaded: it {fault}.")
@@ -26,6 +27,12 @@ def place_of(model: ModelSpec) -> tuple[str, dict[str, str]]:
         return model.id, {}
     if problem := hub_problem(model.id, model.revision):
         return _cached_folder(model, problem), {}
+    if hub_has(model.id, model.revision, "adapter_config.json"):
+        raise ModelError(
+            f"model {model.id!r} cannot be loaded: it holds an adapter (adapter_config.json), which would be loaded "
+            "into its base. Next: name the base; to transcribe with the adapter, download it "
+            f"(hf download {model.id} --local-dir DIR) and name its folder."
+        )
     return model.id, {"revision": model.revision}
 
 
@@ -48,3 +55,12 @@ def _cached_folder(model: ModelSpec, problem: HubProblem) -> str:
             f"Next: {problem.cure}, or download the model where that works and give `model.id` the folder."
         )
     return folder
+
+
+def hub_file(model: ModelSpec, name: str) -> Path | None:
+    """Return where a file of a model of the hub is, downloaded where the hub has it, else in its
+    local cache; None where it is in neither.
+    """
+    if constants.HF_HUB_OFFLINE or not hub_has(model.id, model.revision, name):
+        return model_file(model, name)
+    return Path(hf_hub_download(model.id, name, revision=model.revision))
