@@ -24,9 +24,12 @@ from tests.cli_project import make_project, orchestrate
 from tests.embedded import DATA
 
 PAGE = b"<html><body>Welcome to the hotel. Please log in.</body></html>"
+BAD_TOKEN = "Invalid credentials in Authorization header"
+"""As huggingface_hub knows it (`hf_raise_for_status`)."""
 ANSWERS = {
     "gated": (401, {"X-Error-Code": "GatedRepo"}, "open only to whom", "ask for access on that"),
     "not let in": (403, {"X-Error-Code": "GatedRepo"}, "open only to whom", "or set HF_TOKEN"),
+    "expired": (401, {"X-Error-Message": BAD_TOKEN}, "refuses your access token", "log in anew"),
     "private": (401, {"X-Error-Code": "RepoNotFound"}, "not there, or is private", "hf auth login"),
     "missing": (404, {"X-Error-Code": "RepoNotFound"}, "not there, or is private", "the name"),
     "revision": (404, {"X-Error-Code": "RevisionNotFound"}, "no revision 'main'", "the revision"),

@@ -19,6 +19,8 @@ _SECONDS = 10.0
 """Time limit of the one request; a proxy may be slow."""
 _LOG_IN = "log in (hf auth login, or set HF_TOKEN)"
 _NETWORK = "check the network"
+_BAD_TOKEN = "Invalid credentials in Authorization header"
+"""What the hub says of a token that expired or was revoked, whatever is asked for."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,11 @@ def _refusal(
         return HubProblem(f"{page} has no revision {revision!r}", "check the revision")
     if code == "EntryNotFound":
         return None
+    if status == 401 and headers.get("X-Error-Message") == _BAD_TOKEN:
+        return HubProblem(
+            f"{urlsplit(page).hostname} refuses your access token, which may have expired (HTTP 401)",
+            "log in anew (hf auth login) or correct HF_TOKEN; what is public can be read without one",
+        )
     if status in (401, 404):
         return HubProblem(
             f"{page} is not there, or is private (HTTP {status})",
