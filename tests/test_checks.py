@@ -165,6 +165,24 @@ def test_a_gain_beyond_the_baseline_is_refused(
     assert orchestrate(spec, "checks.ignore=[no-headroom]") == 4
 
 
+def test_what_the_baseline_refuses_can_be_corrected_in_the_sweep_file(tmp_path: Path) -> None:
+    refused = SWEEP.replace("min_gain: 1.0", "min_gain: 40").replace(
+        "method: tpe", "method: random"
+    )
+    spec = make_project(tmp_path / "refused", refused)
+    assert orchestrate(spec, "--quiet") == 2
+    spec.write_text(SWEEP)
+    code, straight = orchestrate(spec, "--quiet"), ran_project(tmp_path / "straight")
+    assert code == orchestrate(straight, "--quiet")
+    folder, other = folder_of(spec), folder_of(straight)
+    assert folder.read_spec() == other.read_spec()
+    of_both = [
+        [result.model_copy(update={"seconds": 0.0}) for result in each.results()]
+        for each in (folder, other)
+    ]
+    assert of_both[0] == of_both[1] and of_both[0]
+
+
 def test_little_headroom_warns(tmp_path: Path) -> None:
     def found(spec: SweepSpec, *counts: int) -> list[tuple[str, str]]:
         return [(each.name, each.level) for each in headroom(spec, set_with(*counts))]

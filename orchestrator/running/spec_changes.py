@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.errors import StudyError
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.store import StudyFolder
+from orchestrator.running.completion import last_checkpoint
 from orchestrator.running.pack_sizes import with_recorded_pack
 from orchestrator.sweepfile.loading import FieldChange, changed_fields, resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -22,15 +23,17 @@ def agree_on_spec(spec: SweepSpec, folder: StudyFolder) -> Callable[[], None]:
     """Refuse changes that an existing study does not allow. Returns a function that stores the
     resolved spec when it is first called: all of it for a new study, else what has changed.
 
-    A study that stopped before its first trial, at its data or at the checks of its model, counts
-    as new. Raises StudyError with a table of the differences, and ModelError for another model.
+    A study that stopped before its first trial, at its data, at the checks of its model or at those
+    of its baseline, counts as new. Raises StudyError with a table of the differences, and ModelError
+    for another model.
     """
     folder.check_format()
     with_recorded_pack(spec, folder)  # refuses before anything of the sweep file is kept
     on_server = spec.storage is not None
     if folder.began and not folder.has_database(on_server):
         raise _without_database(folder, on_server)
-    if folder.began or (folder.exists and folder.has_database(on_server)):
+    # the first checkpoint comes before the first trial is asked for, and the plan after that
+    if folder.began or (folder.has_database(on_server) and last_checkpoint(folder) is not None):
         stored = stored_spec(folder, spec.project)
         changes = [_by_content(change, spec, folder) for change in changed_fields(stored, spec)]
         refused = [change for change in changes if not change.allowed]
