@@ -104,6 +104,10 @@ def test_a_database_lost_while_trials_train_has_their_searched_ratio_again(tmp_p
     asked = [trial.params for trial in before.trials()]
     before.close()
     assert [params["alpha_ratio"] for params in asked] == [0.7, 0.1]
+    # what a manifest is called is no part of a trial
+    (tmp_path / "data" / "train.jsonl").rename(tmp_path / "data" / "renamed.jsonl")
+    spec.write_text(sweep.replace("data/train.jsonl", "data/renamed.jsonl"))
+    assert orchestrate(spec, "--quiet", *FOUR, worker=lambda *_: Interrupting()) == 75
     folder.database.unlink()
     assert orchestrate("repair", spec, *FOUR) == 0
     again = Study.open(folder.database, load_spec(spec))

@@ -5,7 +5,7 @@ digests decide whether they are what was lost.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -97,7 +97,8 @@ def _searched_params(
         for parameter in spec.parameters.searched
         if parameter.name in held
     }
-    if trial_plan(spec, plan.number, params, plan.contents) != plan:
+    # its names of sweep, model and manifests are those of its time, which may have changed since
+    if trial_plan(spec, plan.number, params, plan.contents).params != plan.params:
         raise StudyError(
             f"the searched values of trial {plan.number} do not follow from its plan.json"
         )
@@ -109,16 +110,41 @@ def remake_plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
     confirmation runs, from their finalists.
     """
     faults = folder.faults()
-    lost = [n for n in folder.planned() if _name_in_study(folder, folder.plan_file(n)) in faults]
+    lost, whole = _lost_and_whole_plans(folder, folder.planned(), faults)
     weights = {parts.get("weights") for parts in folder.evaluations().values()} | {None}
     known = _searched_values(spec, folder, lost)
     for number, (params, source) in known.items():
         for weight in weights:
             contents = search_contents(folder.sets(), weight)
             plan = trial_plan(spec, number, params, contents)
-            yield folder.plan_file(number), plan_bytes(plan), source
+            for data in _possible_bytes(plan, whole):
+                yield folder.plan_file(number), data, source
+    _, whole = _lost_and_whole_plans(folder, folder.planned(confirm=True), faults)
     for run in _possible_runs(spec, folder):
-        yield folder.plan_file(run.number), plan_bytes(run.plan), "the plan of its finalist"
+        for data in _possible_bytes(run.plan, whole):
+            yield folder.plan_file(run.number), data, "the plan of its finalist"
+
+
+def _lost_and_whole_plans(
+    folder: StudyFolder, numbers: Sequence[int], faults: Collection[str]
+) -> tuple[list[int], list[TrialPlan]]:
+    """Return the numbers whose plans are lost or damaged, and the plans of the others."""
+    lost = [n for n in numbers if _name_in_study(folder, folder.plan_file(n)) in faults]
+    plans = [folder.read_plan(number) for number in numbers if number not in lost]
+    return lost, [plan for plan in plans if plan is not None]
+
+
+def _possible_bytes(plan: TrialPlan, others: Iterable[TrialPlan]) -> Iterator[bytes]:
+    """Yield the bytes that a plan may have had: with the names that sweep, model and manifests have
+    now, and with those that they had when the `others` were made.
+    """
+    yield plan_bytes(plan)
+    seen: list[dict[str, Any]] = []
+    for other in others:
+        named = {name: getattr(other, name) for name in ("sweep", "model", "data", "contents")}
+        if named not in seen:
+            seen.append(named)
+            yield plan_bytes(plan.model_copy(update=named))
 
 
 def _searched_values(
