@@ -15,12 +15,13 @@ import pytest
 
 from orchestrator.errors import FingerprintError, Interrupted, ModelError, StudyError
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.results import Measurement, TrialState
+from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event, Measured, Progress
 from orchestrator.reporting.documents.caveats import caveats
 from orchestrator.running.completion import search_is_over
 from orchestrator.running.observer import NullObserver
+from orchestrator.running.reported_rates import reported_rates
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.sweep_run import SweepRun
 from orchestrator.running.trial_stopping import Stop
@@ -286,6 +287,29 @@ def test_a_kill_while_the_spent_clock_ends_trials_leaves_none_under_way(
     ended = [folder.read_result(number) for number in begun]
     assert [result and result.pruned_by for result in ended] == ["wall_clock"] * len(begun)
     assert all(row[1] != TrialState.RUNNING for row in history(spec, tmp_path))
+
+
+def test_a_trial_that_ended_before_a_kill_has_all_its_reports_when_the_clock_ends_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(budget=Budget(trials=3), fixed={"learning_rate": 3e-3}, searched=SPACE[1:])
+    folder, write = StudyFolder(tmp_path, spec.name), StudyFolder.write_result
+
+    def killing(folder: StudyFolder, result: TrialResult) -> None:
+        write(folder, result)
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(StudyFolder, "write_result", killing)
+        run(spec, tmp_path, save_every=1e9)
+    (ended,) = folder.results()
+    assert ended.state == TrialState.PRUNED and ended.wer
+    late = spec.model_copy(update={"budget": Budget(trials=3, wall_clock=1e-9)})
+    assert run(late, tmp_path).out_of_time
+    study = Study.open(folder.database, spec)
+    told = study.trials()[ended.number]
+    study.close()
+    assert told.value == reported_rates(spec, folder, ended.number, ended)[ended.steps_trained]
 
 
 def one_trial(wall_clock: float | None = None) -> SweepSpec:

@@ -22,7 +22,7 @@ from orchestrator.running.baseline import baseline_once
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.running.duplicates import Duplicates, duplicate_result
 from orchestrator.running.observer import Observer
-from orchestrator.running.recording_findings import check_headroom, keep_cause, notice
+from orchestrator.running.recording_findings import check_headroom, keep_cause, notice, notice_text
 from orchestrator.running.reported_rates import measured_beyond, reported_rates
 from orchestrator.running.stop_requests import persons_stop
 from orchestrator.running.trial_stopping import (
@@ -104,9 +104,7 @@ class SweepRun:
         held = sorted(checkpoint.slots)
         log.debug("checkpoint %d: %d asked for, in slots %s", self.tick, self.asked.count, held)
         for number, slot in checkpoint.slots.items():
-            self.in_slots[number] = self._running_trial(
-                number, known[number], slot.last_rung, slot.seconds
-            )
+            self.in_slots[number] = self._running_trial(number, known[number], slot)
         if self.in_slots:
             self.worker.restore(
                 self.checkpoints.worker_folder(checkpoint),
@@ -137,8 +135,7 @@ class SweepRun:
         found = self.checkpoints.latest(whole=True)
         for damaged in self.checkpoints.damaged():
             text = f"checkpoint {damaged} is damaged: the sweep continues from the one before it, to the same result"
-            self.observer.say(text)
-            self.folder.note(text)
+            notice_text(self.folder, self.observer, text)
         return found
 
     @property
@@ -164,7 +161,7 @@ class SweepRun:
             log.debug("trial %d, recipe %s: %s", number, plan.recipe[:16], params)
             original = self.duplicates.original(plan, self.in_slots)
             if number in self.skip:
-                self._report_again(number, plan.params.max_steps)
+                self._report_again(number)
                 self.study.tell(number, self._result_on_file(number))
             elif original is None:
                 self._admit_trial(plan, params)
@@ -224,17 +221,20 @@ class SweepRun:
         """End every trial that was asked for and has not ended, at its best measurement on file."""
         for trial in tuple(self.in_slots.values()):
             trial.verdicts = self._verdicts_on_file(trial.plan)
+            self._report_again(trial.number)
             self._end_trial(trial, stop)
         for number in self.asked.left:
             self.asked.take_next()  # its plan may not be on file yet
             trial = self._running_trial(number, self.asked.params[number])
+            self._report_again(number)
             self._tell_result(trial.on_file or result_of(self.spec, trial, stop, 0.0))
 
     def _running_trial(
-        self, number: int, params: dict[str, Any], last_rung: int | None = None, seconds: float = 0
+        self, number: int, params: dict[str, Any], slot: InSlot | None = None
     ) -> RunningTrial:
-        """Return a trial as it stood at `last_rung`; without one, with all that is on file."""
+        """Return a trial as it stood in its slot; without one, with all that is on file."""
         plan = self.asked.checked_plan(number, params)
+        last_rung, seconds = (slot.last_rung, slot.seconds) if slot else (None, 0.0)
         trial = RunningTrial(plan, params, self.clock() - seconds, self.folder.read_result(number))
         trial.verdicts = self._verdicts_on_file(plan, last_rung)
         trial.step = trial.last_rung = last_rung or 0
@@ -324,14 +324,14 @@ class SweepRun:
             self.study.report(number, copy.step, copy.wer[self.spec.objective])
         self._tell_result(copy)
 
-    def _report_again(self, number: int, upto: int) -> None:
-        """Report the rungs up to step `upto` of a trial that has ended according to its files. A
+    def _report_again(self, number: int, upto: int | None = None) -> None:
+        """Report the rungs that a trial has on file, those up to step `upto` where one is given. A
         run that was killed before its commit may not have told the study of all of them.
         """
         for step, rate in reported_rates(
             self.spec, self.folder, number, self.folder.read_result(number)
         ).items():
-            if step <= upto:
+            if upto is None or step <= upto:
                 self.study.early_stop(number, step, rate)
 
     def _result_on_file(self, number: int) -> TrialResult:
