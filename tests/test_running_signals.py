@@ -18,9 +18,13 @@ from orchestrator.cli import _answer_as_interrupted
 from orchestrator.errors import Interrupted
 from orchestrator.files.atomic import new_folder
 from orchestrator.records.store import StudyFolder
+from orchestrator.running import session, verifying
 from orchestrator.running.signals import GracefulShutdown, continues_later
 from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import ROOT, make_project, orchestrate, process
+from tests.fake_worker import FakeWorker
+from tests.run_fake import make_worker
 from tests.running_support import history
 
 
@@ -51,6 +55,43 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     spec = make_project(tmp_path_factory.mktemp("straight"))
     assert orchestrate(spec, "-q") == 0
     return numbers(spec)
+
+
+@pytest.mark.parametrize(
+    ("after", "workers"),
+    [("check_data", 0), ("_run_search", 1), ("_worker_for", 2), ("_run_confirmation", 2)],
+)
+def test_a_stop_waits_for_no_long_work_that_has_not_begun(
+    after: str,
+    workers: int,
+    tmp_path: Path,
+    straight: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Loading the model, the baseline of the confirmation, hearing what ships."""
+    spec, act, made = make_project(tmp_path), getattr(session, after), list[FakeWorker]()
+
+    def making(sweep: SweepSpec, folder: StudyFolder) -> FakeWorker:
+        made.append(make_worker(sweep, folder))
+        return made[-1]
+
+    def ending_in_a_signal(*arguments: Any) -> Any:
+        done = act(*arguments)
+        if len(made) == workers:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session, after, ending_in_a_signal)
+        patched.setattr(session, "asks_for_shipped", lambda spec: True)
+        patched.setattr(verifying, "verify_study", lambda *_: pytest.fail("heard what ships"))
+        assert orchestrate(spec, "-q", worker=making) == 75
+    assert "Stopped by SIGTERM" in capsys.readouterr().err and len(made) == workers
+    if after == "_worker_for":
+        assert made[1].baselines == 0
+    assert orchestrate(spec, "-q") == 0
+    assert numbers(spec) == straight
 
 
 # SIGINT by default as the first of two, below.

@@ -54,13 +54,23 @@ def run_confirmation(
     if not pending:
         return
     log.debug("%d confirmation runs left, of seeds %s", len(pending), [run.seed for run in pending])
-    confirmation = _Confirmation(spec, folder, make_worker(), observer, pending, resamples)
+    # loading the model takes long, and so does measuring the baseline
+    _check_stop(drain, len(pending))
+    worker = make_worker()
+    _check_stop(drain, len(pending))
+    confirmation = _Confirmation(spec, folder, worker, observer, pending, resamples)
     while confirmation.left:
-        if drain.requested:
-            left = f"{confirmation.left} confirmation runs left"
-            raise Interrupted(f"Stopped by {drain.requested}, {left}. The same command continues.")
+        _check_stop(drain, confirmation.left)
         confirmation.fill_slots()
         confirmation.advance()
+
+
+def _check_stop(drain: GracefulShutdown, left: int) -> None:
+    """Raise Interrupted where a signal has asked for a stop; `left` runs have not ended."""
+    if drain.requested:
+        raise Interrupted(
+            f"Stopped by {drain.requested}, {left} confirmation runs left. The same command continues."
+        )
 
 
 class _Confirmation:

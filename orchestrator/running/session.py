@@ -87,7 +87,7 @@ def run_study(
             _search_and_confirm(spec, folder, make_worker, observer, drain, keep)
         elif folder.began:
             keep()
-        _verify_shipped(spec, folder, observer)
+        _verify_shipped(spec, folder, observer, drain)
         return conclude(spec, folder)
 
 
@@ -123,6 +123,7 @@ def _search_and_confirm(
         ended = _ended_results(spec, folder)
         folder.check_heard(result for result in ended if result.feasible or result.number < 0)
         check_data(spec, folder, observer)
+        drain.check()  # the sets are decoded, and loading the model takes long
         made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
         folder.note(
             "run with "
@@ -229,12 +230,14 @@ def _run_confirmation(
         run_confirmation(spec, folder, packs, observer, drain)
 
 
-def _verify_shipped(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None:
+def _verify_shipped(
+    spec: SweepSpec, folder: StudyFolder, observer: Observer, drain: GracefulShutdown
+) -> None:
     """Verify the winner's exported form, where the sweep file makes the verdict depend on it."""
     if asks_for_shipped(spec):
         from orchestrator.running.verifying import verify_before_verdict
 
-        verify_before_verdict(spec, folder, observer.say)
+        verify_before_verdict(spec, folder, observer.say, drain.check)
 
 
 def _worker_for(

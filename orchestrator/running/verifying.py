@@ -104,9 +104,17 @@ def _recorded_hypotheses(folder: StudyFolder, result: TrialResult) -> dict[Model
     }
 
 
-def verify_before_verdict(spec: SweepSpec, folder: StudyFolder, say: Callable[[str], None]) -> None:
-    """Export and verify the winner's graphs, once, as `acceptance: {shipped: true}` asks for."""
+def verify_before_verdict(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    say: Callable[[str], None],
+    check_stop: Callable[[], None],
+) -> None:
+    """Export and verify the winner's graphs, once, as `acceptance: {shipped: true}` asks for.
+    `check_stop` is called before that takes its time; it raises where the run is to stop.
+    """
     best = conclude(spec, folder).best
     if best is None or shipped_of(folder, best) is not None:
         return
+    check_stop()
     verify_study(spec, folder, best.number, VERDICT_FORM, "none", None, say)
