@@ -24,6 +24,7 @@ from orchestrator.corpus.sets.diagnosis import (
 from orchestrator.corpus.sets.durations_and_speakers import Size, duration_profile, speaker_sizes
 from orchestrator.corpus.sets.overlap import sentence_key
 from orchestrator.corpus.utterance import Utterance
+from tests.cli_project import orchestrate
 
 RATE = 16_000
 
@@ -138,6 +139,38 @@ def test_an_id_counts_only_where_text_and_length_agree(corpus: Corpus) -> None:
     for changes in ({"id": "other"}, {"audio": corpus.clip("domain/long.wav", 300, 0.3)}):
         sets["domain"] = corpus.manifest("domain", [rows[0] | changes, *rows[1:]])
         assert [finding.name for finding in check(sets)] == ["sentence-overlap"]
+
+
+@pytest.mark.parametrize("own_ids", [True, False])
+@pytest.mark.parametrize("options", [("--speed", "1.1:1.1"), ("--band", "300:3400")])
+def test_a_noisy_copy_is_still_found_at_another_speed_and_without_ids(
+    corpus: Corpus, own_ids: bool, options: tuple[str, str]
+) -> None:
+    """An id that was made is written into the copy, and was compared with those of sets that have ids alone."""
+    rows = [row if own_ids else row | {"id": None} for row in corpus.rows("train", 0)]
+    sets = {name: corpus.manifest(name, rows) for name in ("train", "domain")}
+    noisy = corpus.folder / "noisy.jsonl"
+    assert orchestrate("manifest", "noisy", sets["domain"].path, noisy, *options) == 0
+    other = noisy.with_name("other.jsonl")
+    assert orchestrate("manifest", "noisy", sets["domain"].path, other, "--speed", "0.8:0.8") == 0
+    said = "at another speed" if "--speed" in options else "the same id, text and length"
+    for first, why in ((sets["train"], said), (load_manifest(other), "at another speed")):
+        overlap, *_ = check({"train": first, "domain": load_manifest(noisy)})
+        assert (overlap.name, overlap.level) == ("audio-overlap", "refuse")
+        assert overlap.message.startswith("3 of 3 utterances of domain") and why in overlap.message
+    elsewhere = [row | {"speed": 2.0, "id": f"{row['id']}b"} for row in corpus.rows("other", 50)]
+    sets["domain"] = corpus.manifest("elsewhere", elsewhere)
+    assert check({"train": sets["train"], "domain": sets["domain"]}) == []
+
+
+def test_two_ids_that_were_made_say_no_more_than_the_paths(corpus: Corpus) -> None:
+    """Sets of single words lie in folders of the same names, and say the same in the same time."""
+    found = {}
+    for name, seed in (("train", 0), ("domain", 50)):
+        (corpus.folder / f"of {name}").mkdir()
+        own = Corpus(corpus.folder / f"of {name}")
+        found[name] = own.manifest(name, [{"audio": own.clip("1.wav", seed), "text": "yes"}])
+    assert [finding.name for finding in check(found)] == ["sentence-overlap"]
 
 
 def test_inline_audio_is_compared_too(corpus: Corpus) -> None:

@@ -3,8 +3,8 @@ the sets finds it. No torch.
 
 Recordings are the same when their real paths or their files' bytes are, when they overlap inside
 one file, when their decoded samples are (where the caller has them), or when id, text and length
-all agree: the same utterance encoded twice. An equal id alone says nothing; sets made apart often
-both start at 0001.
+all agree: the same utterance encoded twice, or at another speed, which `manifest noisy` writes down.
+An equal id alone says nothing; sets made apart often both start at 0001.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, product, starmap
 from operator import itemgetter
 
 from orchestrator.corpus.manifests.manifest import Manifest
@@ -26,6 +26,8 @@ from orchestrator.corpus.utterance import Utterance, audio_source
 
 _SAME_LENGTH = 0.02
 """Seconds by which the lengths of one utterance in two encodings may differ; padding adds less."""
+_SLOWEST, _FASTEST = 0.5, 2.0
+"""The factors of speed that `manifest noisy` draws from, at most."""
 _TOUCHING = 0.1
 """Seconds by which neighbouring segments of one recording may overlap through rounding, and the times of one segment
 that stands twice may differ.
@@ -118,9 +120,7 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
     by_pcm: dict[str, Utterance] = {}
     if first.pcm_sha256:
         by_pcm = dict(zip(first.pcm_sha256, first.manifest.utterances, strict=True))
-    by_id = {
-        utterance.id: utterance for utterance in first.manifest.utterances if utterance.explicit_id
-    }
+    by_id = {utterance.id: utterance for utterance in first.manifest.utterances}
     found = []
     for index, utterance in enumerate(second.manifest.utterances):
         pcm = second.pcm_sha256[index] if second.pcm_sha256 else None
@@ -130,12 +130,8 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
             found.append(Shared(utterance, same_file, "the same audio file"))
         elif pcm is not None and pcm in by_pcm:
             found.append(Shared(utterance, by_pcm[pcm], "the same samples"))
-        elif (
-            utterance.explicit_id
-            and (other := by_id.get(utterance.id))
-            and _same_utterance(other, utterance)
-        ):
-            found.append(Shared(utterance, other, "the same id, text and length"))
+        elif (other := by_id.get(utterance.id)) and (why := _why_same(other, utterance)):
+            found.append(Shared(utterance, other, why))
     return found
 
 
@@ -186,13 +182,28 @@ def _segments_overlap(a: Utterance, b: Utterance) -> bool:
     return shared > min(_TOUCHING, a.duration / 2, b.duration / 2)
 
 
-def _same_utterance(a: Utterance, b: Utterance) -> bool:
-    """Whether two utterances of the same id are one: their sentence and, where known,
-    length agree.
+def _why_same(a: Utterance, b: Utterance) -> str:
+    """Say how it is known that two utterances of the same id are one: their sentence and, where known, length agree.
+    Empty where they are not, and where both ids were made, which say no more than the paths do.
     """
-    if sentence_key(a.text) != sentence_key(b.text):
-        return False
-    return a.duration is None or b.duration is None or abs(a.duration - b.duration) <= _SAME_LENGTH
+    if sentence_key(a.text) != sentence_key(b.text) or not (a.explicit_id or b.explicit_id):
+        return ""
+    if a.duration is None or b.duration is None or _agree(a.duration, b.duration):
+        return "the same id, text and length"
+    at_any_speed = product(_lengths_told(a), _lengths_told(b))
+    return "the same id and text, at another speed" if any(starmap(_agree, at_any_speed)) else ""
+
+
+def _agree(seconds: float, others: float) -> bool:
+    return abs(seconds - others) <= _SAME_LENGTH
+
+
+def _lengths_told(utterance: Utterance) -> tuple[float, float]:
+    """Return the length of an utterance, and that before its speed was changed as its line tells."""
+    speed = utterance.extra.get("speed")
+    if isinstance(speed, int | float) and _SLOWEST <= speed <= _FASTEST:
+        return utterance.seconds, utterance.seconds * speed
+    return utterance.seconds, utterance.seconds
 
 
 def shared_recordings(first: Recordings, second: Recordings) -> list[Utterance]:
