@@ -245,11 +245,13 @@ DAMAGE: dict[str, tuple[bytes, str]] = {
     ),
     "integer samples": (
         line(audio_filepath=None, audio=[12, -3000]),
-        'the samples of "audio" reach 3000; they must lie within -1 and 1',
+        'the samples of "audio" reach 3000; they must lie within -1 and 1: where they are 16-bit numbers, divide them '
+        "by 32768",
     ),
     "huge sample": (
         line(audio_filepath=None, audio=[10**400]),
-        'the samples of "audio" reach inf; they must lie within -1 and 1',
+        'the samples of "audio" reach inf; they must lie within -1 and 1: where they are 16-bit numbers, divide them '
+        "by 32768",
     ),
     "rate a string": (
         line(audio_filepath=None, audio=[0.1], sampling_rate="16k"),

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ import pytest
 import soundfile
 
 from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.recordings.headers import read_header
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
+from tests.test_corpus_containers import flac_in_ogg, two_in_one, without_xing
 
 Printed = pytest.CaptureFixture[str]
 RATE = 16_000
@@ -29,6 +33,16 @@ def sound(number: int, seconds: float = 2.0, channels: int = 1) -> dict[str, Any
     noise = np.random.default_rng(number).normal(0, 0.1, (int(seconds * RATE), channels))
     soundfile.write(stream, noise, RATE, format="WAV")
     return {"bytes": stream.getvalue(), "path": f"{number}.wav"}
+
+
+def bare_flac(folder: Path) -> Path:
+    """FLAC whose header does not say how long it is, as encoders write it into a pipe."""
+    soundfile.write(folder / "whole.flac", np.random.default_rng(0).normal(0, 0.1, RATE), RATE)
+    whole = (folder / "whole.flac").read_bytes()
+    (folder / "bare.flac").write_bytes(
+        whole[:21] + bytes([whole[21] & 0xF0]) + bytes(4) + whole[26:]
+    )
+    return folder / "bare.flac"
 
 
 def saved(folder: Path, rows: list[dict[str, Any]]) -> Path:
@@ -134,10 +148,65 @@ def test_rows_of_which_none_has_a_text_are_refused_and_leave_nothing(
 def test_rows_that_a_sweep_could_not_read_leave_nothing(tmp_path: Path, capsys: Printed) -> None:
     folder = saved(tmp_path, [{"audio": sound(0, 0.0)}, {}])
     assert orchestrate("manifest", "from-dataset", folder, tmp_path / "m.jsonl") == 2
-    assert (
-        '  row 0: "duration" is 0.0, must be a number of seconds above 0' in capsys.readouterr().err
-    )
+    assert "  row 0: its audio holds no audio (zero frames)" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize("stored", [without_xing, two_in_one, flac_in_ogg, bare_flac])
+def test_sound_is_as_long_as_a_manifest_finds_it(
+    tmp_path: Path, stored: Callable[[Path], Path]
+) -> None:
+    """libsndfile's own length of such files is wrong, and was refused as the data set's."""
+    (tmp_path / "stored").mkdir()
+    path = stored(tmp_path / "stored")
+    [line] = made(tmp_path, [{"audio": {"bytes": path.read_bytes(), "path": path.name}}])
+    copy = tmp_path / line["audio_filepath"]
+    assert (copy.read_bytes(), copy.suffix) == (path.read_bytes(), path.suffix)
+    assert line["duration"] == round(read_header(path, "x").seconds, 4)
+
+
+def test_samples_that_are_no_sound_are_refused(tmp_path: Path, capsys: Printed) -> None:
+    """Integers, as scipy reads a WAV, were cut at full scale: noise, without a word."""
+    wave = 0.3 * np.sin(np.arange(8000) / 5)
+    arrays = {
+        'the samples of "array" reach 9830; they must lie within -1 and 1: where they': (
+            (wave * 32768).astype(int).tolist()
+        ),
+        'the samples of "array" reach nan': [math.nan] * 100,
+        '"array" holds no samples': [],
+    }
+    rows = [{"array": array, "sampling_rate": RATE} for array in arrays.values()]
+    for number, (said, row) in enumerate(zip(arrays, rows, strict=True)):
+        folder = tmp_path / str(number)
+        datasets.Dataset.from_list([{"audio": row, "text": "one"}]).save_to_disk(str(folder))
+        assert orchestrate("manifest", "from-dataset", folder, tmp_path / "m.jsonl") == 2
+        assert f"  row 0: {said}" in capsys.readouterr().err
+    assert not (tmp_path / "m-audio").exists()
+
+
+@pytest.mark.parametrize(("peak", "ending"), [(0.5, ".flac"), (1.5, ".wav")])
+def test_samples_are_written_without_cutting_their_peaks(
+    tmp_path: Path, peak: float, ending: str
+) -> None:
+    wave = peak * np.sin(np.arange(8000) / 5)
+    row = {"audio": {"array": wave.tolist(), "sampling_rate": 8000}, "text": "one"}
+    datasets.Dataset.from_list([row]).save_to_disk(str(tmp_path / "set"))
+    out = tmp_path / "m.jsonl"
+    assert orchestrate("manifest", "from-dataset", tmp_path / "set", out) == 0
+    [line] = map(json.loads, out.read_text().splitlines())
+    samples, rate = soundfile.read(tmp_path / line["audio_filepath"])
+    assert (rate, Path(line["audio_filepath"]).suffix) == (8000, ending)
+    np.testing.assert_allclose(samples, wave, atol=2**-22)
+
+
+def test_another_length_than_that_of_the_sound_is_told(tmp_path: Path, capsys: Printed) -> None:
+    """Rows of a recording that was never cut were taken whole without a word."""
+    rows = [{"duration": length} for length in (2.0, 2000.0, 1.25, None)]
+    assert [line["duration"] for line in made(tmp_path, rows)] == [2.0] * 4
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        'in 1 of 4 rows "duration" is another length than that of the sound, which is taken whole, e.g. row 2: 1.25 is '
+        "told, and it lasts 2.00 s"
+    ]
 
 
 @pytest.mark.parametrize("key", ["speaker_id", "spk_id", "speaker_name"])

@@ -4,7 +4,6 @@ the bytes it is stored in, never decoded and encoded again.
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,25 +28,25 @@ from orchestrator.corpus.manifests.missing_values import (
     without_fraction,
 )
 from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
+from orchestrator.corpus.manifests.record_fields import inline_samples
 from orchestrator.corpus.manifests.unread_times import is_end, refuse_unread_times
 from orchestrator.corpus.manifests.words_beside import (
     KEYS_OF_WORDS,
     other_text_note,
     words_beside,
 )
-from orchestrator.corpus.recordings.headers import TOLERANCE, Header
+from orchestrator.corpus.recordings.headers import TOLERANCE, Header, read_header
+from orchestrator.corpus.recordings.mpeg import is_mpeg
 from orchestrator.errors import ManifestError
 from orchestrator.files.atomic import new_file
 
 _ENDINGS = {
-    "WAV": ".wav",
-    "FLAC": ".flac",
-    "OGG": ".ogg",
-    "MPEG": ".mp3",
-    "MP3": ".mp3",
-    "AIFF": ".aiff",
+    **{b"RIFF": ".wav", b"RF64": ".wav", b"BW64": ".wav"},
+    **{b"fLaC": ".flac", b"OggS": ".ogg", b"FORM": ".aiff"},
 }
-"""The ending of a sound file's name, by libsndfile's name of its format."""
+"""The ending of a sound file's name, by the bytes that it begins with."""
+_AUDIO = "its audio"
+"""What messages call the sound of a row."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ class Rows:
     left_out: Counter[str]
     """How many rows were left out, by the reason."""
     notes: tuple[str, ...]
-    """Why the ids are not those of the data set, where they are not, and which columns say something else than the text
-    that is taken, where none was asked for.
+    """Why the ids are not those of the data set, where they are not; in how many rows another length is told than the
+    sound has; and which columns say something else than the text that is taken, where none was asked for.
     """
 
 
@@ -111,17 +110,42 @@ def lines_of_rows(data: Any, columns: Columns, wanted: Wanted, out: Path) -> Row
     folder.mkdir(parents=True, exist_ok=True)
     faults: list[str] = []
     lines: list[Made] = []
+    other_lengths: list[str] = []
     for row in shuffled(usable, wanted.seed, wanted.samples) if usable else []:
+        record = data[row]
         try:
-            line = _line_of_row(data[row], columns, folder / f"{row:06d}", out.parent)
+            line = _line_of_row(record, columns, folder / f"{row:06d}", out.parent)
         except UnusableError as error:
             faults.append(f"row {row}: {error}")
             continue
         lines.append(Made({"id": ids[row]} | line, f"row {row}"))
+        if "offset" not in line and _is_another_length(record.get("duration"), line["duration"]):
+            told = (
+                f"row {row}: {record['duration']:g} is told, and it lasts {line['duration']:.2f} s"
+            )
+            other_lengths.append(told)
     if faults:
         raise ManifestError(some_faults(wanted.name, faults))
     others = () if wanted.text_column else _other_texts(data, columns.text, usable)
-    return Rows(lines, len(usable), Counter(reasons), (*filter(None, [note]), *others))
+    lengths = _note_on_lengths(other_lengths, len(lines))
+    return Rows(lines, len(usable), Counter(reasons), (*filter(None, [note, lengths]), *others))
+
+
+def _is_another_length(told: Any, seconds: float) -> bool:
+    """Whether a row tells another length, in seconds or milliseconds, than the sound has that is taken whole."""
+    if isinstance(told, bool) or not isinstance(told, int | float):
+        return False
+    return all(abs(told / unit - seconds) > TOLERANCE for unit in (1, 1000))
+
+
+def _note_on_lengths(told: list[str], rows: int) -> str:
+    """Return a note on rows that tell another length than that of their sound; empty where there are none."""
+    if not told:
+        return ""
+    return (
+        f'in {len(told)} of {rows} rows "duration" is another length than that of the sound, which is taken whole, '
+        f"e.g. {told[0]}"
+    )
 
 
 def _other_texts(data: Any, column: str, rows: list[int]) -> Iterator[str]:
@@ -169,8 +193,8 @@ def _line_of_row(
     extra |= {key: audio[key] for key in audio if key not in ("path", "bytes", "array")}
     segment = _segment(extra, header.seconds)
     if not segment:
-        refuse_unread_times(extra, header.seconds, header.rate, "its audio")
-    refuse_one_of_several(extra, path, "its audio")
+        refuse_unread_times(extra, header.seconds, header.rate, _AUDIO)
+    refuse_one_of_several(extra, path, _AUDIO)
     speakers = (without_fraction(record[column]) for column in columns.speakers)
     speaker = next((str(speaker) for speaker in speakers if names_somebody(speaker)), "")
     whole = {"duration": round(header.seconds, 4)}
@@ -194,21 +218,28 @@ def _save_audio(value: Any, stem: Path) -> tuple[Path, Header]:
     UnusableError where it cannot be read.
     """
     if not isinstance(value, Mapping):
-        raise UnusableError(f"its audio is {show(value)}, must be an audio value")
+        raise UnusableError(f"{_AUDIO} is {show(value)}, must be an audio value")
     if value.get("array") is not None:
-        samples, rate = (
-            np.asarray(value["array"], dtype=np.float32),
-            int(value.get("sampling_rate") or 16_000),
-        )
-        path = stem.with_suffix(".flac")
-        soundfile.write(path, samples, rate, subtype="PCM_24")
-        return path, Header(len(samples), rate)
+        return _save_samples(value["array"], value.get("sampling_rate"), stem)
     try:
-        encoded = value.get("bytes") or Path(value["path"]).read_bytes()
-        found = soundfile.info(io.BytesIO(encoded))
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError, KeyError) as error:
-        raise UnusableError(f"its audio cannot be read: {error}") from error
-    path = stem.with_suffix(_ENDINGS.get(found.format, ".audio"))
+        encoded = bytes(value.get("bytes") or Path(value["path"]).read_bytes())
+    except (OSError, TypeError, KeyError) as error:
+        raise UnusableError(f"{_AUDIO} cannot be read: {error}") from error
+    header = read_header(encoded, _AUDIO)
+    path = stem.with_suffix(_ENDINGS.get(encoded[:4], ".mp3" if is_mpeg(encoded) else ".audio"))
     with new_file(path) as aside:
         aside.write_bytes(encoded)
-    return path, Header(found.frames, found.samplerate)
+    return path, header
+
+
+def _save_samples(array: Any, rate: Any, stem: Path) -> tuple[Path, Header]:
+    """Write samples as FLAC of 24 bits, or as WAV of floats where that would cut their peaks. Raises UnusableError
+    where they are no sound.
+    """
+    values = array.tolist() if isinstance(array, np.ndarray) else array
+    samples, whole_rate = inline_samples("array", values, rate)
+    is_within = np.abs(samples).max() <= 1
+    ending, subtype = (".flac", "PCM_24") if is_within else (".wav", "FLOAT")
+    path = stem.with_suffix(ending)
+    soundfile.write(path, samples, whole_rate, subtype=subtype)
+    return path, Header(len(samples), whole_rate)

@@ -109,8 +109,8 @@ class _Audio:
 
     path: str | None = None
     samples: Samples | None = None
-    encoded: bytes | None = None
     sample_rate: int | None = None
+    encoded: bytes | None = None
 
 
 def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | None, list[str]]:
@@ -250,7 +250,7 @@ class _Reader:
                 return _Audio(path=_plain_path(key, value))
             if isinstance(value, list):
                 rate = self.first(RATE_KEYS)
-                return _inline_samples(key, value, INLINE_RATE if rate is None else rate[1])
+                return _Audio(None, *inline_samples(key, value, rate[1] if rate else INLINE_RATE))
             if isinstance(value, dict):
                 return _audio_mapping(key, value)
             raise UnusableError(
@@ -276,7 +276,10 @@ def _plain_path(key: str, value: str) -> str:
     return value
 
 
-def _inline_samples(key: str, values: list[Any], rate: Any) -> _Audio:
+def inline_samples(key: str, values: list[Any], rate: Any) -> tuple[Samples, int]:
+    """Return samples that stand under a key as numbers, and their rate in Hz. Raises UnusableError where either is no
+    sound.
+    """
     if (
         isinstance(rate, bool)
         or not isinstance(rate, int | float)
@@ -300,9 +303,12 @@ def _inline_samples(key: str, values: list[Any], rate: Any) -> _Audio:
         samples = _as_float32(values)
     peak = float(np.abs(samples).max())
     if not peak <= FLOAT_PEAK:
-        raise UnusableError(f'the samples of "{key}" reach {peak:g}; they must lie within -1 and 1')
+        raise UnusableError(
+            f'the samples of "{key}" reach {peak:g}; they must lie within -1 and 1: where they are 16-bit numbers, '
+            "divide them by 32768"
+        )
     samples.setflags(write=False)
-    return _Audio(samples=samples, sample_rate=int(rate))
+    return samples, int(rate)
 
 
 def _as_float32(values: list[Any]) -> Samples:
@@ -325,7 +331,7 @@ def _audio_mapping(key: str, value: Mapping[str, Any]) -> _Audio:
             raise UnusableError(f'"{key}.array" is {show(array)}, must be a list of samples')
         if value.get("sampling_rate") is None:
             raise UnusableError(f'"{key}.array" needs "{key}.sampling_rate" in Hz')
-        return _inline_samples(f"{key}.array", array, value["sampling_rate"])
+        return _Audio(None, *inline_samples(f"{key}.array", array, value["sampling_rate"]))
     path = value.get("path")
     if not isinstance(path, str):
         raise UnusableError(f'"{key}" is an object without "path", "array" or "bytes"')
