@@ -386,6 +386,55 @@ def test_an_stm_of_one_channel_of_several_is_refused(
     assert orchestrate("manifest", "from-folder", folder, tmp_path / "mono.jsonl") == 0
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_numbered_speakers_of_stm_are_other_people_in_each_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], listed: bool
+) -> None:
+    """They were one person in all of the corpus, by whom the bounds of a verdict are drawn."""
+    folder, rows = tmp_path / "rec", ""
+    folder.mkdir()
+    for seed, name in enumerate("ab"):
+        noise = np.random.default_rng(seed).normal(0, 0.1, 48_000)
+        soundfile.write(folder / f"{name}.wav", noise, 16_000)
+        own = f"{name} 1 SPEAKER_00 0.5 1.5 hello\n{name} 1 anna 1.5 2.5 hello you\n"
+        rows += own
+        if not listed:
+            (folder / f"{name}.stm").write_text(own)
+    (tmp_path / "all.stm").write_text(rows)
+    words = ["--transcripts", str(tmp_path / "all.stm")] if listed else []
+    out = tmp_path / "m.jsonl"
+    assert orchestrate("manifest", "from-folder", folder, out, *words) == 0
+    speakers = sorted(each.speaker for each in load_manifest(out).utterances)
+    assert speakers == ["a-SPEAKER_00", "anna", "anna", "b-SPEAKER_00"]
+    assert "such as 'SPEAKER_00', of 2 recordings, are taken for other" in capsys.readouterr().out
+
+
+def test_a_file_that_is_named_stm_is_read_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With whole seconds, or a torn line at its beginning, all of it was learnt as words."""
+    folder = tmp_path / "rec"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", np.random.default_rng(0).normal(0, 0.1, 80_000), 8000)
+    whole = "a 1 anna 0 5 hello there\na 1 bert 5 9 yes\n"
+    exact = whole.replace(" 9 ", " 9.0 ")
+    for number, (name, text) in enumerate((("a.stm", whole), ("a.txt", exact))):
+        (folder / name).write_text(text)
+        out = tmp_path / f"{number}.jsonl"
+        assert orchestrate("manifest", "from-folder", folder, out) == 0
+        found = [(each.text, each.offset, each.speaker) for each in load_manifest(out).utterances]
+        assert sorted(found) == [("hello there", 0.0, "anna"), ("yes", 5.0, "bert")]
+        (folder / name).unlink()
+    (folder / "a.stm").write_text(f"{exact}torn\n")
+    (tmp_path / "all.stm").write_text(f"{exact}torn\n")
+    for words in ([], ["--transcripts", str(tmp_path / "all.stm")]):
+        assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl", *words) == 2
+        assert "is STM, and line 3 is none: 'torn'" in capsys.readouterr().err
+    (folder / "all.stm").write_text(whole)
+    with pytest.raises(ManifestError, match="is STM, of parts of recordings"):
+        load_manifest(folder / "all.stm")
+
+
 def test_a_table_of_whisper_in_seconds_is_refused() -> None:
     table = "start\tend\ttext\n0\t3\thello there\n3\t6\tgood day\n"
     assert kind_of_labels(table)

@@ -31,7 +31,7 @@ def parts_of_recording(
     if (fault := channel_fault(parts, recording, kind)) is not None:
         faults.append(fault)
         return []
-    return [_with_recording(said, recording) for said in parts]
+    return [with_recording(said, recording) for said in parts]
 
 
 def channel_fault(parts: Iterable[Transcript], recording: Path, kind: str = "") -> str | None:
@@ -48,7 +48,7 @@ def channel_fault(parts: Iterable[Transcript], recording: Path, kind: str = "") 
     return None
 
 
-def _with_recording(said: Transcript, recording: Path) -> Transcript:
+def with_recording(said: Transcript, recording: Path) -> Transcript:
     """Return a part with the name of the recording before its speaker, where the speaker is numbered or named by a
     role, and so is another person in every recording.
     """

@@ -24,7 +24,7 @@ from orchestrator.corpus.importing.listed_names import (
     spelled_here,
     without_ending,
 )
-from orchestrator.corpus.importing.parts_beside import channel_fault
+from orchestrator.corpus.importing.parts_beside import channel_fault, with_recording
 from orchestrator.corpus.importing.records_as_transcripts import said_in_record
 from orchestrator.corpus.importing.transcript_files import Transcript, labelled_parts, read_text
 from orchestrator.corpus.importing.transcripts import Findings, Transcripts
@@ -127,7 +127,14 @@ def texts_from_list(
         findings.choices[f"{root} in {table.name} is taken for {folder}"] += len(texts)
     findings.choices.update(what for path, own in texts.items() for what in _choices_of(path, own))
     findings.unmatched.extend(f"{said.origin}: {show(name)}" for name, said in missing)
-    return texts
+    return {path: [_named_apart(said, path) for said in own] for path, own in texts.items()}
+
+
+def _named_apart(said: Transcript, path: Path) -> Transcript:
+    """Return a part that an STM tells with a speaker of the recording `path` alone where its name is a number or a
+    role, as where the STM lies beside it; a row of another list as it is.
+    """
+    return said if said.record else with_recording(said, path)
 
 
 def _refuse_times(texts: Transcripts, findings: Findings) -> None:
@@ -294,7 +301,7 @@ def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tupl
     """Yield the name and text of every row; the text is empty where a row has none."""
     with table.open("rb") as stream:
         beginning = stream.read(_START).decode("utf-8", "replace")
-    if kind := kind_of_list(beginning):
+    if kind := kind_of_list(beginning, table.suffix):
         yield from labelled_parts(table, read_text(table, faults) or "", kind, faults)
         return
     for number, record in read_records(table, hashlib.sha256(), folder=folder):

@@ -18,7 +18,7 @@ from orchestrator.corpus.importing.parallel_texts import (
     name_before_conversion,
     names_of,
 )
-from orchestrator.corpus.importing.parts_beside import channel_fault, parts_of_recording
+from orchestrator.corpus.importing.parts_beside import parts_of_recording
 from orchestrator.corpus.importing.readings import without_readings
 from orchestrator.corpus.importing.records_as_transcripts import record_beside
 from orchestrator.corpus.importing.shared_texts import check_shared
@@ -196,7 +196,8 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
         return parts_of_recording(parts, recording, faults, kind)
     if (tabled := tabled_parts(path, text, faults)) is not None:
         return parts_of_recording(tabled, recording, faults)
-    if path.suffix == ".stm" and kind_of_list(text) == "STM":
+    is_own = path.suffix == ".stm" or recording.stem in text.split()
+    if is_own and kind_of_list(text, path.suffix) == "STM":
         return _own_parts(path, recording, labelled_parts(path, text, "STM", faults), faults)
     if why := _why_no_words(path, text):
         faults.append(f"{path} {why}")
@@ -232,9 +233,7 @@ def _own_parts(
         faults.append(
             f"{path} is STM of other recordings, such as {show(parts[0][0])}; name it: --transcripts FILE"
         )
-    fault = channel_fault(own, recording)
-    faults += [fault] if fault else []
-    return [] if fault else own
+    return parts_of_recording(own, recording, faults)
 
 
 def _times_or_turns(text: str, recording: Path) -> tuple[int, str] | None:

@@ -130,9 +130,9 @@ def _is_label_track(lines: list[str]) -> bool:
     )
 
 
-def kind_of_list(text: str) -> str:
-    """Return the name of the format of a list that tells parts of several recordings and begins
-    with `text`; empty for any other list.
+def kind_of_list(text: str, ending: str = "") -> str:
+    """Return the name of the format of a list that tells parts of several recordings and begins with `text`; empty for
+    any other list. The `ending` .stm of its name tells an STM too, one with a line that is none, or in whole seconds.
     """
     lines = [line.strip() for line in _first_lines(text)]
     if not lines:
@@ -143,7 +143,8 @@ def kind_of_list(text: str) -> str:
         return "CTM"
     rows = [row for line in lines if (row := _STM.fullmatch(line))]
     spans = len(rows) == len(lines) and all(map(_is_span, rows))
-    return "STM" if spans and any(map(_is_surely_stm, rows)) else ""
+    is_stm = (rows and ending.lower() == ".stm") or (spans and any(map(_is_surely_stm, rows)))
+    return "STM" if is_stm else ""
 
 
 def _first_lines(text: str) -> list[str]:

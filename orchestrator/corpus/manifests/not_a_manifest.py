@@ -86,7 +86,7 @@ def refuse_labels(path: Path, beginning: str) -> None:
     """Raise UnusableError where the first lines show a label file, which tells what is said in a
     recording, and when.
     """
-    kind = kind_of_labels(beginning) or kind_of_list(beginning)
+    kind = kind_of_labels(beginning) or kind_of_list(beginning, path.suffix)
     if not kind:
         return
     what = f"is {kind}, of one recording; under that one's name beside it, it is read by: {_FROM_FOLDER}"
