@@ -55,8 +55,10 @@ def test_times_of_a_part_are_refused_under_every_name(tmp_path: Path, told: dict
         {"label": "question", "turn": 3},
         {"label": [{"start": 1.0, "end": 3.0}, {"start": 4.0, "end": 19.0}]},
         {"time": 1700000000.0, "t1": "x"},
+        {"start": 5000 * "9" + ":00", "end": 5000 * "9" + "h1s", "time": 5000 * "9" + ":00:00:00"},
         {
-            "time": "[" + 20_000 * " "
+            "time": "[" + 20_000 * " ",
+            "span": "1.5" + 20_000 * " " + "x",
         },  # took hours, as each run of spaces could belong to three parts
     ],
 )

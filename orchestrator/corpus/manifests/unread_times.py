@@ -8,7 +8,6 @@ tell the length of the file, in whichever unit, and nothing is wrong.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,12 @@ from itertools import product
 from typing import Any, Literal
 
 from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.manifests.time_values import (
+    number_of,
+    pair_of,
+    seconds_in_words,
+    seconds_of,
+)
 
 Role = Literal["start", "end", "length"]
 
@@ -45,6 +50,7 @@ _SAY_NOTHING = {"t", "time", "timestamp", "ts", "offset"}
 """Words in a key that add nothing to its meaning."""
 _BOTH = ("segment", "timestamp", "timestamps", "time", "times", "span", "interval")
 """Keys whose value holds both the start and the end."""
+_FROM_TO = ("from", "to")
 _REGIONS = ("label", "labels", "region", "regions")
 """Keys whose value may hold a list of regions, as Label Studio exports them."""
 _FRAME_RATES = (16_000, 100, 50, 30, 25, 24)
@@ -55,8 +61,6 @@ _FORMER_RATES = (8_000, 22_050, 44_100, 48_000)
 """Sample rates in Hz that a file may have had before it was resampled; its length may still be told
 in them, from 0 on.
 """
-_CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
-_PAIR = re.compile(r"[\[(]([^\[(,;]+)[,;]([^\[(,;]+)[\])]|(\S+)\s*-+>\s*(\S+)")
 _SHORTEST = 0.1
 """Seconds, at least, of a part in which something is said."""
 _ROUNDED = 0.02
@@ -111,7 +115,7 @@ def span_in_seconds(
     """Return the begin and the end of a segment, which stand under the keys `first` and `last` that `span_keys`
     returned, in seconds; None where one of the values is no time.
     """
-    told = _number(start), _number(end)
+    told = number_of(start), number_of(end)
     keys = _meaning(first), _meaning(last)
     if None in told or None in keys:
         return None
@@ -127,10 +131,10 @@ def is_end(record: Mapping[str, Any]) -> bool:
     """Whether the `offset` of a record is where its segment ends: the record has an `onset` before
     it, which agrees with its `duration` where it has one.
     """
-    offset, duration = _number(record.get("offset")), _number(record.get("duration"))
+    offset, duration = number_of(record.get("offset")), number_of(record.get("duration"))
     if offset is None:
         return False
-    onsets = (_number(record[time.key]) for time in _times_of(record) if "onset" in time.words)
+    onsets = (number_of(record[time.key]) for time in _times_of(record) if "onset" in time.words)
     return any(
         onset < offset and (duration is None or abs(offset - onset - duration) <= TOLERANCE)
         for onset in onsets
@@ -146,7 +150,7 @@ def told_start(extra: Mapping[str, Any], duration: float | None, length: float) 
     if duration is None or abs(duration - length) <= TOLERANCE:
         return None
     times = [time for time in _times_of(extra) if time.by_itself and time.unit in (None, _SECOND)]
-    told = {time.role: _number(extra[time.key]) for time in times}
+    told = {time.role: number_of(extra[time.key]) for time in times}
     start, end = told.get("start"), told.get("end")
     if len(times) != 2 or start is None or end is None:
         return None
@@ -172,8 +176,8 @@ def refuse_unread_times(extra: Mapping[str, Any], seconds: float, rate: int, nam
     if len(ends_alone) == 1 and not any(time.role == "start" for time in times):
         # writers that leave out what is 0 leave out such a start
         [last] = ends_alone
-        end = _number(extra[last.key])
-        if end is not None and _is_part(0, end, last.unit, seconds, rate):
+        end, unit = _told(last, extra)
+        if end is not None and _is_part(0, end, unit, seconds, rate):
             told = f'"{last.key}" is {end:g}, which is not read'
             raise UnusableError(_taken_whole(told, seconds, name))
 
@@ -183,16 +187,24 @@ def refuse_unread_end(extra: Mapping[str, Any], offset: float, seconds: float, n
     that is not read, another end than that of the file `name`, which lasts `seconds`.
     """
     for time in _times_of(extra):
-        number = _number(extra[time.key])
-        if number is None or time.role == "start" or not time.by_itself or time.unit == _FRAMES:
+        number, unit = _told(time, extra)
+        if number is None or time.role == "start" or not time.by_itself or unit == _FRAMES:
             continue
-        told = number / (time.unit or _SECOND)
+        told = number / (unit or _SECOND)
         end = told if time.role == "end" else offset + told
         if (time.role == "end" or not time.part) and offset < end < seconds - TOLERANCE:
             raise UnusableError(
                 f'"{time.key}" is {told:g}, which is not read, and {name} would be taken from {offset:g} s to its end '
                 f'at {seconds:.2f} s; write the length in seconds as "duration"'
             )
+
+
+def _told(time: _Time, record: Mapping[str, Any]) -> tuple[float | None, int | None]:
+    """Return the number that a key holds, None where that is no time; and its unit, which the value may tell itself."""
+    number = number_of(record[time.key])
+    if number is None:
+        return seconds_in_words(record[time.key]), _SECOND
+    return number, time.unit
 
 
 def _belong_together(first: _Time, last: _Time) -> bool:
@@ -209,11 +221,11 @@ def _refuse_span(
     """Raise UnusableError where two keys tell a part of the file, whose length and rate
     are `file`.
     """
-    start, end = _number(extra[first.key]), _number(extra[last.key])
+    (start, _), (end, own_unit) = _told(first, extra), _told(last, extra)
     if start is None or end is None:
         return
     # from and to are taken for times only where they would be seconds of the file
-    unit = last.unit if first.by_itself and last.by_itself else _SECOND
+    unit = own_unit if first.by_itself and last.by_itself else _SECOND
     if not _is_part(start, start + end if last.role == "length" else end, unit, *file):
         return
     told = f'"{first.key}" is {start:g} and "{last.key}" is {end:g}, which are not read'
@@ -303,14 +315,13 @@ def _two_ends(value: Any) -> tuple[float, float] | None:
     """Return the start and end that a list of two, a mapping, or a table cell that shows them,
     holds; None for any other value.
     """
-    if isinstance(value, str) and (found := _PAIR.fullmatch(value.strip())):
-        value = [text.strip() for text in found.groups() if text is not None]
+    value = pair_of(value)
     if isinstance(value, Mapping):
-        keys = span_keys(map(str, value))
+        keys = span_keys(map(str, value)) or (_FROM_TO if value.keys() >= {*_FROM_TO} else None)
         return None if keys is None else span_in_seconds(*_with_values(keys, value))
     if not isinstance(value, list | tuple) or len(value) != 2:
         return None
-    start, end = map(_number, value)
+    start, end = map(seconds_of, value)
     return None if start is None or end is None else (start, end)
 
 
@@ -332,19 +343,3 @@ def _with_values(
 ) -> tuple[str, object, str, object]:
     first, last = keys
     return first, value[first], last, value[last]
-
-
-def _number(value: Any) -> float | None:
-    """Return the value of a JSON number or of a table's cell, or the seconds of a clock; None for
-    any other value.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
-        hours, minutes, rest = clock.groups(default="0")
-        return 3600 * int(hours) + 60 * int(minutes) + float(rest.replace(",", "."))
-    try:
-        number = float(value.replace(",", ".") if isinstance(value, str) else value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
