@@ -161,7 +161,7 @@ class ChannelRemote:
         """
         self._count_silence()
         limit = max(self._standstill, 10 * self._longest)
-        if self._silent < limit or self._finished is not None:
+        if self._silent < limit:
             return
         if self.channel.processor_seconds() - self._computed > COMPUTED_SECONDS:
             self._silent, self._computed = 0.0, self.channel.processor_seconds()

@@ -8,17 +8,19 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
+from socket import socket
 from typing import Any, Protocol
 
 from orchestrator.errors import OrchestrateError
 from orchestrator.files.atomic import system_error
 from orchestrator.fleet.idle_cores import ComputingPacks
+from orchestrator.fleet.message_chunks import PIECE, Joined, packed
 from orchestrator.fleet.pack_server import PackServer
 from orchestrator.host.orphans import end_with_parent
 from orchestrator.records.store import StudyFolder
@@ -34,7 +36,7 @@ class ThereIs(Exception):
 
 
 def forked(
-    connection: Connection,
+    connection: socket,
     log: Path,
     sibling: Callable[[Callable[[], int]], Worker],
     computing: ComputingPacks,
@@ -43,11 +45,11 @@ def forked(
     """Serve a worker that `sibling` makes from what this forked process has inherited; never
     returns. `index` is the pack's among those that are `computing` on this machine.
     """
-    _settle(connection, log)
+    _settle(log)
     keep_only({0, 1, 2, connection.fileno()})
     # A new thread: what torch and OpenMP keep for this one are threads that did not survive the
     # fork.
-    messages = MarkedMessages(connection, computing, index)
+    messages = MarkedMessages(SocketMessages(connection), computing, index)
     make = partial(sibling, computing.cores_of_each)
     thread = threading.Thread(target=serve, args=(messages, make))
     thread.start()
@@ -56,7 +58,7 @@ def forked(
 
 
 def spawned(
-    connection: Connection,
+    connection: socket,
     log: Path,
     make_worker: Callable[[SweepSpec, StudyFolder], Worker],
     spec: SweepSpec,
@@ -65,11 +67,11 @@ def spawned(
     """Serve a worker that is loaded in this new process. `place` is the root and the name of the
     study's folder.
     """
-    _settle(connection, log)
-    serve(connection, lambda: make_worker(spec, StudyFolder(*place)))
+    _settle(log)
+    serve(SocketMessages(connection), lambda: make_worker(spec, StudyFolder(*place)))
 
 
-def _settle(connection: Connection, log: Path) -> None:
+def _settle(log: Path) -> None:
     """Prepare the process of a pack: signals are left to the orchestrator, output goes to the log,
     and the process ends with its parent.
     """
@@ -99,13 +101,34 @@ def keep_only(kept: set[int]) -> None:
 
 
 class Messages(Protocol):
-    """What carries calls in and messages out: a `Connection`, or what does the same."""
+    """What carries calls in and messages out."""
 
     def recv(self) -> Any:
         """Return the next call. Raises EOFError or OSError where none comes any more."""
 
     def send(self, message: Any) -> None:
         """Send a message. Raises BrokenPipeError where nobody receives it."""
+
+
+class SocketMessages:
+    """The messages of a pack through its end of a pair of sockets."""
+
+    def __init__(self, connection: socket) -> None:
+        self._connection, self._joined = connection, Joined()
+        self._calls: deque[Any] = deque()
+
+    def recv(self) -> Any:
+        """Return the next call. Raises EOFError or OSError where none comes any more."""
+        while not self._calls:
+            piece = self._connection.recv(PIECE)
+            if not piece:
+                raise EOFError
+            self._calls.extend(self._joined.add(piece))
+        return self._calls.popleft()
+
+    def send(self, message: Any) -> None:
+        """Send a message. Raises BrokenPipeError where nobody receives it."""
+        self._connection.sendall(packed(message))
 
 
 class MarkedMessages:

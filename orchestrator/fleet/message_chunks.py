@@ -1,5 +1,6 @@
-"""Messages in pieces small enough that Ray sends each with its call instead of putting it into the
-object store.
+"""Messages as bytes that are put together again at the other end, whatever the pieces in which they
+travel; pieces small enough that Ray sends each with its call instead of putting it into the object
+store.
 """
 
 from __future__ import annotations

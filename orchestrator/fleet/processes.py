@@ -11,18 +11,26 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from socket import socket, socketpair
 
 import psutil
 
 from orchestrator.errors import FingerprintError
-from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
+from orchestrator.fleet.channels import (
+    LOOK_SECONDS,
+    STANDSTILL_SECONDS,
+    ChannelRemote,
+    Message,
+    stood_still,
+)
 from orchestrator.fleet.child import forked, spawned
 from orchestrator.fleet.hosts import Lost, Remote, Template, TemplateHosts
 from orchestrator.fleet.idle_cores import ComputingPacks
 from orchestrator.fleet.machine_identity import check_same, hardware
+from orchestrator.fleet.message_chunks import PIECE, Joined, packed
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -60,7 +68,7 @@ class ProcessHosts(TemplateHosts):
         at_close: Callable[[], None] = lambda: None,
     ) -> ChannelRemote:
         self._logs.mkdir(parents=True, exist_ok=True)
-        here, there = multiprocessing.Pipe()
+        here, there = socketpair()
         process = multiprocessing.get_context(method).Process(  # type: ignore[attr-defined]
             target=target,
             args=(there, self._logs / f"pack-{index}.log", *args),
@@ -70,9 +78,11 @@ class ProcessHosts(TemplateHosts):
         try:
             process.start()
         except OSError as error:
+            here.close()
             raise Lost(f"no process can be started: {error}") from error
-        there.close()
-        channel = ProcessChannel(process, here, at_close)
+        finally:
+            there.close()
+        channel = ProcessChannel(process, here, self._standstill, at_close)
         return ChannelRemote(channel, f"process {process.pid}{device}", self._standstill)
 
 
@@ -186,22 +196,48 @@ class SpawnHosts(ProcessHosts):
 
 
 class ProcessChannel:
-    """The orchestrator's end of a pipe to the process of a pack."""
+    """The orchestrator's end of a pair of sockets, the other end of which the process of a pack has.
+
+    It never waits for the process to take or to send the rest of a message: one that stands still
+    in the middle of a large state would keep the whole run waiting.
+    """
 
     def __init__(
-        self, process: BaseProcess, connection: Connection, at_close: Callable[[], None]
+        self,
+        process: BaseProcess,
+        connection: socket,
+        standstill: float,
+        at_close: Callable[[], None],
     ) -> None:
-        """`at_close` is called when `close` has ended the process."""
+        """`standstill` is for how many seconds the process may take nothing of a call that is sent:
+        it reads as soon as it has nothing else to do. `at_close` is called when `close` has ended
+        the process.
+        """
         self.connection, self._process, self._at_close = connection, process, at_close
+        connection.settimeout(LOOK_SECONDS)
+        self._standstill, self._joined = standstill, Joined()
+        self._stood: Lost | None = None
+        """The loss of a process that did not take a call."""
 
     def send(self, message: tuple[object, ...]) -> None:
-        """Write into the pipe."""
-        self.connection.send(message)
+        """Send a call as the process takes it."""
+        left, silent = memoryview(packed(message)), 0.0
+        while left:
+            try:
+                left, silent = left[self.connection.send(left) :], 0.0
+            except TimeoutError:
+                silent += LOOK_SECONDS  # in looks: while this process itself stands still, none is
+                if silent >= self._standstill:
+                    self._stood = stood_still(silent)
+                    raise EOFError from None
 
     def receive(self, seconds: float) -> Iterator[Message]:
-        """Read from the pipe until it is empty."""
-        while self.connection.poll(seconds):
-            yield self.connection.recv()
+        """Read what has come, and yield the messages that are whole with it."""
+        while wait([self.connection], seconds):
+            piece = self.connection.recv(PIECE)
+            if not piece:
+                raise EOFError
+            yield from self._joined.add(piece)
             seconds = 0
 
     def processor_seconds(self) -> float:
@@ -214,6 +250,8 @@ class ProcessChannel:
 
     def how_it_ended(self) -> Lost:
         """Return the loss that says how the process ended, by its exit code."""
+        if self._stood is not None:
+            return self._stood
         self._process.join(5)
         code = self._process.exitcode
         if code is None:

@@ -110,7 +110,7 @@ class PackActor:
 
 
 class _Mail:
-    """Stands for a `Connection` within one process: implements `child.Messages`."""
+    """Carries messages between two threads: implements `child.Messages`."""
 
     def __init__(self, calls: queue.Queue[tuple[Any, ...]], outbox: Outbox) -> None:
         self._calls, self._outbox = calls, outbox

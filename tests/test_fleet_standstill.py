@@ -1,0 +1,111 @@
+"""Packs that stand still while they are spoken to."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestrator.fleet.channels import ChannelRemote
+from orchestrator.fleet.fleet import Fleet
+from orchestrator.fleet.hosts import Lost
+from orchestrator.fleet.processes import ForkHosts, ProcessChannel
+from orchestrator.records.worker_protocol import Measured
+from tests.fake_worker import FakeWorker
+from tests.fleet_support import next_plan
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
+LARGE = 4_000_000
+"""More bytes than the buffers between two processes hold."""
+
+
+@pytest.fixture(autouse=True)
+def _ends_what_it_began(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    yield
+    assert processes() == []
+
+
+def processes() -> list[psutil.Process]:
+    """The packs of this process; multiprocessing keeps a tracker of its own beside them."""
+    return [
+        each
+        for each in psutil.Process().children()
+        if "resource_tracker" not in " ".join(each.cmdline())
+    ]
+
+
+def measured(fleet: Fleet) -> Measured:
+    """The next evaluation."""
+    while True:
+        for event in fleet.advance():
+            if isinstance(event, Measured):
+                return event
+
+
+def test_a_pack_that_stands_still_as_it_is_called_is_ended_and_made_again(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    fleet = Fleet(ForkHosts(FakeWorker(), logs, 2, standstill=0.3), 2, 2, logs, 0.0)
+    fleet.admit(next_plan(0, []))
+    first = measured(fleet)
+    processes()[0].suspend()
+    fleet.save(tmp_path / "saved")
+    second = measured(fleet)
+    fleet.close()
+    assert (first.step, second.step) == (100, 200)
+    assert "was ended); it continues" in (logs / "pack-0.log").read_text()
+
+
+class Asleep(FakeWorker):
+    """A worker that is never ready, so that nothing that its pack is told is read."""
+
+    def sibling(self, cores_now: Callable[[], int] | None = None) -> FakeWorker:
+        time.sleep(3600.0)
+        raise AssertionError
+
+
+def test_a_pack_that_takes_nothing_of_its_state_is_ended(tmp_path: Path) -> None:
+    remote = ForkHosts(Asleep(), tmp_path, 2, standstill=1.0).start(0)
+    with pytest.raises(Lost, match="stood still for 1 s and was ended"):
+        remote.call("rebuild", b"0" * LARGE)
+    remote.close()
+
+
+class Heavy(FakeWorker):
+    """A worker whose checkpoint is large."""
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        (folder / "weights").write_bytes(b"0" * LARGE)
+
+
+def test_a_pack_that_stands_still_within_its_answer_is_ended(tmp_path: Path) -> None:
+    remote = ForkHosts(Heavy(), tmp_path, 2, standstill=1.0).start(0)
+    assert isinstance(remote, ChannelRemote)
+    remote.call("admit", next_plan(0, []))
+    remote.ask("save")
+    [pack] = processes()
+    assert isinstance(remote.channel, ProcessChannel)
+    assert wait([remote.channel.connection], 60.0), "it answers"
+    pack.suspend()
+    with pytest.raises(Lost, match="stood still for 1 s and was ended"):
+        while not remote.answered():
+            time.sleep(0.1)
+    remote.close()
+
+
+def test_a_large_state_goes_to_a_pack_and_comes_back(tmp_path: Path) -> None:
+    fleet = Fleet(ForkHosts(Heavy(), tmp_path, 2), 2, 2, save_every=0.0)
+    fleet.admit(next_plan(0, []))
+    assert measured(fleet).step == 100
+    fleet.save(tmp_path / "saved")
+    assert (tmp_path / "saved" / "pack-0" / "weights").read_bytes() == b"0" * LARGE
+    processes()[0].kill()
+    assert measured(fleet).step == 200
+    fleet.close()
