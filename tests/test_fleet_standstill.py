@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -109,3 +110,16 @@ def test_a_large_state_goes_to_a_pack_and_comes_back(tmp_path: Path) -> None:
     processes()[0].kill()
     assert measured(fleet).step == 200
     fleet.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGRTMIN + 5, f"signal {signal.SIGRTMIN + 5}")],
+)
+def test_a_signal_that_ended_a_pack_is_named(number: int, said: str, tmp_path: Path) -> None:
+    remote = ForkHosts(Asleep(), tmp_path, 2).start(0)
+    processes()[0].send_signal(number)
+    with pytest.raises(Lost) as lost:
+        remote.call("describe")
+    assert str(lost.value) == said
+    remote.close()

@@ -257,7 +257,7 @@ class ProcessChannel:
         if code is None:
             return Lost("its connection is gone")
         if code < 0:
-            name = signal.Signals(-code).name
+            name = _signal_name(-code)
             return Lost(f"{name}, as where memory ran out" if name == "SIGKILL" else name)
         return Lost(f"exit code {code}")
 
@@ -267,3 +267,11 @@ class ProcessChannel:
         self._process.kill()
         self._process.join()
         self._at_close()
+
+
+def _signal_name(number: int) -> str:
+    """Return the name of a signal; of the real-time ones only the first and the last have one."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
