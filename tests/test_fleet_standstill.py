@@ -1,4 +1,4 @@
-"""Packs that stand still while they are spoken to."""
+"""Packs that stand still while they are spoken to or load, and runs that are to stop meanwhile."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orchestrator.errors import Interrupted
 from orchestrator.fleet.channels import ChannelRemote
 from orchestrator.fleet.fleet import Fleet
-from orchestrator.fleet.hosts import Lost
-from orchestrator.fleet.processes import ForkHosts, ProcessChannel
-from orchestrator.records.worker_protocol import Measured
+from orchestrator.fleet.hosts import InlineHosts, Lost
+from orchestrator.fleet.processes import ForkHosts, ProcessChannel, SpawnHosts
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker_protocol import Measured, Worker
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
+from tests.cli_project import make_project
 from tests.fake_worker import FakeWorker
 from tests.fleet_support import next_plan
+from tests.run_fake import make_worker
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
 LARGE = 4_000_000
@@ -123,3 +129,37 @@ def test_a_signal_that_ended_a_pack_is_named(number: int, said: str, tmp_path: P
         remote.call("describe")
     assert str(lost.value) == said
     remote.close()
+
+
+def make_never(spec: SweepSpec, folder: StudyFolder) -> Worker:
+    """A worker that takes for ever to load, as from a file server that does not answer."""
+    (spec.project / "loads").touch()
+    time.sleep(3600.0)
+    raise AssertionError
+
+
+def test_a_run_stops_while_a_process_loads_the_model(tmp_path: Path) -> None:
+    spec = load_spec(make_project(tmp_path), ["execution.pack=2", "execution.packs=2"])
+
+    def stop() -> None:
+        if (spec.project / "loads").exists():
+            raise Interrupted("asked to")
+
+    folder = StudyFolder(tmp_path / "studies", "demo")
+    hosts = SpawnHosts(make_worker(spec, folder), spec, folder, make_never, 2)
+    fleet = Fleet(hosts, 2, 2, check_stop=stop)
+    with pytest.raises(Interrupted):
+        fleet.admit(next_plan(0, []))
+    fleet.close()
+
+
+def test_a_run_may_stop_while_a_pack_repeats_what_it_was_told(tmp_path: Path) -> None:
+    """As after a stop, where each pack first computes again what it did since it was saved."""
+    fleet = Fleet(InlineHosts(FakeWorker()), 1, 2, save_every=1e9)
+    fleet.admit(next_plan(0, []))
+    assert measured(fleet).step == 100
+    fleet.save(tmp_path / "saved")
+    again = Fleet(InlineHosts(FakeWorker()), 1, 2, save_every=1e9)
+    again.restore(tmp_path / "saved", {0: next_plan(0, [])})
+    assert again.advance() == ()
+    assert measured(again).step == 200

@@ -106,7 +106,7 @@ class Fleet:
 
     def advance(self) -> tuple[Event, ...]:
         """Return the events of the pack that is next; or, after a second without any, the progress
-        that there was; nothing where that pack waits for a machine.
+        that there was; nothing where that pack waits for a machine, or is made again.
         """
         assert self._of, "nothing to advance"
         while True:
@@ -122,7 +122,8 @@ class Fleet:
                 others = [other for other in self._packs if other.advancing and other is not pack]
                 remotes = [each.remote for each in (pack, *others) if each.remote is not None]
                 self._hosts.wait(remotes, PATIENCE_SECONDS)
-            if pack.waits:  # perhaps for hours, in which the caller may be asked to stop
+            # perhaps for hours, or minutes, in which the caller may be asked to stop
+            if pack.waits or pack.repeats:
                 return ()
 
     def _next(self) -> Pack:

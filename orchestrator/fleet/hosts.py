@@ -24,7 +24,7 @@ class Lost(Exception):
 
 
 class NoRoom(Exception):
-    """No machine has room for a pack now; there may be one later."""
+    """A pack cannot be had now, as no machine has room for it or it still loads; it may be later."""
 
 
 class Remote(Protocol):

@@ -66,7 +66,7 @@ class Pack:
     remote: Remote | None = None
     """Where it runs; None where it does not."""
     waits: bool = False
-    """No machine had room for it when one was last asked for."""
+    """It could not be had when it was last asked for: no machine had room, or it still loads."""
     advancing: bool = False
     trains: bool = False
     """It is advancing and repeats nothing any more: everything from here on is new."""
@@ -87,6 +87,11 @@ class Pack:
     def stands_still(self) -> bool:
         """Its state is exactly that at the last events that were handled."""
         return not self.advancing and self.ended is None
+
+    @property
+    def repeats(self) -> bool:
+        """It is made again: what it computes, it has computed before."""
+        return self.advancing and not self.trains
 
     @property
     def next_clock(self) -> int:

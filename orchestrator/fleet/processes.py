@@ -27,7 +27,7 @@ from orchestrator.fleet.channels import (
     stood_still,
 )
 from orchestrator.fleet.child import forked, spawned
-from orchestrator.fleet.hosts import Lost, Remote, Template, TemplateHosts
+from orchestrator.fleet.hosts import Lost, NoRoom, Remote, Template, TemplateHosts
 from orchestrator.fleet.idle_cores import ComputingPacks
 from orchestrator.fleet.machine_identity import check_same, hardware
 from orchestrator.fleet.message_chunks import PIECE, Joined, packed
@@ -141,28 +141,35 @@ class SpawnHosts(ProcessHosts):
         self._begun = False
         """The packs that will have a trial were started."""
         self._loading: dict[int, ChannelRemote] = {}
-        """Packs that were started and that nobody asked for yet."""
+        """Packs that were started and that load, or that nobody asked for yet."""
 
     def start(self, index: int) -> Remote:
-        """Return the pack once it has loaded. Raises FingerprintError where its device would
-        evaluate differently, and what `make_worker` raises.
+        """Return the pack once it has loaded; until then, raises NoRoom, so that a run that is to
+        stop does not wait for it. Raises FingerprintError where its device would evaluate
+        differently, and what `make_worker` raises.
         """
         if not self._begun:
             self._begin_from(index)
-        remote = self._loading.pop(index, None) or self._begin(index)
+        if index not in self._loading:
+            self._load(index)
+        remote = self._loading[index]
         try:
-            wanted = self.evaluation | hardware(self._template)
-            check_same(wanted, remote.call("describe"), "with the others")
-        except FingerprintError as error:
+            loaded = remote.answered()
+            if loaded:
+                wanted = self.evaluation | hardware(self._template)
+                check_same(wanted, remote.answer(), "with the others")
+        except BaseException as error:
+            del self._loading[index]
             remote.close()
+            if not isinstance(error, FingerprintError):
+                raise
             raise FingerprintError(
                 f"pack {index} on {self._device(index)} would evaluate otherwise: {error}\n"
                 "  Give execution.devices of one kind."
             ) from error
-        except BaseException:
-            remote.close()
-            raise
-        return remote
+        if not loaded:
+            raise NoRoom
+        return self._loading.pop(index)
 
     def close(self) -> None:
         """End the packs that nobody asked for."""
@@ -177,7 +184,12 @@ class SpawnHosts(ProcessHosts):
         packs = self._spec.execution.packs
         assert packs != "auto", "decided before"
         for other in range(index, min(index + self._most, packs)):
-            self._loading[other] = self._begin(other)
+            self._load(other)
+
+    def _load(self, index: int) -> None:
+        """Start a pack and ask it to describe itself, which it answers once it has loaded."""
+        self._loading[index] = self._begin(index)
+        self._loading[index].ask("describe")
 
     def _begin(self, index: int) -> ChannelRemote:
         """Start a process whose own device is first among the devices of its spec."""
