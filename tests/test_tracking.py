@@ -260,9 +260,11 @@ def test_a_copy_under_another_name_is_another_and_a_moved_study_the_same(tmp_pat
     assert [study_id(each, "third") for each in (folder, other)] == ["first", "second"]
 
 
-def put_client(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client of MLflow that is nothing but this code."""
-    package = folder / "mlflow"
+def put_client(
+    code: str, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str = "mlflow"
+) -> None:
+    """A client of MLflow, or of another tracker, that is nothing but this code."""
+    package = folder / name
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(code)
     monkeypatch.syspath_prepend(folder)
@@ -340,6 +342,32 @@ def test_a_tracker_that_sends_ends_with_a_sweep_that_is_killed(
     sweep = subprocess.Popen(
         [sys.executable, "-c", SWEEP_PROCESS, str(project)],
         env=os.environ | {"PYTHONPATH": paths},
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [("mlflow", "MLFLOW_DISABLE_TELEMETRY"), ("wandb", "WANDB_ERROR_REPORTING")],
+)
+@pytest.mark.parametrize("own", [None, "mine"], ids=["by default", "as a person set it"])
+def test_a_client_tells_its_makers_nothing(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    variable: str,
+    own: str | None,
+) -> None:
+    """The clients read these variables as they are imported."""
+    monkeypatch.delenv(variable, raising=False)
+    if own is not None:
+        monkeypatch.setenv(variable, own)
+    code = f"import os\nraise RuntimeError('told: ' + os.environ[{variable!r}])\n"
+    put_client(code, tmp_path, monkeypatch, name)
+    of_client = {"mlflow": "tracking.mlflow.uri=http://127.0.0.1:9", "wandb": "tracking.wandb={}"}
+    run(project, of_client[name], "tracking.wait=300")
+    silent = {"mlflow": "true", "wandb": "false"}[name]
+    assert f"(told: {own or silent})" in capsys.readouterr().err
+
+
     )
     while not (there.exists() and there.read_text().endswith("\n")):
         assert sweep.poll() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 MODULES = {"mlflow": "mlflow", "wandb": "wandb", "tensorboard": "tensorboard.backend"}
 """Tracker -> the module that its optional package brings."""
+_SILENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false"}
+"""Variables of the environment by which a client tells its makers nothing of how it is used and what
+fails; without them it does.
+"""
 
 
 class Tracker(Protocol):
@@ -29,7 +34,11 @@ class Tracker(Protocol):
 
 
 def connect(name: str, spec: SweepSpec, place: Place) -> Tracker:
-    """Return the tracker of this name as the sweep file declares it; imports its client."""
+    """Return the tracker of this name as the sweep file declares it; imports its client, which then
+    sends nothing to anybody but the tracker, unless the environment asks for it.
+    """
+    for variable, value in _SILENT.items():
+        os.environ.setdefault(variable, value)  # read when the client is imported
     tracking = spec.tracking
     assert tracking is not None
     if name == "mlflow" and tracking.mlflow is not None:
