@@ -220,6 +220,27 @@ def test_what_fails_is_counted_said_without_credentials_and_sent_later(
     assert {each.name for each in tracker.got} == {e.name for e in tracked_runs(sweep, folder)}
 
 
+def test_files_that_a_server_refuses_keep_no_run_from_it(
+    project: Path, tracker: Remembering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of MLflow whose folder of artifacts this machine cannot write to."""
+
+    def send(run: TrackedRun) -> None:
+        if run.files:
+            raise PermissionError(13, "Permission denied", "/mlflow")
+        tracker.got.append(run)
+
+    monkeypatch.setattr(tracker, "send", send)
+    sweep, folder = study(project)
+    runs = {each.name: each for each in tracked_runs(sweep, folder)}
+    sent = Sender("mlflow", sweep, folder, "new").send(ENDING)
+    assert {each.name: each.state for each in tracker.got} == {
+        name: each.state for name, each in runs.items()
+    }
+    assert tracker.got[0].name == "study", "the others stand below it"
+    assert sent.missing.startswith(f"1 of {len(runs)} runs were not sent (")
+
+
 @pytest.mark.parametrize("password", ["s3cret", "s3@cret", "s3/cr@t:", ""])
 def test_no_password_is_said_whatever_it_holds(password: str) -> None:
     error = OSError(f"GET https://anna:{password}@host:5000/api?a=1 and\nhttps://host/ failed")
@@ -300,6 +321,32 @@ def test_a_client_that_fails_is_said_in_a_line(
     assert line.endswith("; the same command sends the rest")
 
 
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [("mlflow", "MLFLOW_DISABLE_TELEMETRY"), ("wandb", "WANDB_ERROR_REPORTING")],
+)
+@pytest.mark.parametrize("own", [None, "mine"], ids=["by default", "as a person set it"])
+def test_a_client_tells_its_makers_nothing(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    variable: str,
+    own: str | None,
+) -> None:
+    """The clients read these variables as they are imported."""
+    monkeypatch.delenv(variable, raising=False)
+    if own is not None:
+        monkeypatch.setenv(variable, own)
+    code = f"import os\nraise RuntimeError('told: ' + os.environ[{variable!r}])\n"
+    put_client(code, tmp_path, monkeypatch, name)
+    of_client = {"mlflow": "tracking.mlflow.uri=http://127.0.0.1:9", "wandb": "tracking.wandb={}"}
+    run(project, of_client[name], "tracking.wait=300")
+    silent = {"mlflow": "true", "wandb": "false"}[name]
+    assert f"(told: {own or silent})" in capsys.readouterr().err
+
+
 def test_a_client_that_hangs_changes_nothing_of_the_sweep(
     project: Path,
     tmp_path: Path,
@@ -342,32 +389,6 @@ def test_a_tracker_that_sends_ends_with_a_sweep_that_is_killed(
     sweep = subprocess.Popen(
         [sys.executable, "-c", SWEEP_PROCESS, str(project)],
         env=os.environ | {"PYTHONPATH": paths},
-@pytest.mark.parametrize(
-    ("name", "variable"),
-    [("mlflow", "MLFLOW_DISABLE_TELEMETRY"), ("wandb", "WANDB_ERROR_REPORTING")],
-)
-@pytest.mark.parametrize("own", [None, "mine"], ids=["by default", "as a person set it"])
-def test_a_client_tells_its_makers_nothing(
-    project: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    name: str,
-    variable: str,
-    own: str | None,
-) -> None:
-    """The clients read these variables as they are imported."""
-    monkeypatch.delenv(variable, raising=False)
-    if own is not None:
-        monkeypatch.setenv(variable, own)
-    code = f"import os\nraise RuntimeError('told: ' + os.environ[{variable!r}])\n"
-    put_client(code, tmp_path, monkeypatch, name)
-    of_client = {"mlflow": "tracking.mlflow.uri=http://127.0.0.1:9", "wandb": "tracking.wandb={}"}
-    run(project, of_client[name], "tracking.wait=300")
-    silent = {"mlflow": "true", "wandb": "false"}[name]
-    assert f"(told: {own or silent})" in capsys.readouterr().err
-
-
     )
     while not (there.exists() and there.read_text().endswith("\n")):
         assert sweep.poll() is None

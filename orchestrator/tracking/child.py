@@ -78,14 +78,15 @@ class Sender:
         """Send the runs that are new or changed, in order, up to the first that fails."""
         runs = list(tracked_runs(self.spec, self.folder, ending))
         new = [run for run in runs if self._done.get(run.name) != run.digest]
+        total = len({run.name for run in runs})
         for place, run in enumerate(new):
             try:
                 self._connected().send(run)
             except Exception as error:  # whatever a client of another project raises
                 self._tracker, self._done = None, {}
-                return Sent(len(runs), len(new) - place, said(error))
+                return Sent(total, len({run.name for run in new[place:]}), said(error))
             self._done[run.name] = run.digest
-        return Sent(len(runs))
+        return Sent(total)
 
     def close(self) -> None:
         """Close the tracker if it is connected."""

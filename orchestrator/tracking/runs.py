@@ -82,9 +82,12 @@ class Ending:
 def tracked_runs(
     spec: SweepSpec, folder: StudyFolder, ending: Ending | None = None
 ) -> Iterator[TrackedRun]:
-    """Yield all runs as they stand, the study's own first. Raises StudyError for damaged files."""
+    """Yield all runs as they stand. The study's own is the first, as the others stand below it, and
+    at the end of a sweep the last as well: with its files, which a server that takes runs may
+    refuse. Raises StudyError for damaged files.
+    """
     results = {result.number: result for result in folder.results()}
-    yield _study_run(spec, folder, list(results.values()), ending)
+    yield _study_run(spec, folder, list(results.values()), None)
     for number in folder.planned():
         result = results.get(number)
         scales = spec.parameters.adapter_scales
@@ -94,6 +97,8 @@ def tracked_runs(
         name = f"trial {run.trial}, seed {run.seed}"
         if folder.read_plan(run.number) is not None:
             yield _run(name, "confirmation", folder, run.number, result, ())
+    if ending is not None:
+        yield _study_run(spec, folder, list(results.values()), ending)
 
 
 def _study_run(
