@@ -18,7 +18,7 @@ from orchestrator.errors import Interrupted, SpecError
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.spec_changes import changed_fields
-from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import Budget, SweepSpec
 from orchestrator.tracking import child
 from orchestrator.tracking.child import Sender, Sent, said, study_id
 from orchestrator.tracking.place import Place
@@ -143,7 +143,7 @@ def test_every_run_has_its_name_parameters_and_curves(project: Path) -> None:
             for set_name, measured in row.sets.items():
                 metric = f"{set_name}_wer_at_scale_{row.adapter_scale:g}"
                 assert points[metric, row.step] == measured.wer
-    assert runs["study"].texts == ENDING.texts
+    assert runs["study"].texts == {"trials": str(sweep.budget.trials), **ENDING.texts}
     assert {path.name for path in runs["study"].files} >= {"report.html", "report.md"}
 
 
@@ -239,6 +239,15 @@ def test_files_that_a_server_refuses_keep_no_run_from_it(
     }
     assert tracker.got[0].name == "study", "the others stand below it"
     assert sent.missing.startswith(f"1 of {len(runs)} runs were not sent (")
+
+
+def test_a_budget_that_was_raised_is_sent_anew(project: Path) -> None:
+    """What a tracker was told as a parameter stays as it was first."""
+    sweep, folder = study(project)
+    more = sweep.model_copy(update={"budget": Budget(trials=sweep.budget.trials + 1)})
+    before, after = (next(tracked_runs(each, folder)) for each in (sweep, more))
+    assert before.params == after.params and before.digest != after.digest
+    assert after.texts["trials"] == str(more.budget.trials)
 
 
 @pytest.mark.parametrize("password", ["s3cret", "s3@cret", "s3/cr@t:", ""])

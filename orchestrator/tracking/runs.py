@@ -108,18 +108,20 @@ def _study_run(
     params: dict[str, Param] = {
         "method": spec.method,
         "seed": spec.seed,
-        "trials": spec.budget.trials,
         "model": spec.portable.model.id,
         "minimised": spec.objective,
     }
     points = tuple(_of_sets(baseline, "")) if baseline else ()
+    # a tracker keeps the first value of a parameter, and the budget may be raised
+    budget = {"trials": str(spec.budget.trials)}
     if ending is None:
-        return TrackedRun("study", "study", params, points)
+        return TrackedRun("study", "study", params, points, budget)
     files = [folder.report_html, folder.report_markdown]
     if ending.best is not None:
         files.append(folder.adapter_folder(ending.best))
     there = tuple(path for path in files if path.exists())
-    return TrackedRun("study", "study", params, points, ending.texts, REPORTED, there)
+    texts = {**budget, **ending.texts}
+    return TrackedRun("study", "study", params, points, texts, REPORTED, there)
 
 
 def _baseline(folder: StudyFolder, results: Sequence[TrialResult]) -> Measurement | None:
