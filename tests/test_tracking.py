@@ -20,7 +20,7 @@ from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.sweepfile.sweep import Budget, SweepSpec
 from orchestrator.tracking import child
-from orchestrator.tracking.child import Sender, Sent, said, study_id
+from orchestrator.tracking.child import Sender, Sent, _sent, said, study_id
 from orchestrator.tracking.place import Place
 from orchestrator.tracking.runs import Ending, TrackedRun, tracked_runs
 from orchestrator.tracking.sending import Trackers
@@ -248,6 +248,18 @@ def test_a_budget_that_was_raised_is_sent_anew(project: Path) -> None:
     before, after = (next(tracked_runs(each, folder)) for each in (sweep, more))
     assert before.params == after.params and before.digest != after.digest
     assert after.texts["trials"] == str(more.budget.trials)
+
+
+def test_a_log_that_cannot_be_written_ends_no_tracker(
+    project: Path, tmp_path: Path, tracker: Remembering
+) -> None:
+    sweep, folder = study(project)
+    shutil.copytree(folder.path, tmp_path / "demo", ignore=shutil.ignore_patterns("logs"))
+    copy = StudyFolder(tmp_path, "demo")
+    copy.logs.write_text("in the way")
+    tracker.fails_at = 0
+    sent = _sent(Sender("mlflow", sweep, copy, "new"), copy, None)
+    assert sent.why == "cannot reach https://host/ at all"
 
 
 @pytest.mark.parametrize("password", ["s3cret", "s3@cret", "s3/cr@t:", ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -77,8 +78,8 @@ class Sender:
     def send(self, ending: Ending | None = None) -> Sent:
         """Send the runs that are new or changed, in order, up to the first that fails."""
         runs = list(tracked_runs(self.spec, self.folder, ending))
-        new = [run for run in runs if self._done.get(run.name) != run.digest]
         total = len({run.name for run in runs})
+        new = [run for run in runs if self._done.get(run.name) != run.digest]
         for place, run in enumerate(new):
             try:
                 self._connected().send(run)
@@ -176,12 +177,18 @@ def _sent(sender: Sender, folder: StudyFolder, ending: Ending | None) -> Sent:
     except (OrchestrateError, OSError) as error:  # files that the sweep itself will refuse
         sent = Sent(why=said(error))
     if sent.why:
-        folder.logs.mkdir(parents=True, exist_ok=True)
-        at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        log = folder.logs / f"tracking-{sender.name}.log"
-        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{at} {sent.why}\n")
+        with suppress(OSError):  # of a full disk, say: the sweep is told at its end
+            _log(folder, sender.name, sent.why)
     return sent
+
+
+def _log(folder: StudyFolder, name: str, why: str) -> None:
+    """Append a failure of the tracker `name` to its log."""
+    folder.logs.mkdir(parents=True, exist_ok=True)
+    at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    log = folder.logs / f"tracking-{name}.log"
+    with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"{at} {why}\n")
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
