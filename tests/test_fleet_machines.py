@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import sys
 import tempfile
 import threading
@@ -271,6 +272,36 @@ def test_what_is_no_address_of_a_head_is_refused_by_name(
         "  It takes HOST:PORT of the head, such as gpu-1:6379, on a machine of the cluster; set it so, or unset it; "
         "then run the same command again."
     )
+
+
+def test_a_head_that_does_not_answer_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    with pytest.raises(StudyError) as caught:
+        ray_cluster.connect()
+    assert str(caught.value) == (
+        f"execution.launcher: ray cannot join the cluster at RAY_ADDRESS=127.0.0.1:{port}: "
+        "nobody answers there (Connection refused)\n"
+        "  Start the head there, or correct RAY_ADDRESS, or unset it; then run the same command again."
+    )
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "a..b:6379"])
+def test_what_cannot_be_an_address_is_one_message(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(StudyError, match="nobody answers there"):
+        ray_cluster._check_that_it_answers()
+
+
+def test_a_head_that_answers_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{head.getsockname()[1]}")
+        ray_cluster._check_that_it_answers()
 
 
 @pytest.mark.parametrize("address", ["gpu-1:6379", "10.0.0.7:6379", "[fe80::1]:6379", "auto", ""])

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 from importlib import import_module
@@ -25,6 +26,8 @@ TOKEN_FILE = Path(".ray") / "auth_token"
 _HEAD = re.compile(r"[^/\s]+:[0-9]+")
 """The address of a cluster's head."""
 _AGAIN = "then run the same command again."
+_HEAD_SECONDS = 10.0
+"""How long the head of a cluster may take to accept a connection."""
 
 
 def connect() -> None:
@@ -38,6 +41,7 @@ def connect() -> None:
 
     if ray.is_initialized():
         return
+    _check_that_it_answers()
     _keep_quiet()
     here = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
@@ -71,6 +75,24 @@ def _check_address() -> None:
             "  It takes HOST:PORT of the head, such as gpu-1:6379, on a machine of the cluster; "
             f"set it so, or unset it; {_AGAIN}"
         )
+
+
+def _check_that_it_answers() -> None:
+    """Raise StudyError where nobody answers at RAY_ADDRESS: Ray would try for more than a minute,
+    with messages about its own parts.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    if not _HEAD.fullmatch(address):
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _HEAD_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise StudyError(
+            f"execution.launcher: ray cannot join the cluster at RAY_ADDRESS={address}: nobody answers there ({why})\n"
+            f"  Start the head there, or correct RAY_ADDRESS, or unset it; {_AGAIN}"
+        ) from error
 
 
 def _ask_for_a_token() -> None:
