@@ -238,6 +238,30 @@ def test_a_gpu_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows == [(1, 1.0, 0.1), (2, 1.2, 0.1), (4, 4.1, 0.1)]
 
 
+@pytest.mark.parametrize(
+    ("execution", "slots"),
+    [
+        (Execution(device="cuda", packs=1), 4),
+        (Execution(device="cuda", packs=2), 4),  # in one process, one after the other
+        (Execution(devices=("cuda:0", "cuda:1"), packs=2), 4),
+        (Execution(devices=("cuda:0", "cuda:1"), packs=4), 2),
+        (Execution(device="cuda", packs=4, processes=True), 1),
+    ],
+)
+def test_packs_that_share_a_gpu_share_its_memory(
+    execution: Execution, slots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "_step_seconds", lambda *_: 1.0)
+    monkeypatch.setattr(probe, "group_of", lambda plan, base, size: size)
+    shares = iter([0.05, 0.24, 0.5])
+    monkeypatch.setattr(probe, "_memory_share", lambda device: next(shares))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(probe, "SIZES", {"cuda": (1, 2, 4)})
+    base = cast(BaseModel, SimpleNamespace(device=torch.device("cuda")))
+    spec = sweep(tmp_path).model_copy(update={"execution": execution})
+    assert probe.found_packs(spec, base, Any, Any)[0] == slots  # type: ignore[arg-type]
+
+
 def test_a_study_measures_its_pack_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = sweep(tmp_path)
     folder = StudyFolder(tmp_path, "s")

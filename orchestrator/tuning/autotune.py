@@ -23,7 +23,7 @@ from orchestrator.host.machine import (
     return_freed_memory,
     used_memory,
 )
-from orchestrator.planning.shares import slots_of_each
+from orchestrator.planning.shares import share_of, slots_of_each
 from orchestrator.planning.trial_plan import TrialPlan, first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
@@ -45,8 +45,8 @@ because the search learns more with fewer trials in flight."""
 PATIENCE_SECONDS = 4.0
 """No larger pack is tried once a step takes this long."""
 MEMORY_SHARE = 0.5
-"""The share of the device's memory that a pack may take in training; decoding and the frames need
-the rest.
+"""The share of the device's memory that packs may take in training, all together that compute on it
+at the same time; decoding and the frames need the rest.
 """
 
 
@@ -66,7 +66,10 @@ def found_packs(
     plan, packs = first_plan(spec), spec.execution.packs
     packs = 1 if packs == "auto" else packs
     if base.device.type != "cpu":
-        slots, why = choose_pack_size(measure_pack_sizes(plan, base, store, data))
+        share = share_of(spec.execution, base.device.type, machine_cores())
+        # one of the processes on a device is this one, which trains nothing later
+        most = MEMORY_SHARE / max(1, share.holders_a_device - 1)
+        slots, why = choose_pack_size(measure_pack_sizes(plan, base, store, data, most), most)
         return slots, packs, why
     wanted = slots_of_each(spec, machine_cores())
     on_this_machine = packs if spec.execution.launcher == "local" else 1
@@ -129,12 +132,15 @@ def _memory_of_step(
     return max(1, peak_memory() - held)
 
 
-def choose_pack_size(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
+def choose_pack_size(
+    measured: Sequence[tuple[int, float, float]], most: float = MEMORY_SHARE
+) -> tuple[int, str]:
     """Return the pack's slots, and a line that says why, from rows (slots, seconds of a step, share
-    of the memory): the smallest pack that is about as fast per trial as the fastest that fits.
+    of the memory): the smallest pack that is about as fast per trial as the fastest that fits into
+    the share `most`.
     """
     smallest, *larger = measured
-    fitting = [smallest, *(row for row in larger if row[2] <= MEMORY_SHARE)]
+    fitting = [smallest, *(row for row in larger if row[2] <= most)]
     best = min(seconds / size for size, seconds, _ in fitting)
     slots = next(size for size, seconds, _ in fitting if seconds / size <= WORTH * best)
     rows = ", ".join(f"{size}: {1000 * seconds / size:.0f} ms" for size, seconds, _ in measured)
@@ -152,10 +158,14 @@ def group_of(plan: TrialPlan, base: BaseModel, slots: int) -> PackGroup:
 
 
 def measure_pack_sizes(
-    plan: TrialPlan, base: BaseModel, store: EncoderCache, data: TrainingSet
+    plan: TrialPlan,
+    base: BaseModel,
+    store: EncoderCache,
+    data: TrainingSet,
+    most: float = MEMORY_SHARE,
 ) -> list[tuple[int, float, float]]:
     """Return rows (slots, seconds of one step, share of the memory) for each of SIZES, until a
-    larger one would take too long or too much memory.
+    larger one would take too long or more of the memory than the share `most`.
     """
     rows: list[tuple[int, float, float]] = []
     # not timed: the first step also computes the frames that are kept
@@ -172,7 +182,7 @@ def measure_pack_sizes(
             break
         rows.append((size, seconds, _memory_share(base.device)))
         # the next size has at least twice the slots, and may take twice as much of both
-        if 2 * rows[-1][1] > PATIENCE_SECONDS or 2 * rows[-1][2] > MEMORY_SHARE:
+        if 2 * rows[-1][1] > PATIENCE_SECONDS or 2 * rows[-1][2] > most:
             break
     return rows
 
