@@ -28,11 +28,11 @@ from orchestrator.reporting.progress.live import LiveReporter
 from orchestrator.reporting.progress.sweep_standing import Budgeted
 from orchestrator.reporting.rendering import terminal
 from orchestrator.reporting.rendering.report_blocks import Document
-from orchestrator.running.completion import is_finished
+from orchestrator.running.completion import judged
 from orchestrator.running.dashboard_contents import dashboard_study
 from orchestrator.search.dashboard import open_server
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.judging import judge_scores, scores
 from tests.browser import chromium
 
@@ -60,16 +60,16 @@ def main(name: str) -> None:
     opened = open_study(Path(name), [], None)
     sweep, folder = opened.sweep, opened.folder
 
-    def reported(conclusion: Conclusion) -> tuple[Document, bool]:
-        done = is_finished(sweep, folder)
-        return report.build(sweep, folder, conclusion, [f"sweeps/{name}.yaml"], done), done
+    def reported(conclusion: Conclusion, done: bool) -> Document:
+        return report.build(sweep, folder, conclusion, [f"sweeps/{name}.yaml"], done)
 
-    document, _ = reported(conclude(sweep, folder))
-    _of_report_on_terminal(document)
+    judge = partial(judged, sweep, folder)
+    _of_report_on_terminal(reported(*judge()))
     _of_live_table(sweep, folder)
     with chromium() as browser:
         _of_report(browser, folder.report_html)
-        with served(guarded_server(Player(sweep, folder, reported), 0, "player")) as address:
+        player = Player(sweep, folder, judge, reported)
+        with served(guarded_server(player, 0, "player")) as address:
             _of_listen(browser, address)
         with served(
             open_server(

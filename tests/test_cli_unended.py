@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +14,16 @@ from orchestrator.errors import Interrupted
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event
 from orchestrator.running.dashboard_contents import dashboard_study
+from orchestrator.scoring.judge import Decision
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts import conclusion
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.fake_worker import FakeWorker
+
+NO_CONFIRMATION = "".join(
+    line for line in SWEEP.splitlines(True) if not line.lstrip().startswith("confirm:")
+)
 
 
 class Stopped(FakeWorker):
@@ -121,8 +128,7 @@ def test_a_sweep_that_goes_on_has_no_verdict_wherever_it_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its best trial so far keeps every limit, and the gain is proven among those that ended."""
-    lines = [line for line in SWEEP.splitlines(True) if not line.lstrip().startswith("confirm:")]
-    spec = make_project(tmp_path, "".join(lines))
+    spec = make_project(tmp_path, NO_CONFIRMATION)
     monkeypatch.chdir(tmp_path)
     assert orchestrate(spec, "--quiet", worker=lambda *_: Cut(1, "domain")) == Interrupted.exit_code
     found = json.loads(printed(capsys, "report", "demo", "--format", "json"))
@@ -139,6 +145,38 @@ def test_a_sweep_that_goes_on_has_no_verdict_wherever_it_is_shown(
         assert "ACCEPT" not in re.sub("ACCEPT: the winner shows", "", printed(capsys, *words))
     assert "ACCEPT" not in card
     assert orchestrate(spec, "--quiet") == 0
+    assert "ACCEPT" in printed(capsys, "status")
+
+
+@pytest.mark.parametrize("what", ["report", "compare", "status", "export", "dashboard"])
+def test_a_sweep_that_ends_while_it_is_judged_has_no_verdict_by_fewer_trials(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path, NO_CONFIRMATION)
+    monkeypatch.chdir(tmp_path)
+    assert orchestrate(spec, "--quiet", worker=lambda *_: Cut(1, "domain")) == Interrupted.exit_code
+    decide = conclusion._decide_study
+
+    def ending_meanwhile(*given: Any) -> Decision | None:
+        monkeypatch.setattr(conclusion, "_decide_study", decide)
+        assert orchestrate(spec, "--quiet") == 0
+        capsys.readouterr()
+        return decide(*given)
+
+    monkeypatch.setattr(conclusion, "_decide_study", ending_meanwhile)
+    if what == "dashboard":
+        found = dashboard_study(load_spec(spec), folder_of(spec), ["demo"])
+        said = f"{found.note}{found.attributes}"
+    else:
+        words = {
+            "compare": ["demo", "demo", "--format", "json"],
+            "status": [],
+            "export": ["demo", "--to", "out"],
+        }
+        said = printed(capsys, what, *words.get(what, ["demo"]))
+        said = said.partition('"seeds"')[0]  # the other side of compare is read when all has ended
+    said += (tmp_path / "out" / "README.md").read_text() if what == "export" else ""
+    assert "ACCEPT" not in said
     assert "ACCEPT" in printed(capsys, "status")
 
 

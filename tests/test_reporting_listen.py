@@ -8,6 +8,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from orchestrator.reporting.documents import report
 from orchestrator.reporting.page.listen import Player, asked_range
 from orchestrator.reporting.page.utterances import utterance_sets
 from orchestrator.reporting.rendering.report_blocks import Document
+from orchestrator.running.completion import judged
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from tests.page_study import SWEEP_TEXT, folder_of, make_study
 
@@ -38,10 +40,11 @@ def _port(sweep: Path) -> Iterator[int]:
     folder = folder_of(sweep)
     spec = stored_spec(folder, sweep.parents[1])
 
-    def reported(conclusion: Conclusion) -> tuple[Document, bool]:
-        return report.build(spec, folder, conclusion, [str(sweep)], True), True
+    def reported(conclusion: Conclusion, done: bool) -> Document:
+        return report.build(spec, folder, conclusion, [str(sweep)], done)
 
-    with guarded_server(Player(spec, folder, reported), 0, "player") as server:
+    player = Player(spec, folder, partial(judged, spec, folder), reported)
+    with guarded_server(player, 0, "player") as server:
         assert server.server_address[0] == "127.0.0.1"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -137,7 +137,7 @@ def test_trials_of_a_copy_that_went_on_in_the_database_are_refused(
     (*earlier, last) = folder.results()
     fewer = replace(conclude(stored_spec(folder, sweep.parents[1]), folder), results=(*earlier,))
     with monkeypatch.context() as patch:
-        patch.setattr(dashboard_contents, "conclude", lambda spec, folder: fewer)
+        patch.setattr(dashboard_contents, "judged", lambda spec, folder: (fewer, True))
         before = shown_of(sweep)
     before.check(server, held)  # the last one ended after the files were read
     monkeypatch.setattr(StudyFolder, "results", lambda self: (*earlier,))

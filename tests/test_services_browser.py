@@ -22,6 +22,7 @@ from orchestrator.reporting.documents import report  # noqa: E402
 from orchestrator.reporting.page.listen import Player  # noqa: E402
 from orchestrator.reporting.rendering.report_blocks import Document  # noqa: E402
 from orchestrator.reporting.wording import percent  # noqa: E402
+from orchestrator.running.completion import judged  # noqa: E402
 from orchestrator.running.dashboard_contents import dashboard_study  # noqa: E402
 from orchestrator.search.dashboard import open_server  # noqa: E402
 from orchestrator.verdicts.conclusion import Conclusion  # noqa: E402
@@ -307,10 +308,11 @@ def _address(sweep: Path) -> Iterator[str]:
     folder = folder_of(sweep)
     spec = stored_spec(folder, sweep.parents[1])
 
-    def reported(conclusion: Conclusion) -> tuple[Document, bool]:
-        return report.build(spec, folder, conclusion, [str(sweep)], True), True
+    def reported(conclusion: Conclusion, done: bool) -> Document:
+        return report.build(spec, folder, conclusion, [str(sweep)], done)
 
-    with guarded_server(Player(spec, folder, reported), 0, "player") as server:
+    player = Player(spec, folder, partial(judged, spec, folder), reported)
+    with guarded_server(player, 0, "player") as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/"

@@ -73,14 +73,13 @@ def _open_side(word: str, studies: Path | None) -> Side:
     """Open a side: `phone` is the best trial of that study, `phone:7` its trial 7. The name of an
     existing file may contain a colon.
     """
-    from orchestrator.running.completion import is_finished
+    from orchestrator.running.completion import judged
     from orchestrator.verdicts.comparability import side_of
-    from orchestrator.verdicts.conclusion import conclude
 
     name, colon, number = word.rpartition(":")
     if Path(word).exists() or not colon or not (number.isascii() and number.isdigit()):
         name, number = word, ""
     opened = open_study(Path(name), [], studies)
     sweep, folder = opened.sweep, opened.folder
-    conclusion, done = conclude(sweep, folder), is_finished(sweep, folder)
+    conclusion, done = judged(sweep, folder)
     return side_of(word, sweep, folder, conclusion, done, int(number) if number else None)

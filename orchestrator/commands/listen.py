@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,13 +38,13 @@ def listen(
 
     from orchestrator.reporting.documents import report
     from orchestrator.reporting.page.listen import Player
-    from orchestrator.running.completion import is_finished
+    from orchestrator.running.completion import judged
 
     words = naming_words(spec, folder.name, studies)
 
-    def report_of(conclusion: Conclusion) -> tuple[Document, bool]:
-        done = is_finished(sweep, folder)
-        return report.build(sweep, folder, conclusion, words, done), done
+    def report_of(conclusion: Conclusion, done: bool) -> Document:
+        return report.build(sweep, folder, conclusion, words, done)
 
-    server = guarded_server(Player(sweep, folder, report_of), port, "player")
+    player = Player(sweep, folder, partial(judged, sweep, folder), report_of)
+    server = guarded_server(player, port, "player")
     serve_until_interrupted(server, lambda address: say(f"{address}  (Ctrl+C ends it)"))

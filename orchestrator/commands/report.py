@@ -34,13 +34,12 @@ def report(
     from orchestrator.reporting.documents import report_json
     from orchestrator.reporting.page import report_page
     from orchestrator.reporting.rendering import markdown
-    from orchestrator.running.completion import is_finished
-    from orchestrator.verdicts.conclusion import conclude
+    from orchestrator.running.completion import judged
 
     choice_of("--format", form, ("terminal", "md", "html", "json"))
     opened = open_study(spec, overrides or [], studies, judging=True)
     sweep, folder = told(opened)
-    conclusion, done = conclude(sweep, folder), is_finished(sweep, folder)
+    conclusion, done = judged(sweep, folder)
     if form == "json":
         typer.echo(report_json.render(sweep, conclusion, done, opened.other_limits), nl=False)
         return

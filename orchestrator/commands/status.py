@@ -75,15 +75,12 @@ def _standing_row(folder: StudyFolder, project: Path, faults: list[str]) -> Stud
     """
     from orchestrator.records.content_digests import stored_spec
     from orchestrator.reporting.documents.studies import study_row, unreadable_row
-    from orchestrator.running.completion import is_finished
-    from orchestrator.verdicts.conclusion import conclude
+    from orchestrator.running.completion import judged
 
     try:
         running = folder.holder()
         sweep = stored_spec(folder, project)
-        return study_row(
-            sweep, folder, conclude(sweep, folder), is_finished(sweep, folder), running
-        )
+        return study_row(sweep, folder, *judged(sweep, folder), running)
     except (OrchestrateError, OSError) as error:
         faults.append(f"{folder.name}: {reason(error)}")
         return unreadable_row(folder.name, isinstance(error, OSError))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion, conclude
 from orchestrator.verdicts.confirming import pending_runs
 
 
@@ -50,3 +51,13 @@ def _unended_trials(folder: StudyFolder) -> list[int]:
 def is_finished(spec: SweepSpec, folder: StudyFolder) -> bool:
     """Say whether nothing is left to train: the search is over and every finalist is confirmed."""
     return search_is_over(spec, folder) and not pending_runs(spec, folder)
+
+
+def judged(spec: SweepSpec, folder: StudyFolder) -> tuple[Conclusion, bool]:
+    """Judge a study whose sweep may be running, and say whether nothing is left to train.
+
+    That is asked first: what ends while the files are read is missing in the conclusion, which
+    would be taken for the last one. Raises what `conclude` does.
+    """
+    done = is_finished(spec, folder)
+    return conclude(spec, folder), done

@@ -17,14 +17,14 @@ from orchestrator.reporting.rendering import markdown
 from orchestrator.reporting.rendering.report_blocks import Block, Document, Heading, Table
 from orchestrator.reporting.wording import rates_of, shown_percent, shown_points
 from orchestrator.running.checkpoints import known_as_ended
-from orchestrator.running.completion import is_finished
+from orchestrator.running.completion import judged
 from orchestrator.running.dashboard_transcripts import HeardSet, Worse, attachments, worst_of
 from orchestrator.scoring.limit_text import asked_text, rate_text, shown_change, shown_rate
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
 from orchestrator.search.database_differences import check_of
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.judging import acceptance_of, guardrails_of
 
 _PLAIN, _MARKDOWN = "text/plain; charset=utf-8", "text/markdown; charset=utf-8"
@@ -36,15 +36,15 @@ def dashboard_study(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) 
     """Return everything the dashboard shows of the study as it stands now; `words` name the study
     on the command line. Raises StudyError for damaged files.
     """
-    conclusion = conclude(spec, folder)
+    conclusion, done = judged(spec, folder)
     sets = [HeardSet(spec, each) for each in utterance_sets(spec, folder, conclusion)]
     searched = [each for each in sets if not is_confirm(each.of.name)]
     confirming = [each for each in sets if is_confirm(each.of.name)]
     return DashboardStudy(
         objective=f"{rate_text(spec.objective)}, %",
-        note=_study_note(spec, folder, conclusion, words),
+        note=_study_note(spec, folder, conclusion, words, done),
         best=conclusion.best.number if conclusion.best else None,
-        attributes=_study_attributes(spec, folder, conclusion),
+        attributes=_study_attributes(spec, conclusion, done),
         figures={chart.id: figure(chart) for chart in charts(spec, folder, conclusion)},
         attachments=(*_files_to_attach(folder), *_confirmed_transcripts(confirming)),
         trials={
@@ -55,19 +55,21 @@ def dashboard_study(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) 
 
 
 def _study_note(
-    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, words: Sequence[str]
+    spec: SweepSpec,
+    folder: StudyFolder,
+    conclusion: Conclusion,
+    words: Sequence[str],
+    done: bool,
 ) -> str:
     """Return the report in Markdown up to its table of trials, which the dashboard shows itself."""
-    document = report.build(spec, folder, conclusion, words, is_finished(spec, folder))
+    document = report.build(spec, folder, conclusion, words, done)
     blocks = takewhile(lambda block: block != Heading(report.TRIALS), document.blocks)
     return markdown.render(
         Document(document.title, document.headline, (*blocks, Heading("To open")))
     )
 
 
-def _study_attributes(
-    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
-) -> dict[str, Attribute]:
+def _study_attributes(spec: SweepSpec, conclusion: Conclusion, done: bool) -> dict[str, Attribute]:
     """Return the untuned model's rates, every limit in words, and the verdict once there is one."""
     baseline = conclusion.baseline
     found: dict[str, Attribute] = {}
@@ -75,7 +77,7 @@ def _study_attributes(
         found[f"untuned: {rate_text(name)}, %"] = round(measured.wer, 2)
     for kind, criteria in (("guardrail", guardrails_of(spec)), ("asked", acceptance_of(spec))):
         found |= {f"{kind} {n}": asked_text(each) for n, each in enumerate(criteria, start=1)}
-    decision = conclusion.shown_decision(is_finished(spec, folder))
+    decision = conclusion.shown_decision(done)
     if decision is not None:
         found["verdict"] = str(decision)
     return found

@@ -21,12 +21,12 @@ from orchestrator.records.transcription_settings import write_transcription
 from orchestrator.reporting.cards.adapters_card import adapter_name, adapters_card
 from orchestrator.reporting.cards.load_script import load_script
 from orchestrator.reporting.cards.model_card import PLOT, card_plot, model_card
-from orchestrator.running.completion import is_finished
+from orchestrator.running.completion import judged
 from orchestrator.running.processor_files import copy_processor_files
 from orchestrator.running.rerun import stored_plan
 from orchestrator.sweepfile.evaluation import EncoderWindows
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, conclude, lacks_trial
+from orchestrator.verdicts.conclusion import Conclusion, lacks_trial
 from orchestrator.verdicts.saved_adapters import SavedAdapter, best_adapter, final_adapter
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def export(
     """
     _check_holds(form, numbers)
     check_installed(form.form, f"--format {form.form}")
-    conclusion = conclude(spec, folder)
+    conclusion, done = judged(spec, folder)
     wanted = numbers or (None,)
     results = [requested_trial(conclusion, number, folder) for number in wanted]
     adapters = tuple(
@@ -66,7 +66,7 @@ def export(
     if to.exists() or to.is_symlink():  # a link may lead to a disk that is not mounted
         raise StudyError(f"{to} exists\n  Name a folder that does not; nothing is overwritten.")
     _check_base(spec, form, folder.measured_weights())
-    study = _Study(spec, folder, conclusion, root, is_finished(spec, folder))
+    study = _Study(spec, folder, conclusion, root, done)
     with new_folder(to) as aside:
         if len(adapters) == 1:
             _write_with_card(study, adapters[0], aside, form)

@@ -28,7 +28,7 @@ from orchestrator.reporting.page.utterances import UtteranceSet, utterance_sets
 from orchestrator.reporting.rendering.escape import visible
 from orchestrator.reporting.rendering.report_blocks import Document
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.conclusion import Conclusion
 
 _TEXT = "text/plain; charset=utf-8"
 _AT_ONCE = 1 << 16
@@ -40,8 +40,11 @@ _ALWAYS = (
     ("Cache-Control", "no-store"),
 )
 
-Reported = Callable[[Conclusion], tuple[Document, bool]]
-"""Makes the report of a conclusion, and says whether nothing is left to train."""
+Judged = Callable[[], tuple[Conclusion, bool]]
+"""Judges the study as it stands, and says whether nothing is left to train."""
+
+Reported = Callable[[Conclusion, bool], Document]
+"""Makes the report of what `Judged` returned."""
 
 
 class State:
@@ -49,10 +52,9 @@ class State:
     are requested.
     """
 
-    def __init__(self, spec: SweepSpec, folder: StudyFolder) -> None:
-        """Read and judge the study. Raises StudyError for damaged files."""
-        self.spec, self.folder = spec, folder
-        self.conclusion = conclude(spec, folder)
+    def __init__(self, spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> None:
+        """Read the study. Raises StudyError for damaged files."""
+        self.spec, self.folder, self.conclusion = spec, folder, conclusion
         self.sets = {
             utterance_set.name: utterance_set
             for utterance_set in utterance_sets(spec, folder, self.conclusion)
@@ -102,10 +104,14 @@ class Player:
     model and a row, never a file.
     """
 
-    def __init__(self, spec: SweepSpec, folder: StudyFolder, reported: Reported) -> None:
-        """Read the study; `reported` makes its report. Raises StudyError for damaged files."""
-        self._spec, self._folder, self._reported = spec, folder, reported
-        self._state = State(spec, folder)
+    def __init__(
+        self, spec: SweepSpec, folder: StudyFolder, judged: Judged, reported: Reported
+    ) -> None:
+        """Read the study, which `judged` judges and `reported` reports. Raises StudyError for
+        damaged files.
+        """
+        self._spec, self._folder, self._judged, self._reported = spec, folder, judged, reported
+        self._state = State(spec, folder, judged()[0])
 
     def __call__(self, environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
         """Answer one GET or HEAD."""
@@ -139,9 +145,10 @@ class Player:
 
     def _render_page(self) -> bytes:
         """Return the page. The study is read anew each time, because its sweep may be running."""
-        state = State(self._spec, self._folder)
-        document, done = self._reported(state.conclusion)
-        text = study_page(self._spec, state.conclusion, document, done, state.contents)
+        conclusion, done = self._judged()
+        state = State(self._spec, self._folder, conclusion)
+        document = self._reported(conclusion, done)
+        text = study_page(self._spec, conclusion, document, done, state.contents)
         self._state = state
         return text.encode("utf-8", errors="backslashreplace")
 
