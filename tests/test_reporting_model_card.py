@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -61,6 +62,18 @@ def test_the_doubts_about_the_data_have_paths_of_the_project(tmp_path: Path) -> 
     assert orchestrate(spec, "-q", "budget.trials=2") in (0, 4, 5)
     card = exported(spec, tmp_path / "out").content.replace("\\", "")
     assert "e.g. data/train.jsonl:1" in card and str(tmp_path) not in card
+
+
+def test_a_path_elsewhere_that_holds_the_path_of_the_project_stays_whole(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    spec = make_project(root)
+    backup = Path(f"{tmp_path}/backup{root}/data")
+    shutil.copytree(root / "data", backup)
+    spec.write_text(SWEEP.replace("train: data/", f"train: {backup}/"))
+    assert orchestrate(spec, "-q", "budget.trials=2") in (0, 4, 5)
+    card = exported(spec, tmp_path / "out").content
+    assert f"train: {backup}/train.jsonl\n" in card
+    assert "domain: data/domain.jsonl\n" in card
 
 
 def test_another_trial_has_its_own_numbers_alone(spec: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ measured of it, and what that leaves open.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -321,5 +322,8 @@ def _sweep_file(folder: StudyFolder, root: Path) -> Iterator[Block]:
 
 
 def _from_project(text: str, root: Path) -> str:
-    """Return a text whose paths in the project start at its folder."""
-    return text.replace(f"{root}/", "")
+    """Return a text whose paths in the project start at its folder. A path elsewhere may hold that
+    of the project, as in a backup, and stays whole.
+    """
+    inside = re.escape(f"{str(root).rstrip('/')}/")
+    return re.sub(rf"(?<![^\s\"'`(\[{{,=]){inside}(?=\S)", "", text)
