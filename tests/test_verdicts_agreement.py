@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents.caveats import _repeated_seeds
 from orchestrator.reporting.documents.headline import headline
@@ -27,7 +28,7 @@ from orchestrator.verdicts.conclusion import (
     _decide_study,
 )
 from tests.running_support import make_spec
-from tests.scoring_support import score
+from tests.scoring_support import score, set_with
 
 GAIN = Criterion("domain_wer", "min_gain", 1.0, rule="proven")
 
@@ -116,6 +117,44 @@ def test_a_verdict_names_the_guardrail_that_leaves_it_open(tmp_path: Path) -> No
         found = replace(conclusion(judged), decision=judged.decision)
         text = headline(make_spec(), StudyFolder(tmp_path, "s"), found, done=True)
         assert "; heldout WER " in text and text.endswith(said)
+
+
+def test_a_rejection_names_the_limits_that_do_not_hold(tmp_path: Path) -> None:
+    """Once each, where acceptance and guardrails ask the same; and none that holds."""
+    same = Criterion("heldout_wer", "max_regression", 0.2)
+    counts = {"confirm_domain": (600, 200), "confirm_heldout": (100, 120)}
+    baseline, tuned = (
+        Scores("f", {name: score(both[side], 200, 20) for name, both in counts.items()})
+        for side in (0, 1)
+    )
+    judged = judge(
+        tuned, baseline, guardrails=[same], acceptance=[GAIN, replace(same, rule="proven")],
+        confirmed=True, resamples=200,
+    )  # fmt: skip
+    found = replace(conclusion(judged), decision=judged.decision)
+    assert headline(make_spec(), StudyFolder(tmp_path, "s"), found, done=True) == (
+        "REJECT: trial 0, judged on the confirm sets; "
+        "heldout WER rises by less than 0.2 points: measured +0.50 points"
+    )
+
+
+def test_a_verdict_is_doubted_by_what_the_winner_hears_in_any_set(tmp_path: Path) -> None:
+    """A further set without a confirm set was heard in the search alone."""
+    judged = verdict(1)
+    found = replace(conclusion(judged), decision=judged.decision)
+    noisy = Measurement(
+        trial=None, step=0, adapter_scale=1.0, fingerprint="f", sets={"noisy": set_with(4, 10)}
+    )
+    for wer, said in (
+        (49.0, ""),
+        (61.0, "; DOUBTFUL: a WER of 61 % says that a model hears little"),
+    ):
+        search = replace(judged, rates={"domain": 10.0, "noisy": wer})
+        doubted = replace(found, baseline=noisy, verdict=search)
+        text = headline(make_spec(), StudyFolder(tmp_path, "s"), doubted, done=True)
+        assert text.partition("confirm sets")[2].startswith(said) and bool(said) is (
+            "DOUBT" in text
+        )
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import verification_report
-from orchestrator.reporting.wording import ended_text, proof, utterances_text
+from orchestrator.reporting.wording import ended_text, limits_of, proof, utterances_text
 from orchestrator.scoring.judge import Decision
-from orchestrator.scoring.limit_text import asked_text, rate_text
+from orchestrator.scoring.limit_text import asked_text, rate_text, value_text
 from orchestrator.scoring.limits import LimitVerdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
@@ -36,7 +36,7 @@ def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done:
     if conclusion.deciding is None:
         judged = "not judged on the confirm sets, where none of its seeds was measured"
     ends = (
-        f"{_open_questions(conclusion)}{_disagreement(spec, conclusion)}"
+        f"{_broken_limits(conclusion)}{_open_questions(conclusion)}{_disagreement(spec, conclusion)}"
         f"{_shipped_clause(spec, folder, conclusion)}{doubt(spec, conclusion)}"
     )
     return f"{conclusion.decision}: trial {best.number}, {judged}{ends}"
@@ -51,8 +51,9 @@ def doubt(spec: SweepSpec, conclusion: Conclusion) -> str:
         searched_rate(spec),
     )
     rates = [rate_of(score, kind) for score in sets.values()]
-    if verdict := conclusion.deciding:
-        named = {f"{name}_cer" if kind == "CER" else name for name in sets}
+    named = {f"{name}_cer" if kind == "CER" else name for name in sets}
+    # a set of data.also may have no confirm set
+    for verdict in filter(None, (conclusion.verdict, conclusion.deciding)):
         rates += [rate for name, rate in verdict.rates.items() if name in named]
     highest = max(rates, default=0.0)
     if highest <= HIGH:
@@ -67,6 +68,17 @@ def _measured_sets(measurements: Sequence[Measurement | None]) -> dict[str, SetM
         if measurement is not None:
             found |= measurement.sets
     return found
+
+
+def _broken_limits(conclusion: Conclusion) -> str:
+    """Name the limits that do not hold, by which a verdict is REJECT, with the measured numbers."""
+    verdict = conclusion.deciding
+    if conclusion.decision is not Decision.REJECT or verdict is None:
+        return ""
+    broken = [limit for limit in limits_of(verdict) if limit.holds is False]
+    return "".join(
+        f"; {asked_text(limit.criterion)}: measured {value_text(limit)}" for limit in broken
+    )
 
 
 def _open_questions(conclusion: Conclusion) -> str:
