@@ -15,6 +15,9 @@ from scipy import stats
 
 from orchestrator.errors import Interrupted
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.reporting.documents.studies_compared import _difference_blocks, _pair_fields
+from orchestrator.reporting.rendering import markdown
+from orchestrator.reporting.rendering.report_blocks import Document
 from orchestrator.scoring.judge import Scores
 from orchestrator.scoring.rates import SetScore
 from orchestrator.verdicts.comparability import (
@@ -197,6 +200,31 @@ def test_other_confirm_sets_are_not_paired_utterance_by_utterance() -> None:
         ("confirm", "confirm_heldout")
     ]
     assert found.refused == {("confirm", "confirm_domain"): {"domain.audio": ("a", "b")}}
+
+
+def test_a_rate_without_a_value_is_named() -> None:
+    """Precision of terms none of which was heard is left out, and is not as if it had not been
+    asked for.
+    """
+
+    def side(label: str, heard: int) -> Side:
+        scores = {
+            "confirm_domain": SetScore((1, 0), (3, 3)),
+            "confirm_domain_terms_precision": SetScore((0, 0), (heard, 0), of_hypotheses=True),
+        }
+        stages = {"confirm": Stage(Scores("f", scores), {})}
+        return cast(Side, SimpleNamespace(label=label, stages=stages, spec=SimpleNamespace(seed=0)))
+
+    found = pair_of(side("one", 2), side("other", 0), resamples=50)
+    assert [each.rate for each in found.differences] == ["confirm_domain"]
+    text = markdown.render(Document("", "", tuple(_difference_blocks(found))))
+    assert (
+        "- domain terms precision is not compared on the confirm sets: it has no value in other, "
+        "where none of the terms was heard"
+    ) in text
+    assert _pair_fields(found)["uncomputed"] == [
+        {"rate": "confirm_domain_terms_precision", "sets": "confirm", "sides": ("other",)}
+    ]
 
 
 def test_seeds_of_different_number_weigh_the_same() -> None:

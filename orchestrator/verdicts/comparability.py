@@ -96,6 +96,11 @@ Refused = Mapping[tuple[str, str], Mapping[str, tuple[str, str]]]
 """Rates that cannot be compared: (stage, rate) -> differing field of the evaluation -> both values.
 """
 
+Uncomputed = Mapping[tuple[str, str], tuple[str, ...]]
+"""Rates that have no value, as the precision of terms none of which was heard: (stage, rate) ->
+labels of the sides that lack it.
+"""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -105,7 +110,8 @@ class Pair:
     after: Side
     differences: tuple[Difference, ...]
     refused: Refused
-    """What cannot be compared."""
+    """What was evaluated differently."""
+    uncomputed: Uncomputed
     changed: tuple[ChangedUtterance, ...]
     """Utterances of the search's sets, the largest change first."""
 
@@ -157,6 +163,7 @@ def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLE
     Raises FingerprintError, naming the fields, where no set was evaluated alike on both sides.
     """
     refused: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
+    uncomputed: dict[tuple[str, str], tuple[str, ...]] = {}
     differences: list[Difference] = []
     for stage in (stage for stage in before.stages if stage in after.stages):
         one, other = before.stages[stage], after.stages[stage]
@@ -168,6 +175,11 @@ def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLE
                 refused[stage, rate] = fields
             elif found := _paired_difference(stage, rate, before, after, resamples):
                 differences.append(found)
+            else:
+                rates = {
+                    side.label: side.stages[stage].scores.sets[rate] for side in (before, after)
+                }
+                uncomputed[stage, rate] = tuple(n for n, own in rates.items() if own.rate is None)
     if not differences:
         raise FingerprintError(_nothing_shared(before, after, refused))
     confidence = error_budget(CONFIDENCE, pairs * len(differences))
@@ -175,7 +187,8 @@ def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLE
     order = {"search": 0, "confirm": 1}
     shown = tuple(sorted(differences, key=lambda difference: order[difference.stage]))
     sets = {difference.rate for difference in shown if difference.stage == "search"}
-    return Pair(before, after, shown, refused, _changed_utterances(before, after, sets))
+    changed = _changed_utterances(before, after, sets)
+    return Pair(before, after, shown, refused, uncomputed, changed)
 
 
 def _shared_rates(one: Scores, other: Scores) -> list[str]:

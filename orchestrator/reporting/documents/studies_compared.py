@@ -175,8 +175,8 @@ def _difference_blocks(pair: Pair) -> Iterator[Block]:
     )
     columns = ("rate", "sets", f"{before} %", f"{after} %", "difference", "bounds", "the data")
     yield Table(columns, tuple(map(_difference_row, pair.differences)))
-    if pair.refused:
-        yield Bullets(tuple(_refusal_sentences(pair)))
+    if sentences := (*_refusal_sentences(pair), *_uncomputed_sentences(pair)):
+        yield Bullets(sentences)
 
 
 def _difference_row(difference: Difference) -> tuple[str, ...]:
@@ -200,6 +200,15 @@ def _refusal_sentences(pair: Pair) -> Iterator[str]:
     for (stage, rate), fields in pair.refused.items():
         named = ", ".join(fields)
         yield f"{rate_text(rate)} is not compared on the {stage} sets: it was evaluated differently ({named})"
+
+
+def _uncomputed_sentences(pair: Pair) -> Iterator[str]:
+    for (stage, rate), labels in pair.uncomputed.items():
+        found = "heard" if rate.endswith("precision") else "said"
+        yield (
+            f"{rate_text(rate)} is not compared on the {stage} sets: it has no value in {' and '.join(labels)}, "
+            f"where none of the terms was {found}"
+        )
 
 
 def _utterance_blocks(pair: Pair, shown: int) -> Iterator[Block]:
@@ -278,6 +287,10 @@ def _pair_fields(pair: Pair) -> dict[str, Any]:
         "refused": [
             {"rate": rate, "sets": stage, "fields": dict(fields)}
             for (stage, rate), fields in pair.refused.items()
+        ],
+        "uncomputed": [
+            {"rate": rate, "sets": stage, "sides": labels}
+            for (stage, rate), labels in pair.uncomputed.items()
         ],
         "changed": [
             {
