@@ -4,9 +4,9 @@ numpy alone.
     python docs/recompute_bounds.py studies/quickstart
 
 Prints a line per set of each trial, and of each finalist over its seeds: 95 % bounds of the change
-in WER points, whose 5 % of error are divided among the trials that compete there. docs/verdict.md
-has the formulas. The quantile of Student's distribution is estimated from random draws, as numpy
-has no table of it.
+in WER points, whose 5 % of error are divided among the trials that compete there; a dash where one
+utterance or speaker holds all words. docs/verdict.md has the formulas. The quantile of Student's
+distribution is estimated from random draws, as numpy has no table of it.
 """
 
 import json
@@ -20,32 +20,32 @@ seed = int((study / "spec.yaml").read_text().split("\nseed: ")[1].split()[0])
 errors = lambda each: np.sum([each[kind] for kind in ("substitutions", "deletions", "insertions")], 0)  # noqa: E731
 
 
-def bounds(before, seeds, rivals):
-    d = sum(errors(each) - errors(before) for each in seeds).astype(float)
-    w, who = len(seeds) * np.array(before["reference_words"], float), before["speakers"]
-    if all(who) and len(set(who)) >= 20:
+def bounds(before, runs, rivals):
+    d, w = sum(100 * (errors(each) - errors(before)) for each in runs), len(runs) * np.array(before["reference_words"])
+    if all(who := before["speakers"]) and len(set(who)) >= 20:
         d, w = (np.bincount(np.unique(who, return_inverse=True)[1], each) for each in (d, w))
-    n, point, floor = len(d), d.sum() / w.sum(), 2 * len(seeds) / w.sum()
+    if not np.all(w < w.sum()):
+        return "-"
+    n, point, floor = len(d), d.sum() / w.sum(), 200 * len(runs) / w.sum()
     error = max(floor, np.sqrt((n - 1) / n * np.sum(((d.sum() - d) / (w.sum() - w) - point) ** 2)))
     drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, n, (10_000, n))
+    drawn[w[drawn].sum(1) == 0] = np.arange(n)  # a resample without words stands for the set as it is
     ratio, total = d[drawn].sum(1) / w[drawn].sum(1), w[drawn].sum(1)
     spread = np.sqrt(np.sum((d[drawn] - ratio[:, None] * w[drawn]) ** 2, 1) * n / (n - 1)) / total
     pivots, rank = np.sort((ratio - point) / np.maximum(spread, floor)), max(1, int(500 / rivals + 1e-6))
-    student = np.quantile(np.random.default_rng(0).standard_t(n - 1, 4_000_000), 1 - 0.05 / rivals)
-    return 100 * (point - error * max(pivots[-rank], student)), 100 * (point + error * max(-pivots[rank - 1], student))
+    t = np.quantile(np.random.default_rng(0).standard_t(n - 1, 4_000_000), 1 - 0.05 / rivals)
+    return f"{point - error * max(pivots[-rank], t):+z.2f} to {point + error * max(-pivots[rank - 1], t):+z.2f}"
 
 
-baselines = json.loads((study / "baseline.json").read_bytes())
 for kind in ("trials", "confirm"):
-    runs, finalists = {}, set()
+    runs, rivals = {}, set()
     for path in sorted(study.glob(f"{kind}/*/result.json")):
         result, rows = json.loads(path.read_bytes()), path.with_name("measurements.jsonl")
-        finalists |= {result["params"].get("trial")} - {None}  # one that failed was a rival, too
+        rivals |= {result["params"].get("trial")} - {None}  # one that failed was a rival, too
         for row in map(json.loads, rows.read_bytes().splitlines() if result["wer"] and rows.exists() else []):
             if (row["step"], row["adapter_scale"]) == (result["step"], result["adapter_scale"]):
                 runs.setdefault(result["params"].get("trial", result["number"]), []).append(row)
-    for trial, seeds in runs.items():
-        before = baselines[seeds[0]["fingerprint"]]["sets"]
-        for name in (name for name in before if name in seeds[0]["sets"]):
-            low, high = bounds(before[name], [row["sets"][name] for row in seeds], len(finalists) or len(runs))
-            print(f"trial {trial}: {name} {low:+z.2f} to {high:+z.2f}")
+    for trial, own in runs.items():
+        base = json.loads((study / "baseline.json").read_bytes())[own[0]["fingerprint"]]["sets"]
+        for name in (name for name in base if name in own[0]["sets"]):
+            print(f"trial {trial}: {name}", bounds(base[name], [row["sets"][name] for row in own], len(rivals or runs)))

@@ -10,12 +10,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import report
 from orchestrator.reporting.rendering import markdown
+from orchestrator.scoring.rates import SetScore, estimate
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.verdicts.conclusion import conclude
 from tests.embedded import ROOT, cut_manifest, run_to_end, small_sweep
@@ -124,3 +126,34 @@ def test_a_finalist_that_failed_shares_the_error(
         for each in (folder, copy)
     )
     assert failed == [line for line in whole if line.startswith(f"trial {other}:")] != []
+
+
+def test_small_sets_have_the_bounds_of_the_report_or_none(tmp_path: Path) -> None:
+    """One utterance has no bounds, nor have several of which one holds all words. Of few utterances
+    some resamples have no word.
+    """
+    sets = {"one": ((5,), (2,), (1,)), "silent": ((0, 5), (1, 1), (0, 1)),
+            "few": ((0, 4, 0, 3), (1, 1, 0, 0), (0, 1, 0, 2))}  # fmt: skip
+    measured: list[dict[str, Any]] = [{}, {}]
+    for name, (words, *both) in sets.items():
+        none = (0,) * len(words)
+        for side, errors in zip(measured, both, strict=True):
+            kinds = {"substitutions": errors, "deletions": none, "insertions": none}
+            side[name] = {**kinds, "reference_words": words, "speakers": [""] * len(words)}
+    row = {"step": 1, "adapter_scale": 1.0, "fingerprint": "f", "sets": measured[1]}
+    trial = tmp_path / "study" / "trials" / "0000"
+    trial.mkdir(parents=True)
+    (tmp_path / "study" / "spec.yaml").write_text("name: study\nseed: 3\n")
+    (tmp_path / "study" / "baseline.json").write_text(json.dumps({"f": {"sets": measured[0]}}))
+    result = {"number": 0, "wer": {"one": 1.0}, "params": {}, "step": 1, "adapter_scale": 1.0}
+    (trial / "result.json").write_text(json.dumps(result))
+    (trial / "measurements.jsonl").write_text(json.dumps(row) + "\n")
+    lines = recomputed("recompute_bounds.py", StudyFolder(tmp_path, "study")).splitlines()
+    assert lines[:2] == ["trial 0: one -", "trial 0: silent -"]
+    words, before, after = sets["few"]
+    found = estimate(SetScore(before, words), SetScore(after, words), seed=3)
+    assert found is not None
+    shown = re.fullmatch(f"trial 0: few {BOUNDS}", lines[2])
+    assert shown and [float(bound) for bound in shown.groups()] == pytest.approx(
+        [found.lower(), found.upper()], rel=0.005
+    )
