@@ -17,10 +17,13 @@ import soundfile
 from orchestrator.errors import StudyError
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.json_files import ServerRecord
+from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.tables.spreadsheet import unguard_cell
+from orchestrator.reporting.wording import percent
 from orchestrator.running import dashboard_contents
 from orchestrator.running.dashboard_contents import dashboard_study
+from orchestrator.scoring.rates import SetScore
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.dashboard_study import DashboardStudy
 from orchestrator.search.postgres import ServerDatabase
@@ -63,6 +66,20 @@ def test_baseline_and_limits_are_named(given: DashboardStudy) -> None:
     assert given.attributes["guardrail 1"] == "heldout WER rises by less than 0.5 points"
     assert given.attributes["asked 1"] == "domain WER falls by at least 1 points"
     assert given.note.startswith("# Sweep demo\n\n**")
+
+
+def test_the_untuned_model_has_the_rate_that_the_report_has() -> None:
+    """9 errors in 96 words are 9.375 %; what is left of another rate without its change is less."""
+    wers = {errors: 100 * errors / 96 for errors in (8, 17)}
+    result = TrialResult(
+        number=0, state=TrialState.COMPLETE, reason="", params={}, feasible=True, step=1,
+        adapter_scale=1.0, wer={"domain": wers[17]}, delta={"domain": wers[8]}, constraints={},
+        steps_trained=1,
+    )  # fmt: skip
+    untuned = SetScore((9,), (96,))
+    assert untuned.rate is not None and percent(untuned.rate) == "9.38"
+    row = dashboard_contents._rate_row(result, "domain", untuned)
+    assert row == ("domain WER", "9.38", "17.71", "+8.33")
 
 
 @pytest.mark.parametrize("name", ["domain", "heldout"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
-from orchestrator.records.results import TrialResult
+from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import report
 from orchestrator.reporting.page.charts import charts
@@ -20,12 +20,13 @@ from orchestrator.running.checkpoints import known_as_ended
 from orchestrator.running.completion import judged
 from orchestrator.running.dashboard_transcripts import HeardSet, Worse, attachments, worst_of
 from orchestrator.scoring.limit_text import asked_text, rate_text, shown_change, shown_rate
+from orchestrator.scoring.rates import SetScore
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
 from orchestrator.search.database_differences import check_of
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
-from orchestrator.verdicts.judging import acceptance_of, guardrails_of
+from orchestrator.verdicts.judging import acceptance_of, guardrails_of, scores
 
 _PLAIN, _MARKDOWN = "text/plain; charset=utf-8", "text/markdown; charset=utf-8"
 
@@ -48,7 +49,8 @@ def dashboard_study(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) 
         figures={chart.id: figure(chart) for chart in charts(spec, folder, conclusion)},
         attachments=(*_files_to_attach(folder), *_confirmed_transcripts(confirming)),
         trials={
-            result.number: _dashboard_trial(spec, searched, result) for result in conclusion.results
+            result.number: _dashboard_trial(spec, searched, conclusion.baseline, result)
+            for result in conclusion.results
         },
         check=check_of(spec, folder, known_as_ended(folder, conclusion.results)),
     )
@@ -102,10 +104,10 @@ def _confirmed_transcripts(sets: Sequence[HeardSet]) -> tuple[Attachment, ...]:
 
 
 def _dashboard_trial(
-    spec: SweepSpec, sets: Sequence[HeardSet], result: TrialResult
+    spec: SweepSpec, sets: Sequence[HeardSet], baseline: Measurement | None, result: TrialResult
 ) -> DashboardTrial:
     return DashboardTrial(
-        note=markdown.render(_trial_note(spec, sets, result)),
+        note=markdown.render(_trial_note(spec, sets, baseline, result)),
         attributes=_trial_attributes(result),
         constraints=tuple(result.constraints.values()),
         feasible=result.feasible,
@@ -132,10 +134,13 @@ def _trial_attributes(result: TrialResult) -> dict[str, Attribute]:
     return found | {name: value for name, value in others.items() if value is not None}
 
 
-def _trial_note(spec: SweepSpec, sets: Sequence[HeardSet], result: TrialResult) -> Document:
+def _trial_note(
+    spec: SweepSpec, sets: Sequence[HeardSet], baseline: Measurement | None, result: TrialResult
+) -> Document:
     blocks: list[Block] = []
     if result.wer:
-        rows = tuple(_rate_row(result, rate) for rate in rates_of(spec))
+        untuned = scores(baseline).sets if baseline else {}
+        rows = tuple(_rate_row(result, rate, untuned.get(rate)) for rate in rates_of(spec))
         blocks.append(Table(("rate", "untuned %", "this trial %", "change, points"), rows))
     if worse := worst_of(sets, str(result.number)):
         blocks += [Heading("Heard worse than by the untuned model")]
@@ -143,11 +148,13 @@ def _trial_note(spec: SweepSpec, sets: Sequence[HeardSet], result: TrialResult) 
     return Document(f"Trial {result.number}", f"{result.state}: {result.reason}", tuple(blocks))
 
 
-def _rate_row(result: TrialResult, rate: str) -> tuple[str, ...]:
-    value, change = result.wer.get(rate), result.delta.get(rate)
-    untuned = value - change if value is not None and change is not None else None
-    cells = (shown_percent(rate, untuned), shown_percent(rate, value), shown_points(rate, change))
-    return (rate_text(rate), *cells)
+def _rate_row(result: TrialResult, rate: str, untuned: SetScore | None) -> tuple[str, ...]:
+    return (
+        rate_text(rate),
+        shown_percent(rate, untuned.rate if untuned else None),
+        shown_percent(rate, result.wer.get(rate)),
+        shown_points(rate, result.delta.get(rate)),
+    )
 
 
 def _worse_rows(worse: Sequence[Worse]) -> tuple[tuple[str, ...], ...]:
