@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.reporting.documents import train_shares
-from orchestrator.reporting.documents.caveats import undecided_sentence
+from orchestrator.reporting.documents.caveats import _risk_sentence, undecided_sentence
 from orchestrator.reporting.rendering.report_blocks import Paragraph, Table
 from orchestrator.reporting.wording import (
     bounds,
@@ -21,8 +21,8 @@ from orchestrator.reporting.wording import (
     proof,
     utterances_text,
 )
-from orchestrator.scoring.limit_text import value_text
-from orchestrator.scoring.limits import Criterion, estimate_of, judge_limit
+from orchestrator.scoring.limit_text import allowed_text, value_text
+from orchestrator.scoring.limits import Criterion, Risk, estimate_of, judge_limit
 from orchestrator.scoring.rates import SetScore
 from orchestrator.scoring.trend import judge_trend
 from orchestrator.verdicts.conclusion import Conclusion
@@ -85,6 +85,45 @@ def test_a_number_is_never_rounded_onto_the_other_side_of_its_limit(
     assert limit_row(found)[2:5] == shown
     number = shown[0] if criterion.kind == "max_rate" else shown[1].removesuffix(" %")
     assert value_text(found).startswith(f"{number} ")
+
+
+def test_a_multiple_of_the_baseline_stands_beside_its_limit() -> None:
+    """4.40 % is shown of 4.404 %, and 1.10 times as much; the limit is broken all the same."""
+    limit = Criterion("domain_wer", "max_rate", 1.1, unit="times")
+    for errors, shown in ((1100, "+0.40, 1.10 times"), (1101, "+0.40, 1.101 times")):
+        found = judge_limit(
+            limit, spread(1000, 1250), spread(errors, 1250), None,
+            confidence=0.95, violation_confidence=0.95,
+        )  # fmt: skip
+        assert limit_row(found)[1:5] == ("4.00", "4.40", shown, "no" if errors > 1100 else "yes")
+
+
+def test_a_limit_of_zero_has_no_negative_sign() -> None:
+    found = Criterion("domain_wer", "min_gain", 0.0), Criterion("terms_recall", "max_regression")
+    assert [allowed_text(each) for each in found] == [
+        "asked for is +0 or lower",
+        "allowed is more than +0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chance", "said"),
+    [
+        (0.004, "a chance of 0.4 %."),
+        (0.0, "a chance of 0 %."),
+        (0.0499, "a chance of 4.99 %."),
+        (0.0503, "a chance of 5 %; about 900 utterances like these would bring that below 5 %."),
+        (0.371, "a chance of 37 %; about 900 utterances like these would bring that below 5 %."),
+    ],
+)
+def test_a_chance_is_rounded_neither_to_nothing_nor_to_the_other_side_of_5_percent(
+    chance: float, said: str
+) -> None:
+    """Among many rivals a chance below 1 % leaves a limit unproven."""
+    found = judge_limit(
+        HELDOUT, spread(40), spread(45), None, confidence=0.95, violation_confidence=0.95
+    )
+    assert _risk_sentence(found, Risk(chance, 900)).endswith(said)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,8 @@ def change_bounds(lower: float, upper: float, decimals: int = 2) -> str:
 
 def change(limit: LimitVerdict) -> str:
     """Return the change of the rate: in points, or in percent of the baseline where the limit is in
-    percent, or in nats for the training loss.
+    percent, or in nats for the training loss. Beside it stands the multiple of the baseline where
+    the limit is on that.
     """
     if limit.criterion.unit == "percent" and limit.value is not None:
         return f"{limit.value:+z.{decimals_of(limit)}f} %"
@@ -95,7 +96,10 @@ def change(limit: LimitVerdict) -> str:
     ):
         return f"{limit.tuned - limit.baseline:+z.3f} nats"
     decimals = 2 if limit.criterion.kind == "max_rate" else decimals_of(limit)
-    return shown_points(limit.criterion.metric, limit.delta, decimals)
+    text = shown_points(limit.criterion.metric, limit.delta, decimals)
+    if limit.criterion.unit == "times" and limit.value is not None:
+        return f"{text}, {limit.value:.{decimals_of(limit)}f} times"
+    return text
 
 
 def shown_percent(rate: str, value: float | None, decimals: int = 2) -> str:

@@ -75,13 +75,13 @@ def allowed_text(criterion: Criterion) -> str:
     unit = {"points": "", "percent": " %", "times": " times"}[criterion.unit]
     if is_share_found(criterion.metric) and criterion.kind != "max_rate":
         return {
-            "max_regression": f"allowed is more than {-criterion.limit:+g}{unit}",
+            "max_regression": f"allowed is more than {-criterion.limit:+zg}{unit}",
             "min_gain": f"asked for is {criterion.limit:+g}{unit} or higher",
             "not_worse": "allowed is +0 or higher",
         }[criterion.kind]
     return {
         "max_regression": f"allowed is less than {criterion.limit:+g}{unit}",
-        "min_gain": f"asked for is {-criterion.limit:+g}{unit} or lower",
+        "min_gain": f"asked for is {-criterion.limit:+zg}{unit} or lower",
         "not_worse": "allowed is +0 or lower",
         "max_rate": f"allowed is at most {criterion.limit:g}{' %' if criterion.unit == 'points' else unit}",
         "falls": "it must fall",

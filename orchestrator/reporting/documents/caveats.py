@@ -8,7 +8,7 @@ from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.wording import limits_of, shown_points, utterances_text
 from orchestrator.scoring.judge import Verdict, error_budget
-from orchestrator.scoring.limit_text import allowed_text, metric_text
+from orchestrator.scoring.limit_text import allowed_text, enough_decimals, metric_text
 from orchestrator.scoring.limit_text import value_text as limit_value_text
 from orchestrator.scoring.limits import Evidence, LimitVerdict, Risk, risk
 from orchestrator.set_names import confirm_name
@@ -147,7 +147,11 @@ def _evidence_sentences(verdict: Verdict) -> Iterator[str]:
 def _risk_sentence(limit: LimitVerdict, open_risk: Risk) -> str:
     """Say how likely a limit that holds as measured is broken by the true value."""
     name = metric_text(limit.criterion.metric)
-    said = f"By these data the true {name} is beyond its limit with a chance of {100 * open_risk.chance:.0f} %"
+    percent = 100 * open_risk.chance
+    decimals = enough_decimals(
+        0, (percent, lambda shown: shown > 0), (percent, lambda shown: shown < 5)
+    )
+    said = f"By these data the true {name} is beyond its limit with a chance of {percent:.{decimals}f} %"
     if open_risk.chance < 0.05 or open_risk.utterances is None:
         return f"{said}."
     return f"{said}; about {utterances_text(open_risk.utterances)} like these would bring that below 5 %."
