@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.sweepfile.loading import FieldChange, changed_fields, load_spec
+from orchestrator.errors import SpecError
+from orchestrator.sweepfile.loading import FieldChange, changed_fields, load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
 
 TEXT = """version: 1
@@ -185,3 +186,41 @@ def test_of_a_precision_the_parts_that_differ_are_named(  # type: ignore[no-unty
     confirmed = ("confirm={top: 1}", "data.confirm={split: 0.3}")
     stored, new = (load(*confirmed, f"evaluation.precision={each}") for each in (before, after))
     assert changed_fields(stored, new) == [FieldChange(*change, False) for change in changes]
+
+
+@pytest.mark.parametrize(
+    ("limit", "override", "rules"),
+    [
+        (
+            "{max_regression: 0.2}",
+            "min_gain=0.5",
+            {"max_regression": "point", "min_gain": "proven"},
+        ),
+        ("{min_gain: 1.0}", "max_wer=12", {"min_gain": "proven", "max_wer": "point"}),
+        ("{min_gain: 1.0}", "min_gain=2", {"min_gain": "proven"}),
+        ("{min_gain: 1.0, rule: point}", "min_gain=2", {"min_gain": "point"}),
+        ("{min_gain: 1.0, max_wer: 9}", "max_wer=8", {"min_gain": "proven", "max_wer": "point"}),
+        ("{min_gain: 1.0}", "rule=point", {"min_gain": "point"}),
+    ],
+)
+def test_what_is_asked_over_a_study_has_its_own_rule(  # type: ignore[no-untyped-def]
+    load, limit: str, override: str, rules: dict[str, str], tmp_path: Path
+) -> None:
+    """A study's file has the rules written out. That of a regression is none for a gain."""
+    study = tmp_path / "spec.yaml"
+    study.write_text(resolved_yaml(load(f"acceptance={{domain_wer: {limit}}}")))
+    asked = f"acceptance.domain_wer.{override}"
+    of_file = load(f"acceptance={{domain_wer: {limit}}}", asked).acceptance["domain_wer"]
+    of_study = load_spec(study, [asked]).acceptance["domain_wer"]
+    for found in (of_file, of_study):
+        assert {question: found.rule_of(question) for question in found.questions} == rules
+
+
+def test_a_key_of_former_versions_is_refused_over_a_study_too(  # type: ignore[no-untyped-def]
+    load, tmp_path: Path
+) -> None:
+    study = tmp_path / "spec.yaml"
+    study.write_text(resolved_yaml(load()).replace("execution:\n", "execution:\n  workers: 2\n"))
+    assert load_spec(study) == load()
+    with pytest.raises(SpecError, match=r"execution\.workers is no key any more"):
+        load_spec(study, ["execution.workers=2"])

@@ -33,12 +33,17 @@ _SHORT_FORMS = {("evaluation", "precision"): tuple(Precisions.model_fields)}
 """Fields in which one word is short for a mapping, with the keys that it stands for."""
 
 
-def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> Mapping:
-    """Return the tree of `path`, merged over the files that it extends, with the overrides applied.
-    Raises Unreadable when nothing can be read, and SpecError where `path` itself is no file that
-    could be a sweep.
+def read_layers(path: Path, problems: Problems) -> Mapping:
+    """Return the tree of `path`, merged over the files that it extends. Raises Unreadable when
+    nothing can be read, and SpecError where `path` itself is no file that could be a sweep.
     """
-    tree = _read_file(path, None, (), problems)
+    return _read_file(path, None, (), problems)
+
+
+def overridden(tree: Mapping, overrides: SequenceABC[str], problems: Problems) -> Mapping:
+    """Return the tree with the overrides applied in turn; one that cannot be read changes nothing
+    but is a problem.
+    """
     for text in overrides:
         try:
             tree = _apply_override(tree, text, problems)

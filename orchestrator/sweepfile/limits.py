@@ -98,7 +98,7 @@ class Limit(Frozen):
 
     def rule_of(self, question: str) -> Rule:
         """Return the rule of one of `questions` of acceptance."""
-        return self.rule or ("proven" if question == "min_gain" else "point")
+        return self.rule or default_rule(question)
 
     @property
     def questions(self) -> dict[str, float | str]:
@@ -108,6 +108,11 @@ class Limit(Frozen):
             for key in ("max_regression", "min_gain", "max_wer", "max_cer", "asks")
         }
         return {key: value for key, value in given.items() if value is not None}
+
+
+def default_rule(question: str) -> Rule:
+    """The rule by which acceptance decides a question, a key of a limit, unless the file says."""
+    return "proven" if question == "min_gain" else "point"
 
 
 def limit_keys(metric: str) -> tuple[str, ...]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from orchestrator.errors import SpecError
 from orchestrator.sweepfile.cached_model import cached_problems
 from orchestrator.sweepfile.conditions import read_points
-from orchestrator.sweepfile.layers import read_layers
-from orchestrator.sweepfile.limit_checks import check_verdict_is_asked_for
+from orchestrator.sweepfile.layers import overridden, read_layers
+from orchestrator.sweepfile.limit_checks import check_verdict_is_asked_for, mapping_at
+from orchestrator.sweepfile.limits import default_rule
 from orchestrator.sweepfile.located_nodes import (
     Mapping,
     Problems,
@@ -93,10 +94,11 @@ def load_spec(
 def _load_layers(
     path: Path, overrides: Sequence[str], root: Path, problems: Problems
 ) -> SweepSpec | None:
-    tree = read_layers(path, overrides, problems)
-    if path.name == "spec.yaml":  # a study's own file may still hold what was allowed once
+    tree = read_layers(path, problems)
+    if path.name == "spec.yaml":  # a study's own file
         _forget_former(tree)
-    tree = with_known_keys(tree, problems)
+        _forget_filled_in(tree)
+    tree = with_known_keys(overridden(tree, overrides, problems), problems)
     tree = Mapping(
         tree.mark, {key: entry for key, entry in tree.entries.items() if has_value(tree, key)}
     )
@@ -116,11 +118,27 @@ def _load_layers(
 
 
 def _forget_former(tree: Mapping) -> None:
-    """Remove the keys that former versions had and that mean nothing any more."""
+    """Remove the keys that former versions had and that mean nothing any more: a study's own file
+    may still hold what was allowed once.
+    """
     for section, key in FORMER:
         node = tree.entries[section].node if section in tree.entries else None
         if isinstance(node, Mapping):
             node.entries.pop(key, None)
+
+
+def _forget_filled_in(tree: Mapping) -> None:
+    """Remove the rules of acceptance that are the defaults of what is asked: an override that asks
+    something else has the default of that.
+    """
+    acceptance = mapping_at(tree, "acceptance")
+    for metric in acceptance.entries if acceptance else ():
+        limit = mapping_at(acceptance, metric)
+        rule = (
+            plain_value(limit.entries["rule"].node) if limit and "rule" in limit.entries else None
+        )
+        if limit and [rule] == [*{default_rule(key) for key in limit.entries if key != "rule"}]:
+            del limit.entries["rule"]
 
 
 def _taken_parameters(tree: Mapping, problems: Problems) -> set[str]:
