@@ -387,6 +387,18 @@ def test_extends(sweeps: Path) -> None:
     assert "rank" in dimensions and spec.start_with == ()
 
 
+@pytest.mark.parametrize("null", ["", "~", "null", "Null", "NULL"])
+def test_every_null_of_yaml_counts_as_not_written(sweeps: Path, null: str) -> None:
+    top = sweeps / "top.yaml"
+    top.write_text(f"extends: small.yaml\nparameters: {{kl_weight: {null}}}\nseed: {null}\n")
+    spec = load_spec(top)
+    assert spec.parameters.fixed["kl_weight"] == 0.0 and spec.seed == 0
+    removed = load_spec(sweeps / "small.yaml", [f"parameters.kl_weight={null}"])
+    assert removed.parameters.fixed["kl_weight"] == 0.0
+    top.write_text(f"extends: {null}\n{SMALL}")
+    assert load_spec(top) == load_spec(sweeps / "small.yaml")
+
+
 @pytest.mark.parametrize(
     ("below", "above", "parts"),
     [

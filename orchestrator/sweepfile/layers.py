@@ -65,7 +65,7 @@ def _read_file(
             tree.mark, f"a sweep file is a mapping of keys to values, not {describe_node(tree)}"
         )
     extends = tree.entries.get("extends")
-    if extends is None:
+    if extends is None or _is_null(extends.node):
         return tree
     rest = Mapping(
         tree.mark, {key: entry for key, entry in tree.entries.items() if key != "extends"}
@@ -182,7 +182,7 @@ def _in_full(node: Node, path: tuple[str, ...]) -> Node:
 
 
 def _is_null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.value is None and node.text in ("", "~", "null")
+    return isinstance(node, Scalar) and node.value is None
 
 
 def _apply_override(tree: Mapping, text: str, problems: Problems) -> Mapping:
