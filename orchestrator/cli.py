@@ -174,7 +174,8 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
             lacking = _lacking_resource(error)
             if lacking is None or TRACEBACK in options:
                 raise
-            sys.stderr.write(f"{lacking}\n{_SAFE}\n")  # there may be no room for more than that
+            with suppress(OSError):
+                sys.stderr.write(f"{lacking}\n{_SAFE}\n")  # there may be no room for more than that
             sys.exit(OrchestrateError.exit_code)
 
 
@@ -296,4 +297,5 @@ def _tell(message: str, full: bool) -> None:
 
     shown = f"{traceback.format_exc()}{message}" if full else message
     lines = "\n".join(plain(_LONG.sub(_shortened_path, line)) for line in shown.split("\n"))
-    Console(stderr=True, highlight=False).print(Text(lines), soft_wrap=True)
+    with suppress(OSError):  # stderr may be a file on the disk that is full: the code still tells
+        Console(stderr=True, highlight=False).print(Text(lines), soft_wrap=True)

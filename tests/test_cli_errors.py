@@ -7,6 +7,8 @@ from __future__ import annotations
 import errno
 import logging
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.errors import StudyError
 from orchestrator.files.atomic import system_error
-from tests.cli_project import SWEEP, make_project, orchestrate
+from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
 from tests.run_fake import make_worker
 
 
@@ -177,3 +179,15 @@ def test_without_a_folder_for_temporary_files_a_command_says_what_to_set(
         "No usable temporary directory found in ['/tmp']\n"
         "  Name a folder that can be written: export TMPDIR=DIR\n"
     )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no file that is always full")
+@pytest.mark.parametrize(("words", "code"), [(["validate", "none.yaml"], 2), (["status", "x"], 2)])
+def test_the_exit_code_is_right_where_the_message_cannot_be_written(
+    words: list[str], code: int, tmp_path: Path
+) -> None:
+    """stderr is often a log on the very disk that is full."""
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "orchestrator", *words]
+        done = subprocess.run(command, stderr=full, stdout=full, cwd=ROOT, check=False)
+    assert done.returncode == code
