@@ -247,6 +247,12 @@ def test_a_study_of_another_project_is_read_with_that_projects_data(
     for command in ("validate", "plan", "diagnose", "status", "run"):
         assert orchestrate(command, "phone2", "--studies", studies) in (0, 4, 5), command
     assert str(tmp_path) not in capsys.readouterr().out
+    renamed = studies.with_name("runs")
+    renamed.symlink_to(studies)
+    for command in ("validate", "diagnose", "run"):
+        assert orchestrate(command, "phone2", "--studies", renamed) in (0, 4, 5), command
+    assert str(tmp_path) not in capsys.readouterr().out
+    renamed.unlink()
     assert orchestrate("report", "phone2", "--studies", studies) == 0
     printed = [line for line in capsys.readouterr().out.splitlines() if "  orchestrate " in line]
     assert printed

@@ -150,17 +150,17 @@ def _folder_of_study(spec: Path, overrides: Sequence[str], studies: Path | None)
 
 
 def _project_of(study: StudyFolder) -> Path:
-    """Return the project's folder of a study that was opened by its name: the one that holds its
-    `studies`; or the current one where that alone has the training set, as a project whose studies
-    are kept elsewhere. Raises StudyError and SpecError as `stored_spec` does.
+    """Return the project's folder of a study that was opened by its name: the one that holds the
+    folder of its studies, however that is called; or the current one where that alone has the
+    training set. Raises StudyError and SpecError as `stored_spec` does.
     """
     from orchestrator.records.content_digests import stored_spec
     from orchestrator.sweepfile.loading import project_root
 
-    holds, here = project_root(study.spec), Path.cwd()
-    if holds == here or stored_spec(study, holds).data.train.is_file():
-        return holds
-    return here if stored_spec(study, here).data.train.is_file() else holds
+    usual = project_root(study.spec)
+    places = dict.fromkeys((Path(os.path.abspath(study.path)).parents[1], usual, Path.cwd()))
+    has_data = (place for place in places if stored_spec(study, place).data.train.is_file())
+    return next(has_data, usual)
 
 
 def no_study(
