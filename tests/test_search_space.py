@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+import pytest
 from optuna.distributions import IntDistribution
 from scipy.stats import qmc
 
-from orchestrator.planning.points import grid_cells, sobol_point
+from orchestrator.planning.points import grid_cells, sobol_point, value_at
 from orchestrator.search.samplers import distribution_of
 from orchestrator.sweepfile.digest import derived_seed
 from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
@@ -43,6 +44,28 @@ def test_sobol_is_balanced_within_the_space_and_never_outside() -> None:
     assert set(Counter(point["adapter"] for point in points).values()) == {16}
     assert Counter(point["max_steps"] for point in points) == {100: 16, 200: 16, 300: 16, 400: 16}
     assert min(p["rank"] for p in points) <= 3 and max(p["rank"] for p in points) >= 60
+
+
+@pytest.mark.parametrize(
+    "dimension",
+    [
+        Dimension(name="lora_dropout", low=0.1, high=0.9, step=0.1),
+        Dimension(name="learning_rate", low=1e-5, high=1e-3, step=1e-5),
+        Dimension(name="max_steps", low=100, high=400, step=100),
+        Dimension(name="seed", low=0, high=2**32 - 1),
+        Dimension(name="adapter", choices=("lora", "dora", "pissa")),
+    ],
+)
+def test_one_value_of_many_is_made_without_the_others(
+    dimension: Dimension, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A range in small steps may have millions of them, and `validate` draws a thousand points."""
+    shares = (0.0, 0.25, 0.5, 0.999999)
+    values = dimension.values
+    assert values is not None and len(values) == dimension.size
+    expected = [values[int(share * len(values))] for share in shares]
+    monkeypatch.delattr(Dimension, "values")
+    assert [value_at(dimension, share) for share in shares] == expected
 
 
 def test_ranges_keep_their_kind_in_optuna() -> None:

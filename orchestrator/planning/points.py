@@ -152,9 +152,9 @@ def value_at(dimension: Dimension, share: float) -> Any:
     """Return the value at position `share`, in [0, 1), of a dimension's axis; each choice, step or
     whole number owns a part of the axis.
     """
-    values = None if dimension.log else dimension.values
-    if values is not None:
-        return values[min(int(share * len(values)), len(values) - 1)]
+    size = None if dimension.log else dimension.size
+    if size is not None:
+        return dimension.value_of(min(int(share * size), size - 1))
     assert dimension.low is not None and dimension.high is not None, (
         "a dimension has choices or a range"
     )

@@ -88,16 +88,25 @@ class Dimension(Frozen):
         """
         if self.choices is not None or self.size is None:
             return self.choices
-        step = self.step or 1
-        if (
-            isinstance(self._lowest_value, int)
-            and isinstance(self._highest_value, int)
-            and isinstance(step, int)
-        ):
-            return range(self._lowest_value, self._highest_value + 1, step)
-        return tuple(
-            float(f"{self._lowest_value + index * step:.12g}") for index in range(self.size)
-        )
+        return self._whole_numbers or tuple(map(self.value_of, range(self.size)))
+
+    def value_of(self, index: int) -> bool | int | float | str:
+        """The value at an index of `values`, without making all of them: a range of small steps may
+        have millions.
+        """
+        if self.choices is not None:
+            return self.choices[index]
+        if (whole := self._whole_numbers) is not None:
+            return whole[index]
+        return float(f"{self._lowest_value + index * (self.step or 1):.12g}")
+
+    @property
+    def _whole_numbers(self) -> range | None:
+        """The values of a range of whole numbers; None for any other."""
+        low, high, step = self.low, self.high, self.step or 1
+        if isinstance(low, int) and isinstance(high, int) and isinstance(step, int):
+            return range(low, high + 1, step)
+        return None
 
     def contains(self, value: bool | int | float | str) -> bool:
         """Whether `value`, of the parameter's own type, lies in this dimension and on its steps,
