@@ -84,3 +84,20 @@ def test_a_grid_begins_with_the_cell_that_has_all_of_a_start_point() -> None:
     assert grid_cells(space, ({"kl_weight": 0.3},))[0] == {"replay_ratio": 0.5, "kl_weight": 0.3}
     assert len(grid_cells(space, ({"kl_weight": 0.3},))) == 3
     assert grid_cells(space, ({"replay_ratio": 0.0, "kl_weight": 0.3},))[0] == {"replay_ratio": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("dimension", "inside", "outside"),
+    [
+        (Dimension(name="seed", low=0, high=2**32 - 3), 2**32 - 3, 2**32 - 2),
+        (Dimension(name="seed", low=0, high=2**32 - 4, step=3), 2**32 - 7, 2**32 - 6),
+        (Dimension(name="learning_rate", low=1e-12, high=1.0, log=True), 1e-12, 1e-13),
+        (Dimension(name="weight_decay", low=0.0, high=0.5), -1e-18, -1e-8),
+        (Dimension(name="lora_dropout", low=0.0, high=0.3, step=0.1), 0.1 * 3, 0.1 * 4),
+        (Dimension(name="noise_snr", low=-0.3, high=0.0, step=0.1), -0.3 + 3 * 0.1, 0.1),
+    ],
+)
+def test_a_value_beyond_an_end_is_outside_however_long_the_range_is(
+    dimension: Dimension, inside: float, outside: float
+) -> None:
+    assert dimension.contains(inside) and not dimension.contains(outside)

@@ -109,17 +109,22 @@ class Dimension(Frozen):
         return None
 
     def contains(self, value: bool | int | float | str) -> bool:
-        """Whether `value`, of the parameter's own type, lies in this dimension and on its steps,
-        with a tolerance for rounding.
+        """Whether `value`, of the parameter's own type, lies in this dimension and on its steps; of
+        numbers that are no whole ones with a tolerance for rounding.
         """
         if self.choices is not None:
             return value in self.choices
         if isinstance(value, str):
             return False
-        slack = 1e-9 * max(abs(self._lowest_value), abs(self._highest_value))
-        if not self._lowest_value - slack <= value <= self._highest_value + slack:
+        if (whole := self._whole_numbers) is not None:
+            return value in whole
+        low, high = self._lowest_value, self._highest_value
+        slack = 0.0 if self.log else 1e-9 * (self.step or high - low)
+        if not low <= value <= high and not any(
+            math.isclose(value, end, abs_tol=slack) for end in (low, high)
+        ):
             return False
-        steps = (value - self._lowest_value) / self.step if self.step else 0.0
+        steps = (value - low) / self.step if self.step else 0.0
         return math.isclose(steps, round(steps), abs_tol=1e-9)
 
     def snapped(self, value: Any) -> Any:
