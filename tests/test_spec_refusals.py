@@ -162,3 +162,30 @@ def test_an_address_that_was_taken_for_a_path_shows_no_password(tmp_path: Path) 
     with pytest.raises(SpecError, match=r"/https:/host/train\.jsonl`;") as refused:
         check_inputs(load_spec(path))
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "said"),
+    [
+        ("max_steps={min: 2000001, max: 2000000}", "min 2000001 is not below max 2000000"),
+        ("lora_dropout={min: 0.1, max: 0.9, step: 0.0333333}", "end at 0.8999992 or change step"),
+        ("seed={min: 0, max: 4294967294}", "allowed: 0 to 4294967294"),
+    ],
+)
+def test_numbers_are_shown_so_that_they_can_be_written_down(
+    parameter: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SMALL)
+    point = "start_with=[{seed: 4294967295}]"
+    assert said in refusal(path, f"parameters.{parameter}", point)
+
+
+def test_the_end_that_is_advised_for_a_step_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SMALL)
+    text = "parameters.lora_dropout={{min: 0.1, max: {}, step: 0.0333333}}"
+    advised = refusal(path, text.format(0.9)).partition("end at ")[2].split()[0]
+    assert "lora_dropout" in {
+        d.name for d in load_spec(path, [text.format(advised)]).parameters.searched
+    }

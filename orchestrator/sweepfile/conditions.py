@@ -160,7 +160,7 @@ def _why_never(
         hit = any(map(dimension.contains, wanted))
     else:
         hit = condition.holds(dimension.high if condition.operator == "above" else dimension.low)  # type: ignore[arg-type]
-    return "" if hit else f"{name} goes from {dimension.low:g} to {dimension.high:g}"
+    return "" if hit else f"{name} goes from {dimension.low:.12g} to {dimension.high:.12g}"
 
 
 def _hold_together(conditions: list[Condition], dimension: Dimension) -> bool:
@@ -255,6 +255,6 @@ def space_of(dimension: Dimension) -> str:
         return ", ".join(str(choice) for choice in dimension.choices)
     notes = [
         " (log)" if dimension.log else "",
-        f" in steps of {dimension.step:g}" if dimension.step else "",
+        f" in steps of {dimension.step:.12g}" if dimension.step else "",
     ]
-    return f"{dimension.low:g} to {dimension.high:g}" + "".join(notes)
+    return f"{dimension.low:.12g} to {dimension.high:.12g}" + "".join(notes)

@@ -333,13 +333,15 @@ def _why_impossible(
 ) -> str:
     assert not isinstance(low, str) and not isinstance(high, str), "only numbers have a range"
     if low >= high:
-        return f"min {low:g} is not below max {high:g}; swap them, or write one value to fix it"
+        return (
+            f"min {low:.12g} is not below max {high:.12g}; swap them, or write one value to fix it"
+        )
     if log and low <= 0:
-        return f"log: true needs min above 0, not {low:g}; zero has no logarithm"
+        return f"log: true needs min above 0, not {low:.12g}; zero has no logarithm"
     if log and step is not None:
         return "log: true and step cannot be together; list the values instead"
     if step is not None and abs((high - low) / step - round((high - low) / step)) > 1e-9:
         below = low + (high - low) // step * step
-        advice = f"end at {below:g} or change step" if below > low else "take a smaller step"
-        return f"step {step:g} does not divide max - min = {high - low:g}; {advice}"
+        advice = f"end at {below:.12g} or change step" if below > low else "take a smaller step"
+        return f"step {step:.12g} does not divide max - min = {high - low:.12g}; {advice}"
     return ""

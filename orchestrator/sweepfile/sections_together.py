@@ -131,8 +131,8 @@ def _check_trend(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
             assert isinstance(node, Mapping)
             problems.add(
                 node.entries[TRAIN_LOSS].mark,
-                f"{section}.train_loss needs two rungs, and a trial of {shortest:g} steps evaluated every {every} has "
-                "one; lower evaluation.every",
+                f"{section}.train_loss needs two rungs, and a trial of {shortest:.12g} steps evaluated every {every} "
+                "has one; lower evaluation.every",
             )
 
 
