@@ -125,6 +125,10 @@ def test_only_a_file_that_extends_another_may_lack_sections() -> None:
     assert violations({"name": "x"})
 
 
+def test_extends_may_be_left_open() -> None:
+    assert violations(document(f"extends:\n{SMALL}")) == []
+
+
 def test_a_further_set_is_a_path_or_says_more() -> None:
     def value(also: Any) -> dict[str, Any]:
         data = {"train": "t", "domain": "d", "heldout": "h", "also": {"noisy": also}}

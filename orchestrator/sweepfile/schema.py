@@ -62,9 +62,7 @@ def json_schema() -> dict[str, Any]:
         section["properties"]["also"] = _or_null(section["properties"]["also"])
     required = schema.pop("required")
     properties |= {
-        name: _or_null(value)
-        for name, value in properties.items()
-        if name not in (*required, "extends")
+        name: _or_null(value) for name, value in properties.items() if name not in required
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
