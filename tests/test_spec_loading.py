@@ -501,6 +501,33 @@ def test_check_inputs(sweeps: Path, tmp_path: Path) -> None:
     check_inputs(load_spec(sweeps / "small.yaml"))
 
 
+def test_a_name_that_no_study_can_keep_is_refused_outside_of_the_project(tmp_path: Path) -> None:
+    """A study's files are UTF-8: the run ended in a traceback, and its spec.yaml was no such file."""
+    above = tmp_path / os.fsdecode(b"caf\xe9")
+    project = above / "project"
+    try:
+        (project / "sweeps").mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system has UTF-8 names alone")
+    path = project / "sweeps" / "small.yaml"
+    path.write_text(SMALL)
+    for name in ("train", "replay", "domain", "heldout"):
+        (project / f"{name}.jsonl").touch()
+        (above / f"{name}.jsonl").touch()
+    inside = load_spec(path)
+    check_inputs(inside)
+    path.write_text(resolved_yaml(inside))
+    assert load_spec(path).portable == inside.portable
+    with pytest.raises(
+        SpecError, match=r"data\.train: .* in its name that are not UTF-8"
+    ) as refused:
+        check_inputs(load_spec(path, ["data.train=../train.jsonl"]))
+    assert len(str(refused.value).splitlines()) == 1
+    (project / "model").mkdir()
+    said = refusal(path, "model.id=model")
+    assert "model.id cannot be `model`; allowed: text in UTF-8; a folder" in said
+
+
 def test_target_modules_forms(sweeps: Path) -> None:
     path = sweeps / "small.yaml"
     spec = load_spec(path, ["parameters.target_modules={patterns: [q_proj, decoder.*.fc1]}"])

@@ -20,7 +20,7 @@ from tests.test_spec_loading import SMALL, refusal
 
 HANDLED = {"missing", "extra_forbidden", "value_error", *refusals._WANTED}
 """Types of errors that `refusals` has words for."""
-TEXTS = [None, "", "x" * 99, "../x", "a {b}"]
+TEXTS = [None, "", "x" * 99, "../x", "a {b}", "\udce9"]
 NUMBERS = [True, 0, -1, 2, 1.5, 2**53, float("nan"), float("inf")]
 LISTS = [(), ("a", "a"), (1, 1), ("no-such-check",), ("overlap",)]
 TREES = [{}, {"x": 1}, {"domain": 1}, {"max_regression": -1}, {"heldout_wer": {"rule": 3}}]

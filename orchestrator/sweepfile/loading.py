@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.errors import SpecError
 from orchestrator.sweepfile.cached_model import cached_problems
 from orchestrator.sweepfile.conditions import read_points
+from orchestrator.sweepfile.data import relative_to
 from orchestrator.sweepfile.layers import overridden, read_layers
 from orchestrator.sweepfile.limit_checks import check_verdict_is_asked_for, mapping_at
 from orchestrator.sweepfile.limits import default_rule
@@ -208,9 +210,29 @@ def _hub_problems(model: ModelSpec) -> list[str]:
     return [] if os.path.isdir(model.id) else cached_problems(model)
 
 
+def _unwritable(spec: SweepSpec, paths: MappingABC[str, Path | None]) -> list[str]:
+    """Return the problems, one line each, of paths that no file of a study can hold: those outside
+    of the project whose names are of another encoding than UTF-8.
+    """
+    return [
+        f"{name}: {in_backticks(path)} has bytes in its name that are not UTF-8, and a study keeps the names of what "
+        f"lies outside of its project; rename the folder, or put it below {in_backticks(spec.project)}"
+        for name, path in paths.items()
+        if path is not None and not _is_utf8(relative_to(path, spec.project))
+    ]
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_inputs(spec: SweepSpec) -> None:
-    """Check that every manifest is a file, that a local model is complete (of a hub id, what the
-    cache shows), and that the study's database is configured.
+    """Check that every manifest is a file whose name a study can keep, that a local model is
+    complete (of a hub id, what the cache shows), and that the study's database is configured.
 
     Raises:
         SpecError: with one line for each problem.
@@ -236,6 +258,7 @@ def check_inputs(spec: SweepSpec) -> None:
             f"evaluation.terms: there is no file {in_backticks(spec.evaluation.terms)}; write a word or phrase a line "
             "there"
         )
+    missing += _unwritable(spec, manifests | {"evaluation.terms": spec.evaluation.terms})
     missing += model_problems(spec.model) or _hub_problems(spec.model)
     missing += storage_problems(spec.storage)
     if missing:

@@ -27,6 +27,7 @@ _WANTED = {
     "int_type": "a whole number",
     "float_type": "a number",
     "string_type": "text; quote it if it looks like a number",
+    "string_unicode": "text in UTF-8; a folder whose name has other bytes must be renamed",
     "is_instance_of": "a path",
     "tuple_type": "a list, such as {example}",
     "model_type": "a mapping of keys to values",
