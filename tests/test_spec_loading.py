@@ -4,6 +4,7 @@ together.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from orchestrator.errors import SpecError
 from orchestrator.planning.trial_plan import TrialPlan, first_plan
@@ -499,6 +501,17 @@ def test_check_inputs(sweeps: Path, tmp_path: Path) -> None:
         (tmp_path / f"{name}.jsonl").unlink(missing_ok=True)
         (tmp_path / f"{name}.jsonl").touch()
     check_inputs(load_spec(sweeps / "small.yaml"))
+
+
+def test_a_file_that_a_program_wrote_as_json_means_the_same(tmp_path: Path) -> None:
+    said = "\U0001f600, \u00e9 and \U0010ffff"
+    whole = YAML(typ="safe", pure=True).load(SMALL) | {"description": said}
+    for name, ascii_alone in (("escaped", True), ("plain", False)):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(whole, ensure_ascii=ascii_alone), encoding="utf-8")
+        assert load_spec(path).description == said
+    path.write_text(json.dumps(whole | {"description": "\ud83d"}))
+    assert "holds a control character" in refusal(path)
 
 
 def test_a_name_that_no_study_can_keep_is_refused_outside_of_the_project(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ MAX_INTEGER = 2**53
 
 _LIKE_COLONS = "\uff1a\ufe55\ua789\u2236"
 
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+"""A character beyond U+FFFF as JSON escapes it, `\\ud83d\\ude00`: as two halves."""
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -141,6 +143,10 @@ def _parser_events(text: str, source: Mark, problems: Problems) -> Iterator[Any]
         )
 
 
+def _joined(halves: re.Match[str]) -> str:
+    return halves[0].encode("utf-16", "surrogatepass").decode("utf-16")
+
+
 def _mark_at(source: Mark, line: int, column: int) -> Mark:
     return Mark(source.source, line, column) if source.line else source
 
@@ -198,7 +204,7 @@ class _Reader:
         )
 
     def scalar(self, event: Any, mark: Mark) -> Scalar:
-        text = str(event.value)
+        text = _PAIR.sub(_joined, str(event.value))
         if any(
             (c < " " and c not in "\n\t") or "\ud800" <= c <= "\udfff" or c == "\x7f" for c in text
         ):
