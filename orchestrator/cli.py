@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from orchestrator.commands import COMMAND_FILES, COMMANDS
 from orchestrator.errors import Interrupted, OrchestrateError
 from orchestrator.files.atomic import system_error
 from orchestrator.reporting.rendering.escape import plain
@@ -33,16 +34,6 @@ from orchestrator.reporting.rendering.logs import debug_logging
 if TYPE_CHECKING:
     from orchestrator.running.pack_sizes import MakeWorker
 
-_COMMAND_FILES = {
-    name: "status" if name == "watch" else name
-    for name in (
-        *("run", "validate", "plan", "diagnose", "status", "watch", "report", "trial"),
-        *("export", "verify", "repair", "transcribe", "dashboard", "init"),
-        *("compare", "table", "stop", "clean", "listen", "manifest"),
-    )
-}
-"""The module of `commands/` that defines each command."""
-COMMANDS = tuple(_COMMAND_FILES)
 _ALONE = ("-h", "--help", "--version", "--install-completion", "--show-completion")
 """Options that may be the first word, in the place of a command."""
 _PRINTING = tuple(
@@ -120,7 +111,7 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     app.callback()(_accept_common_options)
     for name in names:
-        module = import_module(f"orchestrator.commands.{_COMMAND_FILES[name]}")
+        module = import_module(f"orchestrator.commands.{COMMAND_FILES[name]}")
         if name == "manifest":
             app.add_typer(module.app, name=name)
         else:

@@ -337,3 +337,19 @@ def test_a_study_on_a_server_that_is_named_has_its_database_there(
         StudyError, match=r"(?s)storage\.json.*\n  Name the sweep file in the place"
     ):
         open_sweep(Path("demo"), (), None)
+
+
+def test_a_study_that_is_called_as_a_command_is_run_by_the_commands_that_are_printed(
+    inside: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orchestrate(inside, "--fork", "plan", "budget.trials=2", "--quiet") in (0, 4, 5)
+    record = tmp_path / "runs.md"
+    assert orchestrate("run", "plan", "--quiet", "--record", record) in (0, 4, 5)
+    assert f"`orchestrate run plan --record {record}`" in record.read_text()
+    capsys.readouterr()
+    assert orchestrate("status", "plan", "name=other") == 3
+    begins = capsys.readouterr().err.partition("`")[2].partition("`")[0]
+    assert begins == "orchestrate run plan name=other"
+    assert orchestrate(*shlex.split(begins)[1:], "--quiet") in (0, 4, 5)
+    for name in ("plan", "other"):
+        shutil.rmtree(Path("studies") / name)

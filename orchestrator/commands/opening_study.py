@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.commands import running_command
 from orchestrator.errors import SpecError, StudyError
 from orchestrator.typed_words import path_word
 
@@ -167,7 +167,7 @@ def no_study(
     folder: StudyFolder, spec: Path, overrides: Sequence[str], studies: Path | None
 ) -> StudyError:
     """Make the error for a study that does not exist, with the command that begins it."""
-    begins = shlex.join(["orchestrate", path_word(spec), *overrides, *_place_words(studies)])
+    begins = running_command(path_word(spec), *overrides, *_place_words(studies))
     return StudyError(
         f"there is no study {folder.name} in {folder.path.parent}\n  `{begins}` begins "
         f"it{_known_studies(folder)}"
@@ -244,7 +244,7 @@ def _nothing_named(folder: StudyFolder, studies: Path | None) -> str:
     """Say that a word is neither a study nor a sweep file, and what may have been meant."""
     name = folder.name
     sweep = Path("sweeps", f"{name}.yaml")
-    begins = shlex.join(["orchestrate", str(sweep), *_place_words(studies)])
+    begins = running_command(str(sweep), *_place_words(studies))
     step = f"`{begins}` begins it" if sweep.is_file() else "Name a sweep file or a study"
     return (
         f"there is neither a study {name} in {folder.path.parent} nor a sweep file {name}\n"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands import running_command
 from orchestrator.commands.opening_study import FORKED, open_sweep, own_name
 from orchestrator.commands.output import naming_words, observer_of, pack_worker, warn
 from orchestrator.commands.study_arguments import Overrides, Studies, Study
@@ -177,4 +177,4 @@ def _ending_of(conclusion: Conclusion, headline: str, done: bool) -> Ending:
 def _typed_command(spec: Path, overrides: Sequence[str], places: Mapping[str, Path | None]) -> str:
     """Return the command that was given, for the record of runs."""
     named = [word for option, value in places.items() if value for word in (option, str(value))]
-    return shlex.join(["orchestrate", path_word(spec), *overrides, *named])
+    return running_command(path_word(spec), *overrides, *named)
