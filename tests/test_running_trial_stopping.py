@@ -112,13 +112,13 @@ def test_what_each_adapter_scale_breaks_is_said(at_half_scale: tuple[int, int], 
 
 
 def stopped_by_ratio(
-    errors: tuple[int, ...], behind: bool = False, **changes: object
+    errors: tuple[int, ...], behind: bool = False, ratio: float = 1.25, **changes: object
 ) -> tuple[str | None, str] | None:
     """Which rule ends a trial with these domain errors, one number for each adapter scale, and why;
     the baseline has 400.
     """
     spec = make_spec(
-        early_stop=EarlyStop(method="ratio", ratio=1.25),
+        early_stop=EarlyStop(method="ratio", ratio=ratio),
         guardrails={"heldout_wer": Limit(max_regression=0.5)},
         **changes,
     )
@@ -144,6 +144,14 @@ def test_the_ratio_stops_what_exceeds_it_at_every_scale() -> None:
     assert stopped_by_ratio((900, 501)) == ("ratio", said), "the lowest is named"
     of_characters = stopped_by_ratio((501,), metric=Metric(name="domain_cer"))
     assert of_characters == ("ratio", said.replace("WER", "CER"))
+
+
+@pytest.mark.parametrize(("ratio", "shown"), [(1.2524, "5.0096"), (1.252499, "5.009996")])
+def test_what_exceeds_the_ratio_is_not_shown_as_equal_to_it(ratio: float, shown: str) -> None:
+    stopped = stopped_by_ratio((501,), ratio=ratio)
+    assert stopped is not None
+    assert stopped[1].startswith("domain WER 5.01 % at step 50 is above ")
+    assert stopped[1].endswith(f" times the baseline ({shown} %)")
 
 
 def test_a_trial_behind_the_others_is_ended_by_the_rule_of_the_sweep() -> None:

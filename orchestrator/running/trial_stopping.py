@@ -12,6 +12,7 @@ from orchestrator.scoring.judge import Verdict
 from orchestrator.scoring.limit_text import allowed_text, rate_text, value_text
 from orchestrator.scoring.limits import UNMEASURED, LimitVerdict, Rule, constraint
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.headroom import on_its_side
 from orchestrator.verdicts.judging import best_verdict, guardrails_of
 
 WALL_CLOCK = "wall_clock"
@@ -86,8 +87,10 @@ def why_stop(
         limit = spec.early_stop.ratio * baseline_rate
         if lowest > limit:
             ratio = f"{spec.early_stop.ratio:g} times the baseline"
-            reason = f"{rate_text(spec.objective)} {lowest:.2f} % at step {step} is above {ratio}"
-            return Stop(TrialState.PRUNED, f"{reason} ({limit:.2f} %)", "ratio")
+            highest = on_its_side(limit, lowest, 2)
+            shown = on_its_side(lowest, float(highest), 2)
+            reason = f"{rate_text(spec.objective)} {shown} % at step {step} is above {ratio}"
+            return Stop(TrialState.PRUNED, f"{reason} ({highest} %)", "ratio")
     if behind:
         reason = f"behind the other trials at step {step} ({spec.early_stop.method} rule)"
         return Stop(TrialState.PRUNED, reason, spec.early_stop.method)
