@@ -21,6 +21,8 @@ def references(path, kept):
     """Return the texts of a set, of which sets.json keeps the digest of its manifest and the line of
     each utterance. Ends the program where that does not tell which texts are meant.
     """
+    if not path.is_file():
+        sys.exit(f"there is no file {path}, with which the study was measured")
     if hashlib.sha256(path.read_bytes()).hexdigest() != kept["sha256"]:
         sys.exit(f"{path} is not the file that the study was measured with")
     of_line = {}
