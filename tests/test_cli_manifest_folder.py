@@ -60,7 +60,8 @@ def test_sound_that_is_not_read_is_counted_with_what_converts_it(
 ) -> None:
     folder, out = tmp_path / "rec", tmp_path / "m.jsonl"
     say(folder / "one.wav", "one")
-    (folder / "day two").mkdir()
+    (tmp_path / "disk").mkdir()
+    (folder / "day two").symlink_to(tmp_path / "disk", target_is_directory=True)
     sound = tone(folder / "day two" / "two.wav")
     sound.rename(sound.with_suffix(".m4a"))
     (folder / "day two" / "two.txt").write_text("two")
@@ -337,7 +338,7 @@ def test_a_list_that_is_none_and_recordings_that_are_not_read(
     (folder / "one.wav").rename(folder / "one.m4a")
     assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
     assert (
-        f"{folder}/one.m4a is not read; convert it and its like: find {folder} -iname '*.m4a' -exec sh -c "
+        f"{folder}/one.m4a is not read; convert it and its like: find -L {folder} -iname '*.m4a' -exec sh -c "
         """'ffmpeg -n -i "$1" "${1%.*}.wav"' - {} \\;""" in capsys.readouterr().err
     )
 

@@ -321,3 +321,17 @@ def test_speakers_that_a_program_numbered_are_told_where_a_list_has_them_in_seve
         "numbered anew in each recording, put its name before theirs"
     )
     assert capsys.readouterr().out.splitlines()[1:] == [note] * said
+
+
+def test_names_without_endings_of_recordings_in_a_linked_folder(tmp_path: Path) -> None:
+    for number, name in enumerate(("one", "two")):
+        tone(tmp_path / "disk" / f"{name}.wav", pitch=500 + 100 * number)
+    (tmp_path / "rec").mkdir()
+    (tmp_path / "rec" / "wav").symlink_to(tmp_path / "disk", target_is_directory=True)
+    table, out = tmp_path / "rec" / "prompts.list", tmp_path / "m.jsonl"
+    table.write_text("one first of all\ntwo and then another\n")
+    assert (
+        orchestrate("manifest", "from-folder", tmp_path / "rec", out, "--transcripts", table) == 0
+    )
+    said = {utterance.id: utterance.text for utterance in load_manifest(out).utterances}
+    assert said == {"wav/one": "first of all", "wav/two": "and then another"}

@@ -160,11 +160,27 @@ def test_a_folder_means_all_audio_in_it(tmp_path: Path, capsys: pytest.CaptureFi
         path.write_bytes(Path(clip).read_bytes())
     (tmp_path / "a" / "notes.txt").write_text("no audio")
     (tmp_path / "a" / "._2.wav").write_text("of a Mac")
+    (tmp_path / "a" / ".cache").mkdir()
+    (tmp_path / "a" / ".cache" / "3.wav").write_text("hidden")
     assert orchestrate("transcribe", BASE, tmp_path / "a", CLIPS[2], *CAP) == 0
     assert [line.partition("\t")[0] for line in lines(capsys)] == [*map(str, inside), CLIPS[2]]
     (tmp_path / "none").mkdir()
     assert orchestrate("transcribe", BASE, tmp_path / "none", *CAP) == 2
-    assert f"{tmp_path}/none holds no audio" in capsys.readouterr().err
+    assert f"{tmp_path}/none holds no recordings" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_linked_into_a_folder_is_heard_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "1.wav").write_bytes(Path(CLIPS[0]).read_bytes())
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "2.wav").write_bytes(Path(CLIPS[1]).read_bytes())
+    (tmp_path / "a" / "more").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "again").symlink_to(tmp_path / "a")
+    assert orchestrate("transcribe", BASE, tmp_path / "a", *CAP) == 0
+    heard = [line.partition("\t")[0] for line in lines(capsys)]
+    assert heard == [f"{tmp_path}/a/2.wav", f"{tmp_path}/a/more/1.wav"]
 
 
 def test_sound_in_a_folder_that_is_not_read_is_said(
@@ -176,17 +192,21 @@ def test_sound_in_a_folder_that_is_not_read_is_said(
     assert orchestrate("transcribe", BASE, tmp_path, *CAP) == 0
     captured = capsys.readouterr()
     assert [line.partition("\t")[0] for line in captured.out.splitlines()] == [f"{tmp_path}/b.wave"]
-    first = f"{tmp_path}/a b.m4a"
-    said = (
-        f"whose sound is not read, e.g. {first}; convert it: ffmpeg -i '{first}' '{first}'.flac\n"
-    )
-    assert captured.err == f"{tmp_path}: 2 files are left out {said}"
-    (tmp_path / "b.wave").unlink()
+    first, _, command = captured.err.partition("; this converts such files: ")
+    named = f"e.g. {tmp_path}/a b.m4a"
+    assert first == f"{tmp_path}: 2 files are left out whose sound is not read, {named}"
+    assert command.startswith(f"find -L {tmp_path} \\( -iname '*.m4a' -o -iname '*.wma' \\) -exec ")
+    (tmp_path / "a b.wav").write_bytes(Path(CLIPS[0]).read_bytes())
+    (tmp_path / "d.WMA.flac").write_bytes(Path(CLIPS[0]).read_bytes())
+    assert orchestrate("transcribe", BASE, tmp_path, *CAP) == 0
+    assert capsys.readouterr().err == "", "what was converted is not missing"
+    for path in tmp_path.glob("*.[wf]*"):
+        path.unlink()
     (tmp_path / "d.WMA").unlink()
     assert orchestrate("transcribe", BASE, tmp_path, *CAP) == 2
     captured = capsys.readouterr()
-    assert f"{tmp_path} holds no audio\n" in captured.err
-    assert f"  1 file is left out {said}" in captured.err
+    assert f"{tmp_path} holds no recordings\n" in captured.err
+    assert f"  {tmp_path}/a b.m4a is not read; convert it" in captured.err
 
 
 def test_a_long_recording_is_heard_in_pieces(

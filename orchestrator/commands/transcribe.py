@@ -10,9 +10,8 @@ import typer
 
 from orchestrator.commands.choices import choice_of
 from orchestrator.commands.output import warn
-from orchestrator.errors import ManifestError, SpecError
+from orchestrator.errors import ManifestError
 from orchestrator.reporting.rendering.escape import plain
-from orchestrator.typed_words import quoted_path
 
 if TYPE_CHECKING:
     from orchestrator.tuning.decoding.audio_files import Transcript
@@ -135,38 +134,22 @@ def _print_all(transcripts: Iterable[Transcript], rate: float) -> int:
 
 
 def _audio_files(named: Sequence[str]) -> Iterator[str]:
-    """Yield files as they are named, and for a folder all audio files in it and below, sorted.
-    Warns of audio files whose format is not read. Raises SpecError for a folder without audio.
+    """Yield files as they are named, and for a folder all audio files in it and below, sorted, as
+    `manifest from-folder` finds them. Warns of audio files whose format is not read. Raises
+    ManifestError for a folder without audio, or of which a part cannot be listed.
     """
-    from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, UNREAD_SUFFIXES
+    from orchestrator.corpus.importing.finding_recordings import conversion, find_recordings
 
     for name in named:
         folder = Path(name)
         if not folder.is_dir():
             yield name
             continue
-        inside = [
-            path
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.name.startswith(".")
-        ]
-        seen = [str(path) for path in inside if path.suffix.lower() in AUDIO_SUFFIXES]
-        others = [str(path) for path in inside if path.suffix.lower() in UNREAD_SUFFIXES]
-        if not seen:
-            hint = f"\n  {_unread(others)}" if others else ""
-            raise SpecError(
-                f"{name} holds no audio\n  Its files must end in one of {', '.join(AUDIO_SUFFIXES)}.{hint}"
-            )
+        recordings, others = find_recordings(folder)
         if others:
-            warn(plain(f"{name}: {_unread(others)}"))
-        yield from seen
-
-
-def _unread(paths: Sequence[str]) -> str:
-    """Say how many audio files of other formats are left out, and how to convert the first one."""
-    count = "1 file is" if len(paths) == 1 else f"{len(paths)} files are"
-    first = quoted_path(paths[0])
-    return (
-        f"{count} left out whose sound is not read, e.g. {paths[0]}; "
-        f"convert it: ffmpeg -i {first} {first}.flac"
-    )
+            count = "1 file is" if len(others) == 1 else f"{len(others)} files are"
+            warn(
+                f"{name}: {count} left out whose sound is not read, e.g. {others[0]}; this converts such files: "
+                f"{conversion(folder, others)}"
+            )
+        yield from map(str, recordings)

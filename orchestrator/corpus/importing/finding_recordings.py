@@ -4,11 +4,11 @@ is looked at.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.corpus.manifest_errors import why_unopened
+from orchestrator.corpus.recordings.folders_below import folders_below
 from orchestrator.corpus.recordings.locating import (
     AUDIO_SUFFIXES,
     HEADLESS_SUFFIXES,
@@ -53,33 +53,20 @@ def find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def conversion(folder: Path, others: Sequence[Path]) -> str:
-    """Return the command that converts sound that is not read, each file to one of its own name."""
+    """Return the command that converts sound that is not read, each file to one of its own name,
+    behind links too.
+    """
     endings = sorted({path.suffix.lower() for path in others})
     names = " -o ".join(f"-iname '*{ending}'" for ending in endings)
     names = names if len(endings) == 1 else f"\\( {names} \\)"
     convert = f'ffmpeg -n -i "$1" "${{1%.*}}{_READ_SOUND}"'
-    return f"find {quoted_path(folder)} {names} -exec sh -c '{convert}' - {{}} \\;"
+    return f"find -L {quoted_path(folder)} {names} -exec sh -c '{convert}' - {{}} \\;"
 
 
 def _walk_files(folder: Path) -> Iterator[Path]:
-    """Yield the regular files below a folder, through links too. Each real folder is visited once,
-    so that a link to a folder above makes no loop.
-
-    What begins with a dot is hidden: `._x` is what macOS keeps beside x.
-    """
-    seen = {os.path.realpath(folder)}
-    for place, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
-        # real folders come before links, so that a folder is visited under its own name
-        shown = sorted(
-            (name for name in folders if not _is_hidden(name)),
-            key=lambda name: _is_link(place, name),
-        )
-        folders[:] = [
-            name for name in shown if _first_seen(os.path.realpath(os.path.join(place, name)), seen)
-        ]
-        yield from (
-            path for name in files if not _is_hidden(name) and (path := Path(place, name)).is_file()
-        )
+    """Yield the regular files below a folder. Raises ManifestError where one cannot be listed."""
+    for place, names in folders_below(folder, _refuse_folder):
+        yield from (path for name in names if (path := Path(place, name)).is_file())
 
 
 def _refuse_folder(error: OSError) -> None:
@@ -87,19 +74,3 @@ def _refuse_folder(error: OSError) -> None:
     out without a word.
     """
     raise ManifestError(f"{error.filename} cannot be read: {why_unopened(error)}") from error
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _is_link(place: str, name: str) -> tuple[bool, str]:
-    return os.path.islink(os.path.join(place, name)), name
-
-
-def _first_seen(path: str, seen: set[str]) -> bool:
-    """Whether `path` is seen for the first time; adds it to `seen`."""
-    if path in seen:
-        return False
-    seen.add(path)
-    return True

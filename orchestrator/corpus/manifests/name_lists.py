@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from orchestrator.corpus.manifest_errors import Fault, show
 from orchestrator.corpus.manifests.lines import Lines, Record, decoded_line
 from orchestrator.corpus.manifests.not_a_manifest import is_kaldi_row, kaldi_error
+from orchestrator.corpus.recordings.folders_below import folders_below
 from orchestrator.corpus.recordings.locating import (
     AUDIO_SUFFIXES,
     HEADLESS_SUFFIXES,
@@ -127,5 +128,5 @@ def audio_names(folder: Path, with_below: bool) -> Callable[[str], bool]:
 
 
 def _stems_below(folder: Path) -> frozenset[str]:
-    files = (os.path.splitext(file) for _, _, files in os.walk(folder) for file in files)
+    files = (os.path.splitext(file) for _, names in folders_below(folder) for file in names)
     return frozenset(stem for stem, ending in files if ending.lower() in AUDIO_SUFFIXES)

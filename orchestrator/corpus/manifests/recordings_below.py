@@ -4,12 +4,12 @@ those of MLS, VoxPopuli and FLEURS; and finding such lists in a folder.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from orchestrator.corpus.recordings.folders_below import folders_below
 from orchestrator.corpus.recordings.locating import (
     AUDIO_SUFFIXES,
     HEADLESS_SUFFIXES,
@@ -65,7 +65,7 @@ def names_below(written: str, path: Path) -> str:
 
 
 def _is_below(names: set[str], folder: Path) -> bool:
-    return any(names & set(files) for _, _, files in islice(os.walk(folder), _FOLDERS))
+    return any(names & set(files) for _, files in islice(folders_below(folder), _FOLDERS))
 
 
 def lists_that_name(recordings: Sequence[Path], folder: Path) -> list[Path]:
@@ -85,10 +85,9 @@ def lists_that_name(recordings: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def _files_of_text(folder: Path) -> Iterator[Path]:
-    for place, folders, names in islice(os.walk(folder), _FOLDERS):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        shown = (name for name in sorted(names) if not name.startswith("."))
-        texts = (path for name in shown if (path := Path(place, name)).suffix.lower() in _LISTS)
+    for place, names in islice(folders_below(folder), _FOLDERS):
+        paths = (Path(place, name) for name in sorted(names))
+        texts = (path for path in paths if path.suffix.lower() in _LISTS)
         yield from islice((path for path in texts if path.is_file()), _OF_A_FOLDER)
 
 
