@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from ruamel.yaml import YAML
 
 from orchestrator import cli
+from orchestrator.commands import COMMANDS
 from orchestrator.sweepfile import yaml_reading
 
 # The same examples every time, and none of them fails because the machine is busy.
@@ -112,7 +113,7 @@ def command_built_once() -> Iterator[None]:
     """
     build_once = cache(cli.build_app)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "build_app", lambda names=cli.COMMANDS: build_once(tuple(names)))
+        patch.setattr(cli, "build_app", lambda names=COMMANDS: build_once(tuple(names)))
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
         yield
 

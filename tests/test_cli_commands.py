@@ -312,7 +312,7 @@ def test_markup_and_escapes_in_names_are_printed_as_text(
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    from orchestrator.cli import COMMANDS
+    from orchestrator.commands import COMMANDS
 
     assert orchestrate("--help") == 0
     out = capsys.readouterr().out

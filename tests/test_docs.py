@@ -22,7 +22,8 @@ from ruamel.yaml import YAML
 
 from orchestrator import errors
 from orchestrator.checks import CHECKS, STAGES
-from orchestrator.cli import COMMANDS, build_app
+from orchestrator.cli import build_app
+from orchestrator.commands import COMMANDS
 from orchestrator.planning import power
 from orchestrator.records import store
 from orchestrator.reporting.page.glossary import GLOSSARY

@@ -131,7 +131,7 @@ def test_the_texts_of_a_set_are_found_or_the_program_ends(folder: Path, script: 
     path.write_text(path.read_text() + "\n")
     with pytest.raises(SystemExit, match="not the file that the study was measured with"):
         script.references(path, kept)
-    with pytest.raises(SystemExit, match="there is no file .*moved, with which the study was"):
+    with pytest.raises(SystemExit, match=r"there is no file .*moved, with which the study was"):
         script.references(path.with_name("moved"), kept)
     path.write_text("".join(f"{name}.wav|{text}\n" for name, text, _ in ROWS))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
