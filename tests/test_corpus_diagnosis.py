@@ -309,6 +309,13 @@ def test_what_the_model_cannot_take_is_refused() -> None:
         "e.g. domain.jsonl:1."
     )
     assert finding == Finding("left-out", "warn", message)
+    # where nothing else is left of a training set, it is refused as well
+    (finding,) = check_limits({"replay": domain}, 98.0, 2.9)
+    message = (
+        "2 of 3 utterances of replay (66.7 %) are longer than the 2.9 s the model can take: domain.jsonl:1 (90.0 s), "
+        "domain.jsonl:2 (3.0 s); cut them into shorter ones, nothing is left to train on."
+    )
+    assert finding == Finding("too-long", "refuse", message)
     assert check_limits({"domain": domain}, 20.0, math.inf) == []
 
 

@@ -97,16 +97,16 @@ def check_limits(
     sets: Mapping[str, Manifest], max_seconds: float, longest_seconds: float
 ) -> list[Finding]:
     """Find clips that are longer than the model can take: refused in evaluation sets, counted in
-    training sets, which leave them out.
+    training sets, which leave them out as long as others are left.
     """
     findings = []
     for name, manifest in sets.items():
         heard = used_utterances(name, manifest, max_seconds)
-        if over := [utterance for utterance in heard if utterance.seconds > longest_seconds]:
+        over = [utterance for utterance in heard if utterance.seconds > longest_seconds]
+        if over:
+            goes_on = name in TRAINING_SETS and len(over) < len(heard)
             findings.append(
-                (_left_out if name in TRAINING_SETS else _too_long)(
-                    name, manifest, over, longest_seconds
-                )
+                (_left_out if goes_on else _too_long)(name, manifest, over, longest_seconds)
             )
     return findings
 
@@ -243,10 +243,12 @@ def _left_out(name: str, manifest: Manifest, over: Sequence[Utterance], limit: f
 
 
 def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float) -> Finding:
+    trained = name in TRAINING_SETS
+    why = "nothing is left to train on" if trained else "evaluation audio is never truncated"
     message = (
         f"{_share_text(len(over), manifest, name)} are longer than the {limit:g} s the model can take: "
         f"{listed_lines(manifest, [(utterance, f'{utterance.seconds:.1f} s') for utterance in over])}; "
-        "cut them into shorter ones, evaluation audio is never truncated."
+        f"cut them into shorter ones, {why}."
     )
     return finding("too-long", message)
 

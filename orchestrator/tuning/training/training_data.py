@@ -72,8 +72,7 @@ def load_training_data(
         kept = tuple(row for row in kept_for_training(manifest, limit) if row not in silent)
         if not kept:
             raise DataError(
-                f"{read.path}: no utterance is within data.max_seconds = {limit:g} and more than silence; raise it, or "
-                "take other sound"
+                f"{read.path}: no utterance of at most {limit:g} s is more than silence; take other sound"
             )
         own = [ready.texts[row] for row in kept]
         # an adapter must not spend its training on upper case, which the scorer would remove again
