@@ -46,7 +46,7 @@ def serving(
     status: int,
     headers: dict[str, str],
     certificate: Path | None = None,
-    missing: str = "nothing",
+    missing: str | tuple[str, ...] = "nothing",
     page: bytes = PAGE,
 ) -> Iterator[tuple[str, list[str]]]:
     """The address of a server that answers everything so, but for paths that end in `missing`, and
@@ -180,6 +180,31 @@ def test_a_model_of_the_hub_is_heard_at_the_level_and_cap_that_lie_beside_it(
         ).stdout
     expected = '{"rms":null,"max_tokens_per_second":9.0,"encoder_windows":"stock"}'
     assert said == f"{expected} 0.075\n"
+
+
+def test_nobody_is_asked_to_convert_pickled_weights_of_the_hub(cache: Path) -> None:
+    """transformers has a service do that, and loads its pull request in the place of `main`."""
+    code = "from orchestrator.errors import ModelError\n"
+    code += "from orchestrator.tuning.model.base_model import load_stock\n"
+    code += "from orchestrator.sweepfile.sweep import ModelSpec\n"
+    code += "try: load_stock(ModelSpec(id='x/y'))\nexcept ModelError as error: print(error)"
+    missing = ("adapter_config.json", "model.safetensors", "model.safetensors.index.json")
+    page = (DATA / "base-model" / "config.json").read_bytes()
+    with serving(200, HUB, missing=missing, page=page) as (url, asked):
+        said = subprocess.run(
+            ["python", "-c", code],
+            env={"HF_ENDPOINT": url, "HF_HUB_CACHE": str(cache)} | _environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    assert said == (
+        "model 'x/y' cannot be loaded: x/y does not appear to have a file named model.safetensors or "
+        "model.safetensors.index.json and thus cannot be loaded with `safetensors`. Next: check the name and the "
+        "network, or download it and give `model.id` the folder.\n"
+    )
+    about = [path for path in asked if path.startswith("/api/models/x/y")]
+    assert all("/revision/" in path for path in about), "what a conversion begins with"
 
 
 def test_a_certificate_that_is_not_trusted_is_told_from_a_network_that_is_away(

@@ -4,6 +4,7 @@ not answer.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from huggingface_hub import constants, hf_hub_download, snapshot_download
@@ -33,6 +34,9 @@ def place_of(model: ModelSpec) -> tuple[str, dict[str, str]]:
             "into its base. Next: name the base; to transcribe with the adapter, download it "
             f"(hf download {model.id} --local-dir DIR) and name its folder."
         )
+    # transformers would have a service of the hub convert pickled weights, in a pull request to
+    # their authors, and load that instead of the revision that was named
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
     return model.id, {"revision": model.revision}
 
 
