@@ -172,6 +172,18 @@ def test_from_another_process_while_it_runs(
     assert "trial 0 of study demo has ended: PRUNED" in capsys.readouterr().err
 
 
+def test_a_reason_in_another_encoding_stops_the_trial(tmp_path: Path) -> None:
+    class Stopped(FakeWorker):
+        def advance(self) -> tuple[Event, ...]:
+            raise Interrupted("Stopped.")
+
+    spec = make_project(tmp_path)
+    assert orchestrate(spec, "--quiet", worker=lambda *_: Stopped()) == 75
+    assert orchestrate("stop", spec, 0, "--reason", "caf\udce9 noise") == 0
+    asked = folder_of(spec).asked_to_stop(0)
+    assert asked is not None and asked.reason == "caf noise"
+
+
 def test_a_trial_that_never_began_cannot_be_stopped(tmp_path: Path) -> None:
     run(make_spec(), tmp_path)
     with pytest.raises(StudyError, match="study s has no trial 99 yet"):

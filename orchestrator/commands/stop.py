@@ -24,10 +24,11 @@ def stop(
     studies: Studies = None,
 ) -> None:
     """End one trial at its next evaluation, by your own decision. The sweep goes on."""
+    from orchestrator.reporting.rendering.escape import plain
     from orchestrator.running.stop_requests import ask_to_stop
 
     _, folder = told(open_study(spec, overrides or [], studies))
-    ask_to_stop(folder, number, reason)
+    ask_to_stop(folder, number, plain(reason))
     running = folder.holder()
     when = (
         f"at its next evaluation, by {running}"
