@@ -16,6 +16,7 @@ import soundfile
 from orchestrator.corpus.manifest_errors import SAVE_AS_UTF8
 from orchestrator.corpus.manifests import lines
 from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.corpus.sets.diagnosis import check_sets
 from orchestrator.errors import ManifestError
 from tests.corpus_damage import AUDIO_KEYS, DAMAGE, RATE, TEXT_KEYS, cut, line
 
@@ -114,6 +115,22 @@ def test_duplicates_name_both_lines(folder: Path) -> None:
         "2: the id 'x' is already on line 1; ids are unique",
         "3: the same audio as line 1; keep one of the two",
     ]
+
+
+def test_parts_of_two_people_may_begin_together(folder: Path) -> None:
+    """They have ids of their own; of two that are the whole recording, or of one person, one is wrong."""
+    part = {"audio_filepath": "c.opus", "offset": 0.25, "duration": 0.5}
+    anna, bert = line(**part, text="yes", speaker="anna"), line(**part, text="no", speaker="bert")
+    path = write(folder, anna, bert, line(**part | {"duration": 0.25}, text="yes", speaker="cora"))
+    found = load_manifest(path)
+    assert len({each.id for each in found.utterances}) == 3
+    sets = {"domain": found, "heldout": load_manifest(write(folder, line()))}
+    assert not {"duplicates", "audio-overlap"} & {
+        one.name for one in check_sets(sets, max_seconds=9)
+    }
+    twice = line(text="one", speaker="anna"), line(text="two", speaker="bert")
+    for first, second in ((anna, line(**part, text="no", speaker="anna")), twice):
+        assert "2: the same audio as line 1" in faults(write(folder, first, second))[0]
 
 
 def test_a_line_too_long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

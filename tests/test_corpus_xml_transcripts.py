@@ -87,6 +87,15 @@ def test_parts_in_xml_are_read(tmp_path: Path, name: str, content: bytes, told: 
     assert read(tmp_path / "d", tmp_path / "m.jsonl", "--brackets", "strip") == told
 
 
+def test_two_people_may_begin_at_one_moment(tmp_path: Path) -> None:
+    """One such pair in a corpus of conversations was refused, and all of it with it."""
+    tone(tmp_path / "d" / "a.wav", 4.0)
+    content = ELAN.replace('TIME_VALUE="2000"', 'TIME_VALUE="500"')
+    (tmp_path / "d" / "a.eaf").write_text(content)
+    told = {(0.5, 1.0, "hello there", "Anna"), (0.5, 2.5, "good bye", "Bert")}
+    assert read(tmp_path / "d", tmp_path / "m.jsonl") == told
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [

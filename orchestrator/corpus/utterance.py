@@ -64,6 +64,14 @@ class Utterance:
         return Fault(self.line, message, record=self.record)
 
 
+def speak_at_once(a: Utterance, b: Utterance) -> bool:
+    """Whether two utterances that begin together in one recording are what two people say at that moment: parts of it
+    with words of their own. Of two that are the whole recording one has another's text.
+    """
+    are_named = "" not in (a.speaker, b.speaker) and a.speaker != b.speaker
+    return are_named and (a.duration != b.duration or (a.offset > 0 and a.text != b.text))
+
+
 class RealPaths:
     """The real paths of many files: that of a folder is resolved once for all files in it."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -50,7 +50,7 @@ from orchestrator.corpus.manifests.unread_times import (
 from orchestrator.corpus.recordings.headers import Header, clip_seconds, read_header
 from orchestrator.corpus.recordings.known_files import KnownFiles
 from orchestrator.corpus.recordings.locating import MissingAudioError, locate
-from orchestrator.corpus.utterance import RealPaths, Utterance, inline_source
+from orchestrator.corpus.utterance import RealPaths, Utterance, inline_source, speak_at_once
 from orchestrator.errors import ManifestError
 
 
@@ -162,7 +162,7 @@ class _Builder:
         self._by_id: dict[str, Utterance] = {}
         # records whose id and text are those of an earlier one
         self._read_again = 0
-        self._places_by_audio: dict[tuple[str, float], Place] = {}
+        self._by_audio: defaultdict[tuple[str, float], list[Utterance]] = defaultdict(list)
         # cached, because segments of one file share its header
         self._header = cache(self._read_header)
         self._real_path = RealPaths()
@@ -197,8 +197,7 @@ class _Builder:
                 self._missing.append((line, draft.path or "", error))
             self.faults.append(Fault(line, str(error), record=place[1]))
             return
-        self._check_duplicates(utterance)
-        self.utterances.append(utterance)
+        self.utterances.append(self._compared(utterance))
 
     def check_whole(self) -> None:
         """Raise UnusableError, once and not for every line, where several records all lack a key
@@ -285,14 +284,19 @@ class _Builder:
             self.known.learn_header(source, header)
         return header
 
-    def _check_duplicates(self, utterance: Utterance) -> None:
-        """Add a fault where an earlier record has the same audio and offset, or the same id."""
-        place = utterance.place
-        audio = (utterance.source, utterance.offset)
-        if (other := self._places_by_audio.setdefault(audio, place)) != place:
+    def _compared(self, utterance: Utterance) -> Utterance:
+        """Add a fault where an earlier record has the same id, or the same audio and offset without being what another
+        person says at that moment. Returns the utterance, with the speaker in an id that was made of these two alone.
+        """
+        beside = self._by_audio[utterance.source, utterance.offset]
+        other = next((each for each in beside if not speak_at_once(each, utterance)), None)
+        if beside and not utterance.explicit_id:
+            utterance = replace(utterance, id=f"{utterance.id}-{utterance.speaker}")
+        beside.append(utterance)
+        if other is not None:
             # a file of one line may tell many parts of a recording
             part = f", from {utterance.offset:g} s on" if utterance.offset else ""
-            message = f"the same audio as {record_text(other)}{part}; keep one of the two"
+            message = f"the same audio as {record_text(other.place)}{part}; keep one of the two"
             self.faults.append(utterance.fault(message))
         elif (first := self._by_id.setdefault(utterance.id, utterance)) is not utterance:
             self._read_again += first.text == utterance.text
@@ -301,6 +305,7 @@ class _Builder:
             there = record_text(first.place)
             what = f"the id {show(utterance.id)} is already on {there}; ids are unique"
             self.faults.append(utterance.fault(f"{what}{hint}"))
+        return utterance
 
 
 def _made_id(draft: Draft, offset: float | None) -> str:

@@ -22,7 +22,7 @@ from operator import itemgetter
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.manifests.plain_words import plain_words
 from orchestrator.corpus.recordings.known_files import KnownFiles, file_sha256
-from orchestrator.corpus.utterance import Utterance, audio_source
+from orchestrator.corpus.utterance import Utterance, audio_source, speak_at_once
 
 _SAME_LENGTH = 0.02
 """Seconds by which the lengths of one utterance in two encodings may differ; padding adds less."""
@@ -230,7 +230,8 @@ def repeated_audio(recordings: Recordings) -> list[Shared]:
         source = recordings.sources[index]
         keys: list[tuple[str, float | str]] = [(source, utterance.offset)]
         keys += [("pcm", recordings.pcm_sha256[index])] if recordings.pcm_sha256 else []
-        other = next((seen[key] for key in keys if key in seen), None)
+        earlier = (seen[key] for key in keys if key in seen)
+        other = next((each for each in earlier if not speak_at_once(each, utterance)), None)
         if parts[source] > 1:
             # two people may say yes at once
             key = (source, utterance.speaker, sentence_key(utterance.text))
