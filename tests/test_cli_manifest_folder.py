@@ -81,6 +81,50 @@ def test_sound_that_is_not_read_is_counted_with_what_converts_it(
     assert "not read as sound" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("ending", ["gsm", "sln", "g722", "awb", "3ga", "voc"])
+def test_recordings_of_telephones_are_not_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    """They were neither read nor counted, whatever lay beside them."""
+    folder, out = tmp_path / "rec", tmp_path / "m.jsonl"
+    say(folder / "one.wav", "one")
+    say(folder / "two.wav", "two").rename(folder / f"two.{ending}")
+    assert made(folder, out) == {"one": "one"}
+    left, note = capsys.readouterr().out.splitlines()[1:]
+    assert left == f"left out 1 of 2: 1 not read as sound, such as two.{ending}"
+    assert note.startswith("this converts what is not read as sound: find ")
+
+
+@pytest.mark.parametrize(
+    ("ending", "coding"), [("pcm", "s16le -ar 16000"), ("UL", "mulaw -ar 8000")]
+)
+def test_sound_without_a_header_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str, coding: str
+) -> None:
+    folder, out = tmp_path / "rec", tmp_path / "m.jsonl"
+    say(folder / "one.wav", "one")
+    sound = say(folder / "two.wav", "two").rename(folder / f"two.{ending}")
+    assert made(folder, out) == {"one": "one"}
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"left out 1 of 2: 1 without a header, such as two.{ending}",
+        f"{sound} may be sound without a header; where it is, convert it and its like, with the rate that its corpus "
+        f"tells: ffmpeg -f {coding} -ac 1 -i IN OUT.wav",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"), [("bwf", "WAV"), ("rf64", "RF64"), ("snd", "AU"), ("nist", "NIST")]
+)
+def test_sound_that_is_read_is_found_by_every_ending(
+    tmp_path: Path, ending: str, kind: str
+) -> None:
+    folder = tmp_path / "rec"
+    folder.mkdir()
+    soundfile.write(folder / f"a.{ending}", np.sin(np.arange(8000) / 5) / 3, 8000, format=kind)
+    (folder / "a.txt").write_text("one")
+    assert made(folder, tmp_path / "m.jsonl") == {"a": "one"}
+
+
 def test_recordings_without_a_transcript_are_left_out_and_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

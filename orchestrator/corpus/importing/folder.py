@@ -12,7 +12,7 @@ from shlex import quote
 from typing import Any
 
 from orchestrator.corpus.importing.files_beside import FilesBeside
-from orchestrator.corpus.importing.finding_recordings import conversion, find_recordings
+from orchestrator.corpus.importing.finding_recordings import find_recordings
 from orchestrator.corpus.importing.folder_notes import notes_of_folder
 from orchestrator.corpus.importing.selecting import Selection, select
 from orchestrator.corpus.importing.session_lists import session_lists
@@ -59,7 +59,7 @@ def lines_of_folder(
         raise ManifestError(
             f"there is no folder {folder}\n  Name the folder that holds the recordings."
         )
-    recordings, others = find_recordings(folder)
+    recordings, unread_sound = find_recordings(folder)
     findings = Findings()
     faults, unmatched = findings.faults, findings.unmatched
     texts = _texts_of(recordings, folder, transcripts, findings)
@@ -93,14 +93,9 @@ def lines_of_folder(
     if faults:
         raise ManifestError(some_faults(folder, faults))
     kept, more = select(lines, wanted)
-    if others:
-        first = others[0].relative_to(folder).as_posix()
-        more[f"not read as sound, such as {first}"] = len(others)
-    more |= _without_recording_or_text(findings, folder)
+    more |= unread_sound.counted(folder) | _without_recording_or_text(findings, folder)
     notes = notes_of_folder(findings.choices, texts, kept, wanted)
-    if others:
-        notes.append(f"this converts what is not read as sound: {conversion(folder, others)}")
-    notes += notes_on_speakers(recordings, kept, folder, speaker)
+    notes += [*unread_sound.notes(folder), *notes_on_speakers(recordings, kept, folder, speaker)]
     return kept, left + more, notes
 
 

@@ -18,18 +18,19 @@ from orchestrator.files.file_kinds import kind_text
 
 AUDIO_SUFFIXES = (
     *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".sph"),
-    *(".aifc", ".au", ".caf", ".w64"),
+    *(".aifc", ".au", ".snd", ".caf", ".w64", ".bwf", ".rf64", ".bw64", ".nist"),
 )
 """Endings of the files that are read as audio."""
 UNREAD_SUFFIXES = (
     *(".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv", ".m4b", ".m4v"),
     *(".avi", ".mpg", ".mpeg", ".flv", ".wmv", ".mka", ".weba", ".ac3", ".mp2", ".spx", ".ape"),
+    *(".awb", ".3ga", ".3gpp", ".m4r", ".qcp", ".gsm", ".g722", ".sln", ".voc", ".shn"),
     *(".wv", ".tta", ".dss", ".ds2", ".dvf", ".msv"),
 )
 """Endings of files that contain sound and cannot be read; messages name them with what helps. The
 last four are those of dictation machines.
 """
-HEADLESS_SUFFIXES = (".pcm", ".raw")
+HEADLESS_SUFFIXES = (".pcm", ".raw", ".ulaw", ".ul", ".alaw", ".al")
 """Endings of files that contain sound without a header, or something else."""
 
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
