@@ -8,6 +8,7 @@ import json
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -336,6 +337,40 @@ def test_ogg_files_joined_into_one_are_refused(tmp_path: Path, coding: str) -> N
     films = [(2, b"sound"), (2, b"image"), (0, b"sound"), (0, b"image"), (4, b"image")]
     assert not is_chained_ogg(b"".join(ogg_page(*page) for page in films))
     assert is_chained_ogg(b"".join(ogg_page(*page) for page in [*films, (2, b"other")]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "coding", "cure"),
+    [
+        ("FLAC", "PCM_16", "sox ONE.flac TWO.flac OUT.flac"),
+        ("Ogg", "VORBIS", "ffmpeg -i IN.ogg OUT.flac"),
+        ("Ogg", "OPUS", "ffmpeg -i IN.ogg OUT.flac"),
+    ],
+)
+def test_equal_parts_joined_into_one_file_are_refused_once_decoded(
+    tmp_path: Path, kind: str, coding: str, cure: str
+) -> None:
+    """Recorders write parts of one length, and some number every Ogg stream alike: nothing but another beginning tells
+    them, and the first alone was heard.
+    """
+    soundfile.write(tmp_path / "part", speech(1.0), RATE, format=kind.upper(), subtype=coding)
+    (tmp_path / "joined").write_bytes(2 * (tmp_path / "part").read_bytes())
+    joined, part = (manifest_of(tmp_path, name).utterances[0] for name in ("joined", "part"))
+    assert len(load_audio(part).samples) == RATE and joined.duration == 1.0
+    named = [
+        (joined, f"audio file '{tmp_path}/joined'"),
+        (
+            replace(joined, audio=None, encoded=(tmp_path / "joined").read_bytes()),
+            "the inline audio",
+        ),
+    ]
+    for utterance, name in named:
+        with pytest.raises(ManifestError) as refused:
+            load_audio(utterance)
+        assert str(refused.value) == (
+            f"{name} is several {kind} files joined into one, of which only the first would be heard; join their sound "
+            f"({cure}) and name that"
+        )
 
 
 def ogg_page(flags: int, stream: bytes) -> bytes:

@@ -15,7 +15,11 @@ import numpy as np
 import soundfile
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
-from orchestrator.corpus.recordings.containers import open_audio, whole_content
+from orchestrator.corpus.recordings.containers import (
+    open_audio,
+    refuse_joined,
+    whole_content,
+)
 from orchestrator.corpus.recordings.loudness import level
 from orchestrator.corpus.recordings.transfer_damage import conversion_of
 from orchestrator.corpus.samples import FLOAT_PEAK, SAMPLE_RATE, SILENCE_RMS, Samples
@@ -132,8 +136,10 @@ def _read_frames(utterance: Utterance) -> tuple[Samples, int, bool, str]:
     rate in Hz, whether the file does not say how long it is, and the file's name for messages.
     """
     name = audio_name(utterance)
+    source = utterance.audio or utterance.encoded or b""
     try:
-        found = open_audio(utterance.audio or utterance.encoded or b"", name)
+        refuse_joined(source, name)
+        found = open_audio(source, name)
         with soundfile.SoundFile(found.source) as stream:
             start, count = _frame_span(utterance, stream.samplerate, stream.frames)
             _go_to(stream, start)

@@ -20,6 +20,9 @@ SPHERE file has as many.
 """
 _PAGE = 27 + 255 + 255 * 255
 """Size in bytes of the largest possible Ogg page."""
+_JOINED_FLAC = ("FLAC", "sox ONE.flac TWO.flac OUT.flac")
+_JOINED_OGG = ("Ogg", "ffmpeg -i IN.ogg OUT.flac")
+"""The kind of a file in which several are joined, and the command that joins their sound."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,39 @@ def is_joined(source: Path | bytes) -> bool:
     return start[:4] in (b"RIFF", b"FORM") and behind == start[:4]
 
 
+def refuse_joined(source: Path | bytes, name: str) -> None:
+    """Raise UnusableError where a FLAC or Ogg file is followed by another one in the same file, of which nothing would
+    be heard. All of it is read for this, so it is done only where the sound is decoded. Raises OSError.
+    """
+    start = beginning(source)
+    if not start.startswith((b"fLaC", b"OggS")):
+        return
+    if isinstance(source, bytes):
+        joined = _holds_another(source)
+    else:
+        state = source.stat()
+        joined = _file_holds_another(source, state.st_mtime_ns, state.st_size)
+    if joined:
+        kind, cure = _JOINED_FLAC if start.startswith(b"fLaC") else _JOINED_OGG
+        raise UnusableError(
+            f"{name} is several {kind} files joined into one, of which only the first would be heard; join their sound "
+            f"({cure}) and name that"
+        )
+
+
+@lru_cache(maxsize=2)
+def _file_holds_another(path: Path, changed: int, size: int) -> bool:
+    """Do as `_holds_another` does, for a file in the state that its time of change and size stand for. Kept for the
+    next segment of a long recording.
+    """
+    return _holds_another(_read_part(path, 0))
+
+
+def _holds_another(data: bytes) -> bool:
+    is_flac = data.startswith(b"fLaC")
+    return flac.begins_again(data) if is_flac else audio_containers.is_chained_ogg(data)
+
+
 def only_zeros(source: Path | bytes, start: int) -> bool:
     """Whether there are only zeros from `start` on, as in padding at the end of a file. Raises
     OSError.
@@ -150,9 +186,5 @@ def _check_end(source: Path | bytes, name: str) -> None:
             "there is, convert it to FLAC (ffmpeg -i IN.ogg OUT.flac) and name that"
         )
     # bytes 14 to 17 of a page are the serial number of its stream
-    other_stream = page[14:18] != beginning(source)[14:18]
-    if other_stream and audio_containers.is_chained_ogg(_read_part(source, 0)):
-        raise UnusableError(
-            f"{name} is several Ogg files joined into one, of which only the first would be heard; join their sound "
-            "(ffmpeg -i IN.ogg OUT.flac) and name that"
-        )
+    if page[14:18] != beginning(source)[14:18]:
+        refuse_joined(source, name)

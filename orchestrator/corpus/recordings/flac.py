@@ -7,10 +7,14 @@ Source: RFC 9639, sections 8.2 (streaminfo) and 9.1 (frame header).
 
 from __future__ import annotations
 
+import re
+
 _STREAMINFO = slice(8, 42)
 """The bytes of a FLAC file in which its streaminfo block stands."""
 _TOTAL = 21
 """The byte in whose lower half the 36-bit number of samples begins."""
+_BEGINNING = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+"""The marker of a file, and the header of its streaminfo block."""
 _SIZES = {
     1: 192,
     **{code: 576 << (code - 2) for code in range(2, 6)},
@@ -24,6 +28,11 @@ def says_length(start: bytes) -> bool:
     return len(start) < _STREAMINFO.stop or bool(
         start[_TOTAL] & 0x0F or any(start[_TOTAL + 1 : _TOTAL + 5])
     )
+
+
+def begins_again(data: bytes) -> bool:
+    """Whether another FLAC file stands behind the beginning of this one."""
+    return _BEGINNING.search(data, 1) is not None
 
 
 def with_sample_count(data: bytes) -> bytes | None:
