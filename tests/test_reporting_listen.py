@@ -12,15 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.host.loopback import guarded, guarded_server
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.reporting.documents import report
 from orchestrator.reporting.page.listen import Player, asked_range
+from orchestrator.reporting.page.sound import original_sound, packed_mp3
 from orchestrator.reporting.page.utterances import utterance_sets
 from orchestrator.reporting.rendering.report_blocks import Document
 from orchestrator.running.completion import judged
@@ -114,15 +117,37 @@ def test_a_recording_is_sent_as_it_lies_on_disk(port: int, sweep: Path) -> None:
 
 
 def test_a_segment_of_a_longer_file_is_sent_alone(tmp_path: Path, sweep: Path) -> None:
-    from orchestrator.corpus.utterance import Utterance
-    from orchestrator.reporting.page.sound import original_sound
-
     file = sweep.parents[1] / "data" / "domain-3.wav"
     found = original_sound(Utterance(id="a", text="b", audio=file, offset=0.5, duration=0.25))
     assert found.kind == "audio/wav" and isinstance(found.data, bytes)
     samples, rate = soundfile.read(io.BytesIO(found.data))
     whole, _ = soundfile.read(file)
     assert rate == 16000 and samples == pytest.approx(whole[8000:12000], abs=1e-4)
+
+
+@pytest.mark.parametrize("coding", ["GSM610", "IMA_ADPCM", "DOUBLE"])
+def test_a_coding_that_browsers_do_not_play_is_sent_as_samples(tmp_path: Path, coding: str) -> None:
+    """Recordings of telephones were sent as they are, and were silent."""
+    utterance = clip(tmp_path / "a.wav", 8000, coding)
+    found = original_sound(utterance)
+    assert isinstance(found.data, bytes)
+    assert soundfile.info(io.BytesIO(found.data)).subtype == "PCM_16"
+    expected, _ = soundfile.read(tmp_path / "a.wav")
+    assert soundfile.read(io.BytesIO(found.data))[0] == pytest.approx(expected, abs=1e-4)
+    assert original_sound(clip(tmp_path / "b.wav", 8000, "ULAW")).data == tmp_path / "b.wav"
+
+
+@pytest.mark.parametrize(("rate", "packed"), [(96_000, 16_000), (44_100, 44_100), (18_900, 16_000)])
+def test_clips_of_a_page_have_a_rate_of_mp3(tmp_path: Path, rate: int, packed: int) -> None:
+    """Of other rates the page had no sound, without a word."""
+    sound = soundfile.info(io.BytesIO(packed_mp3(clip(tmp_path / "a.wav", rate, "PCM_24"))))
+    assert (sound.samplerate, sound.duration) == (packed, pytest.approx(1, abs=0.1))
+
+
+def clip(path: Path, rate: int, coding: str) -> Utterance:
+    """One second of a tone."""
+    soundfile.write(path, np.sin(np.arange(rate) * 2000 / rate) / 3, rate, subtype=coding)
+    return Utterance(id="a", text="b", audio=path, duration=soundfile.info(path).duration)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import soundfile
 
-from orchestrator.corpus.recordings.audio import load_original
+from orchestrator.corpus.recordings.audio import load_audio, load_original
+from orchestrator.corpus.samples import SAMPLE_RATE
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 from orchestrator.records.readiness.reading_sets import read_evaluation_set
@@ -30,6 +31,12 @@ speech at 16 kHz.
 """
 _AT_ONCE = 32
 """Number of clips that are encoded before checking whether there is room for more."""
+_MP3_RATES = frozenset((8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000))
+"""Hz. The rates of MP3."""
+_PLAYED_CODINGS = frozenset(
+    "PCM_U8 PCM_S8 PCM_16 PCM_24 PCM_32 FLOAT ULAW ALAW VORBIS OPUS MPEG_LAYER_III".split()
+)
+"""The codings that browsers play, by libsndfile's names; they play no ADPCM and no GSM in a WAV."""
 _PLAYED_AS_IT_IS = {
     ".wav": "audio/wav",
     ".wave": "audio/wav",
@@ -110,6 +117,8 @@ def packed_mp3(utterance: Utterance) -> bytes:
     SoundFileError.
     """
     samples, rate = load_original(utterance)
+    if rate not in _MP3_RATES:
+        samples, rate = load_audio(utterance).samples, SAMPLE_RATE
     buffer = io.BytesIO()
     with soundfile.SoundFile(
         buffer, "w", rate, 1, format=_MP3[0], subtype=_MP3[1], compression_level=_COMPRESSION,
@@ -138,12 +147,14 @@ def original_sound(utterance: Utterance) -> Sound:
 
 
 def _is_whole(utterance: Utterance) -> bool:
-    """Whether the utterance is all of its file, and the file has a format that browsers play."""
+    """Whether the utterance is all of its file, and the file has a format and a coding that browsers play."""
     try:
         info = soundfile.info(str(utterance.audio))
     except (soundfile.SoundFileError, OSError):
         return False
-    plain = info.format in ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
+    plain = (
+        info.format in ("WAV", "WAVEX", "FLAC", "OGG", "MP3") and info.subtype in _PLAYED_CODINGS
+    )
     return (
         plain and utterance.duration is not None and abs(info.duration - utterance.duration) < 0.01
     )
