@@ -49,6 +49,23 @@ def test_a_speaker_beside_texts_of_one_word_is_known_by_its_digits(
     assert [each.text for each in found] == texts
 
 
+@pytest.mark.parametrize("columns", ["path|duration|text", "path|text|duration"])
+def test_lengths_beside_texts_are_no_speakers(folder: Path, columns: str) -> None:
+    """Each recording had a speaker of its own, named 0.50, by whom bounds are drawn."""
+    order = [columns.split("|").index(name) for name in ("path", "duration", "text")]
+    cells = [(f"{name}.wav", "0.50", f"say {name}") for name in NAMES]
+    rows = ["|".join(row[order.index(place)] for place in range(3)) for row in cells]
+    listed = "".join(f"{row}\n" for row in rows)
+    (folder / "set.txt").write_text(listed)
+    assert refusal(folder / "set.txt") == (
+        f"{folder}/set.txt is a list with numbers beside the texts, as in line 1 '0.50', which name no speaker; write "
+        "a first line that names the columns, such as path|duration|text or path|text|duration"
+    )
+    (folder / "set.txt").write_text(f"{columns}\n{listed}")
+    found = load_manifest(folder / "set.txt").utterances
+    assert [(each.text, each.speaker) for each in found] == [(f"say {name}", "") for name in NAMES]
+
+
 @pytest.mark.parametrize(
     "rows", ["ann|yes bob|no ann|stop", "7|seven 8|eight 7|seven", "s1|a1 s2|b2 s1|c3"]
 )

@@ -15,6 +15,8 @@ _SPEAKER_FIRST = ("audio_filepath", "speaker", "text")
 _SPEAKER_LAST = ("audio_filepath", "text", "speaker")
 _NAMED_ID = re.compile(r"[^\W\d_]+[_-]?\d\w*")
 """Ids of speakers such as spk0 and p225; `4th` and 1089 do not match."""
+_DECIMAL = re.compile(r"\d+[.,]\d+")
+"""A number as lengths in seconds are, and no names."""
 _FEW = 2
 """The number of rows per name, at least, for names of several words to be recognised as speakers by
 how few they are.
@@ -29,6 +31,12 @@ def columns_of_three(rows: Sequence[Sequence[str]], where: str) -> tuple[str, ..
         return _TWICE
     first, second = ([row[column].strip() for row in rows] for column in (1, 2))
     one_word = (_are_words(first), _are_words(second))
+    beside_texts = first if one_word == (True, False) else second if one_word[1] else []
+    if beside_texts and all(map(_DECIMAL.fullmatch, beside_texts)):
+        raise UnusableError(
+            f"is a list with numbers beside the texts, {where} {show(beside_texts[0])}, which name no speaker; write a "
+            "first line that names the columns, such as path|duration|text or path|text|duration"
+        )
     if one_word == (True, False):
         return _SPEAKER_FIRST
     if one_word == (False, True):
