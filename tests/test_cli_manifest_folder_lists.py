@@ -166,6 +166,23 @@ def test_one_channel_of_several_and_a_part_of_what_is_taken_whole(
     assert f"{table} is an export of Label Studio (JSON)" in capsys.readouterr().err
 
 
+def test_parts_without_a_start_that_is_read_are_not_called_second_transcripts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A start and a length, of which the length alone has a name that is read."""
+    folder = tmp_path / "rec"
+    sound = tone(folder / "one.wav", 5.0)
+    table = folder / "metadata.csv"
+    table.write_text(
+        "file_name,start_time,duration,text\none.wav,0.5,1.5,hi\none.wav,2.0,3.0,yes\n"
+    )
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    assert (
+        f"{table}:3: the duration is 3 s but audio file '{sound}' lasts 5.00 s; correct it, or add an offset to mean a "
+        "part of the file"
+    ) in capsys.readouterr().err
+
+
 def test_start_end_and_duration_of_a_list_that_agree_are_a_part(tmp_path: Path) -> None:
     folder, out = folder_of(tmp_path), tmp_path / "m.jsonl"
     parts = ((0.5, 1.5, 1.0, "eins"), (1.5, 3.0, 1.5, "zwei"))

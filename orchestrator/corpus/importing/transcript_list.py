@@ -44,7 +44,7 @@ from orchestrator.corpus.manifests.unread_times import (
     time_keys,
     told_start,
 )
-from orchestrator.corpus.recordings.headers import Header, read_header
+from orchestrator.corpus.recordings.headers import Header, clip_seconds, read_header
 
 _WITHOUT_PINYIN = "the text is the words, and not the pinyin behind each"
 _START = 4096
@@ -255,6 +255,8 @@ def _matched(
         if found[0] in texts and None in (said.span, texts[found[0]][0].span):
             try:  # a row with times that are not read has that fault, and is no second transcript
                 check_row(said, header(found[0]), found[0])
+                if said.record and said.span is None:
+                    clip_seconds(header(found[0]), None, said.record.duration, called(found[0]))
                 why = f"{show(name)} has a transcript already, {texts[found[0]][0].origin}"
             except UnusableError as error:
                 why = str(error)
