@@ -116,6 +116,40 @@ SPEECHMATICS = [
     speechmatics("Yes", 2.0, 2.5, "S2"),
     speechmatics(".", 2.5, 2.5, "S2"),
 ]
+WORDS = (("Hello", 0.5, 0.9), ("there.", 0.9, 1.5), ("Yes.", 2.0, 2.5))
+HEARD = [
+    {"word": text.lower().strip("."), "punctuated_word": text, "start": begin, "end": end}
+    | {"speaker": int(begin) // 2}
+    for text, begin, end in WORDS
+]
+ASSEMBLY_WORDS = [
+    {
+        "text": text,
+        "start": int(1000 * begin),
+        "end": int(1000 * end),
+        "speaker": "AB"[int(begin) // 2],
+    }
+    for text, begin, end in WORDS
+]
+AZURE_FAST = [
+    {"offsetMilliseconds": begin, "durationMilliseconds": length, "text": text, "speaker": number}
+    for number, (text, begin, length) in enumerate(
+        (("Hello there.", 500, 1000), ("Yes.", 2000, 500))
+    )
+]
+SPOKEN = [
+    {"alternatives": [{"transcript": text, "words": [{"startTime": begin}]}], "resultEndTime": end}
+    for text, begin, end in ((" Hello there.", "0.5s", "1.500s"), ("Yes.", "2s", "2.5s"))
+]
+TAGGED = [
+    {
+        "word": text,
+        "startTime": f"{begin}s",
+        "endTime": f"{end}s",
+        "speakerTag": 1 + int(begin) // 2,
+    }
+    for text, begin, end in WORDS
+]
 SERVICES: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "Deepgram": (DEEPGRAM, ("0", "1")),
     "Deepgram's paragraphs": (
@@ -127,7 +161,17 @@ SERVICES: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
         },
         ("0", "1"),
     ),
+    "Deepgram's words": (
+        {
+            "metadata": {"channels": 1},
+            "results": {
+                "channels": [{"alternatives": [{"transcript": "hello there yes", "words": HEARD}]}]
+            },
+        },
+        ("0", "1"),
+    ),
     "AssemblyAI": (ASSEMBLY | {"utterances": ASSEMBLY_TURNS}, ("A", "B")),
+    "AssemblyAI's words": (ASSEMBLY | {"utterances": None, "words": ASSEMBLY_WORDS}, ("A", "B")),
     "AssemblyAI's sentences": (
         {"id": "x", "audio_duration": 3, "sentences": ASSEMBLY_TURNS},
         ("A", "B"),
@@ -138,9 +182,21 @@ SERVICES: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     ),
     "AWS of old": ({"jobName": "j", "results": {"items": AWS_ITEMS}}, ("spk_0", "spk_1")),
     "Azure": ({"source": "x", "recognizedPhrases": AZURE}, ("0", "1")),
+    "Azure's fast transcription": (
+        {
+            "durationMilliseconds": 3000,
+            "combinedPhrases": [{"text": "Hello."}],
+            "phrases": AZURE_FAST,
+        },
+        ("0", "1"),
+    ),
     "Google": ({"results": GOOGLE}, ("1", "2")),
     "Google, with a time of silence": (
         {"results": [GOOGLE[0], {"resultEndTime": "1.9s"}, GOOGLE[1]]},
+        ("1", "2"),
+    ),
+    "Google, with who says each word at the end": (
+        {"results": [*SPOKEN, {"alternatives": [{"words": TAGGED}], "languageCode": "en-us"}]},
         ("1", "2"),
     ),
     "Rev": ({"speakers": [], "monologues": REV}, ("0", "0")),
@@ -186,6 +242,12 @@ def test_a_channel_of_a_call_is_not_taken_from_the_mean(
         {"results": [{"alternatives": [{"transcript": "hello"}]}]},
         {"results": [1], "monologues": "x", "recognizedPhrases": [{"nBest": []}]},
         {"utterances": ASSEMBLY_TURNS},  # nothing says that these are milliseconds
+        {  # no sentence of these words ends
+            "metadata": {},
+            "results": {
+                "channels": [{"alternatives": [{"words": [{"word": "hi", "start": 0, "end": 1}]}]}]
+            },
+        },
         {
             "audio_url": "x",
             "sentences": [{"text": "hello", "start": 10**400, "end": 10**401}],

@@ -9,7 +9,7 @@ https://docs.rev.ai and https://docs.speechmatics.com.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -74,17 +74,27 @@ def _deepgram(value: Mapping[str, Any]) -> Iterator[Segment]:
             yield _part(each, each["transcript"], channel=None if one else each.get("channel"))
         return
     for number, channel in enumerate(results["channels"]):
-        for paragraph in channel["alternatives"][0]["paragraphs"]["paragraphs"]:
+        best, own = channel["alternatives"][0], None if one else number
+        if "paragraphs" not in best:
+            yield from _punctuated([_deepgram_word(each, own) for each in best["words"]])
+            continue
+        for paragraph in best["paragraphs"]["paragraphs"]:
             speaker = paragraph.get("speaker")
             for each in paragraph["sentences"]:
-                yield _part(each, each["text"], speaker=speaker, channel=None if one else number)
+                yield _part(each, each["text"], speaker=speaker, channel=own)
+
+
+def _deepgram_word(told: Mapping[str, Any], channel: int | None) -> _Word:
+    text = told.get("punctuated_word") or told["word"]
+    speaker = _name(told.get("speaker"))
+    return _Word(text, float(told["start"]), float(told["end"]), speaker, _name(channel))
 
 
 def _assembly(value: Mapping[str, Any]) -> Iterator[Segment]:
     """Yield the parts of AssemblyAI, which tells whole milliseconds. Other JSON with the same keys tells seconds: its
     times have a decimal point, or its longest part would be too short for a word.
     """
-    parts = value.get("utterances") or value["sentences"]
+    parts = value.get("utterances") or value.get("sentences") or value["words"]
     times = [(each["start"], each["end"]) for each in parts]
     in_milliseconds = all(isinstance(time, int) for span in times for time in span)
     longest = max(end - begin for begin, end in times)
@@ -94,7 +104,13 @@ def _assembly(value: Mapping[str, Any]) -> Iterator[Segment]:
         or longest < SHORTEST_WORD
     ):
         return
-    yield from (_part(each, each["text"], 1000.0) for each in parts)
+    found = [_part(each, each["text"], 1000.0) for each in parts]
+    if parts is not value.get("words"):
+        yield from found
+        return
+    yield from _punctuated(
+        [_Word(each.text, each.begin, each.end, each.speaker, each.channel) for each in found]
+    )
 
 
 def _aws(value: Mapping[str, Any]) -> Iterator[Segment]:
@@ -147,6 +163,11 @@ def _item(told: Mapping[str, Any]) -> _Word:
 
 
 def _azure(value: Mapping[str, Any]) -> Iterator[Segment]:
+    if "phrases" in value:  # of its fast transcription
+        for each in value["phrases"]:
+            begin, length = each["offsetMilliseconds"], each["durationMilliseconds"]
+            yield _part({"start": begin, "end": begin + length, **each}, each["text"], 1000.0)
+        return
     for each in value["recognizedPhrases"]:
         if each.get("recognitionStatus", "Success") != "Success":
             continue
@@ -158,23 +179,44 @@ def _azure(value: Mapping[str, Any]) -> Iterator[Segment]:
 
 def _google(value: Mapping[str, Any]) -> Iterator[Segment]:
     """Yield the results of Google. Each ends at a time, and begins with its first word or where the one before it
-    of the same channel ended. One without alternatives is of a time in which nothing was heard.
+    of the same channel ended. One without alternatives is of a time in which nothing was heard. One without a
+    transcript says once more who says each word of all.
     """
+    results = [(each, (each.get("alternatives") or [None])[0]) for each in value["results"]]
+    who = {
+        _begin(word): word.get("speakerTag")
+        for _, best in results
+        if best and "transcript" not in best
+        for word in best["words"]
+    }
     ends: dict[object, float] = {}
-    for each in value["results"]:
-        channel, found = each.get("channelTag"), each.get("alternatives") or ()
+    for each, best in results:
+        if best and "transcript" not in best:
+            continue
+        channel = each.get("channelTag")
         begin = ends.get(channel, 0.0)
         end = ends[channel] = _seconds(each.get("resultEndTime") or each["resultEndOffset"])
-        for best in found[:1]:
+        if best:
             first: Mapping[str, Any] = next(iter(best.get("words", ())), {})
-            told = first.get("startTime", first.get("startOffset"))
-            times = {"start": begin if told is None else _seconds(told), "end": end}
-            speaker = first.get("speakerTag")
+            told = _begin(first)
+            times = {"start": begin if told is None else told, "end": end}
+            speaker = who.get(told, first.get("speakerTag"))
             yield _part(times, best["transcript"], speaker=speaker, channel=channel)
+
+
+def _begin(word: Mapping[str, Any]) -> float | None:
+    told = word.get("startTime", word.get("startOffset"))
+    return None if told is None else _seconds(told)
 
 
 def _seconds(told: str) -> float:
     return float(told.removesuffix("s"))
+
+
+def _punctuated(words: Sequence[_Word]) -> Iterator[Segment]:
+    """Yield the sentences of words that have their signs; nothing of words without signs, of which no sentence ends."""
+    if any(word.text.rstrip(_QUOTES).endswith(_ENDS) for word in words):
+        yield from _sentences(words)
 
 
 def _rev(value: Mapping[str, Any]) -> Iterator[Segment]:
