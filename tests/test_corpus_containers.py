@@ -135,6 +135,18 @@ def test_flac_of_unknown_length_is_read_to_its_end(
         prepare(manifest_of(tmp_path, "bare.flac"), rms=None, cache=tmp_path / "cache")
 
 
+def test_what_looks_like_a_header_within_the_last_frame_is_none(tmp_path: Path) -> None:
+    """The recording was read up to the length that it told, without a word."""
+    noise = np.random.default_rng(0).integers(-32768, 32767, 2 * RATE).astype("<i2")
+    head = b"\xff\xf8\x19\x08\x05"  # of frame 5, with 192 samples
+    noise[-500:-497] = np.frombuffer(head + bytes([flac._crc8(head)]), ">i2")
+    soundfile.write(tmp_path / "whole.flac", noise, RATE)
+    whole = (tmp_path / "whole.flac").read_bytes()
+    assert whole.count(head) == 1 and flac._samples_to_frame_end(whole, whole.find(head)) < 2 * RATE
+    bare = whole[:21] + bytes([whole[21] & 0xF0, 0, 0, 0, 0]) + whole[26:]
+    assert flac.with_sample_count(bare) == whole
+
+
 def test_flac_without_a_frame_is_no_audio(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", speech(), RATE)
     whole = (tmp_path / "a.flac").read_bytes()

@@ -2,12 +2,14 @@
 legal, but libsndfile takes them for endless. The last frame tells its position, so the length is
 known, and is written into a copy of the file.
 
-Source: RFC 9639, sections 8.2 (streaminfo) and 9.1 (frame header).
+Source: RFC 9639, sections 8.2 (streaminfo), 9.1 (frame header) and 9.3 (frame footer).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import islice
 
 _STREAMINFO = slice(8, 42)
 """The bytes of a FLAC file in which its streaminfo block stands."""
@@ -21,6 +23,20 @@ _SIZES = {
     **{code: 256 << (code - 8) for code in range(8, 16)},
 }
 """Samples in a block, by the block size bits of a frame header."""
+
+
+_LOOKED_AT = 4
+"""The number of frame headers of which one is that of the last frame, if the file is whole."""
+
+
+def _crc16_of_byte(byte: int) -> int:
+    value = byte << 8
+    for _ in range(8):
+        value = (value << 1 ^ (0x8005 if value & 0x8000 else 0)) & 0xFFFF
+    return value
+
+
+_CRC16 = tuple(map(_crc16_of_byte, range(256)))
 
 
 def says_length(start: bytes) -> bool:
@@ -39,19 +55,25 @@ def with_sample_count(data: bytes) -> bytes | None:
     """Return a copy of the file whose header has the number of samples; None where no frame can be
     found.
     """
-    # search backwards for the last byte at which a valid frame header begins
+    last = list(islice(_frames_from_behind(data), _LOOKED_AT))
+    if not last:
+        return None
+    # sound within the last frame may look like a header; where the file is cut off, no frame is whole
+    whole = (end for place, end in last if not _crc16(data[place:]))
+    told = next(whole, last[0][1]).to_bytes(5, "big")
+    count = bytes([data[_TOTAL] & 0xF0 | told[0] & 0x0F]) + told[1:]
+    return data[:_TOTAL] + count + data[_TOTAL + 5 :]
+
+
+def _frames_from_behind(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the position of each valid frame header, the last one first, with the number of samples up to the end of
+    its frame.
+    """
     place = data.rfind(b"\xff", _STREAMINFO.stop)
     while place > 0:
         if end := _samples_to_frame_end(data, place):
-            told = end.to_bytes(5, "big")
-            return (
-                data[:_TOTAL]
-                + bytes([data[_TOTAL] & 0xF0 | told[0] & 0x0F])
-                + told[1:]
-                + data[_TOTAL + 5 :]
-            )
+            yield place, end
         place = data.rfind(b"\xff", _STREAMINFO.stop, place)
-    return None
 
 
 def _samples_to_frame_end(data: bytes, place: int) -> int:
@@ -98,6 +120,14 @@ def _coded_number(data: bytes) -> tuple[int, int]:
     for byte in rest:
         number = number << 6 | byte & 0x3F
     return number, count
+
+
+def _crc16(data: bytes) -> int:
+    """The CRC-16 of a frame, polynomial 0x8005; 0 where its own stands behind it."""
+    value = 0
+    for byte in data:
+        value = (value << 8 & 0xFFFF) ^ _CRC16[value >> 8 ^ byte]
+    return value
 
 
 def _crc8(data: bytes) -> int:
