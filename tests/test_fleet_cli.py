@@ -175,6 +175,11 @@ def test_status_shows_packs_and_a_stopped_run_continues(
             "write packs: auto, or at least 2",
         ),
         (
+            "packs: 2, devices: [cuda:0, cuda:0, cuda:1]",
+            "execution.devices names 3, and execution.packs is 2: a pack trains on one device; "
+            "write packs: auto, or at least 3",
+        ),
+        (
             "packs: 2, devices: [cuda:0, cpu]",
             "are of several kinds, cpu and cuda; name those of one",
         ),

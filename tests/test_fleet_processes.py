@@ -281,11 +281,9 @@ def test_a_pack_that_finds_no_room_for_its_saved_slots_names_their_place(
     again.close()
 
 
-def spawn_hosts(tmp_path: Path, template: FakeWorker) -> SpawnHosts:
-    spec = load_spec(
-        make_project(tmp_path),
-        ["execution.pack=2", "execution.packs=2", "execution.devices=[cuda:0, cuda:1]"],
-    )
+def spawn_hosts(tmp_path: Path, template: FakeWorker, *more: str) -> SpawnHosts:
+    two = ["execution.pack=2", "execution.packs=2", "execution.devices=[cuda:0, cuda:1]"]
+    spec = load_spec(make_project(tmp_path), [*two, *more])
     return SpawnHosts(template, spec, StudyFolder(tmp_path / "studies", "demo"), make_worker, 2)
 
 
@@ -322,15 +320,25 @@ def test_packs_on_gpus_of_two_kinds_are_refused(tmp_path: Path) -> None:
     fleet.close()
 
 
+@pytest.mark.parametrize(
+    ("execution", "devices"),
+    [
+        ([], ["cuda:0", "cuda:1", "cuda:0"]),
+        (
+            ["execution.devices=[cuda:0, cuda:0, cuda:1]", "execution.packs=4"],
+            ["cuda:0", "cuda:0", "cuda:1", "cuda:0"],
+        ),
+    ],
+)
 def test_each_pack_computes_on_its_device_and_knows_of_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    execution: list[str], devices: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[SweepSpec] = []
     monkeypatch.setattr(SpawnHosts, "_started", lambda *arguments: begun.append(arguments[-2]))
-    hosts = spawn_hosts(tmp_path, FakeWorker())
-    for index in range(3):
+    hosts = spawn_hosts(tmp_path, FakeWorker(), *execution)
+    for index in range(len(devices)):
         hosts._begin(index)
-    assert [spec.execution.first_device for spec in begun] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [spec.execution.first_device for spec in begun] == devices
     assert {share_of(spec.execution, "cuda", 8) for spec in begun} == {
         share_of(hosts._spec.execution, "cuda", 8)
     }

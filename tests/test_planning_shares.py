@@ -40,6 +40,13 @@ TWO_GPUS = {"devices": ("cuda:0", "cuda:1"), "cores": 2}
         ({"packs": 2, "cores": 4}, "cuda", 8, Share("inline", 1, 1, 1)),
         ({"packs": 2, "cores": 4, "processes": True}, "cuda", 8, Share("spawn", 1, 3, 3)),
         ({"packs": 4} | TWO_GPUS, "cuda", 8, Share("spawn", 2, 5, 3)),
+        ({"packs": 5} | TWO_GPUS, "cuda", 8, Share("spawn", 2, 6, 4)),
+        (
+            {"packs": 4, "devices": ("cuda:0", "cuda:0", "cuda:0", "cuda:1")},
+            "cuda",
+            8,
+            Share("spawn", 2, 5, 4),
+        ),
         ({"packs": 4, "processes": False} | TWO_GPUS, "cuda", 8, Share("inline", 1, 1, 1)),
         ({"packs": 4, "cores": 3, "launcher": "ray"}, "cpu", 8, Share("ray", 4, 2, 1)),
     ],
@@ -108,6 +115,8 @@ def machine(cores: int = 8, memory: float = 64e9, gpu: bool = False) -> Machine:
         (sweep(devices=("cuda:0", "cuda:1", "cuda:2")), machine(8, gpu=True), 3, 2, "auto"),
         (sweep(devices=("cuda:0", "cuda:1")), machine(8), 2, 4, "auto"),
         (sweep(devices=("cuda:0", "cuda:0")), machine(8, gpu=True), 1, "auto", "auto"),
+        # one that is named twice has two packs, and no other is left out
+        (sweep(devices=("cuda:0", "cuda:0", "cuda:1")), machine(9, gpu=True), 3, 3, "auto"),
     ],
 )
 def test_packs_and_cores_are_decided_from_the_file_and_the_machine(

@@ -164,7 +164,7 @@ class SpawnHosts(ProcessHosts):
             if not isinstance(error, FingerprintError):
                 raise
             raise FingerprintError(
-                f"pack {index} on {self._device(index)} would evaluate otherwise: {error}\n"
+                f"pack {index} on {self._spec.execution.device_of(index)} would evaluate otherwise: {error}\n"
                 "  Give execution.devices of one kind."
             ) from error
         if not loaded:
@@ -194,17 +194,13 @@ class SpawnHosts(ProcessHosts):
     def _begin(self, index: int) -> ChannelRemote:
         """Start a process whose own device is first among the devices of its spec."""
         self._begun = True
-        device, execution = self._device(index), self._spec.execution
-        others = tuple(each for each in execution.devices if each != device)
-        own = {"devices": (device, *others)} if execution.devices else {}
+        execution = self._spec.execution
+        device = execution.device_of(index)
+        before = index % max(1, len(execution.devices))
+        own = {"devices": execution.devices[before:] + execution.devices[:before]}
         spec = self._spec.model_copy(update={"execution": execution.model_copy(update=own)})
         place = (self._folder.path.parent, self._folder.name)
         return self._started("spawn", spawned, index, f", {device}", self._make_worker, spec, place)
-
-    def _device(self, index: int) -> str:
-        execution = self._spec.execution
-        devices = execution.devices or (execution.device,)
-        return devices[index % len(devices)]
 
 
 class ProcessChannel:

@@ -7,6 +7,7 @@ Pure functions: the facts about the machine are arguments.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,8 +60,9 @@ def share_of(execution: Execution, device: str, cores: int) -> Share:
     if where == "ray":
         return Share(where, at_once=packs, holders=fit, holders_a_device=1)
     if where == "spawn":
-        devices = _devices(execution)
-        return Share(where, min(packs, devices), packs + 1, -(-packs // devices) + 1)
+        turns = -(-packs // max(1, len(execution.devices)))
+        on_one = turns * max(Counter(execution.devices).values(), default=1)
+        return Share(where, min(packs, _devices(execution)), packs + 1, on_one + 1)
     return Share(where, at_once=fit if where == "fork" else 1, holders=1, holders_a_device=1)
 
 
@@ -73,15 +75,16 @@ def decided(spec: SweepSpec, machine: Machine) -> Execution:
     """Return the execution of a sweep with `packs` decided, and `cores` too where there are several
     packs. What the sweep file says is kept.
 
-    `auto` is one pack for each of `devices`. Without those, on a CPU where packs can be forked (no
-    GPU), it is up to one pack for each core: packs do not wait for each other, and each has an
-    interpreter of its own to start its operations. It is a single pack where the sweep file sets
-    `pack` or `cores`. A single pack keeps `cores: auto`.
+    `auto` is one pack for each of `devices`, if these are not all the same one. Without those, on a
+    CPU where packs can be forked (no GPU), it is up to one pack for each core: packs do not wait
+    for each other, and each has an interpreter of its own to start its operations. It is a single
+    pack where the sweep file sets `pack` or `cores`. A single pack keeps `cores: auto`.
     """
     execution = spec.execution
     packs, each = execution.packs, execution.cores
     if packs == "auto":
-        packs = _devices(execution) if execution.devices else _packs_of_cpu(spec, machine)
+        several = len(execution.devices) if _devices(execution) > 1 else 1
+        packs = several if execution.devices else _packs_of_cpu(spec, machine)
     if packs > 1 and each == "auto":
         each = max(1, machine.cores // packs)
     return execution.model_copy(update={"packs": packs, "cores": each})

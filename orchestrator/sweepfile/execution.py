@@ -47,8 +47,8 @@ class Execution(Frozen):
     too.
     """
     devices: tuple[Device, ...] = ()
-    """Devices on which the packs are placed in turn; if there are none, all packs are on
-    `device`.
+    """Devices on which the packs are placed in turn, one that is named twice twice a turn; if there
+    are none, all packs are on `device`.
     """
     processes: Literal["auto"] | bool = "auto"
     """Whether each pack has a process of its own. It changes the time and nothing else."""
@@ -67,6 +67,11 @@ class Execution(Frozen):
     def first_device(self) -> str:
         """The device of the process that the command starts."""
         return self.devices[0] if self.devices else self.device
+
+    def device_of(self, pack: int) -> str:
+        """Return the device on which a pack is placed."""
+        devices = self.devices or (self.device,)
+        return devices[pack % len(devices)]
 
     @property
     def in_flight(self) -> int | None:

@@ -38,7 +38,7 @@ def check_launcher(tree: Mapping, problems: Problems) -> None:
 
 
 def check_devices(tree: Mapping, problems: Problems) -> None:
-    """Check `devices`: all of one kind, and no more of them than packs that could use them."""
+    """Check `devices`: all of one kind, and none of them in vain."""
     execution = mapping_at(tree, "execution")
     named = None if execution is None else _value_of_key(execution, "devices")
     if execution is None or not isinstance(named, (list, tuple)) or not named:
@@ -56,10 +56,10 @@ def check_devices(tree: Mapping, problems: Problems) -> None:
             "execution.processes: false keeps all packs in one process, on one device, and execution.devices names "
             f"{len(names)}; remove one of the two"
         )
-    elif len(names) > 1 and packs in range(1, len(names)):
+    elif len(names) > 1 and packs in range(1, len(named)):
         text = (
-            f"execution.devices names {len(names)}, and execution.packs is {packs}: a pack trains on one device; "
-            f"write packs: auto, or at least {len(names)}"
+            f"execution.devices names {len(named)}, and execution.packs is {packs}: a pack trains on one device; "
+            f"write packs: auto, or at least {len(named)}"
         )
     if text:
         problems.add(execution.entries["devices"].mark, text)
