@@ -27,6 +27,8 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mounted.mkdir()
     found = partial(machine.control_groups, of_process=tmp_path / "cgroup", mounted=mounted)
     monkeypatch.setattr(machine, "control_groups", found)
+    logical = partial(machine.physical_cores, logical=tmp_path / "cpus")
+    monkeypatch.setattr(machine, "physical_cores", logical)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
     monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 16)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -99,6 +101,21 @@ def test_the_least_memory_of_the_groups_counts(groups: Path) -> None:
 def test_fewer_cores_may_be_asked_for(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert machine.machine_cores() == 5
+
+
+@pytest.mark.parametrize(
+    ("mine", "cores"),
+    [({0, 1, 8, 9}, 2), ({0, 1, 2, 3}, 4), ({5}, 1), (set(range(16)), 8), ({0, 16}, 2)],
+)
+def test_both_halves_of_a_core_are_one_where_a_job_has_some_cores_of_a_machine(
+    mine: set[int], cores: int, groups: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a Slurm job that asked for four processors has them; nothing is known of number 16."""
+    for number in range(16):
+        folder = groups.parent / "cpus" / f"cpu{number}" / "topology"
+        write(folder / "thread_siblings_list", f"{number % 8},{number % 8 + 8}\n")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: mine, raising=False)
+    assert machine.machine_cores() == cores
 
 
 @pytest.mark.parametrize("name", ["nvidia0", "kfd", "dxg", "nvmap"])

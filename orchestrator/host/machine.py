@@ -55,9 +55,22 @@ def usable_cores() -> int:
 def machine_cores() -> int:
     """Count the physical cores that this process may use; OMP_NUM_THREADS may limit them."""
     usable = usable_cores()
-    physical = psutil.cpu_count(logical=False) or usable
+    physical = physical_cores() or usable
     told = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, min(usable, physical, int(told) if told.isdigit() and int(told) else usable))
+
+
+def physical_cores(logical: Path = Path("/sys/devices/system/cpu")) -> int | None:
+    """Count the physical cores that the logical ones of this process's CPU affinity belong to: a job
+    may have both halves of a few. Those of the machine where the system does not say which belong
+    together; None where it says nothing.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        folders = [logical / f"cpu{number}" / "topology" for number in os.sched_getaffinity(0)]
+        together = {_line_of(folder / "thread_siblings_list") for folder in folders}
+        if "" not in together:
+            return len(together)
+    return psutil.cpu_count(logical=False)
 
 
 def shares_of(cores: int, most: int) -> int:
