@@ -13,9 +13,9 @@ from orchestrator.errors import StudyError
 from orchestrator.files.file_kinds import other_kind
 from orchestrator.records.json_files import not_a_file
 
-_FOLDERS = ("", "trials", "confirm", "checkpoint", "requests", "owner")
-"""The folders, from the study's, in which files are written in place. A file further down is
-replaced as a whole, link or not, so it needs no check.
+_FOLDERS = ("", "trials", "confirm", "checkpoint", "requests", "owner", "logs", "tracking")
+"""The folders, from the study's, in which files are written in place, or lines are added to them. A
+file further down is replaced as a whole, link or not, so it needs no check.
 """
 _ALLOWED = ("cache",)
 """May be a link, to lie on another disk: only files of our own names are made in it, and none but
@@ -23,7 +23,7 @@ those are deleted.
 """
 _FOLDER = re.compile(r"trials|confirm|checkpoint|requests|owner|cache|logs|tracking|.+/[0-9]+")
 """Paths within the study at which a folder belongs."""
-_FILE = re.compile(r"(?!checkpoint/).+\.(jsonl?|yaml|md|html|db|lock)(-wal|-shm|-journal)?")
+_FILE = re.compile(r"(?!checkpoint/).+\.(jsonl?|yaml|md|html|db|lock|log)(-wal|-shm|-journal)?")
 """Paths within the study at which a file belongs. Checkpoints are left out: one that is no file
 counts as damaged, and the one before it is used.
 """

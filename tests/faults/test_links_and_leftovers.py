@@ -27,6 +27,10 @@ PLACES = [
     "notes.md",
     "spec.yaml",
     "report.md",
+    "logs",
+    "logs/pack-0.log",
+    "logs/tracking-mlflow.log",
+    "tracking/wandb",
 ]
 
 
@@ -48,6 +52,18 @@ def test_a_link_in_a_study_is_refused_and_what_it_points_to_is_untouched(
     assert {path.name: path.read_text() for path in precious.iterdir()} == dict.fromkeys(
         ("000001.json", "thesis.md"), "a year's work"
     )
+
+
+@pytest.mark.parametrize("place", ["logs/pack-0.log", "logs/tracking-mlflow.log"])
+def test_a_pipe_in_the_place_of_a_log_is_refused_and_not_waited_for(
+    tmp_path: Path, place: str
+) -> None:
+    spec = make_spec(budget=Budget(trials=1))
+    pipe = StudyFolder(tmp_path, spec.name).path / place
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    with pytest.raises(StudyError, match=rf"{pipe.name} is a named pipe"):
+        run(spec, tmp_path)
 
 
 def test_the_study_itself_and_its_cache_may_lie_elsewhere(tmp_path: Path) -> None:
