@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 
 import psutil
 import pytest
@@ -29,6 +30,7 @@ from orchestrator.errors import (
     StudyError,
 )
 from orchestrator.fleet.channels import ChannelRemote, Message
+from orchestrator.fleet.child import serve
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import InlineHosts, Lost
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
@@ -279,6 +281,29 @@ def test_a_pack_that_finds_no_room_for_its_saved_slots_names_their_place(
     with pytest.raises(StudyError, match=f"{gettempdir()}.* could not be written: No space left"):
         again.export(0, 1.0, tmp_path / "adapter")
     again.close()
+
+
+def test_a_call_that_does_not_fit_the_memory_of_a_pack_is_told_as_that() -> None:
+    said: list[Any] = []
+
+    class Full:
+        def recv(self) -> Any:
+            raise MemoryError("of the state")
+
+        def send(self, message: Any) -> None:
+            said.append(message)
+
+    serve(Full(), FakeWorker)
+    [(kind, carried)] = said
+    assert kind == "raised" and repr(carried.unwrap()) == "MemoryError('of the state')"
+
+
+def test_a_pack_of_a_study_that_was_moved_away_makes_nothing_where_it_was(tmp_path: Path) -> None:
+    logs = tmp_path / "study" / "logs"
+    remote = ForkHosts(FakeWorker(), logs, cores=2).start(0)
+    assert remote.call("describe")["worker"] == "fake"
+    remote.close()
+    assert not logs.parent.exists()
 
 
 def spawn_hosts(tmp_path: Path, template: FakeWorker, *more: str) -> SpawnHosts:

@@ -164,6 +164,9 @@ def serve(connection: Messages, make: Callable[[], Worker]) -> None:
             method, *args = connection.recv()
         except (EOFError, OSError):
             return
+        except MemoryError as error:  # the call itself is too large, such as the state of a pack
+            connection.send(("raised", _portable(error)))
+            return
         try:
             if method == "advance":
                 _advance(connection, server.result(), *args)

@@ -8,6 +8,7 @@ model to its own device.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -67,11 +68,15 @@ class ProcessHosts(TemplateHosts):
         *args: object,
         at_close: Callable[[], None] = lambda: None,
     ) -> ChannelRemote:
-        self._logs.mkdir(parents=True, exist_ok=True)
+        log = self._logs / f"pack-{index}.log"
+        if self._logs.parent.is_dir():
+            self._logs.mkdir(exist_ok=True)
+        else:  # a study that was moved away is not begun again by its logs
+            log = Path(os.devnull)
         here, there = socketpair()
         process = multiprocessing.get_context(method).Process(  # type: ignore[attr-defined]
             target=target,
-            args=(there, self._logs / f"pack-{index}.log", *args),
+            args=(there, log, *args),
             daemon=True,
             name=f"pack-{index}",
         )
