@@ -387,6 +387,24 @@ def test_a_client_that_hangs_changes_nothing_of_the_sweep(
     ]
 
 
+@pytest.mark.parametrize(
+    ("most", "late"),
+    [
+        (0.1, "not done after 0.1 s of waiting"),
+        (60.0, "not done after 0.2 s of waiting, see tracking.wait"),
+    ],
+)
+def test_a_longer_wait_is_advised_only_where_it_would_help(
+    most: float, late: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After Ctrl+C a few seconds are waited, whatever `tracking.wait` says."""
+    put_client("import time\ntime.sleep(600)\n", tmp_path, monkeypatch)
+    sweep = load_spec(project, ["tracking.mlflow.uri=http://127.0.0.1:9", "tracking.wait=0.2"])
+    trackers = Trackers(sweep, study(project)[1])
+    [line] = trackers.finish(None, most)
+    assert line == f"mlflow: not everything was sent ({late}); the same command sends the rest"
+
+
 SWEEP_PROCESS = """
 import sys, time
 from pathlib import Path

@@ -44,10 +44,13 @@ class Trackers:
         everything.
         """
         limit = min(self._wait, most)
+        late = f"not done after {limit:g} s of waiting"
+        if limit == self._wait:
+            late += ", see tracking.wait"
         for sender in self._senders:
             sender.tell(Told(ending))
         until = time.monotonic() + limit
-        lines = [sender.outcome(until, limit) for sender in self._senders]
+        lines = [sender.outcome(until, late) for sender in self._senders]
         self.end()
         return tuple(filter(None, lines))
 
@@ -110,18 +113,15 @@ class _Process:
         except OSError:
             self._fault = "its process has ended"
 
-    def outcome(self, until: float, limit: float) -> str:
+    def outcome(self, until: float, late: str) -> str:
         """Wait until `until` for the tracker's answer. Returns a line that says what was not sent,
-        empty where everything was; `limit` is the whole wait in seconds, for that line.
+        empty where everything was; `late` says in it that there was no answer.
         """
         if self._fault or self._connection is None:
             return f"{self._name}: not everything was sent ({self._fault}); {_REST}"
         try:
             if not self._connection.poll(max(0.0, until - time.monotonic())):
-                return (
-                    f"{self._name}: not everything was sent (not done after {limit:g} s of waiting, "
-                    f"see tracking.wait); {_REST}"
-                )
+                return f"{self._name}: not everything was sent ({late}); {_REST}"
             sent: Sent = self._connection.recv()
             self._answered = True
         except (EOFError, OSError):
