@@ -21,7 +21,13 @@ from rich.console import Console
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.documents import report, report_json, status, sweep_diagnosis
+from orchestrator.reporting.documents import (
+    adapter_scales,
+    report,
+    report_json,
+    status,
+    sweep_diagnosis,
+)
 from orchestrator.reporting.page import html
 from orchestrator.reporting.rendering import markdown, terminal
 from orchestrator.reporting.rendering.escape import html_text, plain
@@ -37,6 +43,7 @@ from orchestrator.sweepfile.sweep import Budget, ConfirmSpec, SweepSpec
 from orchestrator.verdicts import conclusion
 from orchestrator.verdicts.conclusion import conclude
 from orchestrator.verdicts.confirming import rank_feasible
+from orchestrator.verdicts.judging import guardrails_of
 from tests.fake_worker import FakeWorker
 from tests.running_support import RESAMPLES, make_spec, run
 
@@ -242,6 +249,36 @@ def test_confirmation_is_resumed_and_not_repeated(root: Path, tmp_path: Path) ->
         raise AssertionError("nothing is left to do")
 
     run_confirmation(SPEC, folder, never)
+
+
+def test_scales_and_seeds_are_not_rounded_over_a_limit(root: Path) -> None:
+    """Two decimals of these changes would be on the other side of the limits."""
+    folder = StudyFolder(root, "s")
+    found = conclude(SPEC, folder, RESAMPLES)
+    assert found.best is not None and found.confirmation is not None
+    [*_, scale] = adapter_scales.by_trial(SPEC, folder, found)[found.best.number]
+    gain = round(-scale.delta["domain"], 2)
+    changes = [
+        seed.verdict.delta["confirm_heldout"] for seed in found.confirmation.seeds if seed.verdict
+    ]
+    rise = next(rounded for change in changes if (rounded := round(change, 2)) > change)
+    assert gain > -scale.delta["domain"]
+    for limits, answer, column in (
+        ({"domain_wer": Limit(min_gain=gain)}, "keeps the guardrails", 2),
+        ({"heldout_wer": Limit(max_regression=rise)}, "reproduces", 2),
+    ):
+        spec = SPEC.model_copy(update={"guardrails": limits, "acceptance": {}})
+        document = report.build(spec, folder, conclude(spec, folder, RESAMPLES), ["s"], done=True)
+        [criterion] = guardrails_of(spec)
+        rows = [
+            (float(row[column]), row[block.columns.index(answer)])
+            for block in document.blocks
+            if isinstance(block, Table) and answer in block.columns
+            for row in block.rows
+        ]
+        assert rows and all(
+            kept == ("yes" if criterion.keeps(change) else "no") for change, kept in rows
+        )
 
 
 def test_no_trial_disappears_from_any_format(root: Path) -> None:

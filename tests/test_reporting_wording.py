@@ -14,6 +14,7 @@ from orchestrator.reporting.documents import train_shares
 from orchestrator.reporting.documents.caveats import _risk_sentence, undecided_sentence
 from orchestrator.reporting.rendering.report_blocks import Paragraph, Table
 from orchestrator.reporting.wording import (
+    beside_answer,
     bounds,
     change_bounds,
     ended_text,
@@ -96,6 +97,38 @@ def test_a_multiple_of_the_baseline_stands_beside_its_limit() -> None:
             confidence=0.95, violation_confidence=0.95,
         )  # fmt: skip
         assert limit_row(found)[1:5] == ("4.00", "4.40", shown, "no" if errors > 1100 else "yes")
+
+
+@pytest.mark.parametrize(
+    ("criterion", "rate", "numbers", "shown"),
+    [
+        (HELDOUT, "heldout", (5.0, 0.1996), ("5.00", "+0.1996")),
+        (HELDOUT, "heldout", (5.0, 0.2004), ("5.00", "+0.20")),
+        (HELDOUT, "domain", (5.0, 0.1996), ("5.00", "+0.20")),
+        (HELDOUT, "heldout", (None, None), ("-", "-")),
+        (Criterion("domain_wer", "min_gain", 1.0), "domain", (9.0, -0.998), ("9.00", "-0.998")),
+        (Criterion("domain_wer", "max_rate", 9.0), "domain", (9.004, 1.0), ("9.004", "+1.00")),
+        (
+            Criterion("terms_recall", "max_regression", 2.0),
+            "domain_terms_recall",
+            (20.0, 1.998),
+            ("80.00", "-1.998"),
+        ),
+        (
+            Criterion("any_also_wer", "not_worse", among=("far_wer", "near_wer")),
+            "near",
+            (9.0, 0.004),
+            ("9.00", "+0.004"),
+        ),
+    ],
+)
+def test_numbers_of_tables_agree_with_the_answer_beside_them(
+    criterion: Criterion,
+    rate: str,
+    numbers: tuple[float | None, float | None],
+    shown: tuple[str, str],
+) -> None:
+    assert beside_answer([criterion], rate, *numbers) == shown
 
 
 def test_a_limit_of_zero_has_no_negative_sign() -> None:

@@ -4,7 +4,7 @@ data prove.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from orchestrator.scoring.limit_text import (
     asked_text,
     decimals_of,
     decimals_of_bounds,
+    enough_decimals,
     rate_text,
     shown_bounds,
     shown_change,
     shown_rate,
 )
-from orchestrator.scoring.limits import Evidence, LimitVerdict
+from orchestrator.scoring.limits import Criterion, Evidence, LimitVerdict
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -114,6 +115,28 @@ def shown_points(rate: str, value: float | None, decimals: int = 2) -> str:
     complement.
     """
     return points(None if value is None else shown_change(rate, value), decimals)
+
+
+def beside_answer(
+    limits: Sequence[Criterion], rate: str, value: float | None, change: float | None
+) -> tuple[str, str]:
+    """Return a rate of the search and its change as they are shown beside an answer whether `limits`
+    are kept: with more than two decimals where rounded they would give another answer.
+    """
+    own = [
+        limit
+        for limit in limits
+        if limit.unit == "points"
+        and limit.metric != TRAIN_LOSS
+        and rate in {rate_name(metric, False) for metric in limit.among or (limit.metric,)}
+    ]
+    of_rate = [limit.keeps for limit in own if limit.kind == "max_rate"]
+    of_change = [limit.keeps for limit in own if limit.kind != "max_rate"]
+    decimals = [
+        2 if number is None else enough_decimals(2, *((number, keeps) for keeps in asked))
+        for number, asked in ((value, of_rate), (change, of_change))
+    ]
+    return shown_percent(rate, value, decimals[0]), shown_points(rate, change, decimals[1])
 
 
 def shown_result(result: TrialResult) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.rendering.report_blocks import Block, Heading, Paragraph, Table
-from orchestrator.reporting.wording import rate_heading, rates_of, shown_percent, shown_points
+from orchestrator.reporting.wording import beside_answer, rate_heading, rates_of
 from orchestrator.scoring.judge import Verdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
-from orchestrator.verdicts.judging import judge_scores, scores
+from orchestrator.verdicts.judging import guardrails_of, judge_scores, scores
 from orchestrator.verdicts.training_losses import trial_losses
 
 FEW = 10
@@ -33,7 +33,7 @@ def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
                 *(head for rate in rates for head in (f"{rate_heading(rate)} %", "change")),
                 "keeps the guardrails",
             ),
-            tuple(_scale_row(verdict, rates) for verdict in verdicts),
+            tuple(_scale_row(spec, verdict, rates) for verdict in verdicts),
         )
 
 
@@ -71,9 +71,9 @@ def _verdicts_by_scale(
     return [judge_scores(spec, scores(row, losses), baseline, resamples=FEW) for row in rungs[last]]
 
 
-def _scale_row(verdict: Verdict, rates: tuple[str, ...]) -> tuple[str, ...]:
-    cells = []
+def _scale_row(spec: SweepSpec, verdict: Verdict, rates: tuple[str, ...]) -> tuple[str, ...]:
+    limits, cells = guardrails_of(spec), list[str]()
     for rate in rates:
-        cells.append(shown_percent(rate, verdict.rates.get(rate)))
-        cells.append(shown_points(rate, verdict.delta.get(rate)))
+        numbers = verdict.rates.get(rate), verdict.delta.get(rate)
+        cells += beside_answer(limits, rate, *numbers)
     return f"{verdict.adapter_scale:g}", *cells, "yes" if verdict.feasible else "no"

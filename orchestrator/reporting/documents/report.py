@@ -27,12 +27,12 @@ from orchestrator.reporting.rendering.report_blocks import (
     Table,
 )
 from orchestrator.reporting.wording import (
+    beside_answer,
     delta_text,
     params_text,
     percent,
     rate_heading,
     rates_of,
-    shown_points,
     value_text,
 )
 from orchestrator.scoring.limit_text import rate_text
@@ -40,7 +40,7 @@ from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, Confirmed
 from orchestrator.verdicts.confirming import rank_feasible
-from orchestrator.verdicts.judging import late_rates
+from orchestrator.verdicts.judging import acceptance_of, guardrails_of, late_rates
 
 CANNOT_SAY, TRIALS = "What the numbers cannot say", "All trials"
 """Headings that the HTML page and the dashboard look for."""
@@ -145,10 +145,13 @@ def _finalist_blocks(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
     if finalist.verdict:
         yield verdict_table(finalist.verdict)
     rows, rates = [], rates_of(spec)
+    limits = (*acceptance_of(spec, True), *guardrails_of(spec, True))
     for seed in finalist.seeds:
         result = seed.result
         deltas = seed.verdict.delta if seed.verdict else {}
-        changes = [shown_points(rate, deltas.get(confirm_name(rate))) for rate in rates]
+        changes = [
+            beside_answer(limits, rate, None, deltas.get(confirm_name(rate)))[1] for rate in rates
+        ]
         answer, reason = {True: "yes", False: "no", None: "-"}[seed.reproduces], ""
         if result is None:
             reason = "has not ended"

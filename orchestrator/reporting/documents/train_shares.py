@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 from orchestrator.records.results import TrialResult
 from orchestrator.reporting.rendering.report_blocks import Block, Heading, Paragraph, Table
-from orchestrator.reporting.wording import percent, points
+from orchestrator.reporting.wording import beside_answer
 from orchestrator.scoring.limit_text import rate_text
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
+from orchestrator.verdicts.judging import guardrails_of
 
 FLAT = 0.1
 """Points of the objective; a smaller gain from the second largest share to the largest counts as
@@ -31,8 +32,7 @@ def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
         (
             f"{100 * share:.3g} %",
             str(trial.number),
-            percent(trial.wer[rate]),
-            points(trial.delta.get(rate)),
+            *beside_answer(guardrails_of(spec), rate, trial.wer[rate], trial.delta.get(rate)),
             "yes" if trial.feasible else "no",
         )
         for share, trial in best.items()

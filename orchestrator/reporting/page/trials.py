@@ -11,9 +11,8 @@ from orchestrator.reporting.page.glossary import GLOSSARY
 from orchestrator.reporting.page.markup import heading_html, term_html
 from orchestrator.reporting.rendering.escape import html_text
 from orchestrator.reporting.wording import (
+    beside_answer,
     params_text,
-    percent,
-    points,
     rate_heading,
     rates_of,
     value_text,
@@ -21,6 +20,7 @@ from orchestrator.reporting.wording import (
 from orchestrator.scoring.limit_text import shown_change, shown_rate
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
+from orchestrator.verdicts.judging import guardrails_of
 
 
 def trials_html(spec: SweepSpec, conclusion: Conclusion) -> str:
@@ -38,7 +38,7 @@ def trials_html(spec: SweepSpec, conclusion: Conclusion) -> str:
     ]
     head += ["keeps the guardrails", "reason", "step", "scale", *varied]
     rows = "".join(
-        _trial_row(result, head, rates, varied, result.number == best) for result in results
+        _trial_row(spec, result, head, rates, varied, result.number == best) for result in results
     )
     columns = "".join(f'<th scope="col">{heading_html(name)}</th>' for name in head)
     return (
@@ -78,6 +78,7 @@ def _filter_controls(results: Sequence[TrialResult]) -> str:
 
 
 def _trial_row(
+    spec: SweepSpec,
     result: TrialResult,
     head: Sequence[str],
     rates: Sequence[str],
@@ -86,12 +87,13 @@ def _trial_row(
 ) -> str:
     """Return the row; each cell names its column of `head`, for screens on which it is a list."""
     mark = " <strong>★ best</strong>" if is_best else ""
-    cells = [(' class="word"', html_text(result.state))]
+    cells, limits = [(' class="word"', html_text(result.state))], guardrails_of(spec)
     for rate in rates:
         value, change = result.wer.get(rate), result.delta.get(rate)
         shown = None if value is None else shown_rate(rate, value)
         changed = None if change is None else shown_change(rate, change)
-        cells += [_number_cell(percent(shown), shown), _number_cell(points(changed), changed)]
+        texts = beside_answer(limits, rate, value, change)
+        cells += [_number_cell(texts[0], shown), _number_cell(texts[1], changed)]
     cells.append(("", _feasible_sign(result)))
     cells.append((' class="long"', html_text(result.reason)))
     cells.append(_number_cell("-" if result.step is None else str(result.step), result.step))
