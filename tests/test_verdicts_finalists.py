@@ -126,6 +126,23 @@ def test_a_verdict_says_that_no_seed_was_measured(tmp_path: Path, ranks: list[in
     )
 
 
+def test_decodings_that_do_not_end_are_counted_on_the_sets_that_decide(tmp_path: Path) -> None:
+    class Looping(FakeWorker):
+        def _measurement(self, plan: TrialPlan, step: int, scale: float) -> Measurement:
+            found: Measurement = super()._measurement(plan, step, scale)
+            domain = found.sets["domain"].model_copy(update={"cap_hits": 3, "loops": 2})
+            return found.model_copy(update={"sets": found.sets | {"domain": domain}})
+
+    found = concluded(tmp_path, Looping)
+    spec = tmp_path / "sweeps" / "demo.yaml"
+    doubts = list(caveats(load_spec(spec), folder_of(spec), found, done=True))
+    ends = "end in a repeated phrase; both count as errors in full."
+    assert f"On domain, 3 decodings reached their token cap and 2 {ends}" in doubts
+    assert (
+        f"On confirm_domain, 6 decodings of 2 seeds reached their token cap and 4 {ends}" in doubts
+    )
+
+
 @pytest.mark.parametrize("failed", [0, 1])
 def test_a_finalist_that_breaks_a_limit_is_judged_though_the_other_failed(
     tmp_path: Path, ranks: list[int], failed: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
@@ -54,9 +54,12 @@ def caveats(
         yield from _evidence_sentences(conclusion.deciding)
     best = chosen_measurement(folder, conclusion.best) if conclusion.best else None
     if best and conclusion.best:
-        yield from _decoding_sentences(best)
+        yield from _decoding_sentences([best])
         who = f"Trial {conclusion.best.number}"
         yield from (found.message for found in high_rates(spec, best, who))
+    if conclusion.confirmation:
+        ended = [seed.result for seed in conclusion.confirmation.seeds if seed.result]
+        yield from _decoding_sentences([m for r in ended if (m := chosen_measurement(folder, r))])
     for found in folder.findings():
         ignored = f"Check {found.name} was ignored: " if found.name in spec.checks.ignore else ""
         yield (
@@ -168,10 +171,14 @@ def undecided_sentence(limit: LimitVerdict, utterances: int) -> str:
     return f"{counted}{further} cannot tell {said}."
 
 
-def _decoding_sentences(measurement: Measurement) -> Iterator[str]:
-    for name, score in measurement.sets.items():
-        if score.cap_hits or score.loops:
+def _decoding_sentences(measurements: Sequence[Measurement]) -> Iterator[str]:
+    """Say how many decodings of an adapter, or of its retrainings together, did not end well."""
+    seeds = f" of {len(measurements)} seeds" if len(measurements) > 1 else ""
+    for name in measurements[0].sets if measurements else ():
+        cap_hits = sum(measurement.sets[name].cap_hits for measurement in measurements)
+        loops = sum(measurement.sets[name].loops for measurement in measurements)
+        if cap_hits or loops:
             yield (
-                f"On {name}, {score.cap_hits} decodings reached their token cap and {score.loops} end in a repeated "
+                f"On {name}, {cap_hits} decodings{seeds} reached their token cap and {loops} end in a repeated "
                 "phrase; both count as errors in full."
             )
