@@ -5,8 +5,9 @@ numpy alone.
 
 Prints a line per set of each trial, and of each finalist over its seeds: 95 % bounds of the change
 in WER points, whose 5 % of error are divided among the trials that compete there; a dash where one
-utterance or speaker holds all words. docs/verdict.md has the formulas. The quantile of Student's
-distribution is estimated from random draws, as numpy has no table of it.
+utterance or speaker holds all words. A resample without words stands for the set as it is. After a
+larger budget, former finalists compete no longer. docs/verdict.md has the formulas. The quantile of
+Student's distribution is estimated from random draws, as numpy has no table of it.
 """
 
 import json
@@ -14,9 +15,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from numpy.random import PCG64, Generator
 
-study = Path(sys.argv[1])
-seed = int((study / "spec.yaml").read_text().split("\nseed: ")[1].split()[0])
+study, spec = Path(sys.argv[1]), Path(sys.argv[1], "spec.yaml").read_text()
+seed, top = (int([*spec.split(f"\n{key}: "), "0 "][1].split()[0]) for key in ("seed", "  top"))
 errors = lambda each: np.sum([each[kind] for kind in ("substitutions", "deletions", "insertions")], 0)  # noqa: E731
 
 
@@ -28,8 +30,7 @@ def bounds(before, runs, rivals):
         return "-"
     n, point, floor = len(d), d.sum() / w.sum(), 200 * len(runs) / w.sum()
     error = max(floor, np.sqrt((n - 1) / n * np.sum(((d.sum() - d) / (w.sum() - w) - point) ** 2)))
-    drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, n, (10_000, n))
-    drawn[w[drawn].sum(1) == 0] = np.arange(n)  # a resample without words stands for the set as it is
+    drawn = np.where(w[r := Generator(PCG64(seed)).integers(0, n, (10_000, n))].sum(1)[:, None], r, np.arange(n))
     ratio, total = d[drawn].sum(1) / w[drawn].sum(1), w[drawn].sum(1)
     spread = np.sqrt(np.sum((d[drawn] - ratio[:, None] * w[drawn]) ** 2, 1) * n / (n - 1)) / total
     pivots, rank = np.sort((ratio - point) / np.maximum(spread, floor)), max(1, int(500 / rivals + 1e-6))
@@ -48,4 +49,5 @@ for kind in ("trials", "confirm"):
     for trial, own in runs.items():
         base = json.loads((study / "baseline.json").read_bytes())[own[0]["fingerprint"]]["sets"]
         for name in (name for name in base if name in own[0]["sets"]):
-            print(f"trial {trial}: {name}", bounds(base[name], [row["sets"][name] for row in own], len(rivals or runs)))
+            counts = [row["sets"][name] for row in own]
+            print(f"trial {trial}: {name}", bounds(base[name], counts, min(len(rivals), top) or len(runs)))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import report
 from orchestrator.reporting.rendering import markdown
@@ -126,6 +127,23 @@ def test_a_finalist_that_failed_shares_the_error(
         for each in (folder, copy)
     )
     assert failed == [line for line in whole if line.startswith(f"trial {other}:")] != []
+
+
+def test_a_former_finalist_shares_no_error(study: tuple[StudyFolder, str], tmp_path: Path) -> None:
+    """With a larger budget another trial may be the only finalist; the runs of the former one stay."""
+    folder, _ = study
+    copy = StudyFolder(tmp_path, "copy")
+    shutil.copytree(folder.path, copy.path)
+    copy.spec.write_text(copy.spec.read_text().replace("\n  top: 2\n", "\n  top: 1\n"))
+    out = recomputed("recompute_bounds.py", copy)
+    for finalist in conclude(stored_spec(folder, folder.path.parents[1]), folder).confirmed:
+        assert finalist.verdict is not None
+        [limit] = finalist.verdict.guardrails
+        shown = re.search(f"trial {finalist.trial}: confirm_heldout {BOUNDS}", out)
+        assert shown and limit.estimate is not None
+        alone = limit.estimate.lower(0.95), limit.estimate.upper(0.95)
+        assert [float(bound) for bound in shown.groups()] == pytest.approx(alone, abs=0.021)
+        assert alone != pytest.approx((limit.lower, limit.upper), abs=0.1)
 
 
 def test_small_sets_have_the_bounds_of_the_report_or_none(tmp_path: Path) -> None:
