@@ -259,6 +259,42 @@ def test_what_was_taken_has_no_other_value_on_the_command_line(
     assert orchestrate("validate", "phase3") == 0
 
 
+@pytest.mark.parametrize(
+    "override", ["take.trial=1", "take.study=other", "take.parameters=[rank]", "take.infeasible=1"]
+)
+def test_where_a_study_took_from_has_no_other_value_on_the_command_line(
+    project: Path,
+    override: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A fork of it would name a trial that its values are not from."""
+    assert orchestrate(project, "--quiet") in (0, 4, 5)
+    monkeypatch.chdir(studies(project).parent)
+    capsys.readouterr()
+    assert orchestrate("phase3", "--fork", "phase4", override, "--quiet") == 2
+    key = override.partition("=")[0]
+    assert f"{key} was decided when the study began" in capsys.readouterr().err
+    assert orchestrate("validate", "phase3", "name=phase4", "take=") == 0
+    assert "taken" not in capsys.readouterr().out
+
+
+def test_a_fork_of_a_study_by_its_name_takes_what_an_override_asks_for(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(studies(project).parent)
+    rank = load_chained_spec(project, [], studies(project)).parameters.fixed["rank"]
+    taking = ["take={study: phase2, parameters: [rank]}", "parameters.rank=", "start_with="]
+    fork = ["phase2", "--fork", "phase5", *taking, "budget.trials=2", "--quiet"]
+    assert orchestrate(*fork) in (0, 4, 5)
+    assert f"rank={rank} taken from trial " in capsys.readouterr().out
+    folder = StudyFolder(studies(project), "phase5")
+    assert load_spec(folder.spec).parameters.fixed["rank"] == rank
+    plan = folder.read_plan(0)
+    assert plan is not None and plan.params.rank == rank
+    assert orchestrate("phase5", "--quiet") in (0, 4, 5)
+
+
 def test_a_parameter_is_taken_or_written_never_both(project: Path) -> None:
     with pytest.raises(
         SpecError, match="rank is under parameters and under take; remove it from one of the two"

@@ -58,7 +58,7 @@ def open_sweep(
     """
     from orchestrator.records.store import StudyFolder
     from orchestrator.running.chained_spec import load_chained_spec
-    from orchestrator.sweepfile.loading import load_spec, studies_root
+    from orchestrator.sweepfile.loading import studies_root
 
     named, words = _named_study(spec, studies), (path_word(spec), *_place_words(studies))
     if named is not None:
@@ -66,10 +66,11 @@ def open_sweep(
         name = _name_overrides(overrides) or [f"name={named.name}"]
         others = [override for override in overrides if override not in name]
         given = [*_server_of(named, others), *name, *others]
-        sweep = load_spec(named.spec, given, _project_of(named), words)
-        return sweep, StudyFolder(named.path.parent, sweep.name)
+        root = named.path.parent
+        sweep = load_chained_spec(named.spec, given, root, _project_of(named), words)
+        return sweep, StudyFolder(root, sweep.name)
     root = studies or studies_root(spec)
-    sweep = load_chained_spec(spec, list(overrides), root, words)
+    sweep = load_chained_spec(spec, overrides, root, named=words)
     return sweep, StudyFolder(root, sweep.name)
 
 

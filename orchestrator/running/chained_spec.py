@@ -14,16 +14,22 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def load_chained_spec(
-    path: Path, overrides: Sequence[str], studies: Path, named: Sequence[str] = ()
+    path: Path,
+    overrides: Sequence[str],
+    studies: Path,
+    root: Path | None = None,
+    named: Sequence[str] = (),
 ) -> SweepSpec:
-    """`load_spec`, with what the file takes from a study below `studies` filled in.
+    """`load_spec`, with what the file, or an override, takes from a study below `studies` filled
+    in.
 
     Raises SpecError, and StudyError when that study is missing, unfinished, or has no such trial.
     """
-    spec = load_spec(path, overrides, named=named)
+    root = root or project_root(path)
+    spec = load_spec(path, overrides, root, named)
     if spec.take is None or spec.take.recipe is not None:
         return spec
     from orchestrator.running.chained_parameters import chained_overrides
 
-    taken = chained_overrides(spec.name, spec.take, studies, project_root(path))
-    return load_spec(path, [*overrides, *taken], named=named)
+    taken = chained_overrides(spec.name, spec.take, studies, root)
+    return load_spec(path, [*overrides, *taken], root, named)

@@ -176,14 +176,21 @@ def _named_by_take(tree: Mapping) -> set[str]:
 
 
 def _refuse_overridden(tree: Mapping, problems: Problems) -> None:
-    """Refuse another value on the command line for what a study's own file says was taken: the
-    study would go on naming the trial that it was taken from.
+    """Refuse another value on the command line for what a study's own file says was taken, and for
+    where it was taken from: the study would name a trial that its values are not from.
     """
     take, section = tree.entries["take"].node, tree.entries.get("parameters")
     said = plain_value(take)
     assert isinstance(take, Mapping) and isinstance(said, dict)
     if take.entries["recipe"].mark.line == 0 or not section:  # it is being taken now
         return
+    for key, entry in take.entries.items():
+        if entry.mark.line == 0:
+            problems.add(
+                entry.mark,
+                f"take.{key} was decided when the study began; name its sweep file in the place of the study, or "
+                "remove take (`take=`), which keeps the values",
+            )
     entries = section.node.entries if isinstance(section.node, Mapping) else {}
     for name in sorted(_named_by_take(tree)):
         if name in entries and entries[name].mark.line == 0:
