@@ -224,3 +224,14 @@ def test_a_key_of_former_versions_is_refused_over_a_study_too(  # type: ignore[n
     assert load_spec(study) == load()
     with pytest.raises(SpecError, match=r"execution\.workers is no key any more"):
         load_spec(study, ["execution.workers=2"])
+
+
+def test_an_early_stop_without_its_rule_is_refused_over_a_study_too(  # type: ignore[no-untyped-def]
+    load, tmp_path: Path
+) -> None:
+    study = tmp_path / "spec.yaml"
+    study.write_text(resolved_yaml(load()))
+    assert "early_stop" in study.read_text() and load_spec(study) == load()
+    with pytest.raises(SpecError, match=r"early_stop\.ratio stops no trial without its rule; add"):
+        load_spec(study, ["early_stop.ratio=1.2"])
+    assert load_spec(study, ["early_stop.method=ratio"]).early_stop.ratio == 1.1

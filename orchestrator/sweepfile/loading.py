@@ -35,7 +35,7 @@ from orchestrator.sweepfile.sections_together import check_together
 from orchestrator.sweepfile.spec_building import build_spec
 from orchestrator.sweepfile.spec_changes import FieldChange, changed_fields
 from orchestrator.sweepfile.storage import storage_problems
-from orchestrator.sweepfile.sweep import ModelSpec, SweepSpec
+from orchestrator.sweepfile.sweep import EarlyStop, ModelSpec, SweepSpec
 from orchestrator.sweepfile.unknown_keys import FORMER, with_known_keys
 from orchestrator.sweepfile.writing import resolved_yaml
 from orchestrator.typed_words import path_word
@@ -130,9 +130,13 @@ def _forget_former(tree: Mapping) -> None:
 
 
 def _forget_filled_in(tree: Mapping) -> None:
-    """Remove the rules of acceptance that are the defaults of what is asked: an override that asks
-    something else has the default of that.
+    """Remove what was not asked for and would change what an override means: rules of acceptance
+    that are the defaults of what is asked, where something else has the default of that; and an
+    early stop that stops nothing, beside which a number without its rule would stop nothing either.
     """
+    early_stop = tree.entries.get("early_stop")
+    if early_stop and plain_value(early_stop.node) == EarlyStop().model_dump():
+        del tree.entries["early_stop"]
     acceptance = mapping_at(tree, "acceptance")
     for metric in acceptance.entries if acceptance else ():
         limit = mapping_at(acceptance, metric)
