@@ -189,3 +189,16 @@ def test_the_end_that_is_advised_for_a_step_is_allowed(tmp_path: Path) -> None:
     assert "lora_dropout" in {
         d.name for d in load_spec(path, [text.format(advised)]).parameters.searched
     }
+
+
+@pytest.mark.parametrize(("written", "given"), [("alpha_ratio", "alpha"), ("alpha", "alpha_ratio")])
+def test_an_alpha_over_a_ratio_is_told_how_to_remove_it(
+    written: str, given: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SMALL.replace("max_steps: 100", f"max_steps: 100\n  {written}: 2"))
+    over = f"parameters.{given}=4"
+    said = refusal(path, over)
+    assert said.startswith(f"override {over}: {given} beside {written}; alpha = alpha_ratio * rank")
+    removed = said.partition("`")[2].partition("`")[0]
+    assert load_spec(path, [removed, over]).parameters.fixed[given] == 4.0

@@ -302,12 +302,14 @@ class SpaceReader:
         return ()
 
     def _read_alpha(self, node: Mapping) -> None:
-        """Refuse alpha and alpha_ratio together."""
-        if {"alpha", "alpha_ratio"} <= set(node.entries):
-            self.problems.add(
-                node.entries["alpha_ratio"].mark,
-                "alpha_ratio beside alpha; alpha = alpha_ratio * rank, so keep one of the two",
-            )
+        """Refuse alpha and alpha_ratio together, where the later one stands."""
+        both = [name for name in ("alpha", "alpha_ratio") if name in node.entries]
+        if len(both) == 2:
+            first, last = sorted(both, key=lambda name: node.entries[name].mark.order)
+            mark = node.entries[last].mark
+            how = "" if mark.line else f": `parameters.{first}=` removes the other"
+            text = f"{last} beside {first}; alpha = alpha_ratio * rank, so keep one of the two{how}"
+            self.problems.add(mark, text)
 
     def _add_defaults(self) -> None:
         """Fix every parameter that the file does not name at its default."""
