@@ -153,6 +153,13 @@ def test_a_confirmation_without_limits_shows_what_was_measured(root: Path) -> No
     assert seeds and all(seed["reproduces"] is None for seed in seeds)
 
 
+def test_limits_on_other_rates_are_not_said_to_be_in_wer_points(root: Path) -> None:
+    of_characters = {"acceptance": {"domain_cer": Limit(min_gain=1.0)}}
+    text = markdown.render(built(SPEC.model_copy(update=of_characters), root))
+    assert "; rates in percent, changes in points:" in text and "WER points:" not in text
+    assert "; WER in percent, changes in WER points:" in markdown.render(built(SPEC, root))
+
+
 def test_the_error_of_a_proof_is_shared_among_those_it_was_chosen_from(root: Path) -> None:
     """Two finalists on the confirm sets, every recipe that was measured on those of the search; a
     seed by itself competes with none.

@@ -159,6 +159,13 @@ def rates_of(spec: SweepSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def unit_text(only_wer: bool) -> str:
+    """Say in what the numbers of a table of rates are, which are all WERs or of several kinds."""
+    if only_wer:
+        return "WER in percent, changes in WER points"
+    return "rates in percent, changes in points"
+
+
 def rate_heading(rate: str) -> str:
     """Return the heading of a rate's column; a WER is named by its set alone."""
     return rate_text(rate).removesuffix(" WER").replace("heldout", "held-out")

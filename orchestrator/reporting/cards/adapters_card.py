@@ -19,8 +19,10 @@ from orchestrator.reporting.wording import (
     relative_to,
     shown_percent,
     shown_points,
+    unit_text,
     value_text,
 )
+from orchestrator.set_names import is_wer
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.saved_adapters import SavedAdapter
@@ -45,7 +47,7 @@ def adapters_card(
     model = relative_to(spec.model.id, root)
     each = [adapter_name(kept) for kept in adapters]
     script = load_script(spec.portable.model, spec.evaluation, each)
-    names = ", ".join(each)
+    names, units = ", ".join(each), unit_text(all(map(is_wer, rates_of(spec))))
     blocks = (
         Paragraph(
             f"They belong to the base model {model}, revision {spec.model.revision}. Their adapter "
@@ -55,8 +57,8 @@ def adapters_card(
         Heading("Adapters"),
         _table(spec, conclusion, adapters, done),
         Paragraph(
-            "WER in percent, changes in WER points against the untuned model, on sets that also "
-            "chose the trials (optimistic)."
+            f"{units[0].upper()}{units[1:]} against the untuned model, on sets that also chose the "
+            "trials (optimistic)."
         ),
         Heading("Use"),
         Paragraph(

@@ -18,7 +18,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.cards.load_script import load_script
 from orchestrator.reporting.documents.caveats import caveats
 from orchestrator.reporting.documents.headline import doubt
-from orchestrator.reporting.documents.verdict_table import verdict_table
+from orchestrator.reporting.documents.verdict_table import units_of_table, verdict_table
 from orchestrator.reporting.rendering.markdown import render
 from orchestrator.reporting.rendering.report_blocks import (
     Block,
@@ -37,6 +37,7 @@ from orchestrator.reporting.wording import (
     relative_to,
     shown_percent,
     shown_points,
+    unit_text,
     value_text,
 )
 from orchestrator.scoring.judge import Verdict
@@ -242,16 +243,14 @@ def _measured_blocks(kept: SavedAdapter, verdict: Verdict | None) -> Iterator[Bl
             if verdict.confirmed
             else "sets that also chose the trial (optimistic)"
         )
-        yield Paragraph(f"On {where}; WER in percent, changes in WER points.")
+        yield Paragraph(f"On {where}; {units_of_table(verdict)}.")
         yield verdict_table(verdict)
         return
     rows = tuple(
         (rate_text(rate), shown_percent(rate, value), shown_points(rate, kept.delta.get(rate)))
         for rate, value in kept.wer.items()
     )
-    yield Paragraph(
-        "On sets that also chose the trial (optimistic); rates in percent, changes in points."
-    )
+    yield Paragraph(f"On sets that also chose the trial (optimistic); {unit_text(only_wer=False)}.")
     yield Table(("rate", "%", "change"), rows)
 
 

@@ -16,7 +16,7 @@ from orchestrator.reporting.documents import (
 )
 from orchestrator.reporting.documents.caveats import caveats
 from orchestrator.reporting.documents.headline import headline
-from orchestrator.reporting.documents.verdict_table import verdict_table
+from orchestrator.reporting.documents.verdict_table import units_of_table, verdict_table
 from orchestrator.reporting.rendering.report_blocks import (
     Block,
     Bullets,
@@ -101,7 +101,7 @@ def _best_trial_blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Bloc
         if leader.number == best.number
         else f"on which trial {leader.number} is better; {why}"
     )
-    yield Paragraph(f"On the sets of the search, {place}; WER in percent, changes in WER points:")
+    yield Paragraph(f"On the sets of the search, {place}; {units_of_table(verdict)}:")
     yield verdict_table(verdict)
 
 

@@ -1,4 +1,4 @@
-"""The table of a verdict: its limits, or where the sweep has none the rates."""
+"""The table of a verdict: its limits, or where the sweep has none the rates; and its units."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from orchestrator.reporting.wording import (
     limits_of,
     shown_percent,
     shown_points,
+    unit_text,
 )
 from orchestrator.scoring.judge import Verdict
 from orchestrator.scoring.limit_text import rate_text
+from orchestrator.set_names import is_wer
 
 
 def verdict_table(verdict: Verdict) -> Table:
@@ -23,3 +25,9 @@ def verdict_table(verdict: Verdict) -> Table:
         for rate, value in verdict.rates.items()
     )
     return Table(("rate", "%", "change"), tuple(rows))
+
+
+def units_of_table(verdict: Verdict) -> str:
+    """Say in what the numbers of a verdict's table are."""
+    limits = [limit.criterion.metric.endswith("_wer") for limit in limits_of(verdict)]
+    return unit_text(all(limits or map(is_wer, verdict.rates)))
