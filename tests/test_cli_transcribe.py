@@ -192,9 +192,8 @@ def test_sound_in_a_folder_that_is_not_read_is_said(
     assert orchestrate("transcribe", BASE, tmp_path, *CAP) == 0
     captured = capsys.readouterr()
     assert [line.partition("\t")[0] for line in captured.out.splitlines()] == [f"{tmp_path}/b.wave"]
-    first, _, command = captured.err.partition("; this converts such files: ")
-    named = f"e.g. {tmp_path}/a b.m4a"
-    assert first == f"{tmp_path}: 2 files are left out whose sound is not read, {named}"
+    first, _, command = captured.err.partition("; this converts what is not read as sound: ")
+    assert first == f"{tmp_path}: left out: 2 not read as sound, such as a b.m4a"
     assert command.startswith(f"find -L {tmp_path} \\( -iname '*.m4a' -o -iname '*.wma' \\) -exec ")
     (tmp_path / "a b.wav").write_bytes(Path(CLIPS[0]).read_bytes())
     (tmp_path / "d.WMA.flac").write_bytes(Path(CLIPS[0]).read_bytes())

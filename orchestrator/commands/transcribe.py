@@ -135,21 +135,18 @@ def _print_all(transcripts: Iterable[Transcript], rate: float) -> int:
 
 def _audio_files(named: Sequence[str]) -> Iterator[str]:
     """Yield files as they are named, and for a folder all audio files in it and below, sorted, as
-    `manifest from-folder` finds them. Warns of audio files whose format is not read. Raises
+    `manifest from-folder` finds them. Warns of sound that is not read. Raises
     ManifestError for a folder without audio, or of which a part cannot be listed.
     """
-    from orchestrator.corpus.importing.finding_recordings import conversion, find_recordings
+    from orchestrator.corpus.importing.finding_recordings import find_recordings
 
     for name in named:
         folder = Path(name)
         if not folder.is_dir():
             yield name
             continue
-        recordings, others = find_recordings(folder)
-        if others:
-            count = "1 file is" if len(others) == 1 else f"{len(others)} files are"
-            warn(
-                f"{name}: {count} left out whose sound is not read, e.g. {others[0]}; this converts such files: "
-                f"{conversion(folder, others)}"
-            )
+        recordings, unread = find_recordings(folder)
+        if counted := unread.counted(folder):
+            left = ", ".join(f"{count} {what}" for what, count in counted.items())
+            warn("; ".join((f"{name}: left out: {left}", *unread.notes(folder))))
         yield from map(str, recordings)
