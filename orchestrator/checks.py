@@ -98,7 +98,7 @@ _ROWS = (
         "audio-overlap",
         "refuse",
         "data",
-        "The same sound is in training and evaluation, or in two evaluation sets.",
+        "The same sound is in training and evaluation, in both training sets, or in two evaluation sets.",
     ),
     Check(
         "recording-overlap",
