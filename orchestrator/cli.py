@@ -251,10 +251,16 @@ def _lacking_resource(error: Exception) -> str | None:
     """Name the resource that the machine has run out of, for an error outside of any trial; None
     for any other error.
     """
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _is_out_of_memory(error):
         return "out of memory"
     said = str(error).lower()
     return next((means for words, means in _LACKING.items() if words in said), None)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error is torch's own about memory, that of a GPU among it."""
+    faults = sys.modules.get("orchestrator.tuning.trial_faults")  # there where torch has computed
+    return faults is not None and bool(faults.is_out_of_memory(error))
 
 
 _LONG = re.compile(r"[^\s/]{200,}")

@@ -376,12 +376,41 @@ def test_an_adapter_without_weights_is_refused(
     )
 
 
-def test_memory_that_runs_out_while_merging_is_not_told_as_an_adapter_that_does_not_fit(
-    adapter: Path, monkeypatch: pytest.MonkeyPatch
+OUT_OF_MEMORY = [
+    MemoryError(),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+        "allocate 1048576000 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["python", "cpu", "cuda"])
+@pytest.mark.parametrize("where", ["with_adapter", "load_stock"])
+def test_memory_that_runs_out_is_not_told_as_a_model_or_an_adapter_that_does_not_fit(
+    where: str, error: Exception, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    if where == "with_adapter":
+        monkeypatch.setattr(audio_files, "with_adapter", fail)
+    else:
+        monkeypatch.setattr(AutoModelForSpeechSeq2Seq, "from_pretrained", fail)
+    with pytest.raises(type(error)) as caught:
+        audio_files.open_model(str(adapter), torch.device("cpu"), str(BASE))
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["python", "cpu", "cuda"])
+def test_memory_that_runs_out_while_it_hears_is_one_message(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> None:
-        raise MemoryError
+        raise error
 
-    monkeypatch.setattr(audio_files, "with_adapter", fail)
-    with pytest.raises(MemoryError):
-        audio_files.open_model(str(adapter), torch.device("cpu"), str(BASE))
+    monkeypatch.setattr(audio_files, "decode_clips", fail)
+    assert orchestrate("transcribe", BASE, CLIPS[0], *CAP) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("out of memory\n") and "End other programs" in told

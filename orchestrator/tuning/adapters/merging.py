@@ -20,6 +20,7 @@ from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.model.configuration import greedy_generation
 from orchestrator.tuning.model.hub import place_of
 from orchestrator.tuning.model.windows import INCLUSIVE, read_inclusively
+from orchestrator.tuning.trial_faults import is_out_of_memory
 
 _CONFIGURATIONS = ("processor_config.json", "preprocessor_config.json")
 """Files of which a model with a processor has at least one."""
@@ -46,6 +47,8 @@ def export_merged(
         )
         processor = _load_processor(model, name, where)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
         said = " ".join(str(error).split())[:200]
         raise ModelError(
             f"model {model.id!r} cannot be loaded: {said}. Next: check the folder, or the name and the network."

@@ -44,6 +44,7 @@ from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.hub import hub_file
 from orchestrator.tuning.model.identity import weights_sha256
 from orchestrator.tuning.model.linear_kernels import ATEN
+from orchestrator.tuning.trial_faults import is_out_of_memory
 from orchestrator.verdicts.saved_adapters import check_if_kept
 
 LONGEST = 30.0
@@ -146,9 +147,9 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
         )
     try:
         merged = with_adapter(model, folder)
-    except MemoryError:
-        raise
     except Exception as error:  # PEFT raises many unrelated classes for what it cannot read
+        if is_out_of_memory(error):
+            raise
         first = " ".join(str(error).split())[:200]
         raise ModelError(
             f"adapter {name} does not fit {spec.id}: {first}\n  Name its own base with --base."

@@ -40,6 +40,7 @@ from orchestrator.tuning.model.kernel_choice import chosen_products
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.linear_kernels import ATEN, FrozenLinear, Products
 from orchestrator.tuning.model.windows import read_inclusively
+from orchestrator.tuning.trial_faults import is_out_of_memory
 
 IGNORED = -100
 """The label of a padded position."""
@@ -220,6 +221,8 @@ def _load(
             )
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
     except Exception as error:  # damaged files raise exceptions of many unrelated classes
+        if is_out_of_memory(error):
+            raise
         raise ModelError(
             f"model {spec.id!r} cannot be loaded: {_why_not_loaded(error, not where)}."
         ) from error
