@@ -10,11 +10,12 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 
 from orchestrator.errors import ManifestError, ModelError
 from orchestrator.host.hub_access import hub_problem
@@ -180,6 +181,22 @@ def test_a_model_of_the_hub_is_heard_at_the_level_and_cap_that_lie_beside_it(
         ).stdout
     expected = '{"rms":null,"max_tokens_per_second":9.0,"encoder_windows":"stock"}'
     assert said == f"{expected} 0.075\n"
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestrator.tuning.model.hub import hub_file
+
+    (tmp_path / "hub").write_text("a file where the cache belongs")
+    with serving(200, HUB) as (address, _):
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(
+            "orchestrator.tuning.model.hub.hf_hub_download",
+            partial(hf_hub_download, cache_dir=tmp_path / "hub", endpoint=address),
+        )
+        with pytest.raises(ModelError, match=r"transcription.json of model 'x/y' cannot be down"):
+            hub_file(ModelSpec(id="x/y"), "transcription.json")
 
 
 def test_nobody_is_asked_to_convert_pickled_weights_of_the_hub(cache: Path) -> None:

@@ -63,8 +63,15 @@ def _cached_folder(model: ModelSpec, problem: HubProblem) -> str:
 
 def hub_file(model: ModelSpec, name: str) -> Path | None:
     """Return where a file of a model of the hub is, downloaded where the hub has it, else in its
-    local cache; None where it is in neither.
+    local cache; None where it is in neither. Raises ModelError where it cannot be downloaded.
     """
     if constants.HF_HUB_OFFLINE or not hub_has(model.id, model.revision, name):
         return model_file(model, name)
-    return Path(hf_hub_download(model.id, name, revision=model.revision))
+    try:
+        return Path(hf_hub_download(model.id, name, revision=model.revision))
+    except OSError as error:
+        said = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{name} of model {model.id!r} cannot be downloaded: {said}. Next: check the network and the cache, "
+            f"{constants.HF_HUB_CACHE}."
+        ) from error
