@@ -318,6 +318,10 @@ def test_a_list_that_is_written_anew_is_named_in_the_next_command(
     ("names", "said"),
     [
         (("SPEAKER_00", "SPEAKER_00"), True),
+        (("Agent", "Agent"), True),
+        (("B", "B"), True),
+        (("Agent", "Customer"), False),
+        (("7", "7"), False),
         (("SPEAKER_00", "SPEAKER_01"), False),
         (("p225", "p225"), False),
     ],
@@ -334,8 +338,8 @@ def test_speakers_that_a_program_numbered_are_told_where_a_list_has_them_in_seve
     (folder / "metadata.csv").write_text("file_name,offset,duration,text,speaker\n" + "".join(rows))
     assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 0
     note = (
-        "speakers such as 'SPEAKER_00', of 2 recordings, are one person each, as their list has them; where they are "
-        "numbered anew in each recording, put its name before theirs"
+        f"speakers such as '{names[0]}', of 2 recordings, are one person each, as their list has them; where they are "
+        "other people in each recording, put its name before theirs"
     )
     assert capsys.readouterr().out.splitlines()[1:] == [note] * said
 

@@ -11,13 +11,14 @@ from collections.abc import Sequence, Set
 from orchestrator.corpus.importing.selecting import Selection, bracket_note
 from orchestrator.corpus.importing.transcript_files import Transcript
 from orchestrator.corpus.importing.transcripts import Transcripts
+from orchestrator.corpus.label_files.segments import ROLES
 from orchestrator.corpus.label_files.speakers_in_cues import begins_with_name
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.manifests.manifest_writing import Made
 from orchestrator.corpus.manifests.words_beside import other_text_note, words_beside
 
-_OF_A_PROGRAM = re.compile(r"(?:speaker|spkr?)[ _-]?\d{1,2}", re.IGNORECASE)
-"""How programs name the speakers of one recording."""
+_OF_A_PROGRAM = re.compile(r"(?:speaker|spkr?)[ _-]?\d{1,2}|[a-z]", re.IGNORECASE)
+"""How programs name the speakers of one recording; a bare number may be that of a person in all of a list."""
 _SHOWN = 8
 """The number of names that are shown; among them all a person sees one that is none."""
 
@@ -85,16 +86,20 @@ def _numbered_speakers(texts: Transcripts, written: Set[object]) -> list[str]:
 
 
 def _numbered_in_lists(texts: Transcripts, written: Set[object]) -> list[str]:
-    """Return a note on speakers whom a program numbered, if rows of a list have them in parts of several recordings."""
+    """Return a note on speakers whom a program numbered, or who are named by a role, if rows of a list have them in
+    parts of several recordings.
+    """
     of = Counter[str]()
     for own in texts.values():
         names = (row.speaker for row in own if row.record and row.span and row.speaker in written)
-        of.update({name for name in names if _OF_A_PROGRAM.fullmatch(name)})
+        of.update(
+            {name for name in names if _OF_A_PROGRAM.fullmatch(name) or name.casefold() in ROLES}
+        )
     if not of or (most := of.most_common(1)[0])[1] < 2:
         return []
     return [
         f"speakers such as {show(most[0])}, of {most[1]} recordings, are one person each, as their list has them; "
-        "where they are numbered anew in each recording, put its name before theirs"
+        "where they are other people in each recording, put its name before theirs"
     ]
 
 
