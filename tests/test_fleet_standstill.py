@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -116,6 +118,28 @@ def test_a_large_state_goes_to_a_pack_and_comes_back(tmp_path: Path) -> None:
     processes()[0].kill()
     assert measured(fleet).step == 200
     fleet.close()
+
+
+class Unkillable:
+    """A process that hangs in the kernel, where no signal reaches it."""
+
+    killed = False
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def join(self, timeout: float | None = None) -> None:
+        assert timeout is not None, "waits for ever"
+
+
+def test_a_process_that_cannot_be_killed_is_not_waited_for() -> None:
+    """As where a pack hangs in the driver of its GPU."""
+    process: Any = Unkillable()
+    closed: list[bool] = []
+    here, there = socket.socketpair()
+    with there:
+        ProcessChannel(process, here, 300.0, lambda: closed.append(True)).close()
+    assert process.killed and closed == [True]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 import pytest
@@ -403,6 +403,30 @@ def test_a_longer_wait_is_advised_only_where_it_would_help(
     trackers = Trackers(sweep, study(project)[1])
     [line] = trackers.finish(None, most)
     assert line == f"mlflow: not everything was sent ({late}); the same command sends the rest"
+
+
+class Unkillable:
+    """A process that hangs in the kernel, as at a file server that is away."""
+
+    def kill(self) -> None:
+        """Do nothing."""
+
+    def join(self, timeout: float | None = None) -> None:
+        assert timeout is not None, "waits for ever"
+
+
+def test_a_tracker_that_cannot_be_killed_is_not_waited_for(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_client("import time\ntime.sleep(600)\n", tmp_path, monkeypatch)
+    sweep = load_spec(project, ["tracking.mlflow.uri=http://127.0.0.1:9"])
+    trackers = Trackers(sweep, study(project)[1])
+    [sender] = trackers._senders
+    process: Any = sender._process
+    monkeypatch.setattr(sender, "_process", Unkillable())
+    trackers.end()
+    process.kill()
+    process.join()
 
 
 SWEEP_PROCESS = """

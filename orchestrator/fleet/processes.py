@@ -36,6 +36,11 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 
+KILLED_SECONDS = 10.0
+"""How long to wait for a killed process to be gone. One that hangs in the driver of a GPU or in a file
+system may never be; it computes nothing any more.
+"""
+
 
 class ProcessHosts(TemplateHosts):
     """Packs in processes, whose evaluation and baseline are the template's."""
@@ -278,7 +283,7 @@ class ProcessChannel:
         """Kill the process: nothing that it holds is needed, and nothing it writes outlives it."""
         self.connection.close()
         self._process.kill()
-        self._process.join()
+        self._process.join(KILLED_SECONDS)
         self._at_close()
 
 

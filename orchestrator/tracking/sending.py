@@ -26,6 +26,8 @@ STOPPED_SECONDS = 5.0
 """How long to wait for trackers when a person has stopped the sweep and wants the terminal back."""
 _END_SECONDS = 1.0
 """How long a process that has answered may take to end by itself."""
+_KILLED_SECONDS = 10.0
+"""How long to wait for a killed process to be gone; one that hangs in a file system may never be."""
 _REST = "the same command sends the rest"
 
 
@@ -134,5 +136,5 @@ class _Process:
             if self._answered:  # its client may have threads and processes to end
                 self._process.join(_END_SECONDS)
             self._process.kill()
-            self._process.join()
+            self._process.join(_KILLED_SECONDS)
             self._connection.close()
