@@ -29,7 +29,7 @@ from orchestrator.reporting.progress.sweep_standing import Budgeted
 from orchestrator.reporting.rendering import terminal
 from orchestrator.reporting.rendering.report_blocks import Document
 from orchestrator.running.completion import judged
-from orchestrator.running.dashboard_contents import dashboard_study
+from orchestrator.running.dashboard_contents import dashboard_study, watched_files
 from orchestrator.search.dashboard import open_server
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
@@ -74,7 +74,7 @@ def main(name: str) -> None:
         with served(
             open_server(
                 folder.database,
-                folder.journal.path,
+                watched_files(folder),
                 partial(dashboard_study, sweep, folder, [name]),
                 0,
             )

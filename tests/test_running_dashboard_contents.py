@@ -21,15 +21,15 @@ from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.tables.spreadsheet import unguard_cell
 from orchestrator.reporting.wording import percent
-from orchestrator.running import dashboard_contents
-from orchestrator.running.dashboard_contents import dashboard_study
+from orchestrator.running import completion, dashboard_contents
+from orchestrator.running.dashboard_contents import dashboard_study, watched_files
 from orchestrator.scoring.rates import SetScore
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.dashboard_study import DashboardStudy
 from orchestrator.search.postgres import ServerDatabase
 from orchestrator.search.storage import open_read_only
 from orchestrator.verdicts.conclusion import conclude
-from tests.page_study import CLIPS, folder_of, make_study
+from tests.page_study import CLIPS, SWEEP_TEXT, folder_of, make_study
 from tests.screenshots import served
 
 
@@ -135,11 +135,39 @@ def test_showing_leaves_the_study_as_it_was(sweep: Path) -> None:
 
     before = files()
     give = partial(shown_of, sweep)
-    with served(open_server(folder.database, folder.journal.path, give, 0)) as address:
+    with served(open_server(folder.database, watched_files(folder), give, 0)) as address:
         for path in ("api/studies/0", "dashboard/studies/0"):
             with urlopen(address + path) as answer:
                 assert answer.status == 200
     assert files() == before
+
+
+def test_the_end_of_the_search_and_its_report_are_shown_when_they_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both come after the last result, which is the last line of the journal."""
+    sweep = make_study(tmp_path, SWEEP_TEXT.replace("trials: 5", "trials: 1"))
+    folder = folder_of(sweep)
+    page = folder.report_html.read_bytes()
+    folder.report_html.unlink()
+    monkeypatch.setattr(completion, "is_finished", lambda spec, folder: False)
+    give = partial(shown_of, sweep)
+    server = open_server(folder.database, watched_files(folder), give, 0)
+    with served(server) as address:
+
+        def study() -> tuple[str, set[str]]:
+            with urlopen(f"{address}api/studies/0") as answer:
+                found = json.load(answer)
+            return found["note"]["body"], {each["filename"] for each in found["artifacts"]}
+
+        note, files = study()
+        assert "Not finished" in note and "report.html" not in files
+        monkeypatch.undo()
+        (folder.checkpoint / "999999.json.aside").touch()
+        note, files = study()
+        assert "Not finished" not in note and "report.html" not in files
+        folder.report_html.write_bytes(page)
+        assert "report.html" in study()[1]
 
 
 def test_trials_of_a_copy_that_went_on_in_the_database_are_refused(

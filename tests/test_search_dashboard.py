@@ -65,7 +65,7 @@ def shown() -> DashboardStudy:
 
 def open_at(database: Path, port: int = 0) -> WSGIServer:
     """The server of the database."""
-    return open_server(database, database.with_name("journal.jsonl"), shown, port)
+    return open_server(database, [database.with_name("journal.jsonl")], shown, port)
 
 
 def request(port: int, method: str, path: str, **headers: str) -> tuple[int, str]:

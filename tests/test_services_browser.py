@@ -23,7 +23,7 @@ from orchestrator.reporting.page.listen import Player  # noqa: E402
 from orchestrator.reporting.rendering.report_blocks import Document  # noqa: E402
 from orchestrator.reporting.wording import percent  # noqa: E402
 from orchestrator.running.completion import judged  # noqa: E402
-from orchestrator.running.dashboard_contents import dashboard_study  # noqa: E402
+from orchestrator.running.dashboard_contents import dashboard_study, watched_files  # noqa: E402
 from orchestrator.search.dashboard import open_server  # noqa: E402
 from orchestrator.verdicts.conclusion import Conclusion  # noqa: E402
 from tests.browser import chromium  # noqa: E402
@@ -381,7 +381,7 @@ def test_listen_says_what_it_cannot_show(browser: Any, address: str) -> None:
 def test_the_dashboard_shows_verdict_reasons_and_plays(browser: Any, sweep: Path) -> None:
     folder = folder_of(sweep)
     give = partial(dashboard_study, stored_spec(folder, sweep.parents[1]), folder, [str(sweep)])
-    server = open_server(folder.database, folder.journal.path, give, 0)
+    server = open_server(folder.database, watched_files(folder), give, 0)
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -27,7 +27,7 @@ from orchestrator.errors import StudyError
 from orchestrator.records.json_files import ServerRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event
-from orchestrator.running.dashboard_contents import dashboard_study
+from orchestrator.running.dashboard_contents import dashboard_study, watched_files
 from orchestrator.search import postgres
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.postgres import ServerDatabase
@@ -408,7 +408,7 @@ def test_the_dashboard_shows_the_study_on_the_server_and_cannot_change_it(
     record = folder.server()
     assert record
     show = partial(dashboard_study, load_spec(spec), folder, ("demo",))
-    with open_server(database_of(folder), folder.journal.path, show, 0) as dashboard:
+    with open_server(database_of(folder), watched_files(folder), show, 0) as dashboard:
         thread = threading.Thread(target=dashboard.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         connection = http.client.HTTPConnection("127.0.0.1", dashboard.server_port, timeout=20)

@@ -32,14 +32,14 @@ def dashboard(
     sweep, folder = told(open_study(spec, overrides or [], studies))
     require_free(port)
 
-    from orchestrator.running.dashboard_contents import dashboard_study
+    from orchestrator.running.dashboard_contents import dashboard_study, watched_files
     from orchestrator.search.dashboard import open_server
     from orchestrator.search.storage import database_of
 
     words = naming_words(spec, folder.name, studies)
     server = open_server(
         database_of(folder),
-        folder.journal.path,
+        watched_files(folder),
         partial(dashboard_study, sweep, folder, words),
         port,
     )

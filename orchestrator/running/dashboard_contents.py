@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
+from pathlib import Path
 
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
@@ -54,6 +55,14 @@ def dashboard_study(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) 
         },
         check=check_of(spec, folder, known_as_ended(folder, conclusion.results)),
     )
+
+
+def watched_files(folder: StudyFolder) -> tuple[Path, ...]:
+    """Return the files one of which changes whenever `dashboard_study` has something else to say:
+    the journal has all results, a checkpoint says that the search is over, and the report is
+    written after both.
+    """
+    return folder.journal.path, folder.checkpoint, folder.report_markdown, folder.report_html
 
 
 def _study_note(

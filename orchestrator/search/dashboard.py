@@ -9,7 +9,7 @@ notes, figures and files that Optuna's study does not have are added to that cop
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIServer
@@ -45,23 +45,24 @@ _ARTIFACT = (
 """Headers added to artifacts."""
 
 
-def open_server(database: Database, journal: Path, show: Show, port: int) -> WSGIServer:
-    """Return the server, already listening; port 0 takes a free one.
+def open_server(database: Database, files: Sequence[Path], show: Show, port: int) -> WSGIServer:
+    """Return the server, already listening; port 0 takes a free one. The copy is made anew when the
+    database or one of `files` has changed.
 
     A sweep may be running: readers do not disturb its one writer. Raises StudyError when there is
     no study yet, its files are damaged or the port is taken.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     _refuse_missing(database)
-    return guarded_server(_Dashboard(database, journal, show), port, "dashboard")
+    return guarded_server(_Dashboard(database, files, show), port, "dashboard")
 
 
 class _Dashboard:
     """The WSGI application, always on the newest copy of the study."""
 
-    def __init__(self, database: Database, journal: Path, show: Show) -> None:
+    def __init__(self, database: Database, files: Sequence[Path], show: Show) -> None:
         self._database, self._show = database, show
-        self._watched = (*_files_of(database), journal)
+        self._watched = (*_files_of(database), *files)
         self._lock = threading.Lock()
         self._stamp: object = None
         self._application: Application
