@@ -385,8 +385,23 @@ def test_every_event_is_a_json_object_on_a_line_of_its_own(
     assert orchestrate(spec, "--json", "budget.trials=2") == code
     assert [each["event"] for each in lines_of(capsys)] == ["finished"]
     orchestrate(spec, "--json", "budget.trials=3")
-    earlier = [each for each in lines_of(capsys) if each.get("earlier")]
-    assert [each["number"] for each in earlier] == [0, 1]
+    ends = [each for each in lines_of(capsys) if each["event"] == "trial_ended"]
+    searched, confirmed = (
+        [each for each in ends if each["kind"] == kind] for kind in ("trial", "confirmation")
+    )
+    assert [each["number"] for each in searched if each["earlier"]] == [0, 1]
+    assert [(each["number"], each["earlier"]) for each in confirmed] == [(1, True), (2, True)]
+
+
+def test_confirmation_runs_on_file_are_counted_once_a_longer_search_has_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path)
+    orchestrate(spec, "budget.trials=2")
+    capsys.readouterr()
+    orchestrate(spec, "budget.trials=3")
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("trials: ")]
+    assert "; confirmation 0 of 2; " in said[0] and "; confirmation 2 of 2; " in said[-1]
 
 
 def test_an_error_is_the_last_event_and_stands_on_stderr_as_ever(

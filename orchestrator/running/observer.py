@@ -43,6 +43,11 @@ class Observer(Protocol):
     def ended(self, result: TrialResult) -> None:
         """A trial ended, in whatever state."""
 
+    def confirmed(self, results: Sequence[TrialResult]) -> None:
+        """The search has ended in this run, and these confirmation runs of its finalists ended in
+        earlier runs.
+        """
+
     def say(self, text: str) -> None:
         """A sentence for the person at the terminal."""
 
@@ -69,6 +74,9 @@ class NullObserver:
         """Nothing."""
 
     def ended(self, result: TrialResult) -> None:
+        """Nothing."""
+
+    def confirmed(self, results: Sequence[TrialResult]) -> None:
         """Nothing."""
 
     def say(self, text: str) -> None:

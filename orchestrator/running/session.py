@@ -137,6 +137,12 @@ def _search_and_confirm(
             _check_database(spec, folder, database)
         else:
             _run_search(spec, folder, database, make_worker, observer, drain, keep)
+            # only now it is known which confirmation runs on file are of the finalists
+            known = {result.number for result in ended}
+            found = _ended_results(spec, folder)
+            observer.confirmed(
+                [each for each in found if each.number < 0 and each.number not in known]
+            )
         _run_confirmation(spec, folder, make_worker, observer, drain, keep)
         keep()
 

@@ -44,7 +44,8 @@ class StudyEvent(_Event):
     objective: str = Field(description="Name of the rate that the search minimises.")
     ended: int = Field(
         description="Number of trials and confirmation runs that ended in earlier runs; a "
-        "`trial_ended` of each follows."
+        "`trial_ended` of each follows. While the search goes on, confirmation runs are not among "
+        "them; those that count follow when it has ended."
     )
     seconds: float = Field(description="Seconds that the search took in earlier runs.")
 

@@ -82,6 +82,10 @@ class JsonReporter:
             ended=len(results),
             seconds=seconds,
         )
+        self.confirmed(results)
+
+    def confirmed(self, results: Sequence[TrialResult]) -> None:
+        """Write the runs that ended in earlier runs."""
         for result in results:
             self._write_ended(result, earlier=True)
 

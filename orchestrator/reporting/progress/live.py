@@ -122,6 +122,10 @@ class LiveReporter:
         """Show the trials that ended in earlier runs; `seconds` is what their search took."""
         self._steps, self._seconds, self._began = earlier_steps(results), seconds, self._clock()
         self.searched(seconds, goes_on=True)
+        self.confirmed(results)
+
+    def confirmed(self, results: Sequence[TrialResult]) -> None:
+        """Show the runs that ended in earlier runs."""
         for result in results:
             self._end_row(result)
         if results:
