@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
-from orchestrator.errors import ModelError, SpecError, StudyError
-from orchestrator.records.adapter_owner import study_of_adapter
+from orchestrator.errors import ModelError, SpecError
 from orchestrator.records.base_weights import read_base_weights
 from orchestrator.records.shipping import ExportForm, ExportManifest
 from orchestrator.records.transcription_settings import read_transcription
@@ -21,7 +19,6 @@ from orchestrator.running.verifying import chosen_sets, name_of_export
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.model_folder import TOKENIZERS
 from orchestrator.sweepfile.sweep import ModelSpec
-from orchestrator.verdicts.saved_adapters import check_if_kept
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 
 
@@ -78,19 +75,25 @@ def test_an_adapter_is_not_exported_without_its_tokenizer(tmp_path: Path) -> Non
     assert (tmp_path / "tokenizer.json").is_file()
 
 
-def test_nor_where_the_cache_of_the_hub_does_not_hold_the_tokenizer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_adapter_without_a_tokenizer_in_the_cache_of_the_hub_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As on another machine than the one that ran the sweep."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    (tmp_path / "out").mkdir()
-    with pytest.raises(ModelError) as caught:
-        copy_processor_files(ModelSpec(id="x/y", revision="v2"), tmp_path / "out")
-    assert str(caught.value) == (
-        "the base model x/y has no tokenizer on this machine, and an adapter needs it beside it\n"
-        "  Download it: hf download x/y --revision v2, then export again."
+    spec = ran_project(tmp_path / "project")
+    assert orchestrate("export", spec, "--to", tmp_path / "out") == 0
+    assert not (tmp_path / "out" / "tokenizer.json").exists()
+    assert capsys.readouterr().err == (
+        "no tokenizer lies beside the adapter, which load.py reads: this machine's cache has none of fake/model. "
+        "Download it, then export again: hf download fake/model\n"
     )
-    assert not list((tmp_path / "out").iterdir())
+    kept = tmp_path / "hub" / "models--fake--model"
+    (kept / "snapshots" / "0").mkdir(parents=True)
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text("0")
+    (kept / "snapshots" / "0" / "tokenizer.json").write_text("{}")
+    assert orchestrate("export", spec, "--to", tmp_path / "whole") == 0
+    assert (tmp_path / "whole" / "tokenizer.json").is_file() and not capsys.readouterr().err
 
 
 def test_every_file_that_makes_a_tokenizer_goes_with_an_adapter(tmp_path: Path) -> None:
@@ -120,22 +123,6 @@ def test_the_adapter_folder_of_a_study_says_how_it_was_measured(tmp_path: Path) 
     assert {read_base_weights(adapter)} == weights
     assert read_transcription(tmp_path).encoder_windows == "stock"
     assert read_base_weights(tmp_path) is None
-
-
-def test_an_export_within_the_folder_of_a_study_is_no_adapter_of_the_study(tmp_path: Path) -> None:
-    folder = folder_of(ran_project(tmp_path))
-    own = folder.adapter_folder(0)
-    for place in (own, folder.final_folder(12345), folder.adapter_folder(-1)):
-        found = study_of_adapter(place)
-        assert found is not None and found.path == folder.path
-    export = folder.path / "exports" / "both" / "trial-0"
-    shutil.copytree(own, export)
-    (export / "README.md").write_text("a card")
-    assert study_of_adapter(export) is None
-    check_if_kept(export)
-    with pytest.raises(StudyError, match="was not written by a run of this study"):
-        (own / "README.md").write_text("a card")
-        check_if_kept(own)
 
 
 def test_a_cap_on_tokens_is_a_finite_number(capsys: pytest.CaptureFixture[str]) -> None:

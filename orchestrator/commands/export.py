@@ -9,7 +9,7 @@ import typer
 
 from orchestrator.commands.choices import choice_of
 from orchestrator.commands.opening_study import open_study
-from orchestrator.commands.output import say, told
+from orchestrator.commands.output import say, told, warn
 from orchestrator.commands.study_arguments import Studies, Study
 from orchestrator.errors import SpecError
 
@@ -89,6 +89,7 @@ def export(
     """
     from orchestrator.reporting.cards.adapters_card import adapter_name
     from orchestrator.running.exporting import export as write
+    from orchestrator.running.processor_files import missing_tokenizer
 
     words = rest or []
     numbers = trial_numbers(words)
@@ -103,6 +104,8 @@ def export(
             scale = f", step {kept.step}, adapter scale {kept.adapter_scale:g},"
         place = to / adapter_name(kept) if len(numbers) > 1 else to
         say(f"trial {kept.result.number} of study {folder.name}{scale} is in {place}")
+    if asked.form == "adapter" and (lacking := missing_tokenizer(sweep.model)):
+        warn(lacking)
 
 
 def trial_numbers(words: list[str]) -> list[int]:

@@ -30,20 +30,26 @@ FILES = (
 
 def copy_processor_files(model: ModelSpec, folder: Path) -> None:
     """Copy those of `FILES` that the base model has, from its folder or from the hub's cache on
-    this machine. Raises ModelError for a folder that is not there, or where neither has a
-    tokenizer.
+    this machine. Raises ModelError for a folder that is not there.
     """
     if model.is_folder and not os.path.isdir(model.id):
         raise ModelError(
             f"the base model {model.id} is not there, and an adapter needs its tokenizer and feature extractor beside "
             "it\n  Put the folder back, then export again."
         )
-    places = {name: place for name in FILES if (place := model_file(model, name)) is not None}
-    if places.keys().isdisjoint(TOKENIZERS):
-        cure = "Put it back" if model.is_folder else f"Download it: {download_command(model)}"
-        raise ModelError(
-            f"the base model {model.id} has no tokenizer on this machine, and an adapter needs it beside it\n"
-            f"  {cure}, then export again."
-        )
-    for name, place in places.items():
-        shutil.copyfile(place, folder / name)
+    for name in FILES:
+        place = model_file(model, name)
+        if place is not None:
+            shutil.copyfile(place, folder / name)
+
+
+def missing_tokenizer(model: ModelSpec) -> str:
+    """Say what an adapter lacks that was exported where the hub's cache does not hold the tokenizer
+    of its base model, with the next step; empty where it lacks nothing.
+    """
+    if any(model_file(model, name) for name in TOKENIZERS):
+        return ""
+    return (
+        f"no tokenizer lies beside the adapter, which load.py reads: this machine's cache has none of {model.id}. "
+        f"Download it, then export again: {download_command(model)}"
+    )
