@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -107,8 +108,8 @@ def test_a_run_keeps_what_was_taken_and_a_changed_choice_is_refused(
             "sweep phase3 takes parameters from itself\n  Name another study under take.study.",
         ),
         (
-            ["take.study=phase1"],
-            "sweep phase3 takes adapter, rank, target_modules from study phase1, which is not in STUDIES\n"
+            ["take.study=phase1", "name=phase4"],
+            "sweep phase4 takes adapter, rank, target_modules from study phase1, which is not in STUDIES\n"
             "  Run sweep phase1 first, or write the values under parameters and remove take.",
         ),
         (
@@ -129,6 +130,27 @@ def test_an_unfinished_study_decides_nothing(project: Path, tmp_path: Path) -> N
     StudyFolder(tmp_path, "phase2").write_spec(resolved_yaml(source))
     with pytest.raises(StudyError, match="from study phase2, which is not finished"):
         load_chained_spec(project, [], tmp_path)
+
+
+def test_a_study_that_has_taken_goes_on_when_the_other_is_not_finished_any_more(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = shutil.copytree(project.parents[1], tmp_path / "copy")
+    monkeypatch.chdir(root)
+    phase3 = root / "sweeps" / "phase3.yaml"
+    assert orchestrate(phase3, "--quiet") in (0, 4, 5)
+    source = StudyFolder(root / "studies", "phase2")
+    with source.lock():
+        source.write_spec(resolved_yaml(load_spec(source.spec, ["budget.trials=9"])))
+    capsys.readouterr()
+    assert orchestrate(phase3, "--quiet", "budget.trials=3") == 3
+    advised = capsys.readouterr().err.partition("goes on without it: ")[2]
+    assert advised == "orchestrate run phase3\n"
+    assert orchestrate(*advised.split()[1:], "--quiet", "budget.trials=3") in (0, 4, 5)
+    assert len(StudyFolder(root / "studies", "phase3").results()) == 3
 
 
 @pytest.fixture(scope="module")

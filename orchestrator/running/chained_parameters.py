@@ -36,17 +36,21 @@ def chained_overrides(name: str, take: TakeSpec, studies: Path, project: Path) -
         raise StudyError(
             f"sweep {name} takes parameters from itself\n  Name another study under take.study."
         )
-    folder = StudyFolder(studies, take.study)
+    folder, taker = StudyFolder(studies, take.study), StudyFolder(studies, name)
+    # a study that has begun has kept what it took, and is continued by its name
+    goes_on = (
+        f" Study {name} goes on without it: orchestrate run {taker.named}" if taker.began else ""
+    )
     if not folder.exists:
         raise StudyError(
             f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, which is not in {studies}\n"
-            f"  Run sweep {take.study} first, or write the values under parameters and remove take."
+            f"  Run sweep {take.study} first, or write the values under parameters and remove take.{goes_on}"
         )
     source = stored_spec(folder, project)
     if not is_finished(source, folder):
         raise StudyError(
             f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, which is not finished\n"
-            f"  Let sweep {take.study} end first: its best trial may still change."
+            f"  Let sweep {take.study} end first: its best trial may still change.{goes_on}"
         )
     result = source_trial(name, take, conclude(source, folder))
     plan = folder.read_plan(result.number)
