@@ -268,6 +268,16 @@ def test_when_the_wall_clock_is_spent_trials_end_at_their_best(tmp_path: Path) -
     assert len(run(more, tmp_path, clock=clock_of(0.0)).results) == len(outcome.results) + 2
 
 
+def test_it_is_said_that_the_wall_clock_ended_the_search(tmp_path: Path) -> None:
+    """Also where no trial was cut, as when the baseline alone took all the time."""
+    said = Mock(spec=NullObserver)
+    spec = make_spec(budget=Budget(trials=8, wall_clock=1e-9))
+    assert run(spec, tmp_path, observer=said).results == ()
+    text = "budget.wall_clock is spent: the search ends with 0 of 8 trials"
+    said.say.assert_called_with(text)
+    assert StudyFolder(tmp_path, "s").has_note(text)
+
+
 def test_a_kill_while_the_spent_clock_ends_trials_leaves_none_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

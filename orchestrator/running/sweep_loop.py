@@ -69,6 +69,7 @@ def run_sweep(
         if late and not sweep.repeats:
             sweep.count_time()  # a run that is killed here must not find time left
             sweep.end_all(Stop(TrialState.PRUNED, "wall clock spent", WALL_CLOCK))
+            _say_spent(spec, folder, sweep.observer)
             break
         sweep.fill_slots(late)
         if not worker.active:
@@ -82,6 +83,17 @@ def run_sweep(
     sweep.checkpoint()
     sweep.observer.searched(sweep.spent, goes_on=False)
     return SweepOutcome(sweep.baseline, folder.results(), sweep.exhausted, sweep.out_of_time)
+
+
+def _say_spent(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None:
+    """Say and note that the wall clock has ended the search before its last trial: where no trial
+    was in training then, nothing else would tell.
+    """
+    ended, asked = len(folder.results()), spec.budget.trials
+    if ended < asked:
+        text = f"budget.wall_clock is spent: the search ends with {ended} of {asked} trials"
+        observer.say(text)
+        folder.note_once(text)
 
 
 def _stopped(drain: GracefulShutdown, folder: StudyFolder) -> Interrupted:
