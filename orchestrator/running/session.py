@@ -123,7 +123,6 @@ def _search_and_confirm(
         ended = _ended_results(spec, folder)
         folder.check_heard(result for result in ended if result.feasible or result.number < 0)
         check_data(spec, folder, observer)
-        drain.check()  # the sets are decoded, and loading the model takes long
         made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
         folder.note(
             "run with "
@@ -132,6 +131,7 @@ def _search_and_confirm(
         if spec.taken:
             folder.note(spec.taken)
         observer.resumed(ended, folder.seconds_spent() or 0.0)
+        drain.check()  # loading the model takes long
         if search_is_over(spec, folder) and last_checkpoint(folder) is not None:
             observer.searched(folder.seconds_spent() or 0.0, goes_on=False)
             _check_database(spec, folder, database)
