@@ -33,6 +33,8 @@ EXPORT = "export it as SubRip, WebVTT or Praat TextGrid"
         ("My talk\n0:12\nhello\n0:19\ngood bye\n", 2, "0:12"),
         ("00:00:00 hello", 1, "00:00:00 hello"),
         ("\n00:01:12 hello", 2, "00:01:12 hello"),
+        ("Transcript\n00:00:05 Speaker 1\nhello there", 2, "00:00:05 Speaker 1"),
+        ("0:05|Anna|hello\n0:09|Bert|hi", 1, "0:05|Anna|hello"),
         ("(00:01) hello\nthere", 1, "(00:01) hello"),
         ("12:01 hello\n12:09 there", 1, "12:01 hello"),
         (
@@ -86,6 +88,8 @@ def test_rows_of_a_table_with_times_are_refused(row: str) -> None:
         "[Speaker 1] hello",
         "SPEAKER_00\nhello",
         "Anna: hello\nBert: hi\nAnna: how are you\nBert: well",
+        "Agent\thello\nCustomer\thi\nAgent\thow are you\nCustomer\twell",
+        "SPEAKER_00\thello",
     ],
 )
 def test_speakers_before_what_they_say_are_refused(text: str) -> None:

@@ -23,7 +23,7 @@ _CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d\d(?:[.,]\d+)?"
 _NUMBER = re.compile(rf"\d+(?:[.,]\d+)?|{_CLOCK}")
 _TIMED = re.compile(
     rf"(?:(?P<name>{NAME}) ?)?[\[(]\s*(?P<inside>{_CLOCK})(?P<span>\s*(?:-+>?|–|—|to)\s*{_CLOCK})?\s*[\])]"
-    rf"(?P<colon>:?)\s*(?P<said>.*)|(?P<bare>{_CLOCK})(?:\s*-+\s*{_CLOCK})?(?:$|[\s:-]+(?P<words>.*))"
+    rf"(?P<colon>:?)\s*(?P<said>.*)|(?P<bare>{_CLOCK})(?:\s*-+\s*{_CLOCK})?(?:$|[\s:|-]+(?P<words>.*))"
 )
 """A line such as `[00:00:00.000 - 00:00:02.500] Anna: hello`, `Anna (00:03): hello`, `0:00 hello`
 or the clock alone.
@@ -62,7 +62,7 @@ CHAT.
 """
 _MACHINE = re.compile(r"(?:speaker|spk)[ _-]?\d+", re.IGNORECASE)
 _MACHINE_TURN = re.compile(rf"\[{_MACHINE.pattern}\]:?\s+\S.*|{_MACHINE.pattern}:?", re.IGNORECASE)
-_TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME})\]?:\s+\S.*")
+_TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME})\]?(?::\s+|\t+)\S.*")
 _TURNS_IN_LINE = re.compile(
     r"(?:(?<=[.!?…] )|^)(?P<name>[A-Z][\w'-]*(?: [A-Z\d][\w'-]*)?): (?=\S)|(?<!\S)(?P<letter>[A-Z]): (?=\S)"
 )
@@ -215,18 +215,21 @@ def _leading_times(lines: Sequence[_Line]) -> list[_Mark]:
     wrapped = False
     for place, line in enumerate(lines):
         found = _TIMED.fullmatch(line.text)
-        # where a sentence is wrapped, a line may begin with a time that is said
-        goes_on = place > 0 and not line.opens and not lines[place - 1].text.endswith(_ENDS)
-        wrapped = bool(found and found["words"]) and goes_on and (wrapped or not marks)
-        if found is None or wrapped:
+        if found is None:
+            wrapped = False
             continue
-        said = found["said"] or found["words"]
-        if not said and (place + 1 == len(lines) or _NUMBER.fullmatch(lines[place + 1].text)):
-            continue  # without words behind it, the time itself is said
         clock = found["inside"] or found["bare"]
         # hour zero with minutes and seconds is no time of day that anybody says
         midnight = re.match("0+:", clock) is not None
         sure = midnight and clock.count(":") == 2
+        # where a sentence is wrapped, a line may begin with a time that is said
+        goes_on = place > 0 and not line.opens and not lines[place - 1].text.endswith(_ENDS)
+        wrapped = bool(found["words"]) and not sure and goes_on and (wrapped or not marks)
+        if wrapped:
+            continue
+        said = found["said"] or found["words"]
+        if not said and (place + 1 == len(lines) or _NUMBER.fullmatch(lines[place + 1].text)):
+            continue  # without words behind it, the time itself is said
         if found["inside"]:
             named = found["name"] is not None and not found["colon"]
             sure = (sure or midnight or found["span"] is not None) and not named
