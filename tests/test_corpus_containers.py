@@ -17,7 +17,7 @@ import soundfile
 
 from orchestrator.corpus.cache.preparing import prepare
 from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
-from orchestrator.corpus.recordings import flac, mpeg
+from orchestrator.corpus.recordings import containers, flac, mpeg
 from orchestrator.corpus.recordings.audio import load_audio, load_original
 from orchestrator.corpus.recordings.audio_containers import is_chained_ogg
 from orchestrator.corpus.recordings.containers import open_audio
@@ -383,6 +383,31 @@ def test_equal_parts_joined_into_one_file_are_refused_once_decoded(
             f"{name} is several {kind} files joined into one, of which only the first would be heard; join their sound "
             f"({cure}) and name that"
         )
+
+
+def test_a_recording_is_searched_once_for_another_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Segments of long recordings come in turn, in the order of a shuffled manifest."""
+    read: list[int] = []
+    whole = containers._holds_another
+
+    def counted(data: bytes) -> bool:
+        read.append(len(data))
+        return whole(data)
+
+    monkeypatch.setattr(containers, "_holds_another", counted)
+    lines = []
+    for name in "abc":
+        soundfile.write(tmp_path / f"{name}.flac", speech(3.0), RATE)
+        parts = (
+            {"audio": f"{name}.flac", "offset": n, "duration": 1, "text": "one"} for n in range(3)
+        )
+        lines += [json.dumps(part) for part in parts]
+    (tmp_path / "set.jsonl").write_text("\n".join(sorted(lines, key=lambda line: line[24:])))
+    for utterance in load_manifest(tmp_path / "set.jsonl").utterances:
+        load_audio(utterance)
+    assert len(read) == 3
 
 
 def ogg_page(flags: int, stream: bytes) -> bytes:

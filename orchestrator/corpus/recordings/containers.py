@@ -126,10 +126,10 @@ def refuse_joined(source: Path | bytes, name: str) -> None:
         )
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=65_536)
 def _file_holds_another(path: Path, changed: int, size: int) -> bool:
     """Do as `_holds_another` does, for a file in the state that its time of change and size stand for. Kept for the
-    next segment of a long recording.
+    other segments of a long recording, among which those of others come in a shuffled manifest.
     """
     return _holds_another(_read_part(path, 0))
 
