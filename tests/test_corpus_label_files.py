@@ -168,6 +168,7 @@ def test_what_people_say_is_no_label_file(text: str) -> None:
     [
         ("Praat TextGrid", LONG_GRID[:400], "ends early; save it again"),
         ("Praat TextGrid", LONG_GRID.replace("xmax = 3\n", "xmax = x\n"), "has no number where"),
+        ("Praat TextGrid", LONG_GRID.replace("size = 2", "size = 1e999", 1), "has no number where"),
         (
             "Praat TextGrid",
             LONG_GRID.replace('class = "TextTier"', 'class = "IntervalTier"')

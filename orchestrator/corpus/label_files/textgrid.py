@@ -6,6 +6,7 @@ https://www.fon.hum.uva.nl/praat/manual/Special_symbols.html
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -165,11 +166,14 @@ class _GridItems:
 
     def _number(self, found: re.Match[str]) -> float:
         try:
-            return float(found[2])
-        except (TypeError, ValueError) as error:
-            raise UnusableError(
-                f"is Praat TextGrid, and line {self._line(found)} has no number where one stands; save it again"
-            ) from error
+            number = float(found[2])
+        except (TypeError, ValueError):
+            number = math.nan
+        if math.isfinite(number):
+            return number
+        raise UnusableError(
+            f"is Praat TextGrid, and line {self._line(found)} has no number where one stands; save it again"
+        )
 
     def _line(self, found: re.Match[str]) -> int:
         return self._lines.line_of(found.start())
