@@ -385,6 +385,26 @@ def test_equal_parts_joined_into_one_file_are_refused_once_decoded(
         )
 
 
+def test_an_aiff_that_was_written_into_a_pipe_is_not_called_cut_off(tmp_path: Path) -> None:
+    """`sox -t aiff -` tells as many samples as fit."""
+    soundfile.write(tmp_path / "a.aiff", speech(1.0), RATE)
+    whole = bytearray((tmp_path / "a.aiff").read_bytes())
+    sound = whole.index(b"SSND")
+    for place, size in ((4, 0x7F000050), (sound + 4, 0x7F000008)):
+        whole[place : place + 4] = size.to_bytes(4, "big")
+    (tmp_path / "b.aiff").write_bytes(whole)
+    assert read_header(tmp_path / "b.aiff", "x").seconds == 1.0
+    (tmp_path / "b.aiff").write_bytes(
+        whole[:4]
+        + (10**6).to_bytes(4, "big")
+        + whole[8 : sound + 4]
+        + (10**6).to_bytes(4, "big")
+        + whole[sound + 8 :]
+    )
+    with pytest.raises(ManifestError, match="is cut off"):
+        read_header(tmp_path / "b.aiff", "x")
+
+
 def test_a_recording_is_searched_once_for_another_behind_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,9 +65,9 @@ _IMPOSSIBLE = ("SF_INFO struct incomplete", "Channel count is zero")
 channels.
 """
 
-_UNKNOWN_SIZE = 0x7FFF0000
+_UNKNOWN_SIZE = 0x7F000000
 """Bytes from which on a declared size stands for an unknown one: writers into a pipe cannot know
-the length and put the largest number.
+the length and put the largest number, or one near it, as SoX does in AIFF.
 """
 
 
