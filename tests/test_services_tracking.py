@@ -24,12 +24,18 @@ pytestmark = pytest.mark.services
 
 from mlflow import MlflowClient  # noqa: E402
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
+from tensorboard.plugins.hparams.metadata import (  # noqa: E402
+    parse_session_start_info_plugin_data,
+)
 from wandb.proto.wandb_internal_pb2 import Record  # noqa: E402
 
 from orchestrator.records.store import StudyFolder  # noqa: E402
 from orchestrator.sweepfile.loading import load_spec  # noqa: E402
+from orchestrator.sweepfile.tracking import TensorboardSpec  # noqa: E402
 from orchestrator.tracking.child import Sender  # noqa: E402
+from orchestrator.tracking.place import Place  # noqa: E402
 from orchestrator.tracking.runs import Ending, TrackedRun, tracked_runs  # noqa: E402
+from orchestrator.tracking.tensorboard_tracker import TensorboardTracker  # noqa: E402
 from tests.cli_project import SWEEP, make_project  # noqa: E402
 from tests.test_tracking import run, said_of_mlflow  # noqa: E402
 
@@ -221,6 +227,19 @@ def test_tensorboards_own_reader_finds_every_curve(sent: Path) -> None:
         "report.md"
         in EventAccumulator(str(event_folder(sent) / "study")).Reload().Tags()["tensors"]
     )
+
+
+def test_tensorboard_takes_no_runs_of_two_studies_together(tmp_path: Path) -> None:
+    """It shows runs of one group as one row: the parameters of the first, and the means of all."""
+    groups = []
+    for name, identity in (("a", "1" * 32), ("b", "2" * 32), ("b", "3" * 32)):
+        tracker = TensorboardTracker(TensorboardSpec(), Place(name, identity, tmp_path, tmp_path))
+        tracker.send(TrackedRun("trial 7", "trial", {"rank": 8}, ()))
+    for folder in sorted((tmp_path / "runs").iterdir()):
+        events = EventAccumulator(str(folder / "trial-7")).Reload()
+        [start] = events.PluginTagToContent("hparams").values()
+        groups.append(parse_session_start_info_plugin_data(start).group_name)
+    assert groups == ["a-11111111/trial 7", "b-22222222/trial 7", "b-33333333/trial 7"]
 
 
 def test_wandb_offline_holds_every_run_and_point(sent: Path) -> None:

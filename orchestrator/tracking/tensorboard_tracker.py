@@ -46,7 +46,9 @@ class TensorboardTracker:
         writer = EventFileWriter(str(folder))
         try:
             if not begun:
-                _add(writer, hparams_pb(dict(run.params), trial_id=run.name), 0)
+                # TensorBoard takes runs of one id together, as repetitions, with their means
+                own = f"{self._folder.name}/{run.name}"
+                _add(writer, hparams_pb(dict(run.params), trial_id=own), 0)
             for point in missing:
                 _add(writer, _scalar(point.metric, point.value), point.step)
             for name, text in said.items():
