@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import io
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -54,6 +55,16 @@ def _port(sweep: Path) -> Iterator[int]:
         yield server.server_port
         server.shutdown()
         thread.join()
+
+
+def test_no_name_server_is_asked_for_the_name_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that does not answer would be waited for."""
+    monkeypatch.setattr(socket, "getfqdn", lambda *_: pytest.fail("asked"))
+    with guarded_server(lambda *_: [], 0, "player") as server:
+        assert server.server_name == "127.0.0.1" and server.server_port > 0
+        assert server.base_environ["SERVER_PORT"] == str(server.server_port)
 
 
 def request(

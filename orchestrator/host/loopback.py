@@ -7,7 +7,7 @@ whose Host header is not this machine's are refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -93,6 +93,14 @@ class _Server(ThreadingMixIn, WSGIServer):
     """
 
     daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Listen without asking for the name of the address, as the base class does: where no name
+        server answers, that takes half a minute.
+        """
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = LOOPBACK, self.server_address[1]
+        self.setup_environ()
 
 
 class _QuietHandler(WSGIRequestHandler):
