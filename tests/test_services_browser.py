@@ -57,6 +57,13 @@ SHOW_MORE = """async () => {
     button.click();
     return [document.activeElement.tagName, [...view.list.children].indexOf(document.activeElement)];
 }"""
+FIRST_BEFORE_SECOND = """text => {
+    const columns = columnsOf(text, [text, "==", 0], ["", "DD", 0]);
+    document.getElementById("utterance-view").append(columns);
+    const [first, second] = [...columns.children].map(each => each.getBoundingClientRect().left);
+    columns.remove();
+    return first < second;
+}"""
 CUT_OFF = (
     "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.ariaLabel)"
 )
@@ -255,6 +262,12 @@ def test_the_keyboard_keeps_its_place_where_utterances_are_drawn_anew(watched: W
         )
     facts = page.evaluate(SHOW_MORE)
     assert facts == ["ARTICLE", 1]
+
+
+def test_words_stand_in_the_direction_of_their_language(watched: Watched) -> None:
+    assert watched.page.evaluate(FIRST_BEFORE_SECOND, "turn left")
+    assert not watched.page.evaluate(FIRST_BEFORE_SECOND, "פנה שמאלה")
+    assert not watched.page.evaluate(FIRST_BEFORE_SECOND, "انعطف يسارا")
 
 
 def test_texts_stay_text(watched: Watched) -> None:

@@ -71,11 +71,11 @@ function marked(letter, word) {
   return element("div", {}, element("span", { class: `mark ${kind}` }, letter === "I" ? `+${word}` : word));
 }
 
-/** The three lines as columns that wrap together. */
+/** The three lines as columns that wrap together, from the right in languages that are written so. */
 function columnsOf(reference, before, after) {
   const words = wordsOf(reference);
   const sides = [places(words, before), places(words, after)];
-  const columns = element("div", { class: "columns" });
+  const columns = element("div", { class: "columns", dir: "auto" });
   for (let place = 0; place <= words.length; place++) {
     const put = sides.map((side) => side[place].put);
     for (let index = 0; index < Math.max(put[0].length, put[1].length); index++) {
