@@ -11,7 +11,11 @@ import pytest
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.reporting.documents import train_shares
-from orchestrator.reporting.documents.caveats import _risk_sentence, undecided_sentence
+from orchestrator.reporting.documents.caveats import (
+    _risk_sentence,
+    _shared_error,
+    undecided_sentence,
+)
 from orchestrator.reporting.rendering.report_blocks import Paragraph, Table
 from orchestrator.reporting.wording import (
     beside_answer,
@@ -157,6 +161,13 @@ def test_a_chance_is_rounded_neither_to_nothing_nor_to_the_other_side_of_5_perce
         HELDOUT, spread(40), spread(45), None, confidence=0.95, violation_confidence=0.95
     )
     assert _risk_sentence(found, Risk(chance, 900)).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("trials", "each"), [(2, "97.5"), (6, "99.17"), (1000, "99.995"), (2000, "99.997")]
+)
+def test_no_bound_of_many_trials_is_said_to_be_certain(trials: int, each: str) -> None:
+    assert _shared_error(trials).endswith(f"for all {trials} at once (each {each} %)")
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,11 @@ def _repeated_seeds(spec: SweepSpec, conclusion: Conclusion) -> str:
 
 def _shared_error(n_comparisons: int) -> str:
     each = 100 * error_budget(0.95, n_comparisons)
+    # of a thousand trials it is 99.995, which is no certainty
+    decimals = enough_decimals(2, (each, lambda shown: shown < 100))
     return (
-        f", so its bounds are wide enough to hold for all {n_comparisons} at once (each {each:.4g} %)"
+        f", so its bounds are wide enough to hold for all {n_comparisons} at once "
+        f"(each {round(each, decimals):.10g} %)"
         if n_comparisons > 1
         else ""
     )
