@@ -64,6 +64,13 @@ FIRST_BEFORE_SECOND = """text => {
     columns.remove();
     return first < second;
 }"""
+FOUND = """([word, texts]) => {
+    const rows = texts.map(text => [text, "=", 0]);
+    const set = { references: texts, speakers: texts.map(() => "") };
+    const choice = { speaker: "", word, change: "all" };
+    const view = Object.assign(Object.create(UtteranceView.prototype), { set, choice });
+    return Object.assign(view, { before: { rows }, after: { rows } }).fitting().length;
+}"""
 CUT_OFF = (
     "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.ariaLabel)"
 )
@@ -268,6 +275,20 @@ def test_words_stand_in_the_direction_of_their_language(watched: Watched) -> Non
     assert watched.page.evaluate(FIRST_BEFORE_SECOND, "turn left")
     assert not watched.page.evaluate(FIRST_BEFORE_SECOND, "פנה שמאלה")
     assert not watched.page.evaluate(FIRST_BEFORE_SECOND, "انعطف يسارا")
+
+
+@pytest.mark.parametrize(
+    ("word", "texts", "found"),
+    [
+        ("天气", ["今天天气很好", "我不知道"], 1),
+        ("left", ["turn left", "leftover", "LEFT"], 2),
+        ("turn left", ["turn left now", "return left"], 1),
+    ],
+)
+def test_a_word_is_found_in_languages_without_spaces(
+    watched: Watched, word: str, texts: list[str], found: int
+) -> None:
+    assert watched.page.evaluate(FOUND, [word, texts]) == found
 
 
 def test_texts_stay_text(watched: Watched) -> None:

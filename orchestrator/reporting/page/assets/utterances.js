@@ -3,6 +3,7 @@
 
 const AT_ONCE = 20; // utterances listed before "more" is pressed
 const FIRST = 3; // of those that got worse, on the first screen
+const SPACELESS = /[\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Thai}\p{sc=Laoo}\p{sc=Khmr}\p{sc=Mymr}\p{sc=Tibt}]/u; // scripts
 
 /** Where sets and transcripts come from: the file itself, or the server that shows a study. */
 class Source {
@@ -249,7 +250,8 @@ class UtteranceView {
   fitting() {
     const { speaker, word, change } = this.choice;
     const wanted = word.trim().toLowerCase();
-    const holds = (text) => ` ${text.toLowerCase()} `.includes(` ${wanted} `);
+    const [sought, beside] = SPACELESS.test(wanted) ? [wanted, ""] : [` ${wanted} `, " "]; // a word, where there are some
+    const holds = (text) => `${beside}${text.toLowerCase()}${beside}`.includes(sought);
     return measuredRows(this.set, this.before, this.after).filter((each) => {
       const texts = [this.set.references[each.row], this.before.rows[each.row][0], this.after.rows[each.row][0]];
       const ofSpeaker = !speaker || this.set.speakers[each.row] === speaker;
