@@ -219,3 +219,22 @@ def test_a_wer_of_another_language_is_not_said_without_a_word(
     assert ("counts as" in out or "without spaces" in out) is bool(said)
     assert orchestrate("diagnose", path) == 0
     assert "without spaces" not in capsys.readouterr().out, "no WER was measured"
+
+
+@pytest.mark.parametrize("words", [["diagnose", "."], ["manifest", "filter", "..", "out.jsonl"]])
+def test_the_present_folder_is_no_manifest_and_the_command_that_makes_one_works(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "clips"
+    (folder / "inside").mkdir(parents=True)
+    written(folder, "a", [1.0]).unlink()
+    (folder / "a-0.txt").write_text("turn left")
+    monkeypatch.chdir(folder if "." in words else folder / "inside")
+    assert orchestrate(*words) == 2
+    command = capsys.readouterr().err.partition("is a folder: ")[2].split()
+    assert command[-1] == "clips.jsonl"
+    assert orchestrate(*command[1:]) == 0
+    assert orchestrate("diagnose", "clips.jsonl") == 0

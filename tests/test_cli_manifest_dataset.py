@@ -366,3 +366,13 @@ def test_a_hub_that_does_not_answer_is_asked_once(
     assert "data set 'some/set' cannot be loaded: http://127.0.0.1:9 does not answer (" in said
     assert "and it is not in the cache" in said and "Retry" not in caplog.text
     assert not constants.HF_HUB_OFFLINE, "for others that ask later"
+
+
+@pytest.mark.parametrize("name", [".", "./", "../hub"])
+def test_the_present_folder_is_a_data_set_under_any_name(
+    name: str, librispeech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(librispeech)
+    out = tmp_path / "heldout.jsonl"
+    assert orchestrate("manifest", "from-dataset", name, out, "--config", "clean") == 0
+    assert len(load_manifest(out).utterances) == PARTS["clean", "test"][1]

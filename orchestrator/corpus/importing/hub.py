@@ -151,7 +151,9 @@ def _read_dataset(datasets: Any, wanted: Wanted) -> Any:
     folder = Path(wanted.name)
     if not any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
         with _stored_audio(datasets.Audio):
-            return datasets.load_dataset(wanted.name, wanted.config, split=wanted.split)
+            # the library finds no name in `.`
+            name = os.path.abspath(folder) if folder.is_dir() else wanted.name
+            return datasets.load_dataset(name, wanted.config, split=wanted.split)
     if wanted.config is not None:
         raise ValueError(
             f"save_to_disk wrote it, so it has no config {wanted.config!r}; leave out --config"

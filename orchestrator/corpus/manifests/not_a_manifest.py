@@ -4,6 +4,7 @@ manifest of it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -205,8 +206,10 @@ def _filled_in(what: str, path: Path, place: Path) -> str:
     """Fill the paths, quoted for a shell, into a message about the file `path`, whose recordings
     lie in `place`.
     """
-    out = place.parent / f"{place.name}.jsonl" if place == path else place / "manifest.jsonl"
-    quoted = {"file": path, "stem": path.with_suffix(""), "folder": place, "out": out}
+    name = os.path.basename(os.path.abspath(place)) or "manifest"  # that of `.` is empty
+    out = place.parent / f"{name}.jsonl" if place == path else place / "manifest.jsonl"
+    stem = path.with_suffix("") if path.name else path
+    quoted = {"file": path, "stem": stem, "folder": place, "out": out}
     return what.format(
         **{key: quoted_path(value) for key, value in quoted.items()}, suffix=path.suffix
     )
