@@ -278,6 +278,9 @@ def test_what_was_taken_has_no_other_value_on_the_command_line(
             capsys.readouterr()
             assert orchestrate(command, "phase3", f"parameters.rank={value}") == 2
             assert "rank was taken from trial" in capsys.readouterr().err
+    for removed in ("parameters.rank=", "parameters={learning_rate: 1.0e-4, max_steps: 10}"):
+        assert orchestrate("validate", "phase3", "name=other", removed) == 2
+        assert "rank was taken from trial" in capsys.readouterr().err
     assert orchestrate("validate", "phase3") == 0
 
 

@@ -180,8 +180,8 @@ def _named_by_take(tree: Mapping) -> set[str]:
 
 
 def _refuse_overridden(tree: Mapping, problems: Problems) -> None:
-    """Refuse another value on the command line for what a study's own file says was taken, and for
-    where it was taken from: the study would name a trial that its values are not from.
+    """Refuse another value, or none, on the command line for what a study's own file says was
+    taken, and for where it was taken from: the study would name a trial that its values are not from.
     """
     take, section = tree.entries["take"].node, tree.entries.get("parameters")
     said = plain_value(take)
@@ -197,9 +197,10 @@ def _refuse_overridden(tree: Mapping, problems: Problems) -> None:
             )
     entries = section.node.entries if isinstance(section.node, Mapping) else {}
     for name in sorted(_named_by_take(tree)):
-        if name in entries and entries[name].mark.line == 0:
+        entry = entries.get(name)
+        if entry is None or entry.mark.line == 0:  # removed, or another one
             problems.add(
-                entries[name].mark,
+                (entry or take.entries["parameters"]).mark,
                 f"{name} was taken from trial {said.get('trial')} of study {said.get('study')}; leave it, or begin a "
                 f"study of another sweep file that has {name} under parameters and not under take",
             )
