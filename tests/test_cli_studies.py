@@ -353,3 +353,13 @@ def test_a_study_that_is_called_as_a_command_is_run_by_the_commands_that_are_pri
     assert orchestrate(*shlex.split(begins)[1:], "--quiet") in (0, 4, 5)
     for name in ("plan", "other"):
         shutil.rmtree(Path("studies") / name)
+
+
+@pytest.mark.parametrize("every", ["inf", "nan", "1e300", "86401"])
+def test_two_looks_are_at_most_a_day_apart(
+    every: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No system sleeps for longer than some hundreds of years: it was a traceback."""
+    spec = make_project(tmp_path)
+    assert orchestrate("watch", spec, "--every", every) == 2
+    assert "--every" in capsys.readouterr().err

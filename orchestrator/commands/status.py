@@ -47,7 +47,10 @@ def watch(
     overrides: ForkName = None,
     studies: Studies = None,
     every: Annotated[
-        float, typer.Option("--every", min=0.1, help="Seconds between two looks.")
+        float,
+        typer.Option(
+            "--every", min=0.1, max=86_400, help="Seconds between two looks, at most a day."
+        ),
     ] = 5.0,
 ) -> None:
     """Show again and again where a sweep stands, until it is finished."""
