@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
-from orchestrator.errors import ModelError, SpecError
+from orchestrator.errors import ModelError, SpecError, StudyError
+from orchestrator.records.adapter_owner import study_of_adapter
 from orchestrator.records.base_weights import read_base_weights
 from orchestrator.records.shipping import ExportForm, ExportManifest
 from orchestrator.records.transcription_settings import read_transcription
@@ -19,6 +21,7 @@ from orchestrator.running.verifying import chosen_sets, name_of_export
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.model_folder import TOKENIZERS
 from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.verdicts.saved_adapters import check_if_kept
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 
 
@@ -123,6 +126,22 @@ def test_the_adapter_folder_of_a_study_says_how_it_was_measured(tmp_path: Path) 
     assert {read_base_weights(adapter)} == weights
     assert read_transcription(tmp_path).encoder_windows == "stock"
     assert read_base_weights(tmp_path) is None
+
+
+def test_an_export_within_the_folder_of_a_study_is_no_adapter_of_the_study(tmp_path: Path) -> None:
+    folder = folder_of(ran_project(tmp_path))
+    own = folder.adapter_folder(0)
+    for place in (own, folder.final_folder(12345), folder.adapter_folder(-1)):
+        found = study_of_adapter(place)
+        assert found is not None and found.path == folder.path
+    export = folder.path / "exports" / "both" / "trial-0"
+    shutil.copytree(own, export)
+    (export / "README.md").write_text("a card")
+    assert study_of_adapter(export) is None
+    check_if_kept(export)
+    with pytest.raises(StudyError, match="was not written by a run of this study"):
+        (own / "README.md").write_text("a card")
+        check_if_kept(own)
 
 
 def test_a_cap_on_tokens_is_a_finite_number(capsys: pytest.CaptureFixture[str]) -> None:
