@@ -219,8 +219,8 @@ class Hyperparameters(BaseModel):
         default=0.0,
         ge=0,
         le=0.5,
-        description="Largest relative change of speed of a domain utterance in training; 0 is "
-        "none.",
+        description="Largest relative change of speed of a domain utterance in training, rounded to "
+        "hundredths; 0 is none.",
     )
     noise_snr: float = Field(
         default=60.0,
