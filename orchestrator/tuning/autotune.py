@@ -61,7 +61,8 @@ def found_packs(
     why.
 
     All trials are taken to be like the first of the sweep. The number of packs is the one already
-    decided (1 where it is still `auto`); with `fewer`, less where the memory holds no more.
+    decided (1 where it is still `auto`); with `fewer`, there are fewer where the memory holds no
+    more.
     """
     plan, packs = first_plan(spec), spec.execution.packs
     packs = 1 if packs == "auto" else packs

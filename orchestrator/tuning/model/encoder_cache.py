@@ -77,10 +77,9 @@ class EncoderCache:
     ) -> None:
         """`clips` are the float32 samples of each set by its name; where not all frames fit, those
         of the first sets are kept. `depths` are the entry depths that trials may have: frames at a
-        lower one are kept on the way to a higher one. `kept`
-        holds, by set and depth, frames that are there already; its mappings are shared, so what is
-        computed of these sets later is added to them. `said_name` gives the name by which a person
-        is told of a set.
+        lower one are kept on the way to a higher one. `kept` holds, by set and depth, frames that
+        are there already; its mappings are shared, so what is computed of these sets later is added
+        to them. `said_name` gives the name by which a person is told of a set.
         """
         self.family, self.clips, self.budget_bytes, self.device = (
             family,
