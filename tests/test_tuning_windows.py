@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from transformers.models.moonshine_streaming import modeling_moonshine_streaming
 from orchestrator.errors import ModelError
 from orchestrator.planning.trial_plan import first_plan
 from orchestrator.records.transcription_settings import read_transcription, write_transcription
-from orchestrator.sweepfile.evaluation import EvaluationSpec
+from orchestrator.sweepfile.evaluation import EncoderWindows, EvaluationSpec
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
@@ -77,6 +78,22 @@ def test_a_mask_that_is_no_window_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     )
     with pytest.raises(ModelError, match="encoder layer 0 of the model no sliding window"):
         Streaming(small_model("streaming"))
+
+
+def test_windows_of_more_layers_than_there_are_are_read_inclusively_too(tmp_path: Path) -> None:
+    """As those of six layers that transformers takes where config.json lists none."""
+    small_model("streaming", torch.float32).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["encoder_config"]["sliding_windows"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    spec = ModelSpec(id=str(tmp_path))
+    forms: tuple[EncoderWindows, ...] = ("stock", "inclusive")
+    stock_form, inclusive_form = (
+        load_base_model(spec, CPU, encoder_windows=form).family.windows for form in forms
+    )
+    assert stock_form == [EncoderWindow(15, 3)] * 2
+    assert inclusive_form == [EncoderWindow(16, 4)] * 2
 
 
 @pytest.mark.parametrize("installed", FORMS)

@@ -130,7 +130,10 @@ def read_inclusively(spec: ModelSpec, model: Any) -> None:
             f"model {spec.id!r} is an export of a sweep with encoder_windows: inclusive, and its config.json gives "
             "those windows to whoever loads it. Next: write evaluation.encoder_windows: stock for it."
         )
-    set_windows(model, inclusive_windows(model.config.encoder_config.sliding_windows))
+    # a configuration may list more than there are layers, as that of six that transformers takes
+    # where it lists none
+    listed = model.config.encoder_config.sliding_windows[: len(model.model.encoder.layers)]
+    set_windows(model, inclusive_windows(listed))
 
 
 def samples_per_frame(config: Any) -> int:
