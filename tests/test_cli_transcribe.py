@@ -98,6 +98,20 @@ def test_an_adapter_and_its_merged_model_hear_the_words_of_stock_peft(
     assert lines(capsys) == expected
 
 
+def test_an_adapter_of_rotations_has_no_rank(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    config = peft.OFTConfig(r=0, oft_block_size=8, target_modules=["q_proj"], init_weights=False)
+    base = AutoModelForSpeechSeq2Seq.from_pretrained(BASE).eval()
+    peft.get_peft_model(base, config).save_pretrained(str(tmp_path))
+    base = AutoModelForSpeechSeq2Seq.from_pretrained(BASE).eval()
+    tuned = peft.PeftModel.from_pretrained(base, str(tmp_path)).eval()
+    expected = f"{CLIPS[0]}\t{stock_words(tuned, CLIPS[0])}"
+    assert orchestrate("transcribe", tmp_path, CLIPS[0], *CAP, "--base", BASE) == 0
+    assert lines(capsys) == [expected]
+
+
 def test_no_warning_of_a_library_stands_beside_the_words(
     adapter: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

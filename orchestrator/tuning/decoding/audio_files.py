@@ -199,6 +199,8 @@ def _check_adapter(folder: Path) -> None:
     """
     config = _config_of(folder)
     for name in ("r", "lora_alpha"):
+        if name == "r" and config.get("peft_type") == "OFT":
+            continue  # 0 there, where the size of its blocks is given
         value = config.get(name, 1)
         if (
             isinstance(value, bool)
