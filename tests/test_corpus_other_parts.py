@@ -148,8 +148,8 @@ def test_the_command_for_label_studio_makes_a_record_of_each_region(tmp_path: Pa
     path.write_text(json.dumps(tasks))
     with pytest.raises(ManifestError) as caught:
         load_manifest(path)
-    command = str(caught.value)[str(caught.value).index("python -c") :].split("\n")[0]
-    command = command.replace("python", shlex.quote(sys.executable), 1)
+    begin = f"{shlex.quote(sys.executable)} -c"
+    command = str(caught.value)[str(caught.value).index(begin) :].split("\n")[0]
     subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path)
     found = load_manifest(tmp_path / "manifest.jsonl").utterances
     assert [(each.audio and each.audio.stem, each.offset, each.text) for each in found] == [

@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -60,8 +61,6 @@ def follow(said: str, beginning: str) -> None:
     """Run the command that begins so, at the end of a sentence."""
     command = said[said.rindex(beginning) :]
     if beginning == "orchestrate ":
-        import shlex
-
         assert orchestrate(*shlex.split(command)[1:]) == 0
         return
     places = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -167,10 +166,10 @@ def tarred(folder: Path) -> Made:
 
 
 BY_SHELL: dict[str, tuple[Callable[[Path], Made], str]] = {
-    "Label Studio, JSON": (label_studio_json, "python -c"),
+    "Label Studio, JSON": (label_studio_json, f"{shlex.quote(sys.executable)} -c"),
     "Label Studio, JSON-MIN": (label_studio_min, "sed -E"),
     "Label Studio, CSV of local files": (label_studio_csv, "sed -E"),
-    "GigaSpeech": (giga_speech, "python -c"),
+    "GigaSpeech": (giga_speech, f"{shlex.quote(sys.executable)} -c"),
     "fairseq, words": (fairseq(".wrd", ".tsv"), "cat "),
     "fairseq, letters": (fairseq(".ltr", ".tsv"), "sed 's/ //g"),
     "fairseq, its texts": (fairseq(".ltr", ".ltr"), "sed 's/ //g"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -178,7 +179,8 @@ def speech_brain_cure(path: Path) -> str:
 
 
 def _python(code: str, path: Path) -> str:
-    return f'python -c "import json, sys; {code}" {quoted_path(path)} > {_out(path)}'
+    program = shlex.quote(sys.executable)  # `python` is not on every machine
+    return f'{program} -c "import json, sys; {code}" {quoted_path(path)} > {_out(path)}'
 
 
 def _from_list(path: Path) -> str:
