@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub import ModelCardData
 
 from orchestrator.reporting.cards.load_script import load_script
-from orchestrator.reporting.cards.model_card import LIBRARY, TASK
+from orchestrator.reporting.cards.model_card import LIBRARY, TASK, hub_name
 from orchestrator.reporting.rendering.markdown import render
 from orchestrator.reporting.rendering.report_blocks import Code, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import (
@@ -68,7 +68,10 @@ def adapters_card(
         Code(tuple(script.splitlines())),
     )
     header = ModelCardData(
-        base_model=model, library_name=LIBRARY["adapter"], pipeline_tag=TASK, tags=["lora"]
+        base_model=hub_name(spec.model),
+        library_name=LIBRARY["adapter"],
+        pipeline_tag=TASK,
+        tags=["lora"],
     )
     title = f"{spec.name}, {len(adapters)} adapters"
     headline = (

@@ -43,7 +43,7 @@ from orchestrator.reporting.wording import (
 from orchestrator.scoring.judge import Verdict
 from orchestrator.scoring.limit_text import rate_text
 from orchestrator.sweepfile.data import SetSource
-from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import ModelSpec, SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.saved_adapters import SavedAdapter
 
@@ -57,6 +57,13 @@ LIBRARY: dict[Form, str] = {
     "onnx": "onnx",
     "moonshine": "onnx",
 }
+
+
+def hub_name(model: ModelSpec) -> str | None:
+    """Return the name of a base model for a card's metadata; None for a folder: the hub refuses a
+    card that names a path there.
+    """
+    return None if model.is_folder else model.id
 
 
 def model_card(
@@ -104,7 +111,7 @@ def model_card(
         [] if measured_otherwise else list(_eval_results(plan, kept, verdict, conclusion, root))
     )
     header = ModelCardData(
-        base_model=model,
+        base_model=hub_name(plan.model),
         library_name=LIBRARY[form.form],
         pipeline_tag=TASK,
         tags=["lora"],
