@@ -233,9 +233,9 @@ def test_a_plan_that_is_lost_with_the_database_is_made_again_from_its_result(
     remade(finished, ["trials/0000/plan.json", "study.db"], capsys)
 
 
-@pytest.mark.parametrize("number", [0, -1])
-def test_a_plan_from_before_a_study_had_its_name_is_made_again(
-    number: int, finished: Finished, tmp_path: Path
+@pytest.mark.parametrize("name", ["trials/0000/plan.json", "confirm/0001/plan.json", "sets.json"])
+def test_a_file_from_before_a_study_had_its_name_is_made_again(
+    name: str, finished: Finished, tmp_path: Path
 ) -> None:
     project = shutil.copytree(finished.spec.parents[1], tmp_path / "project")
     spec, studies = project / "sweeps" / "demo.yaml", project / "studies"
@@ -243,11 +243,11 @@ def test_a_plan_from_before_a_study_had_its_name_is_made_again(
     (project / "data" / "confirm_domain.jsonl").rename(project / "data" / "renamed.jsonl")
     spec.write_text(spec.read_text().replace("data/confirm_domain.jsonl", "data/renamed.jsonl"))
     assert orchestrate(spec, "name=renamed", "--quiet") == finished.code
-    plan = StudyFolder(studies, "renamed").plan_file(number)
-    written = plan.read_bytes()
-    plan.unlink()
+    lost = studies / "renamed" / name
+    written = lost.read_bytes()
+    lost.unlink()
     assert orchestrate("repair", spec, "name=renamed") == 0
-    assert plan.read_bytes() == written
+    assert lost.read_bytes() == written
 
 
 def test_a_repair_makes_no_empty_database(

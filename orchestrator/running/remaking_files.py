@@ -15,7 +15,8 @@ from orchestrator.errors import StudyError
 from orchestrator.files.names_aside import aside_of
 from orchestrator.planning.trial_plan import TrialPlan, alpha_ratio_of, trial_plan
 from orchestrator.records.content_digests import search_contents
-from orchestrator.records.json_files import plan_bytes, result_bytes
+from orchestrator.records.json_files import SetsFile, model_line, plan_bytes, result_bytes
+from orchestrator.records.readiness.reading_sets import decode_sets, set_records
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.confirmation import measured_result
@@ -23,6 +24,7 @@ from orchestrator.running.reported_rates import reported_rates
 from orchestrator.search.postgres import ServerDatabase, new_record
 from orchestrator.search.storage import Database, database_for, fault_of, keep_place, log_files
 from orchestrator.search.study import Study
+from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import chosen_measurement
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, rank_feasible
@@ -105,6 +107,40 @@ def _searched_params(
     return params
 
 
+def remake_sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
+    """Yield candidates for a lost sets.json: with the names that manifests have now, and with those
+    that they had when the trials were planned.
+    """
+    faults, source = folder.faults(), "the manifests and their audio"
+    if folder.sets_file.name not in faults:
+        return
+    records = set_records(spec, decode_sets(spec, folder.project_cache))
+    yield folder.sets_file, model_line(SetsFile(records)), source
+    _, whole = _lost_and_whole_plans(folder, folder.planned(), faults)
+    for paths in _distinct(_manifests_of(plan.data) for plan in whole):
+        renamed = {
+            name: record.model_copy(update={"manifest": paths.get(name, record.manifest)})
+            for name, record in records.items()
+        }
+        yield folder.sets_file, model_line(SetsFile(renamed)), source
+
+
+def _manifests_of(data: DataSpec) -> dict[str, str]:
+    """Return the path of each set's manifest, by the names of the report."""
+    paths = {"train": data.train, "replay": data.replay}
+    paths |= {name: source.path for name, source in data.all_evaluated.items()}
+    return {name: str(path) for name, path in paths.items() if path is not None}
+
+
+def _distinct(values: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield those values that did not come before."""
+    seen: list[dict[str, Any]] = []
+    for value in values:
+        if value not in seen:
+            seen.append(value)
+            yield value
+
+
 def remake_plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
     """Yield candidates for lost plans: of trials, from their results or the database; of
     confirmation runs, from their finalists.
@@ -139,12 +175,9 @@ def _possible_bytes(plan: TrialPlan, others: Iterable[TrialPlan]) -> Iterator[by
     now, and with those that they had when the `others` were made.
     """
     yield plan_bytes(plan)
-    seen: list[dict[str, Any]] = []
-    for other in others:
-        named = {name: getattr(other, name) for name in ("sweep", "model", "data", "contents")}
-        if named not in seen:
-            seen.append(named)
-            yield plan_bytes(plan.model_copy(update=named))
+    names = ("sweep", "model", "data", "contents")
+    for named in _distinct({name: getattr(each, name) for name in names} for each in others):
+        yield plan_bytes(plan.model_copy(update=named))
 
 
 def _searched_values(

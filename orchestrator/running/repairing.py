@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.journal.chain import Fault
-from orchestrator.records.json_files import FormatFile, SetsFile, model_line
-from orchestrator.records.readiness.reading_sets import decode_sets, set_records
+from orchestrator.records.json_files import FormatFile, model_line
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.checkpoints import Checkpoints, known_as_ended, mend_beside
 from orchestrator.sweepfile.digest import FORMAT
@@ -112,22 +111,16 @@ def _remake_all(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
         remake_database,
         remake_plans,
         remake_results,
+        remake_sets,
     )
     from orchestrator.search.storage import database_for
 
     _drop_checkpoints(folder, made)
-    _put_each(folder, made, lambda: _remake_sets(spec, folder))
-    for remade in (remake_plans, remake_results):
+    for remade in (remake_sets, remake_plans, remake_results):
         _put_each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
     if folder.began and _database_fault(folder, database_for(spec, folder), spec.project):
         _try_remaking(lambda: made.append(remake_database(spec, folder)))
     _put_each(folder, made, lambda: remake_confirmations(spec, folder))
-
-
-def _remake_sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
-    if folder.sets_file.name in folder.faults():
-        records = set_records(spec, decode_sets(spec, folder.project_cache))
-        yield folder.sets_file, model_line(SetsFile(records)), "the manifests and their audio"
 
 
 def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
