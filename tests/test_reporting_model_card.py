@@ -55,6 +55,21 @@ def test_the_model_index_has_the_measured_and_the_confirmed_wers(
     assert all(each.metric_type == "wer" for each in found.values())
 
 
+def test_a_study_that_was_copied_is_called_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran_project(tmp_path)
+    shutil.copytree(tmp_path / "studies" / "demo", tmp_path / "studies" / "copy")
+    monkeypatch.chdir(tmp_path)
+    assert orchestrate("export", "copy", "0", "--to", tmp_path / "out") == 0
+    card = ModelCard.load(tmp_path / "out" / "README.md")
+    assert card.data.model_name == "copy, trial 0" and "of sweep copy: " in card.text
+    assert {each.dataset_name for each in card.data.eval_results} >= {"copy domain"}
+    capsys.readouterr()
+    assert orchestrate("trial", "copy", "0", "--quiet") == 0
+    assert capsys.readouterr().out.startswith("Sweep copy, trial 0\n")
+
+
 def test_the_doubts_about_the_data_have_paths_of_the_project(tmp_path: Path) -> None:
     spec = make_project(tmp_path)
     train = tmp_path / "data" / "train.jsonl"

@@ -13,7 +13,9 @@ from orchestrator.verdicts.reproduction import Rerun
 
 
 def stored_plan(folder: StudyFolder, number: int) -> TrialPlan:
-    """Return the plan of a trial. Raises StudyError when the study has no such trial."""
+    """Return the plan of a trial, with the name that the study has now: it may have been copied or
+    renamed since. Raises StudyError when the study has no such trial.
+    """
     plan = folder.read_plan(number)
     if plan is None:
         known = len(folder.results())
@@ -21,7 +23,7 @@ def stored_plan(folder: StudyFolder, number: int) -> TrialPlan:
             f"study {folder.name} has no trial {number}\n"
             f"  It has {known} ended ones; `orchestrate status {folder.named}` lists them."
         )
-    return plan
+    return plan.model_copy(update={"sweep": folder.name})
 
 
 def rerun(plan: TrialPlan, folder: StudyFolder, worker: Worker, observer: Observer) -> Rerun:
