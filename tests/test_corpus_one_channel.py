@@ -23,7 +23,7 @@ def clips(tmp_path: Path) -> Path:
 def test_a_channel_of_a_recording_of_several_is_not_their_mean(clips: Path) -> None:
     rows = records()
     commands: dict[int | str, str] = {0: "remix 1", "A": "remix 1", "ch_0": "remix 1"}
-    commands |= {"B": "remix 2", "right": "remix 2"}
+    commands |= {"B": "remix 2", "right": "remix 2", "Left channel": "remix 1", "ch_R": "remix 2"}
     # whether it counts from 0 or from 1 is not known
     commands |= {1: "remix 1 saves the first, remix 2 the second"}
     for channel, command in commands.items():
@@ -51,6 +51,9 @@ def test_a_channel_of_a_recording_of_several_is_not_their_mean(clips: Path) -> N
         {"channel": "agent"},
         {"Channel Name": "Customer"},
         {"channel": "ch1"},
+        {"ch": 1},
+        {"channel": "right_channel"},
+        {"channel": "channel left"},
         {"channel_selector": [0]},
         {"channels": [1]},
         {"side": "B"},
@@ -73,6 +76,8 @@ def test_channels_by_other_names_are_not_their_mean(clips: Path, more: dict[str,
         {"channel_name": "MTV"},
         {"channel_selector": [0, 1]},
         {"channel": True},
+        {"channel": "cha"},
+        {"ch": "zh"},
     ],
     ids=str,
 )

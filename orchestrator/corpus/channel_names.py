@@ -8,11 +8,13 @@ from functools import lru_cache
 from typing import Any
 
 _KEY = re.compile(
-    r"(?:audio|reco|recording|wav)?_?(?:channels?|chan|side)_?(?:id|idx|index|no|nr|number|tag|name|selector|label)?"
+    r"(?:audio|reco|recording|wav)?_?(?:channels?|chan|ch|side)_?(?:id|idx|index|no|nr|number|tag|name|selector|label)?"
 )
 """Keys that name a channel, after `_is_key` has brought them to lower case with underscores."""
 _CHANNEL = re.compile(
-    r"(?:ch(?:an(?:nel)?)?[ _-]?)?\d{1,2}(?:\.0)?|[ablr]|left|right|(?:in|out)bound|rx|tx|local|remote"
+    r"(?:ch(?:an(?:nel)?)?[ _-]?)?(?:\d{1,2}(?:\.0)?|left|right)|(?:ch(?:an(?:nel)?)?[ _-])?[ablr]"
+    r"|(?:left|right)[ _-]?ch(?:an(?:nel)?)?"
+    r"|(?:in|out)bound|rx|tx|local|remote"
     r"|agent|customer|client|operator|caller|callee|user|bot|assistant|doctor|patient",
     re.IGNORECASE,
 )

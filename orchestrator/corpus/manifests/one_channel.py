@@ -15,8 +15,10 @@ from orchestrator.corpus.recordings.containers import open_audio
 
 _PLACES = {"0": 1, "a": 1, "l": 1, "left": 1, "b": 2, "r": 2, "right": 2}
 """Which channel a value means, counted from 1, where that is certain."""
-_PREFIX = re.compile(r"ch(an(nel)?)?[ _-]?(?=\d)")
-"""What may stand before the number of a channel."""
+_AROUND = re.compile(
+    r"^ch(an(nel)?)?[ _-]?(?=\d|\w$|left|right)|(?<=left|ight)[ _-]?ch(an(nel)?)?$"
+)
+"""What may stand before the number or name of a channel, or behind its name."""
 _A_COUNT = '; where it says how many there are, call it "num_channels"'
 
 
@@ -43,7 +45,7 @@ def _command(channel: object) -> str:
     """Return the command that saves a channel; of a number from 1 on nobody knows whether the first
     is 0 or 1.
     """
-    place = _PLACES.get(_PREFIX.sub("", str(channel).strip().casefold()))
+    place = _PLACES.get(_AROUND.sub("", str(channel).strip().casefold()))
     if place is None:
         return "sox IN.wav OUT.wav remix 1 saves the first, remix 2 the second"
     return f"sox IN.wav OUT.wav remix {place}"
