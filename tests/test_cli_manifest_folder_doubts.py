@@ -231,6 +231,26 @@ def test_names_before_a_few_lines_are_said(
     ]
 
 
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [("Agent Customer Agent Agent Customer", True), ("Agent Ann Bert Cora Dan", False)],
+)
+def test_a_name_before_every_text_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], names: str, told: bool, listed: bool
+) -> None:
+    """Of turns that were cut apart, each with its speaker, the names were learnt without a word."""
+    folder = tmp_path / "d"
+    said = {f"{number}": f"{name}: hello {number}" for number, name in enumerate(names.split())}
+    tones(folder, *(f"{name}.wav" for name in said))
+    for name, text in said.items():
+        put(folder / f"{name}.txt", "" if listed else text)
+    table = put(tmp_path / "l.csv", "path,text\n" + "".join(f"{n},{t}\n" for n, t in said.items()))
+    assert made(folder, *(["--transcripts", table] if listed else [])) == said
+    note = "all 5 texts begin with what may be who speaks, 'Agent:', 'Customer:', and it is learnt as words"
+    assert capsys.readouterr().out.splitlines()[1:] == [note] * told
+
+
 def test_a_text_without_a_recording_is_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

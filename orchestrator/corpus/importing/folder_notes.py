@@ -13,12 +13,15 @@ from orchestrator.corpus.importing.transcript_files import Transcript
 from orchestrator.corpus.importing.transcripts import Transcripts
 from orchestrator.corpus.label_files.segments import ROLES
 from orchestrator.corpus.label_files.speakers_in_cues import begins_with_name
+from orchestrator.corpus.label_files.times_in_text import may_name_speakers
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.manifests.manifest_writing import Made
 from orchestrator.corpus.manifests.words_beside import other_text_note, words_beside
 
 _OF_A_PROGRAM = re.compile(r"(?:speaker|spkr?)[ _-]?\d{1,2}|[a-z]", re.IGNORECASE)
 """How programs name the speakers of one recording; a bare number may be that of a person in all of a list."""
+_MANY = 5
+"""The number of texts from which on names before all of them are hardly said."""
 _SHOWN = 8
 """The number of names that are shown; among them all a person sees one that is none."""
 
@@ -33,6 +36,7 @@ def notes_of_folder(
     notes += _numbered_speakers(texts, {made.line.get("speaker") for made in kept})
     notes += _numbered_in_lists(texts, {made.line.get("speaker") for made in kept})
     notes += _other_columns(texts)
+    notes += _names_before_texts(texts)
     parts = [part for own in texts.values() for part in own if part.span and not part.record]
     names = [part.before for part in parts if part.before.endswith(":")]
     if names:
@@ -66,6 +70,21 @@ def _other_columns(texts: Transcripts) -> list[str]:
         f'where "{key}" is what is said, call it "text" and the other one otherwise'
         for key, differing in found.items()
         for said, other in differing[:1]
+    ]
+
+
+def _names_before_texts(texts: Transcripts) -> list[str]:
+    """Return a note where each of many whole texts or rows of lists begins with what may be who speaks, and names
+    return: of one alone nothing tells that its name is not said.
+    """
+    every = [said for own in texts.values() for said in own if said.record or said.span is None]
+    lines = [" ".join(said.text.split()) for said in every]
+    names = {line.partition(":")[0] for line in lines}
+    if not _MANY <= len(lines) >= 2 * len(names) or not may_name_speakers("\n".join(lines)):
+        return []
+    shown = ", ".join(show(f"{name}:") for name in sorted(names)[:_SHOWN])
+    return [
+        f"all {len(lines)} texts begin with what may be who speaks, {shown}, and it is learnt as words"
     ]
 
 
