@@ -129,7 +129,9 @@ def test_parts_of_two_people_may_begin_together(folder: Path) -> None:
         one.name for one in check_sets(sets, max_seconds=9)
     }
     twice = line(text="one", speaker="anna"), line(text="two", speaker="bert")
-    for first, second in ((anna, line(**part, text="no", speaker="anna")), twice):
+    begun = {"text": "no", "speaker": "bert", "offset": 0.0, "duration": 0.5}
+    inside = line(speaker="anna"), line(**begun)
+    for first, second in ((anna, line(**part, text="no", speaker="anna")), twice, inside):
         assert "2: the same audio as line 1" in faults(write(folder, first, second))[0]
 
 

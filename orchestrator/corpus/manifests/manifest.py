@@ -163,6 +163,8 @@ class _Builder:
         # records whose id and text are those of an earlier one
         self._read_again = 0
         self._by_audio: defaultdict[tuple[str, float], list[Utterance]] = defaultdict(list)
+        # records of a recording that is taken whole
+        self._whole: set[Place] = set()
         # cached, because segments of one file share its header
         self._header = cache(self._read_header)
         self._real_path = RealPaths()
@@ -253,6 +255,7 @@ class _Builder:
         if offset is None:
             offset = told_start(unread, draft.duration, header.seconds)
         if offset is None:
+            self._whole.add(place)
             refuse_unread_times(unread, header.seconds, header.rate, name)
         elif draft.duration is None:
             refuse_unread_end(unread, offset, header.seconds, name)
@@ -289,7 +292,7 @@ class _Builder:
         person says at that moment. Returns the utterance, with the speaker in an id that was made of these two alone.
         """
         beside = self._by_audio[utterance.source, utterance.offset]
-        other = next((each for each in beside if not speak_at_once(each, utterance)), None)
+        other = next((each for each in beside if not self._are_at_once(each, utterance)), None)
         if beside and not utterance.explicit_id:
             utterance = replace(utterance, id=f"{utterance.id}-{utterance.speaker}")
         beside.append(utterance)
@@ -306,6 +309,10 @@ class _Builder:
             what = f"the id {show(utterance.id)} is already on {there}; ids are unique"
             self.faults.append(utterance.fault(f"{what}{hint}"))
         return utterance
+
+    def _are_at_once(self, a: Utterance, b: Utterance) -> bool:
+        """Whether two utterances are what two people say at one moment: parts of their recording, and not all of it."""
+        return self._whole.isdisjoint((a.place, b.place)) and speak_at_once(a, b)
 
 
 def _made_id(draft: Draft, offset: float | None) -> str:
