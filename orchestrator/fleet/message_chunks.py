@@ -49,7 +49,9 @@ class Joined:
             end = _LENGTH + int.from_bytes(self._data[:_LENGTH], "big")
             if len(self._data) < end:
                 return
-            message = pickle.loads(bytes(self._data[_LENGTH:end]))
+            # a state may be hundreds of megabytes: no copy of it is made here
+            with memoryview(self._data) as held, held[_LENGTH:end] as data:
+                message = pickle.loads(data)
             del self._data[:end]
             yield message
 
