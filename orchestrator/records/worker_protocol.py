@@ -96,7 +96,8 @@ class Worker(Protocol):
         """Train all slots up to the next tick at which there is something to say, and return that;
         never empty while a slot is active.
 
-        Of several packs, these are the events of the one that is next by the fleet's clock.
+        Of several packs, these are the events of the one that is next by the fleet's clock, and none
+        while it waits for a machine or is made again.
         """
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
