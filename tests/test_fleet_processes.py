@@ -283,6 +283,15 @@ def test_a_pack_that_finds_no_room_for_its_saved_slots_names_their_place(
     again.close()
 
 
+def test_what_a_pack_raises_is_told_where_its_log_finds_no_room(tmp_path: Path) -> None:
+    """As where both lie on the disk that is full."""
+    (tmp_path / "pack-0.log").symlink_to("/dev/full")
+    fleet = Fleet(ForkHosts(Refusing(), tmp_path, cores=2), 2, 2)
+    with pytest.raises(ModelError, match="rank 500 is larger"):
+        fleet.admit(next_plan(0, []))
+    fleet.close()
+
+
 def test_a_call_that_does_not_fit_the_memory_of_a_pack_is_told_as_that() -> None:
     said: list[Any] = []
 

@@ -11,6 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -175,7 +176,8 @@ def serve(connection: Messages, make: Callable[[], Worker]) -> None:
         except BrokenPipeError:
             return
         except Exception as error:
-            traceback.print_exc()
+            with suppress(OSError):  # the log may lie on the disk that is full
+                traceback.print_exc()
             connection.send(("raised", _portable(error)))
 
 
