@@ -29,6 +29,7 @@ from orchestrator.scoring.limits import (
     Criterion,
     Evidence,
     LimitVerdict,
+    Unit,
     estimate_of,
     one_of,
     risk,
@@ -126,6 +127,17 @@ def test_a_multiple_of_the_baseline() -> None:
     assert (at.value, at.holds, beyond.holds) == (2.0, True, False)
     far = answer(limit, score(400), score(2000))
     assert far.evidence is Evidence.VIOLATED and 2.0 < far.lower < 5.0 < far.upper
+
+
+@pytest.mark.parametrize("unit", ["points", "times"])
+def test_no_bound_of_a_rate_is_below_0(unit: Unit) -> None:
+    """Three utterances without an error say little about the next ones, but no rate is negative."""
+    before, after = score(3, 3, 1), score(0, 3, 1)
+    found = answer(Criterion("domain_wer", "max_rate", 1.0, unit=unit), before, after)
+    assert found.estimate is not None and found.estimate.lower() < -100
+    assert (found.value, found.lower) == (0.0, 0.0) and math.isfinite(found.upper)
+    change = answer(Criterion("domain_wer", "not_worse"), before, after)
+    assert change.lower < -100
 
 
 def test_a_multiple_is_judged_as_the_share_that_it_stands_for() -> None:

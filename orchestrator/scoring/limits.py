@@ -315,8 +315,11 @@ def risk(verdict: LimitVerdict) -> Risk | None:
 
 
 def _to_value_scale(criterion: Criterion, bound: float) -> float:
-    """Convert a bound of the estimate (in percent for the unit times) to the scale of `value`."""
-    return 1 + bound / 100 if criterion.unit == "times" else bound
+    """Convert a bound of the estimate (in percent for the unit times) to the scale of `value`. That
+    of a rate is no less than 0, as no rate is.
+    """
+    scaled = 1 + bound / 100 if criterion.unit == "times" else bound
+    return max(0.0, scaled) if criterion.kind == "max_rate" else scaled
 
 
 def _gap(criterion: Criterion, value: float) -> float:
