@@ -36,14 +36,14 @@ from orchestrator.reporting.rendering.report_blocks import Document, Table
 from orchestrator.reporting.rendering.svg import Axis, Point, scatter_plot
 from orchestrator.running.confirmation import run_confirmation
 from orchestrator.scoring.judge import Decision
-from orchestrator.sweepfile.data import ConfirmData, DataSpec
+from orchestrator.sweepfile.data import AlsoSet, ConfirmData, DataSpec
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.search_space import Dimension
 from orchestrator.sweepfile.sweep import Budget, ConfirmSpec, SweepSpec
 from orchestrator.verdicts import conclusion
 from orchestrator.verdicts.conclusion import conclude
 from orchestrator.verdicts.confirming import rank_feasible
-from orchestrator.verdicts.judging import guardrails_of
+from orchestrator.verdicts.judging import guardrails_of, late_rates
 from tests.fake_worker import FakeWorker
 from tests.running_support import RESAMPLES, make_spec, run
 
@@ -256,6 +256,29 @@ def test_confirmation_is_resumed_and_not_repeated(root: Path, tmp_path: Path) ->
         raise AssertionError("nothing is left to do")
 
     run_confirmation(SPEC, folder, never)
+
+
+def test_a_winner_that_alone_was_measured_on_every_set_is_not_said_to_have_the_best_number(
+    root: Path,
+) -> None:
+    """Acceptance asks about a set that is measured at a trial's last step, and the better trial was
+    ended before it.
+    """
+    also = {"far": AlsoSet(manifest=Path("/f"), rungs="last")}
+    data = DATA.model_copy(update={"also": also, "confirm": None})
+    limits = {"far_wer": Limit(max_wer=50.0)}
+    spec = make_spec(data=data, acceptance=limits, budget=Budget(trials=2))
+    found = conclude(SPEC, StudyFolder(root, "s"), RESAMPLES)
+    assert found.best is not None
+    whole = found.best.model_copy(update={"number": 0, "wer": {"domain": 9.0, "far": 40.0}})
+    ended = found.best.model_copy(update={"number": 1, "wer": {"domain": 8.0}})
+    assert rank_feasible([ended, whole], "domain", late_rates(spec))[0] is whole
+    changed = replace(found, results=(whole, ended), best=whole, confirmed=())
+    said = markdown.render(report.build(spec, StudyFolder(root, "s"), changed, ["s"], done=True))
+    assert (
+        "On the sets of the search, on which trial 1 is better; that one was not measured on all sets that "
+        "acceptance asks about; WER in percent"
+    ) in said
 
 
 def test_scales_and_seeds_are_not_rounded_over_a_limit(root: Path) -> None:

@@ -89,13 +89,15 @@ def _best_trial_blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Bloc
     chosen = {"step": best.step, "adapter scale": best.adapter_scale}
     rows = tuple((name, value_text(value)) for name, value in (best.params | chosen).items())
     yield Table(("parameter", "value"), rows)
-    leader = next(iter(rank_feasible(conclusion.results, spec.objective, late_rates(spec))), best)
+    leader = next(iter(rank_feasible(conclusion.results, spec.objective)), best)
     confirmed = any(each.verdict for each in conclusion.confirmed if each.trial == leader.number)
     why = (
         "the confirm sets prefer this one"
         if confirmed
         else "no seed of that one was measured on the confirm sets"
     )
+    if late_rates(spec) - leader.wer.keys():
+        why = "that one was not measured on all sets that acceptance asks about"
     place = (
         "whose best number it is"
         if leader.number == best.number
