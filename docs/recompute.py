@@ -53,6 +53,7 @@ for path in sorted([*study.glob("trials/*/result.json"), *study.glob("confirm/*/
             trial = result["params"].get("trial", result["number"])
             runs.setdefault(("baseline", name), [(base, name)])
             runs.setdefault((f"trial {trial}", name), []).append((heard, name))
-wers = {key: 100 * np.mean([np.divide(*counts(*run)) for run in seeds]) for key, seeds in runs.items()}
-for (who, name), wer in wers.items():
-    print(f"{who}: {name} {wer:.2f} ({wer - wers['baseline', name]:+z.2f})")
+totals = {key: np.sum([counts(*run) for run in seeds], 0) for key, seeds in runs.items()}
+for (who, name), (errors, said) in totals.items():
+    more = errors - len(runs[who, name]) * totals["baseline", name][0]
+    print(f"{who}: {name} {100 * errors / said:.2f} ({100 * more / said:+z.2f})")

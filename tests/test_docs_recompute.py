@@ -4,6 +4,7 @@ lines.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import report
 from orchestrator.reporting.rendering import markdown
+from orchestrator.reporting.wording import percent, points
 from orchestrator.scoring.rates import SetScore, estimate
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.verdicts.conclusion import conclude
@@ -144,6 +146,32 @@ def test_a_former_finalist_shares_no_error(study: tuple[StudyFolder, str], tmp_p
         alone = limit.estimate.lower(0.95), limit.estimate.upper(0.95)
         assert [float(bound) for bound in shown.groups()] == pytest.approx(alone, abs=0.021)
         assert alone != pytest.approx((limit.lower, limit.upper), abs=0.1)
+
+
+def test_a_rate_between_two_decimals_is_rounded_as_in_the_report(tmp_path: Path) -> None:
+    """23 errors in 160 words are 14.375 %, of which a rate that is multiplied by 100 falls short."""
+    manifest = tmp_path / "domain.jsonl"
+    manifest.write_text(json.dumps({"audio_filepath": "a.wav", "text": "alpha " * 160}) + "\n")
+    sha256 = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    study = tmp_path / "studies" / "study"
+    trial = study / "trials" / "0000"
+    trial.mkdir(parents=True)
+    sets = {"domain": {"manifest": manifest.name, "sha256": sha256, "lines": [1]}}
+    (study / "sets.json").write_text(json.dumps(sets))
+    place = {"step": 1, "adapter_scale": 1.0}
+    result = {"number": 0, "wer": {"domain": 14.375}, "params": {}, "duplicate_of": None} | place
+    (trial / "result.json").write_text(json.dumps(result))
+    row = {"fingerprint": "f" * 64, "sets": {"domain": {}}} | place
+    (trial / "measurements.jsonl").write_text(json.dumps(row) + "\n")
+    for path, words in (
+        (study / f"hypotheses-baseline-{'f' * 12}.jsonl", 160 - 24),
+        (trial / "hypotheses-1-1.0.jsonl", 160 - 23),
+    ):
+        path.write_text(json.dumps({"set": "domain", "hypothesis": "alpha " * words}) + "\n")
+    assert recomputed("recompute.py", StudyFolder(tmp_path / "studies", "study")).splitlines() == [
+        "baseline: domain 15.00 (+0.00)",
+        f"trial 0: domain {percent(100 * 23 / 160)} ({points(-100 / 160)})",
+    ]
 
 
 def test_small_sets_have_the_bounds_of_the_report_or_none(tmp_path: Path) -> None:
