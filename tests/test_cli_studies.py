@@ -57,6 +57,26 @@ def test_a_fork_has_a_name_of_its_own(inside: Path, capsys: pytest.CaptureFixtur
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--fork", "a b", "--fork a b is no name of a study\n  Allowed: 1 to 64 letters, digits"),
+        ("--fork", "", "--fork  is no name of a study"),
+        (
+            "--max-bad-fraction",
+            "2",
+            "--max-bad-fraction 2 is no share\n  Allowed: at least 0, below",
+        ),
+        ("--max-bad-fraction", "nan", "--max-bad-fraction nan is no share"),
+    ],
+)
+def test_an_option_that_sets_a_field_is_refused_by_its_own_name(
+    inside: Path, option: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orchestrate(inside, option, value) == 2
+    assert capsys.readouterr().err.startswith(said)
+
+
 @pytest.mark.parametrize("command", ["status", "watch", "report"])
 def test_a_study_is_opened_by_its_name(
     inside: Path, command: str, capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -83,7 +84,7 @@ def run(
     from orchestrator.sweepfile.loading import check_inputs
     from orchestrator.tracking.sending import tracked
 
-    _check_options(spec, fork, quiet and json)
+    _check_options(spec, fork, bad, quiet and json)
     overrides = _with_options(overrides, {"name": fork, "data.max_bad_fraction": bad})
     sweep, folder = open_sweep(spec, overrides, studies)
     if record is not None:
@@ -111,10 +112,18 @@ def run(
     raise typer.Exit(conclusion.exit_code)
 
 
-def _check_options(spec: Path, fork: str | None, both_outputs: bool) -> None:
-    """Raise SpecError for options that contradict one another or the sweep file."""
+def _check_options(spec: Path, fork: str | None, bad: float | None, both_outputs: bool) -> None:
+    """Raise SpecError for options that contradict one another or the sweep file, or whose value the
+    field that they set cannot have.
+    """
+    from orchestrator.sweepfile.sweep import NAME, NAME_FORM
+
     if both_outputs:
         raise SpecError("--quiet and --json exclude each other\n  Give one of them.")
+    if fork is not None and not re.fullmatch(NAME, fork):
+        raise SpecError(f"--fork {fork} is no name of a study\n  Allowed: {NAME_FORM}.")
+    if bad is not None and not 0 <= bad < 1:
+        raise SpecError(f"--max-bad-fraction {bad:g} is no share\n  Allowed: at least 0, below 1.")
     if fork is not None and fork == own_name(spec):
         raise SpecError(
             f"--fork {fork} names the sweep file's own study, and begins no other\n  Give it another name."

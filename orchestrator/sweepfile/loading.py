@@ -197,10 +197,10 @@ def _refuse_overridden(tree: Mapping, problems: Problems) -> None:
             )
     entries = section.node.entries if isinstance(section.node, Mapping) else {}
     for name in sorted(_named_by_take(tree)):
-        own = entries.get(name)
-        if own is None or own.mark.line == 0:  # removed, or another one
+        value = entries.get(name)
+        if value is None or value.mark.line == 0:  # removed, or another one
             problems.add(
-                (own or take.entries["parameters"]).mark,
+                (value or take.entries["parameters"]).mark,
                 f"{name} was taken from trial {said.get('trial')} of study {said.get('study')}; leave it, or begin a "
                 f"study of another sweep file that has {name} under parameters and not under take",
             )

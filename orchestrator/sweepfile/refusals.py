@@ -21,6 +21,7 @@ from orchestrator.sweepfile.located_nodes import (
     did_you_mean,
     in_backticks,
 )
+from orchestrator.sweepfile.sweep import NAME_FORM
 
 _WANTED = {
     "bool_type": "true or false",
@@ -38,7 +39,7 @@ _WANTED = {
     "less_than_equal": "at most {le}",
     "literal_error": "{expected}",
     "string_too_short": "non-empty text",
-    "string_pattern_mismatch": "1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
+    "string_pattern_mismatch": NAME_FORM,
     "too_short": "a list with at least one value",
     "finite_number": "a finite number",
 }

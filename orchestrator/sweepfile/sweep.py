@@ -21,6 +21,8 @@ from orchestrator.sweepfile.tracking import TrackingSpec
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Pattern of a sweep's name, which is also its folder's name under `studies/`."""
+NAME_FORM = "1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
+"""The pattern in words."""
 
 
 def _not_a_bool(value: Any) -> Any:
