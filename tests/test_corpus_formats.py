@@ -160,6 +160,13 @@ def test_a_quote_between_tabs_is_a_quote_and_between_commas_it_quotes(folder: Pa
     assert [each.line for each in found] == [2, 3, 5]
 
 
+SWALLOWED = (
+    "a quote that opens here takes in the row of 'two.wav'; where it is a part of the text, write the text in quotes "
+    "and each quote in it twice"
+)
+"""Of a quotation that goes on in the next row, which was lost with its text in that of the row before."""
+
+
 @pytest.mark.parametrize(
     ("content", "found"),
     [
@@ -174,6 +181,14 @@ def test_a_quote_between_tabs_is_a_quote_and_between_commas_it_quotes(folder: Pa
         (
             'path,sentence\none.wav,alpha\ntwo.wav,"bravo\n',
             ["3: a quote that opens here is never closed"],
+        ),
+        (
+            'path;sentence\none.wav;"alpha.\ntwo.wav;Bravo."\n',
+            [f"2: {SWALLOWED}"],
+        ),
+        (
+            'sentence,path\n"alpha,one.wav\nbravo,two.wav\ncharlie",three.wav\n',
+            [f"2: {SWALLOWED}"],
         ),
         (
             "one|alpha\ntwo\n",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from orchestrator.corpus.importing.part_tables import parts_of_table
 from orchestrator.corpus.label_files.service_json import parts_of_service
 from tests.test_cli_manifest_folder_corpora import made, put, refused, told, tones
 
@@ -288,6 +289,11 @@ def test_a_table_of_one_recording_tells_its_parts(tmp_path: Path, name: str) -> 
     }
 
 
+def test_a_text_of_several_lines_may_have_commas_and_a_number() -> None:
+    found = parts_of_table('start,end,text\n0,1,"one\ntwo, three, 4, five"\n', "a")
+    assert [part.text for part in found or []] == ["one two, three, 4, five"]
+
+
 def test_a_transcript_of_coraal_is_parts(tmp_path: Path) -> None:
     tones(tmp_path / "d", "ATL_se0_1.wav", seconds=3.0)
     put(tmp_path / "d/ATL_se0_1.txt", CORAAL)
@@ -306,6 +312,10 @@ def test_a_transcript_of_coraal_is_parts(tmp_path: Path) -> None:
             "start,end,text\n500,1500,hello\n",
             "is a table of parts, and the one in line 2 would last 1000 s, from 500 to 1500; where these are "
             "milliseconds, call the columns start_ms and end_ms",
+        ),
+        (
+            'start,end,text\n0,1,"hello.\n1,2,yes"\n',
+            "is a table of parts, and a quote in the row that begins in line 2 takes in the next rows",
         ),
         (
             'start,end,text\n0,1,"hello\n',

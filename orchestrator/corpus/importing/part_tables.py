@@ -24,6 +24,7 @@ from orchestrator.corpus.manifests.unread_times import span_in_seconds, span_key
 
 _LONG = 100.0
 """Seconds; a part that lasts as long in whole numbers is more likely to be told in milliseconds."""
+_TIME = re.compile(r"\d[\d:.,]*")
 _SEPARATORS = ("\t", "|", ";", ",")
 _CORAAL = {"StTime": "start_time", "EnTime": "end_time", "Content": "text", "Spkr": "speaker"}
 _TEXTS = ("utterance", "content", "dialogue", "message")
@@ -101,6 +102,11 @@ def _rows(rows: str, separator: str, names: Sequence[str]) -> Iterator[tuple[int
         for cells in reader:
             if any(cell.strip() for cell in cells) and not cells[0].startswith(";;"):
                 row = _row(begins, cells, names, separator)
+                if any(_takes_in_rows(cell, separator) for cell in cells):
+                    raise UnusableError(
+                        f"is a table of parts, and a quote in the row that begins in line {begins} takes in the next "
+                        "rows; where it is a part of the text, write the text in quotes and each quote in it twice"
+                    )
                 if seen_first:
                     yield begins, row
                 seen_first = True
@@ -109,6 +115,14 @@ def _rows(rows: str, separator: str, names: Sequence[str]) -> Iterator[tuple[int
         raise UnusableError(
             f"is a table of parts, and the row that begins in line {begins} cannot be read: {error}; write it again"
         ) from error
+
+
+def _takes_in_rows(cell: str, separator: str) -> bool:
+    """Whether a line of a cell behind its first has two times between separators, as a row has."""
+    lines = (line.split(separator) for line in cell.split("\n")[1:])
+    return any(
+        sum(_TIME.fullmatch(each.strip()) is not None for each in line) > 1 for line in lines
+    )
 
 
 def _row(line: int, cells: list[str], names: Sequence[str], separator: str) -> dict[str, str]:

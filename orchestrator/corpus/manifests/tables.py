@@ -46,6 +46,10 @@ _FLEURS = (
 """The columns of FLEURS's lists, which have no first row. Their first is the id of a sentence,
 which several people read.
 """
+_SWALLOWED = (
+    "a quote that opens here takes in the row of {}; where it is a part of the text, write the text in quotes and each "
+    "quote in it twice"
+)
 _EXCEL = re.compile(rb"sep=[\t,;|]", re.IGNORECASE)
 """A first line that tells Excel the separator; it is not part of the table."""
 
@@ -211,8 +215,18 @@ def _quoted_rows(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] 
             why = "a quote that opens here is never closed" if unclosed else str(error)
             yield number, Fault(number, why, ends_file=unclosed)
             continue
-        if any(cell.strip() for cell in cells):
+        if taken_in := next((name for cell in cells for name in _rows_within(cell, separator)), ""):
+            yield feed.start or 1, Fault(feed.start or 1, _SWALLOWED.format(show(taken_in)))
+        elif any(cell.strip() for cell in cells):
             yield feed.start or 1, cells
+
+
+def _rows_within(cell: str, separator: str) -> Iterator[str]:
+    """Yield the recordings that stand between separators in the lines of a cell behind its first, as in rows."""
+    for line in cell.split("\n")[1:]:
+        names = [name.strip() for name in line.split(separator)]
+        several = names if len(names) > 1 else []
+        yield from (name for name in several if name.lower().endswith(AUDIO_SUFFIXES))
 
 
 def _with_header(line: str, needs_text: bool, path: Path, list_of: Path | None) -> Table | None:
