@@ -383,3 +383,18 @@ def test_two_looks_are_at_most_a_day_apart(
     spec = make_project(tmp_path)
     assert orchestrate("watch", spec, "--every", every) == 2
     assert "--every" in capsys.readouterr().err
+
+
+def test_a_study_by_its_name_is_recorded_in_its_project_wherever_that_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a project below a folder called sweeps, that was taken for the one of the sweep file."""
+    root = tmp_path / "sweeps" / "project"
+    root.mkdir(parents=True)
+    ran_project(root)
+    (root / "docs").mkdir()
+    record = root / "docs" / "experiment_plan.md"
+    record.write_text("# Runs\n")
+    monkeypatch.chdir(root)
+    assert orchestrate("demo", "--quiet") in (0, 4, 5)
+    assert "| demo |" in record.read_text() and "`studies/demo`" in record.read_text()

@@ -106,7 +106,7 @@ def run(
             terminal.show(document, terminal.console())
         if done:
             command = _typed_command(spec, overrides, {"--studies": studies, "--record": record})
-            _keep_row(sweep, folder, conclusion, command, spec, record, in_project=studies is None)
+            _keep_row(sweep, folder, conclusion, command, record, in_project=studies is None)
         for line in trackers.finish(_ending_of(conclusion, document.headline, done)):
             warn(line)
     raise typer.Exit(conclusion.exit_code)
@@ -143,15 +143,13 @@ def _keep_row(
     folder: StudyFolder,
     conclusion: Conclusion,
     command: str,
-    spec: Path,
     record: Path | None,
     in_project: bool,
 ) -> None:
     """Write the finished study to the project's record of runs, and warn where that fails."""
     from orchestrator.reporting.record.experiment_plan import keep_record
-    from orchestrator.sweepfile.loading import project_root
 
-    root = project_root(spec)
+    root = sweep.project
     if said := keep_record(sweep, folder, conclusion, command, root, record, in_project):
         warn(said)
 
