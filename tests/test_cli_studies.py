@@ -123,6 +123,10 @@ def test_a_name_that_means_nothing_is_refused(
     own.unlink()
     begins = "`orchestrate sweeps/phone3.yaml --studies 'other studies'` begins it"
     assert begins in capsys.readouterr().err
+    assert orchestrate("status", "phase-3.1") == 2
+    assert "there is neither a study phase-3.1 in " in capsys.readouterr().err
+    assert orchestrate("status", "demo.yml") == 2
+    assert "did you mean `sweeps/demo.yaml`?" in capsys.readouterr().err
     assert orchestrate("status", inside, "name=phone3") == 3
     error = capsys.readouterr().err
     assert "there is no study phone3" in error and "there are demo, phone2." in error

@@ -193,7 +193,8 @@ def _named_study(spec: Path, studies: Path | None) -> StudyFolder | None:
     if spec.is_dir() and spec.name in study_names(spec.parent):
         named = StudyFolder(spec.parent, spec.name).named
         raise SpecError(f"{spec} is the folder of a study\n  Name the study itself: {named}")
-    if folder is not None and not spec.suffix and not spec.exists():
+    is_file_name = spec.suffix[1:].isalpha()  # as of demo.yaml, and not of phase-3.1
+    if folder is not None and not is_file_name and not spec.exists():
         raise SpecError(_nothing_named(folder, studies))
     return None
 
