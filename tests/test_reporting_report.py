@@ -38,7 +38,7 @@ from orchestrator.running.confirmation import run_confirmation
 from orchestrator.scoring.judge import Decision
 from orchestrator.sweepfile.data import AlsoSet, ConfirmData, DataSpec
 from orchestrator.sweepfile.limits import Limit
-from orchestrator.sweepfile.search_space import Dimension
+from orchestrator.sweepfile.search_space import Dimension, Metric
 from orchestrator.sweepfile.sweep import Budget, ConfirmSpec, SweepSpec
 from orchestrator.verdicts import conclusion
 from orchestrator.verdicts.conclusion import conclude
@@ -459,6 +459,25 @@ def test_status_lists_what_trains(root: Path, tmp_path: Path) -> None:
         Console(file=out, width=200),
     )
     assert re.search(rf"\n 0 +0/{plan.params.max_steps} +- +learning_rate=", out.getvalue())
+
+
+def test_status_of_a_sweep_by_the_cer_shows_the_cer_of_what_trains(
+    root: Path, tmp_path: Path
+) -> None:
+    folder, kept = StudyFolder(tmp_path, "s"), StudyFolder(root, "s")
+    plan, row = kept.read_plan(0), kept.read_measurements(0)[0]
+    assert plan is not None
+    count = len(row.sets["domain"].errors)
+    counts = {"characters": (40,) * count, "character_errors": (3,) * count}
+    domain = row.sets["domain"].model_copy(update=counts)
+    folder.write_plans(plan)
+    measured = row.model_copy(update={"sets": row.sets | {"domain": domain}})
+    folder.record_measurements(0, [measured], [kept.read_hypotheses(0, row)])
+    spec = SPEC.model_copy(update={"metric": Metric(name="domain_cer")})
+    built = status.build(spec, folder, conclude(spec, folder, RESAMPLES), done=False, running=True)
+    text = markdown.render(built)
+    assert "| trial | last evaluated | domain CER % | parameters |" in text
+    assert f"| 0 | {row.step}/{plan.params.max_steps} | 7.50 |" in text
 
 
 def test_a_point_of_the_plot_lies_where_its_numbers_say() -> None:

@@ -26,6 +26,7 @@ from orchestrator.reporting.wording import (
 )
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
+from orchestrator.verdicts.headroom import rate_of, searched_rate
 
 
 def build(
@@ -56,7 +57,10 @@ def build(
             Heading(
                 "In training" if running else "Interrupted; the sweep's command continues them"
             ),
-            Table(("trial", "last evaluated", "domain %", "parameters"), tuple(trials)),
+            Table(
+                ("trial", "last evaluated", f"{rate_heading(spec.objective)} %", "parameters"),
+                tuple(trials),
+            ),
         ]
     rates = rates_of(spec)
     ended = []
@@ -99,7 +103,8 @@ def running_plans(folder: StudyFolder) -> list[TrialPlan]:
 def _running_row(spec: SweepSpec, folder: StudyFolder, plan: TrialPlan) -> tuple[str, ...]:
     rows = folder.read_measurements(plan.number)
     step = rows[-1].step if rows else 0
-    wer = rows[-1].sets["domain"].wer if rows and "domain" in rows[-1].sets else None
+    domain = rows[-1].sets.get("domain") if rows else None
+    rate = None if domain is None else rate_of(domain, searched_rate(spec))
     values = plan.params.model_dump()
     searched = {d.name: values[d.name] for d in spec.parameters.searched if d.name in values}
-    return str(plan.number), f"{step}/{plan.params.max_steps}", percent(wer), params_text(searched)
+    return str(plan.number), f"{step}/{plan.params.max_steps}", percent(rate), params_text(searched)
