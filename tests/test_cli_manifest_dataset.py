@@ -5,6 +5,7 @@ sets of a sweep.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 import tarfile
@@ -78,11 +79,10 @@ def documented(hub: Path) -> list[list[str]]:
     )
     block = page.partition("\n\n")[2].partition("\n\n")[0]
     first, *rest = [line.strip() for line in block.splitlines()]
-    name, _, command = first.partition("=")
-    (command,) = shlex.split(command)
+    name, _, command = first.removesuffix(' "$@"; }').partition("() { ")
     assert command.endswith(" openslr/librispeech_asr")
     filled = [
-        line.replace(f"${name}", command).replace("openslr/librispeech_asr", str(hub))
+        re.sub(rf"^{name} ", f"{command} ", line).replace("openslr/librispeech_asr", str(hub))
         for line in rest
     ]
     return [shlex.split(line.replace("--samples 2000", "--samples 8")) for line in filled]
