@@ -167,6 +167,8 @@ def test_what_cannot_be_judged_again_is_refused(
     assert orchestrate(command, inside, *words, override) == 3
     error = capsys.readouterr().err
     assert f"study demo was not run with this: {override.partition('=')[0]}" in error
+    allowed = "name and acceptance.METRIC" if command == "report" else "name"
+    assert f"\n  It is shown as it was run; {allowed} alone may be given. Another" in error
     assert "--fork NAME" in error
 
 

@@ -269,12 +269,9 @@ def _was_forked(study: StudyFolder, name: str) -> bool:
 
 def _refusal_of_overrides(name: str, changed: Sequence[str], judging: bool) -> str:
     what = ", ".join(changed)
-    others = (
-        " by itself: name and acceptance.METRIC alone may be given"
-        if judging
-        else "; name alone may be given"
-    )
+    others = "name and acceptance.METRIC" if judging else "name"
     return (
         f"study {name} was not run with this: {what}\n"
-        f"  It is shown as it was run{others}. Another sweep is begun with `orchestrate SPEC ... --fork NAME`."
+        f"  It is shown as it was run; {others} alone may be given. "
+        "Another sweep is begun with `orchestrate SPEC ... --fork NAME`."
     )
