@@ -278,6 +278,16 @@ def test_it_is_said_that_the_wall_clock_ended_the_search(tmp_path: Path) -> None
     assert StudyFolder(tmp_path, "s").has_note(text)
 
 
+def test_a_grid_whose_last_cell_took_the_last_of_the_time_ended_by_itself(tmp_path: Path) -> None:
+    one = (Dimension(name="learning_rate", choices=(5e-4,)),)
+    fixed = {"rank": 8, "max_steps": 100}
+    folder, budget = StudyFolder(tmp_path, "s"), Budget(trials=8, wall_clock=1.0)
+    spec = make_spec(method="grid", searched=one, fixed=fixed, budget=budget)
+    outcome = run(spec, tmp_path, clock=lambda: float(len(folder.results())))
+    assert outcome.out_of_time and len(outcome.results) == 1
+    assert "wall_clock" not in folder.noted()
+
+
 def test_a_kill_while_the_spent_clock_ends_trials_leaves_none_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

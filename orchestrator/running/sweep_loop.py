@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.errors import Interrupted
+from orchestrator.planning.points import count_points
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import SAVE_SECONDS, Noticed, Progress, Worker
@@ -89,9 +90,11 @@ def _say_spent(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     """Say and note that the wall clock has ended the search before its last trial: where no trial
     was in training then, nothing else would tell.
     """
-    ended, asked = len(folder.results()), spec.budget.trials
-    if ended < asked:
-        text = f"budget.wall_clock is spent: the search ends with {ended} of {asked} trials"
+    ended, wanted = len(folder.results()), spec.budget.trials
+    if spec.method == "grid":
+        wanted = min(wanted, count_points(spec.parameters) or wanted)
+    if ended < wanted:
+        text = f"budget.wall_clock is spent: the search ends with {ended} of {wanted} trials"
         observer.say(text)
         folder.note_once(text)
 
