@@ -49,6 +49,8 @@ def test_an_export_is_known_by_its_content_whatever_path_names_it(
     assert len(names) == 2 and all(re.fullmatch(r"f [0-9a-f]{8}", name) for name in names)
     monkeypatch.chdir(good)
     assert name_of_export(Path()) == name_of_export(good)
+    elsewhere = declared(tmp_path / "caf\udce9")  # bytes that are no UTF-8, and no text of a study
+    assert re.fullmatch(r"caf  [0-9a-f]{8}", name_of_export(elsewhere))
 
 
 @pytest.mark.parametrize("names", ["", ",", " "])

@@ -13,6 +13,7 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import GRAPH_FORMS, Model, Quantized, Shipped, read_manifest
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Hypotheses
+from orchestrator.reporting.rendering.escape import plain
 from orchestrator.running.exporting import requested_trial, source_of
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.digest import digest
@@ -72,7 +73,7 @@ def name_of_export(folder: Path) -> str:
     whatever path names it: its name and a digest of what it declares.
     """
     declared = digest(read_manifest(folder).model_dump(mode="json"))
-    return f"{folder.resolve().name} {declared[:8]}"
+    return f"{plain(folder.resolve().name)} {declared[:8]}"
 
 
 def chosen_sets(spec: SweepSpec, names: Collection[str] | None) -> dict[str, SetSource]:
