@@ -30,6 +30,7 @@ BELOW: dict[str, set[str]] = {
     "host.machine": set(),
     "host.garbage_collection": set(),
     "host.orphans": set(),
+    "host.safe_path": set(),
     "progress": set(),
     "host.hub_access": set(),
     "sweepfile": {"errors", "checks", "set_names", "typed_words", "host.hub_access"},
@@ -62,7 +63,7 @@ BELOW: dict[str, set[str]] = {
         "host.hub_access",
         "refused_findings",
     },
-    "fleet": _STUDY | {"files.atomic", "host.machine", "host.orphans"},
+    "fleet": _STUDY | {"files.atomic", "host.machine", "host.orphans", "host.safe_path"},
     "running": _STUDY
     | {
         "search",
@@ -76,7 +77,7 @@ BELOW: dict[str, set[str]] = {
         "host.machine",
     }
     | {"refused_findings"},
-    "tracking": _STUDY | {"verdicts", "host.orphans"},
+    "tracking": _STUDY | {"verdicts", "host.orphans", "host.safe_path"},
     "commands": _STUDY
     | {"tracking", "fleet", "running", "search", "tuning", "reporting", "verdicts", "host.loopback"}
     | {"host.machine", "host.garbage_collection", "refused_findings"},

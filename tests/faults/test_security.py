@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
+
+from tests.cli_project import make_project
 
 ROOT = Path(__file__).parent.parent.parent
 LOADERS = re.compile(r"^(Auto\w+)\.from_pretrained$")
@@ -42,6 +47,50 @@ def test_nothing_that_is_read_can_be_run() -> None:
     programs = [(name, call) for name, call, called in calls() if called.startswith("subprocess.")]
     assert [name for name, _ in programs] == ["provenance.py"]
     assert not {word.arg for _, call in programs for word in call.keywords} & {"shell"}
+
+
+SPAWNING = """
+import sys
+from pathlib import Path
+from orchestrator.fleet.processes import SpawnHosts
+from orchestrator.fleet.hosts import NoRoom
+from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.tracking import trackers
+from orchestrator.tracking.sending import Trackers
+from tests.run_fake import make_worker
+if __name__ == "__main__":
+    packs = ["execution.pack=2", "execution.packs=2"]
+    spec = load_spec(Path(sys.argv[1]), [*packs, "tracking.mlflow={}", "tracking.wait=60"])
+    folder = StudyFolder(spec.project / "studies", spec.name)
+    trackers.MODULES["mlflow"] = "json"
+    print(Trackers(spec, folder).finish(None))
+    hosts = SpawnHosts(make_worker(spec, folder), spec, folder, make_worker, 1)
+    while True:
+        try:
+            print(hosts.start(0).call("describe")["worker"])
+            break
+        except NoRoom:
+            continue
+"""
+
+
+def test_no_module_of_the_current_folder_is_imported(tmp_path: Path) -> None:
+    spec, here = make_project(tmp_path / "project"), tmp_path / "here"
+    here.mkdir()
+    for module in ("signal", "runpy", "struct", "multiprocessing"):
+        (here / f"{module}.py").write_text(f"open('{tmp_path}/ran', 'a').write({module!r})\n")
+    (tmp_path / "spawning.py").write_text(SPAWNING)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "spawning.py"), str(spec)],
+        cwd=here,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.stdout.splitlines() == ["()", "fake"], done.stderr
+    assert not (tmp_path / "ran").exists()
 
 
 def test_whatever_is_loaded_from_a_hub_runs_no_code_of_its_own() -> None:
