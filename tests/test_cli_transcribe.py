@@ -179,8 +179,11 @@ def test_a_folder_means_all_audio_in_it(tmp_path: Path, capsys: pytest.CaptureFi
     assert orchestrate("transcribe", BASE, tmp_path / "a", CLIPS[2], *CAP) == 0
     assert [line.partition("\t")[0] for line in lines(capsys)] == [*map(str, inside), CLIPS[2]]
     (tmp_path / "none").mkdir()
-    assert orchestrate("transcribe", BASE, tmp_path / "none", *CAP) == 2
-    assert f"{tmp_path}/none holds no recordings" in capsys.readouterr().err
+    for model in (BASE, "no/model"):
+        assert orchestrate("transcribe", model, tmp_path / "none", *CAP) == 2
+        assert f"{tmp_path}/none holds no recordings" in capsys.readouterr().err, (
+            "before a download"
+        )
 
 
 def test_a_folder_that_is_linked_into_a_folder_is_heard_too(

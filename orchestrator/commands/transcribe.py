@@ -88,13 +88,13 @@ def transcribe(
     Exit code 1: some of the files could not be heard, the others were.
     """
     choice_of("--device", device, ("auto", "cpu", "cuda", "mps"))
+    paths = list(_audio_files(files))
     loaded = _load_model(model, device, base)
     from orchestrator.tuning.decoding.audio_files import settings_of, transcribe_files
 
     measured = settings_of(model)
     level = measured.rms if rms is None else rms or None
     rate = max_tokens_per_second or measured.max_tokens_per_second
-    paths = list(_audio_files(files))
     heard = transcribe_files(loaded, paths, rms=level, max_tokens_per_second=rate)
     if unheard := _print_all(heard, rate):
         if unheard == len(paths):
