@@ -501,7 +501,9 @@ def test_the_card_above_several_adapters_has_no_path_outside_of_the_project(
     conclusion = conclude(sweep, folder_of(spec))
     card = adapters_card(sweep, conclusion, (), tmp_path, done=True)
     assert 'from_pretrained("./data/base", ' in card and str(tmp_path) not in card
-    assert ModelCard(card).data.get("base_model") is None, "the hub refuses a card that names a path there"
+    assert ModelCard(card).data.get("base_model") is None, (
+        "the hub refuses a card that names a path there"
+    )
 
 
 @pytest.mark.parametrize(
