@@ -296,6 +296,13 @@ def test_a_study_that_is_kept_outside_of_its_project_is_read_with_the_data_of_th
     shutil.copytree("studies/phone2", studies / "phone2")
     assert orchestrate("validate", "phone2", "--studies", studies) == 0
     assert orchestrate("phone2", "--studies", studies) in (0, 4, 5)
+    apart = tmp_path / "apart.jsonl"  # outside of the project, so that any project has it
+    apart.write_text(
+        json.dumps({"audio_filepath": f"{Path('data').absolute()}/train-0.wav", "text": "a"})
+    )
+    taken = ["--studies", tmp_path / "other" / "runs", f"data.train={apart}", "budget.trials=1"]
+    assert orchestrate(inside, *taken, "--quiet") in (0, 4, 5)
+    assert orchestrate("validate", "demo", *taken[:2]) == 0
     monkeypatch.chdir(tmp_path)
     assert orchestrate("validate", "phone2", "--studies", studies) == 2
     assert f"there is no file `{studies.parent}/data/train.jsonl`" in capsys.readouterr().err

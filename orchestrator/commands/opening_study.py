@@ -152,16 +152,24 @@ def _folder_of_study(spec: Path, overrides: Sequence[str], studies: Path | None)
 
 def _project_of(study: StudyFolder) -> Path:
     """Return the project's folder of a study that was opened by its name: the one that holds the
-    folder of its studies, however that is called; or the current one where that alone has the
-    training set. Raises StudyError and SpecError as `stored_spec` does.
+    folder of its studies, however that is called; or the current one where more of its sets are
+    there. Raises StudyError and SpecError as `stored_spec` does.
     """
     from orchestrator.records.content_digests import stored_spec
     from orchestrator.sweepfile.loading import project_root
 
     usual = project_root(study.spec)
     places = dict.fromkeys((Path(os.path.abspath(study.path)).parents[1], usual, Path.cwd()))
-    has_data = (place for place in places if stored_spec(study, place).data.train.is_file())
-    return next(has_data, usual)
+    found = {place: _sets_there(stored_spec(study, place)) for place in places}
+    return max(found, key=found.__getitem__) if any(found.values()) else usual
+
+
+def _sets_there(sweep: SweepSpec) -> int:
+    """Count the manifests of a sweep that exist. Those outside of its project may do so wherever
+    the project is.
+    """
+    evaluated = (source.path for source in sweep.data.all_evaluated.values())
+    return sum(path.is_file() for path in (sweep.data.train, *evaluated))
 
 
 def no_study(
