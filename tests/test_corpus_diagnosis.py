@@ -173,6 +173,31 @@ def test_two_ids_that_were_made_say_no_more_than_the_paths(corpus: Corpus) -> No
     assert [finding.name for finding in check(found)] == ["sentence-overlap"]
 
 
+@pytest.mark.parametrize("as_long", [0, 1, 2, 4])
+def test_the_same_sentences_of_two_people_are_not_the_same_sound(
+    corpus: Corpus, as_long: int
+) -> None:
+    """Under the same ids, as in corpora of several readers; some of them take as long by chance."""
+    sets = {
+        name: corpus.manifest(
+            name,
+            [
+                {
+                    "id": f"{index:04}",
+                    "audio": corpus.clip(f"{name}/{index}.wav", seed + index, seconds),
+                    "text": f"sentence {index}",
+                    "speaker": name,
+                }
+                for index, seconds in enumerate([0.25] * as_long + [longer] * (4 - as_long))
+            ],
+        )
+        for name, seed, longer in (("train", 0, 0.25), ("domain", 100, 0.3))
+    }
+    refused = [each.message for each in check(sets) if each.level == "refuse"]
+    assert len(refused) == (as_long >= 2)
+    assert all(message.startswith(f"{as_long} of 4 utterances of domain") for message in refused)
+
+
 def test_inline_audio_is_compared_too(corpus: Corpus) -> None:
     rows = [{"audio": [0.1, -0.2, 0.3], "text": "one"}]
     sets = {

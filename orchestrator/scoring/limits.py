@@ -319,7 +319,8 @@ def _to_value_scale(criterion: Criterion, bound: float) -> float:
     of a rate is no less than 0, as no rate is.
     """
     scaled = 1 + bound / 100 if criterion.unit == "times" else bound
-    return max(0.0, scaled) if criterion.kind == "max_rate" else scaled
+    has_floor = criterion.kind == "max_rate" and math.isfinite(scaled)
+    return max(0.0, scaled) if has_floor else scaled
 
 
 def _gap(criterion: Criterion, value: float) -> float:

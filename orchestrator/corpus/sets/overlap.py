@@ -4,7 +4,8 @@ the sets finds it. No torch.
 Recordings are the same when their real paths or their files' bytes are, when they overlap inside
 one file, when their decoded samples are (where the caller has them), or when id, text and length
 all agree: the same utterance encoded twice, or at another speed, which `manifest noisy` writes down.
-An equal id alone says nothing; sets made apart often both start at 0001.
+An equal id alone says nothing; sets made apart often both start at 0001. Nor does a length that
+agrees now and then, where two people read the same sentences.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from functools import lru_cache
 from itertools import accumulate, product, starmap
 from operator import itemgetter
 
+from orchestrator.corpus.manifest_errors import Place
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.manifests.plain_words import plain_words
 from orchestrator.corpus.recordings.known_files import KnownFiles, file_sha256
@@ -120,7 +122,7 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
     by_pcm: dict[str, Utterance] = {}
     if first.pcm_sha256:
         by_pcm = dict(zip(first.pcm_sha256, first.manifest.utterances, strict=True))
-    by_id = {utterance.id: utterance for utterance in first.manifest.utterances}
+    again = _encoded_again(first.manifest, second.manifest)
     found = []
     for index, utterance in enumerate(second.manifest.utterances):
         pcm = second.pcm_sha256[index] if second.pcm_sha256 else None
@@ -130,9 +132,28 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
             found.append(Shared(utterance, same_file, "the same audio file"))
         elif pcm is not None and pcm in by_pcm:
             found.append(Shared(utterance, by_pcm[pcm], "the same samples"))
-        elif (other := by_id.get(utterance.id)) and (why := _why_same(other, utterance)):
-            found.append(Shared(utterance, other, why))
+        elif utterance.place in again:
+            found.append(again[utterance.place])
     return found
+
+
+def _encoded_again(first: Manifest, second: Manifest) -> dict[Place, Shared]:
+    """Return the utterances of `second` that have id, text and length of one of `first`, by their
+    places. None where most of those with the id and text of one differ in length: there people read
+    the same sentences under the same ids, and some happen to take as long.
+    """
+    by_id = {utterance.id: utterance for utterance in first.utterances}
+    pairs = [
+        (other, utterance)
+        for utterance in second.utterances
+        if (other := by_id.get(utterance.id)) and _are_called_alike(other, utterance)
+    ]
+    same = {
+        utterance.place: Shared(utterance, other, why)
+        for other, utterance in pairs
+        if (why := _why_as_long(other, utterance))
+    }
+    return same if 2 * len(same) >= len(pairs) else {}
 
 
 class _Segments:
@@ -182,12 +203,17 @@ def _segments_overlap(a: Utterance, b: Utterance) -> bool:
     return shared > min(_TOUCHING, a.duration / 2, b.duration / 2)
 
 
-def _why_same(a: Utterance, b: Utterance) -> str:
-    """Say how it is known that two utterances of the same id are one: their sentence and, where known, length agree.
-    Empty where they are not, and where both ids were made, which say no more than the paths do.
+def _are_called_alike(a: Utterance, b: Utterance) -> bool:
+    """Whether two utterances of the same id may be one: their sentence is the same, and not both ids
+    were made, which say no more than the paths do.
     """
-    if sentence_key(a.text) != sentence_key(b.text) or not (a.explicit_id or b.explicit_id):
-        return ""
+    return (a.explicit_id or b.explicit_id) and sentence_key(a.text) == sentence_key(b.text)
+
+
+def _why_as_long(a: Utterance, b: Utterance) -> str:
+    """Say how it is known that two utterances of the same id and sentence are one: their lengths
+    agree, where they are known. Empty where they do not.
+    """
     if a.duration is None or b.duration is None or _agree(a.duration, b.duration):
         return "the same id, text and length"
     at_any_speed = product(_lengths_told(a), _lengths_told(b))
