@@ -116,7 +116,7 @@ def test_parts_run_side_by_side_in_order_under_the_callers_modes(two: Cores) -> 
         )
 
     with torch.no_grad(), torch.autocast("cpu", torch.float16):
-        results = two.map(part, [7, 3])
+        results = list(two.map(part, [7, 3]))
     assert results == [(7, False, True, torch.float16, 1), (3, False, True, torch.float16, 1)]
     assert [enabled for _, enabled, *_ in two.map(part, [0, 1])] == [True, True]
 
@@ -132,8 +132,10 @@ def test_many_cores_share_few_parts(threads: int, count: int, alone: int) -> Non
         made = Cores(CPU)
         assert (made.count, made.at_once) == (count, threads)
         for parts in (count, 2 * count):
-            assert made.map(lambda _: torch.get_num_threads(), range(parts)) == [alone] * parts
-        assert made.map(lambda _: torch.get_num_threads(), [0]) == [threads]
+            assert (
+                list(made.map(lambda _: torch.get_num_threads(), range(parts))) == [alone] * parts
+            )
+        assert list(made.map(lambda _: torch.get_num_threads(), [0])) == [threads]
         assert made.map_whole(lambda _: torch.get_num_threads(), [0]) == [1]
     finally:
         use_cores(before)
@@ -152,7 +154,7 @@ def test_no_more_parts_at_once_than_there_are_parts_of_a_step(two: Cores) -> Non
             running -= 1
 
     two.lent = 8
-    two.map(part, range(8))
+    list(two.map(part, range(8)))
     assert most == 2
 
 
@@ -293,7 +295,7 @@ def test_the_first_exception_of_a_part_is_the_callers(two: Cores) -> None:
         return item
 
     with pytest.raises(ValueError, match="part 1"):
-        two.map(part, [0, 1, 2])
+        list(two.map(part, [0, 1, 2]))
 
 
 def test_what_is_not_kept_may_be_cut_up_for_all_cores() -> None:

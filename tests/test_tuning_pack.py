@@ -5,6 +5,7 @@ float64.
 from __future__ import annotations
 
 import copy
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from transformers import PreTrainedModel, get_scheduler
 
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.sweep import ModelSpec
-from orchestrator.tuning.adapters.pack import Adapter, Pack, merged_weight
+from orchestrator.tuning.adapters.pack import Adapter, Pack, StepPack, merged_weight
 from orchestrator.tuning.adapters.packed_linear import PackedLinear, bind_slots
 from orchestrator.tuning.adapters.peft_adapter import ROOT, export, initial_adapter, resolve_targets
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
@@ -188,6 +189,25 @@ def test_how_many_cores_share_a_step_changes_nothing_beyond_rounding(
         assert max(parts) == count
     for count in (2, 3):
         assert (trained[count].flat - trained[1].flat).abs().max().item() < 1e-11
+
+
+def test_gradients_of_many_micro_batches_are_not_kept_side_by_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compute, kept = StepPack.gradients, []
+    made: list[weakref.ref[torch.Tensor]] = []
+
+    def noted(step: StepPack, loss: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        kept.append(sum(each() is not None for each in made))
+        gradients = compute(step, loss)
+        made.append(weakref.ref(gradients[0]))
+        return gradients
+
+    for name in ("count", "threads"):
+        monkeypatch.setattr(cores(CPU), name, 1)
+    monkeypatch.setattr(StepPack, "gradients", noted)
+    packed(scene("streaming"), [params(batch_size=1, gradient_accumulation_steps=6)], steps=1)
+    assert len(kept) == 6 and max(kept) == 1
 
 
 def test_what_a_trial_does_not_train_stays_exactly_zero() -> None:

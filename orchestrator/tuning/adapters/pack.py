@@ -5,7 +5,7 @@ How the layers compute with this state is in `packed_linear`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -96,11 +96,14 @@ class Pack:
             {name: slots.of_step(linears[name].weight) for name, slots in self.layers.items()}
         )
 
-    def add(self, step: StepPack, gradients: Sequence[Sequence[Tensor]]) -> None:
-        """Add to `grad` the gradients that `step.gradients` returned for each micro-batch."""
-        total = tuple(gradients[0])
-        for more in gradients[1:]:
-            total = torch._foreach_add(total, tuple(more))
+    def add(self, step: StepPack, gradients: Iterable[tuple[Tensor, ...]]) -> None:
+        """Add to `grad` the gradients that `step.gradients` returned for each micro-batch. They are
+        summed as they come: side by side, those of many take more memory than small ones save.
+        """
+        parts = iter(gradients)
+        total = next(parts)
+        for more in parts:
+            total = torch._foreach_add(total, more)
         # one tensor per leaf, module after module, in the order of `StepPack.gradients`
         rest = iter(total)
         views: list[Tensor] = []
@@ -213,13 +216,13 @@ class StepPack:
 
     layers: Mapping[str, StepSlots]
 
-    def gradients(self, loss: Tensor) -> list[Tensor]:
+    def gradients(self, loss: Tensor) -> tuple[Tensor, ...]:
         """Return the gradients of `loss`, a sum over trials, by the leaves of all modules in order.
 
         Several threads may call it at once: nothing is accumulated in the leaves themselves.
         """
         leaves = [leaf for slots in self.layers.values() for leaf in slots.leaves]
-        return list(torch.autograd.grad(loss, leaves))
+        return torch.autograd.grad(loss, leaves)
 
 
 def merged_weight(

@@ -8,7 +8,8 @@ times a step. Threads that each compute a part of the utterances wait for each o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
@@ -99,20 +100,28 @@ class Cores:
         """The undivided items that may be computed at the same time now."""
         return max(self.threads, self.lent if isinstance(self.lent, int) else self.lent())
 
-    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """Return `function` of each part of one step, in order. `count` of them are computed at the
+    def map(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Generator[Result, None, None]:
+        """Yield `function` of each part of one step, in order. `count` of them are computed at the
         same time, each on an equal share of the cores, under the caller's grad and autocast modes.
+        What was yielded is not kept, so results that are added up take no room side by side.
 
-        The first exception, if any, is raised when all parts have ended. The parts must not write
-        to what they share.
+        The first exception, if any, is raised when all parts have ended; a caller that may raise
+        meanwhile closes the generator, which waits for them. The parts must not write to what they
+        share.
         """
         parts = list(items)
         if self.count == 1 or len(parts) == 1:
-            return [function(part) for part in parts]
+            yield from map(function, parts)
+            return
         run = self._for_threads(function, max(1, self.threads // min(len(parts), self.count)))
-        running = [self._part_pool.submit(run, part) for part in parts]
-        wait(running)  # also after one failed: the others still read what the caller lent them
-        return [future.result() for future in running]
+        running = deque(self._part_pool.submit(run, part) for part in parts)
+        try:
+            while running:
+                yield running.popleft().result()
+        finally:
+            wait(running)  # also after one failed: the others still read what the caller lent them
 
     def map_whole(
         self,

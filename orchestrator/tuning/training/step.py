@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +51,7 @@ def pack_step(
         know_untuned(base, store, data, _held_to_base(group))
     forget_oldest_untuned(data, _held_to_base(parts))
 
-    def forward_and_backward(micro_batch: MicroBatch) -> tuple[Tensor, list[Tensor]]:
+    def forward_and_backward(micro_batch: MicroBatch) -> tuple[Tensor, tuple[Tensor, ...]]:
         rows_a_slot = len(micro_batch.rows)
         # frames (K, F, width): the clips of a slot stand end to end, without padding between them
         frames, layout = augmented_frames(
@@ -78,12 +79,19 @@ def pack_step(
         return own.detach(), step.gradients(total)
 
     step = pack.of_step(base.linears)
-    with bind_slots(base.linears, step.layers):
-        computed = base.cores.map(forward_and_backward, parts)
-    for own, _ in computed:
-        losses += own
-    pack.add(step, [gradients for _, gradients in computed])
+    computed = base.cores.map(forward_and_backward, parts)
+    with bind_slots(base.linears, step.layers), closing(computed):
+        pack.add(step, _gradients_of(computed, losses))
     return losses, optimizer.step(pack.flat, pack.grad)
+
+
+def _gradients_of(
+    computed: Iterable[tuple[Tensor, tuple[Tensor, ...]]], losses: Tensor
+) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the gradients of each micro-batch, and add its losses to `losses` (K,)."""
+    for own, gradients in computed:
+        losses += own
+        yield gradients
 
 
 def _held_to_base(parts: Sequence[MicroBatch]) -> set[int]:
