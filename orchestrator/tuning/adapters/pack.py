@@ -5,7 +5,7 @@ How the layers compute with this state is in `packed_linear`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -96,16 +96,10 @@ class Pack:
             {name: slots.of_step(linears[name].weight) for name, slots in self.layers.items()}
         )
 
-    def add(self, step: StepPack, gradients: Iterable[tuple[Tensor, ...]]) -> None:
-        """Add to `grad` the gradients that `step.gradients` returned for each micro-batch. They are
-        summed as they come: side by side, those of many take more memory than small ones save.
-        """
-        parts = iter(gradients)
-        total = next(parts)
-        for more in parts:
-            total = torch._foreach_add(total, more)
+    def add(self, step: StepPack, gradients: Sequence[Tensor]) -> None:
+        """Add to `grad` what `step.gradients` returned, summed over the micro-batches."""
         # one tensor per leaf, module after module, in the order of `StepPack.gradients`
-        rest = iter(total)
+        rest = iter(gradients)
         views: list[Tensor] = []
         added: list[Tensor] = []
         for name, slots in step.layers.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 import torch
@@ -81,17 +81,23 @@ def pack_step(
     step = pack.of_step(base.linears)
     computed = base.cores.map(forward_and_backward, parts)
     with bind_slots(base.linears, step.layers), closing(computed):
-        pack.add(step, _gradients_of(computed, losses))
+        pack.add(step, _summed(computed, losses))
     return losses, optimizer.step(pack.flat, pack.grad)
 
 
-def _gradients_of(
-    computed: Iterable[tuple[Tensor, tuple[Tensor, ...]]], losses: Tensor
-) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the gradients of each micro-batch, and add its losses to `losses` (K,)."""
+def _summed(
+    computed: Iterator[tuple[Tensor, tuple[Tensor, ...]]], losses: Tensor
+) -> tuple[Tensor, ...]:
+    """Add the losses of each micro-batch to `losses` (K,), and return the sum of their gradients.
+
+    They are summed as they come: side by side, those of many take more memory than small ones save.
+    """
+    own, total = next(computed)
+    losses += own
     for own, gradients in computed:
         losses += own
-        yield gradients
+        total = torch._foreach_add(total, gradients)
+    return total
 
 
 def _held_to_base(parts: Sequence[MicroBatch]) -> set[int]:
