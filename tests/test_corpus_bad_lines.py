@@ -114,4 +114,4 @@ def test_a_sweep_goes_on_without_them_and_notes_it(
     )
     assert "domain.jsonl has 1 fault:" in capsys.readouterr().err
     assert orchestrate(spec, "--max-bad-fraction", "1.5") == 2
-    assert "data.max_bad_fraction" in capsys.readouterr().err
+    assert "--max-bad-fraction 1.5 is no share" in capsys.readouterr().err

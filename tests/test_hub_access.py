@@ -190,12 +190,15 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(
 
     (tmp_path / "hub").write_text("a file where the cache belongs")
     with serving(200, HUB) as (address, _):
+        page = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", page)
         monkeypatch.setattr(
             "orchestrator.tuning.model.hub.hf_hub_download",
-            partial(hf_hub_download, cache_dir=tmp_path / "hub", endpoint=address),
+            partial(hf_hub_download, cache_dir=tmp_path / "hub"),
         )
-        with pytest.raises(ModelError, match=r"transcription.json of model 'x/y' cannot be down"):
+        said = r"transcription.json of model 'x/y' cannot be downloaded: .*Not a directory"
+        with pytest.raises(ModelError, match=said):
             hub_file(ModelSpec(id="x/y"), "transcription.json")
 
 
