@@ -19,6 +19,7 @@ from orchestrator.errors import Interrupted
 from orchestrator.fleet.channels import ChannelRemote
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import InlineHosts, Lost
+from orchestrator.fleet.message_chunks import Joined
 from orchestrator.fleet.processes import ForkHosts, ProcessChannel, SpawnHosts
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Measured, Worker
@@ -118,6 +119,28 @@ def test_a_large_state_goes_to_a_pack_and_comes_back(tmp_path: Path) -> None:
     processes()[0].kill()
     assert measured(fleet).step == 200
     fleet.close()
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+def test_a_state_that_does_not_fit_the_memory_of_a_pack_is_told_as_that(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether all of it was sent by then or not: the pack has ended when its answer is read."""
+    here, add = os.getpid(), Joined.add
+
+    def full(joined: Joined, piece: bytes) -> Iterator[Any]:
+        if os.getpid() != here:
+            raise MemoryError("of the state")
+        return add(joined, piece)
+
+    monkeypatch.setattr(Joined, "add", full)
+    remote = ForkHosts(FakeWorker(), tmp_path, 2).start(0)
+    assert isinstance(remote, ChannelRemote) and isinstance(remote.channel, ProcessChannel)
+    with pytest.raises(MemoryError, match="of the state"):
+        remote.begin(b"0" * size)  # type: ignore[arg-type]
+        remote.channel._process.join()
+        remote.finished()
+    remote.close()
 
 
 class Unkillable:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any, NoReturn, Protocol
 
 from orchestrator.fleet.child import Carried
 from orchestrator.fleet.hosts import Lost
@@ -126,7 +127,7 @@ class ChannelRemote:
         try:
             self.channel.send(message)
         except (EOFError, OSError) as error:
-            raise self.channel.how_it_ended() from error
+            self._raise_end(error)
 
     def _receive(self, seconds: float) -> None:
         """Take in all messages that have come, waiting at most `seconds` for the first. Raises
@@ -136,8 +137,20 @@ class ChannelRemote:
             for kind, value in self.channel.receive(seconds):
                 self._take(kind, value)
         except (EOFError, OSError) as error:
-            raise self.channel.how_it_ended() from error
+            self._raise_end(error)
         self._check_that_it_moves()
+
+    def _raise_end(self, error: Exception) -> NoReturn:
+        """Raise what the pack raised as the last it said, such as that a call did not fit its memory;
+        else the loss that says how it ended.
+        """
+        lost = self.channel.how_it_ended()
+        with suppress(EOFError, OSError):  # it may have ended while the call was still being sent
+            for kind, value in self.channel.receive(0):
+                self._take(kind, value)
+        if self._answers and isinstance(self._answers[-1], Carried):
+            self.answer()
+        raise lost from error
 
     def _take(self, kind: str, value: Any) -> None:
         self._count_silence()
