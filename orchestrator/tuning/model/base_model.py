@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import transformers
@@ -39,6 +39,7 @@ from orchestrator.tuning.model.identity import (
 from orchestrator.tuning.model.kernel_choice import chosen_products
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.linear_kernels import ATEN, FrozenLinear, Products
+from orchestrator.tuning.model.loaded_weights import check_finite, check_weights, unused_weights
 from orchestrator.tuning.model.windows import read_inclusively
 from orchestrator.tuning.trial_faults import is_out_of_memory
 
@@ -215,7 +216,7 @@ def _load(
                 dtype=dtype,
                 trust_remote_code=False,
                 use_safetensors=True,
-                ignore_mismatched_sizes=True,  # `_check_weights` refuses them, by name
+                ignore_mismatched_sizes=True,  # `check_weights` refuses them, by name
                 output_loading_info=True,
                 **where,
             )
@@ -226,11 +227,11 @@ def _load(
         raise ModelError(
             f"model {spec.id!r} cannot be loaded: {_why_not_loaded(error, not where)}."
         ) from error
-    _check_weights(spec, found)
-    _check_finite(spec, model)
+    check_weights(spec, found)
+    check_finite(spec, model)
     if encoder_windows == "inclusive":
         read_inclusively(spec, model)
-    return model, tokenizer, _unused_weights(found["unexpected_keys"])
+    return model, tokenizer, unused_weights(found["unexpected_keys"])
 
 
 @contextmanager
@@ -246,16 +247,6 @@ def _without_warnings() -> Iterator[None]:
         transformers.utils.logging.set_verbosity(before)
 
 
-def _unused_weights(names: Iterable[str]) -> str:
-    unused = sorted(names)
-    if not unused:
-        return ""
-    return (
-        f"the weights hold {len(unused)} that the model has no place for, such as {unused[0]}; "
-        "they are left out"
-    )
-
-
 def _why_not_loaded(error: Exception, local: bool) -> str:
     """Return what went wrong in loading, and the next step."""
     said = " ".join(str(error).split())[:200].partition(". ")[0].removesuffix(".")
@@ -267,39 +258,6 @@ def _why_not_loaded(error: Exception, local: bool) -> str:
     if "custom code" in said:
         said, hint = "it has code of its own (auto_map), which is never run", _OWN_CODE
     return f"{said or type(error).__name__}. Next: {hint}"
-
-
-def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:
-    """Raise ModelError where weights are missing or of another shape than the configuration says:
-    transformers would initialise them at random.
-    """
-    other = {
-        name: f"{name} of shape {list(held)} and config.json asks for {list(asked)}"
-        for name, held, asked in found["mismatched_keys"]
-    }
-    faults = [
-        *other.values(),
-        *(f"no {name}" for name in sorted(found["missing_keys"]) if name not in other),
-    ]
-    if faults:
-        instead = min(found["unexpected_keys"], default="")
-        raise ModelError(
-            f"model {spec.id!r} cannot be loaded: model.safetensors has {faults[0]} ({len(faults)} such weights)"
-            f"{instead and f', and names such as {instead} instead'}. "
-            "Next: take config.json and model.safetensors of one model."
-        )
-
-
-def _check_finite(spec: ModelSpec, model: PreTrainedModel) -> None:
-    """Raise ModelError where a weight is NaN or infinite, as after a training in float16 that
-    diverged: what such a model transcribes is meaningless.
-    """
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise ModelError(
-                f"model {spec.id!r} cannot be loaded: {name} holds NaN or infinity. "
-                "Next: take a checkpoint from before its training diverged."
-            )
 
 
 def check_same_weights(spec: ModelSpec, wanted: str) -> None:
