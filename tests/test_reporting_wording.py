@@ -27,7 +27,7 @@ from orchestrator.reporting.wording import (
     utterances_text,
 )
 from orchestrator.scoring.limit_text import allowed_text, value_text
-from orchestrator.scoring.limits import Criterion, Risk, estimate_of, judge_limit
+from orchestrator.scoring.limits import Criterion, Kind, Risk, estimate_of, judge_limit
 from orchestrator.scoring.rates import SetScore
 from orchestrator.scoring.trend import judge_trend
 from orchestrator.verdicts.conclusion import Conclusion
@@ -101,6 +101,26 @@ def test_a_multiple_of_the_baseline_stands_beside_its_limit() -> None:
             confidence=0.95, violation_confidence=0.95,
         )  # fmt: skip
         assert limit_row(found)[1:5] == ("4.00", "4.40", shown, "no" if errors > 1100 else "yes")
+
+
+@pytest.mark.parametrize(
+    ("kind", "losses", "shown"),
+    [
+        ("falls_monotonically", (3.0, 2.0, 2.05, 1.5), "3.000 to 1.500 nats, rising by 0.050 in between"),
+        ("falls_monotonically", (3.0, 2.0, 2.0001, 1.5), "3.000 to 1.500 nats, rising by 0.0001 in between"),
+        ("falls_monotonically", (2.0, 2.0, 1.5), "2.000 to 1.500 nats, rising by 0.000 in between"),
+        ("falls_monotonically", (2.0, 2.5), "2.000 to 2.500 nats"),
+        ("falls_monotonically", (2.0, 1.5), "2.000 to 1.500 nats"),
+        ("falls", (2.5, 1.0, 2.0, 2.2, 2.4), "2.500 to 2.400 nats, Kendall's tau +0.20"),
+        ("falls", (2.0, 2.5), "2.000 to 2.500 nats"),
+        ("falls", (2.5, 2.6, 2.0), "2.500 to 2.000 nats"),
+    ],
+)  # fmt: skip
+def test_the_course_of_a_loss_that_breaks_its_limit_is_not_shown_as_a_fall(
+    kind: Kind, losses: tuple[float, ...], shown: str
+) -> None:
+    found = judge_trend(Criterion("train_loss", kind), losses, 0.95)
+    assert value_text(found) == shown
 
 
 @pytest.mark.parametrize(

@@ -95,13 +95,24 @@ def value_text(limit: LimitVerdict) -> str:
     if value is None:
         return "-"
     if criterion.metric == "train_loss":
-        return f"{limit.baseline:.3f} to {limit.tuned:.3f} nats"
+        return f"{limit.baseline:.3f} to {limit.tuned:.3f} nats{_course_text(limit)}"
     decimals = decimals_of(limit)
     if criterion.kind == "max_rate":
         unit = "%" if criterion.unit == "points" else "times the baseline"
         return f"{value:.{decimals}f} {unit}"
     change = f"{shown_change(criterion.metric, value):+z.{decimals}f}"
     return f"{change} points" if criterion.unit == "points" else f"{change} % of the baseline"
+
+
+def _course_text(limit: LimitVerdict) -> str:
+    """Say how a training loss does not fall although its last rung's is below its first; else empty."""
+    first, last, value = limit.baseline, limit.tuned, limit.value
+    if first is None or last is None or value is None or last >= first or value < 0:
+        return ""
+    if limit.criterion.kind == "falls_monotonically":
+        decimals = enough_decimals(3, (value, lambda rise: rise > 0))
+        return f", rising by {value:.{decimals}f} in between"
+    return f", Kendall's tau {value:+z.2f}"
 
 
 def decimals_of(limit: LimitVerdict) -> int:
