@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from orchestrator.records.readiness.model_limits import token_caps
+from orchestrator.sweepfile.evaluation import Precision
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter, merged_weight
 from orchestrator.tuning.adapters.peft_adapter import ROOT
@@ -19,6 +20,7 @@ from orchestrator.tuning.decoding.decoding_rows import RowGroup, join_live_rows
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.core_threads import Cores
+from orchestrator.tuning.model.device import autocast_to
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import laid_out
 from tests.test_tuning_pack import start
@@ -220,31 +222,51 @@ def test_frames_that_do_not_fit_the_budget_are_computed_anew_and_are_the_same() 
     assert poor.bytes_used == 0 < kept.bytes_used
 
 
-def test_which_frames_are_kept_does_not_depend_on_what_is_asked_for_first() -> None:
-    base = wrap_model(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
+@pytest.mark.parametrize(("second", "apart"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize("training", ["fp32", "bf16"])
+@pytest.mark.parametrize("measuring", ["fp32", "bf16"])
+def test_which_frames_are_kept_does_not_depend_on_what_is_asked_for_first(
+    second: int, apart: int, training: Precision, measuring: Precision
+) -> None:
+    """Not in bfloat16 either, where the output of the encoder is in float32."""
+    model = small_model("streaming", torch.float32)
+    base = wrap_model(ModelSpec(id="small"), model, tokenizer(), CPU)
     clips, _ = clips_and_texts(9, seed=5)
     sets = {"train": clips[:6], "domain": clips[6:8], "heldout": clips[8:]}
+
+    def autocast(name: str) -> torch.autocast:
+        return autocast_to(training if name == "train" else measuring, CPU)
+
+    def kept(places: list[tuple[str, int]], budget: int) -> tuple[set[tuple[str, int]], int]:
+        store = EncoderCache(base.family, dict(sets), budget, CPU, (0, second), autocast=autocast)
+        found = set()
+        for name, depth in places:
+            with autocast(name):
+                if store.keep(name, depth) is not None:
+                    found.add((name, depth))
+        return found, store.bytes_used
+
     asked = [
-        ("heldout", 2),
-        ("domain", 2),
+        ("heldout", apart),
+        ("domain", apart),
         ("domain", 0),
-        ("train", 1),
-        ("heldout", 1),
+        ("train", second),
+        ("heldout", second),
         ("train", 0),
     ]
-    whole = EncoderCache(base.family, dict(sets), 1 << 30, CPU, (0, 1))
-    for name, depth in asked:
-        whole.keep(name, depth)
+    everything, whole = kept(asked, 1 << 30)
+    assert everything == set(asked)
     seen = set()
-    for tenths in range(11):
-        budget, found = whole.bytes_used * tenths // 10, []
+    for budget in range(0, 2 * whole, whole // 20):
+        found = []
         for order in (asked, asked[::-1], asked[3:] + asked[:3]):
-            store = EncoderCache(base.family, dict(sets), budget, CPU, (0, 1))
-            found.append({place for place in order if store.keep(*place) is not None})
-            assert store.bytes_used <= budget
+            places, used = kept(order, budget)
+            assert used <= budget
+            found.append(places)
         assert found[0] == found[1] == found[2]
         seen.add(frozenset(found[0]))
-    assert frozenset({("train", 0), ("train", 1)}) in seen, "what every step needs comes first"
+    assert frozenset({("train", 0), ("train", second)}) in seen, "what every step needs comes first"
+    assert everything in seen
 
 
 def test_frames_of_a_lower_depth_are_the_start_of_a_higher_and_the_same() -> None:
@@ -268,7 +290,7 @@ def test_frames_of_a_lower_depth_are_the_start_of_a_higher_and_the_same() -> Non
     again = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU, depths=(0, base.encoder_depth))
     again.keep("set", base.encoder_depth)
     again.keep("set", 0)
-    assert sum(heard) == len(clips)
+    assert heard == [1, len(clips), 1], "one clip says how large the frames of a depth are"
 
 
 def test_reading_frames_and_decoding_leave_the_cache_untouched() -> None:

@@ -149,7 +149,16 @@ def _encoder_cache(
     depths = _first_adapted_layers(spec, base)
     # every step needs frames of the training set, so they come first where not all fit
     ordered = {"train": clips["train"], **clips}
-    return EncoderCache(base.family, ordered, memory, device, depths, kept, spec.measured_name)
+    return EncoderCache(
+        base.family,
+        ordered,
+        memory,
+        device,
+        depths,
+        kept,
+        spec.measured_name,
+        lambda name: _autocast_for(spec, device, training=name == "train"),
+    )
 
 
 def _take_cores(spec: SweepSpec) -> None:

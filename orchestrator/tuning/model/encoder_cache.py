@@ -9,6 +9,7 @@ encoder's output where d is the number of layers.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import product
 
@@ -74,12 +75,14 @@ class EncoderCache:
         depths: Collection[int] = (),
         kept: Mapping[str, dict[int, Frames | None]] | None = None,
         said_name: Callable[[str], str] = str,
+        autocast: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         """`clips` are the float32 samples of each set by its name; where not all frames fit, those
         of the first sets are kept. `depths` are the entry depths that trials may have: frames at a
         lower one are kept on the way to a higher one. `kept` holds, by set and depth, frames that
         are there already; its mappings are shared, so what is computed of these sets later is added
-        to them. `said_name` gives the name by which a person is told of a set.
+        to them. `said_name` gives the name by which a person is told of a set, `autocast` the
+        context in which its frames are asked for.
         """
         self.family, self.clips, self.budget_bytes, self.device = (
             family,
@@ -87,11 +90,12 @@ class EncoderCache:
             budget_bytes,
             device,
         )
-        self.depths, self.said_name = sorted(depths), said_name
+        self.depths, self.said_name, self.autocast = sorted(depths), said_name, autocast
         self.kept: dict[str, dict[int, Frames | None]] = {name: {} for name in clips} | dict(
             kept or {}
         )
         self._lengths: dict[str, tuple[int, ...]] = {}
+        self._sizes: dict[tuple[str, int], int] = {}
 
     def __call__(
         self, name: str, clips: Tensor, depth: int, slots: int = 1
@@ -149,10 +153,12 @@ class EncoderCache:
         """
         if (lower := self._entry_depth_below(depth)) is not None:
             self.keep(name, lower)  # `_compute_rows` goes on from these frames
+        if self._size(name, depth) > self._room(name, depth):
+            return None
         lengths = self.lengths(name)
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         batches = batches_by_length(lengths, BATCH_SECONDS * SAMPLE_RATE, order)
-        most, flat, filled = self._most_frames(name), None, 0
+        flat, filled = None, 0
         start = torch.zeros(len(lengths), dtype=torch.int64, device=self.device)
         length = torch.zeros_like(start)
         side_by_side, counter = (
@@ -167,12 +173,9 @@ class EncoderCache:
             )
             for rows, computed in zip(some, results, strict=True):
                 if flat is None:
-                    # width and dtype are known from the first batch on, so the rest is not computed
-                    # in vain where it would not fit
-                    frame_bytes = computed.flat[0].numel() * computed.flat.element_size()
-                    if most * frame_bytes > self._room(name, depth, frame_bytes):
-                        return None
-                    flat = computed.flat.new_empty((most, computed.flat.shape[1]))
+                    flat = computed.flat.new_empty(
+                        (self._most_frames(name), computed.flat.shape[1])
+                    )
                 end = filled + len(computed.flat)
                 flat[filled:end] = computed.flat
                 start[rows], length[rows] = filled + computed.start, computed.length
@@ -185,7 +188,20 @@ class EncoderCache:
         """Return an upper bound of the frames of a set, so that their tensor is allocated once."""
         return sum(length // self.family.stride + 1 for length in self.lengths(name))
 
-    def _room(self, name: str, depth: int, frame_bytes: int) -> int:
+    def _size(self, name: str, depth: int) -> int:
+        """Return an upper bound of the bytes that the frames of a set at a depth take. Under autocast
+        their precision differs by depth, and training may have another than evaluation.
+        """
+        if (name, depth) not in self._sizes:
+            lengths = self.lengths(name)
+            shortest = min(range(len(lengths)), key=lengths.__getitem__)
+            with self.autocast(name):
+                flat = self.compute([self.clips[name][shortest]], depth).flat
+            frame_bytes = flat.shape[1] * flat.element_size()
+            self._sizes[name, depth] = self._most_frames(name) * frame_bytes
+        return self._sizes[name, depth]
+
+    def _room(self, name: str, depth: int) -> int:
         """Return the bytes that the frames of a set at a depth may take: what those before them in a
         fixed order leave of the budget, whether these are computed yet or not.
 
@@ -195,8 +211,8 @@ class EncoderCache:
         """
         order = [*product(self.clips, self.depths), *((other, depth) for other in self.clips)]
         left = self.budget_bytes
-        for other, _ in order[: order.index((name, depth))]:
-            size = self._most_frames(other) * frame_bytes
+        for place in order[: order.index((name, depth))]:
+            size = self._size(*place)
             left -= size if size <= left else 0
         return min(left, self.budget_bytes - self.bytes_used)
 
