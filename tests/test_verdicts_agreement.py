@@ -120,7 +120,9 @@ def test_a_verdict_names_the_guardrail_that_leaves_it_open(tmp_path: Path) -> No
 
 
 def test_a_rejection_names_the_limits_that_do_not_hold(tmp_path: Path) -> None:
-    """Once each, where acceptance and guardrails ask the same; and none that holds."""
+    """Once each, where acceptance and guardrails ask the same, or a limit on every further set and one
+    on that set; and none that holds.
+    """
     same = Criterion("heldout_wer", "max_regression", 0.2)
     counts = {"confirm_domain": (600, 200), "confirm_heldout": (100, 120)}
     baseline, tuned = (
@@ -128,7 +130,7 @@ def test_a_rejection_names_the_limits_that_do_not_hold(tmp_path: Path) -> None:
         for side in (0, 1)
     )
     judged = judge(
-        tuned, baseline, guardrails=[same], acceptance=[GAIN, replace(same, rule="proven")],
+        tuned, baseline, guardrails=[same], acceptance=[GAIN, replace(same, rule="proven"), same],
         confirmed=True, resamples=200,
     )  # fmt: skip
     found = replace(conclusion(judged), decision=judged.decision)

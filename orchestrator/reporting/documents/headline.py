@@ -76,9 +76,8 @@ def _broken_limits(conclusion: Conclusion) -> str:
     if conclusion.decision is not Decision.REJECT or verdict is None:
         return ""
     broken = [limit for limit in limits_of(verdict) if limit.holds is False]
-    return "".join(
-        f"; {asked_text(limit.criterion)}: measured {value_text(limit)}" for limit in broken
-    )
+    texts = (f"; {asked_text(limit.criterion)}: measured {value_text(limit)}" for limit in broken)
+    return "".join(dict.fromkeys(texts))
 
 
 def _open_questions(conclusion: Conclusion) -> str:
