@@ -146,7 +146,7 @@ def test_a_state_that_does_not_fit_the_memory_of_a_pack_is_told_as_that(
 class Unkillable:
     """A process that hangs in the kernel, where no signal reaches it."""
 
-    killed = False
+    killed, exitcode = False, None
 
     def kill(self) -> None:
         self.killed = True

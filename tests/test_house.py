@@ -29,6 +29,7 @@ BELOW: dict[str, set[str]] = {
     "files.file_kinds": set(),
     "host.machine": set(),
     "host.garbage_collection": set(),
+    "host.killing": set(),
     "host.orphans": set(),
     "host.safe_path": set(),
     "progress": set(),
@@ -63,7 +64,8 @@ BELOW: dict[str, set[str]] = {
         "host.hub_access",
         "refused_findings",
     },
-    "fleet": _STUDY | {"files.atomic", "host.machine", "host.orphans", "host.safe_path"},
+    "fleet": _STUDY
+    | {"files.atomic", "host.killing", "host.machine", "host.orphans", "host.safe_path"},
     "running": _STUDY
     | {
         "search",
@@ -77,7 +79,7 @@ BELOW: dict[str, set[str]] = {
         "host.machine",
     }
     | {"refused_findings"},
-    "tracking": _STUDY | {"verdicts", "host.orphans", "host.safe_path"},
+    "tracking": _STUDY | {"verdicts", "host.killing", "host.orphans", "host.safe_path"},
     "commands": _STUDY
     | {"tracking", "fleet", "running", "search", "tuning", "reporting", "verdicts", "host.loopback"}
     | {"host.machine", "host.garbage_collection", "refused_findings"},

@@ -408,6 +408,8 @@ def test_a_longer_wait_is_advised_only_where_it_would_help(
 class Unkillable:
     """A process that hangs in the kernel, as at a file server that is away."""
 
+    exitcode = None
+
     def kill(self) -> None:
         """Do nothing."""
 

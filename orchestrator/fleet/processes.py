@@ -32,15 +32,11 @@ from orchestrator.fleet.hosts import Lost, NoRoom, Remote, Template, TemplateHos
 from orchestrator.fleet.idle_cores import ComputingPacks
 from orchestrator.fleet.machine_identity import check_same, hardware
 from orchestrator.fleet.message_chunks import PIECE, Joined, packed
+from orchestrator.host.killing import kill
 from orchestrator.host.safe_path import own_modules_only
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
-
-KILLED_SECONDS = 10.0
-"""How long to wait for a killed process to be gone. One that hangs in the driver of a GPU or in a file
-system may never be; it computes nothing any more.
-"""
 
 
 class ProcessHosts(TemplateHosts):
@@ -284,8 +280,7 @@ class ProcessChannel:
     def close(self) -> None:
         """Kill the process: nothing that it holds is needed, and nothing it writes outlives it."""
         self.connection.close()
-        self._process.kill()
-        self._process.join(KILLED_SECONDS)
+        kill(self._process)
         self._at_close()
 
 

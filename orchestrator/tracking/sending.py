@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from orchestrator.errors import Interrupted
+from orchestrator.host.killing import kill
 from orchestrator.host.safe_path import own_modules_only
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -27,8 +28,6 @@ STOPPED_SECONDS = 5.0
 """How long to wait for trackers when a person has stopped the sweep and wants the terminal back."""
 _END_SECONDS = 1.0
 """How long a process that has answered may take to end by itself."""
-_KILLED_SECONDS = 10.0
-"""How long to wait for a killed process to be gone; one that hangs in a file system may never be."""
 _REST = "the same command sends the rest"
 
 
@@ -137,6 +136,5 @@ class _Process:
         if self._process is not None and self._connection is not None:
             if self._answered:  # its client may have threads and processes to end
                 self._process.join(_END_SECONDS)
-            self._process.kill()
-            self._process.join(_KILLED_SECONDS)
+            kill(self._process)
             self._connection.close()
