@@ -1,5 +1,5 @@
-"""A pack at the other end of a channel, whatever carries the messages: a pipe to a process, or
-calls of an actor.
+"""A pack at the other end of a channel, whatever carries the messages: sockets to a process,
+or calls of an actor.
 """
 
 from __future__ import annotations

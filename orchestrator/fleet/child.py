@@ -1,4 +1,4 @@
-"""The pack's end of the pipe: what runs in the process of a pack."""
+"""What runs in the process of a pack, at its end of the connection."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _settle(log: Path) -> None:
 
 def keep_only(kept: set[int]) -> None:
     """Close the file descriptors that were inherited, but for `kept`: the lock and the database of
-    the study, pipes to other packs.
+    the study, sockets to other packs.
     """
     for name in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"):
         if int(name) not in kept:
@@ -216,7 +216,7 @@ def _portable(error: Exception) -> Carried:
 
 @dataclass(frozen=True)
 class Carried:
-    """An exception on its way through a pipe, with its cause as text, because pickle drops the
+    """An exception on its way to another process, with its cause as text, because pickle drops the
     cause.
     """
 

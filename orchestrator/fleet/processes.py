@@ -51,7 +51,7 @@ class ProcessHosts(TemplateHosts):
         self._logs, self._standstill = logs, standstill
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
-        """Wait until a pipe can be read."""
+        """Wait until a socket can be read."""
         channels = [remote.channel for remote in remotes if isinstance(remote, ChannelRemote)]
         wait(
             [channel.connection for channel in channels if isinstance(channel, ProcessChannel)],
