@@ -103,7 +103,9 @@ class ThreadRemote:
     def ready(self) -> bool:
         return self.lost or self.end is not None or bool(self.said)
 
-    def call(self, method: str, *args: object) -> Any:
+    def call(
+        self, method: str, *args: object, check_stop: Callable[[], None] = lambda: None
+    ) -> Any:
         when = self.hosts.counted()
         if when == "before":
             raise Lost("killed before", with_machine=self.hosts.with_machine)

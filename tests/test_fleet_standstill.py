@@ -21,6 +21,7 @@ from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import InlineHosts, Lost
 from orchestrator.fleet.message_chunks import Joined
 from orchestrator.fleet.processes import ForkHosts, ProcessChannel, SpawnHosts
+from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Measured, Worker
 from orchestrator.sweepfile.loading import load_spec
@@ -210,3 +211,28 @@ def test_a_run_may_stop_while_a_pack_repeats_what_it_was_told(tmp_path: Path) ->
     again.restore(tmp_path / "saved", {0: next_plan(0, [])})
     assert again.advance() == ()
     assert measured(again).step == 200
+
+
+class NeverRestored(FakeWorker):
+    """A worker that takes for ever to become what was saved."""
+
+    def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:
+        time.sleep(3600.0)
+
+
+def test_a_run_stops_while_a_trial_waits_for_its_pack_to_be_made_again(tmp_path: Path) -> None:
+    """As where a run goes on whose pack had a free slot."""
+    fleet = Fleet(InlineHosts(FakeWorker()), 1, 2, save_every=0.0)
+    fleet.admit(next_plan(0, []))
+    assert measured(fleet).step == 100
+    fleet.save(tmp_path / "saved")
+
+    def stop() -> None:
+        raise Interrupted("asked to")
+
+    hosts = ForkHosts(NeverRestored(), tmp_path, 2, standstill=1.0)
+    again = Fleet(hosts, 1, 2, check_stop=stop)
+    again.restore(tmp_path / "saved", {0: next_plan(0, [])})
+    with pytest.raises(Interrupted, match="asked to"):
+        again.admit(next_plan(1, []))
+    assert processes() == []

@@ -5,7 +5,7 @@ or calls of an actor.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, NoReturn, Protocol
 
@@ -75,10 +75,15 @@ class ChannelRemote:
         self._computed = 0.0
         """Processor seconds of the pack's process at that time."""
 
-    def call(self, method: str, *args: object) -> Any:
-        """Send a call and wait for its answer. Raises Lost, or what the method raises there."""
+    def call(
+        self, method: str, *args: object, check_stop: Callable[[], None] = lambda: None
+    ) -> Any:
+        """Send a call and wait for its answer. Raises Lost, or what the method raises there, or what
+        `check_stop` raises meanwhile.
+        """
         self.ask(method, *args)
         while not self._answers:
+            check_stop()
             self._receive(LOOK_SECONDS)
         return self.answer()
 

@@ -22,7 +22,7 @@ from orchestrator.files.atomic import new_folder
 from orchestrator.fleet.fleet_checkpoint import load_packs, save_packs
 from orchestrator.fleet.hosts import Hosts, Lost, NoRoom, Remote
 from orchestrator.fleet.logs import PackLogs
-from orchestrator.fleet.pack_commands import Rebuilt
+from orchestrator.fleet.pack_commands import PackState, Rebuilt
 from orchestrator.fleet.pack_history import Pack
 from orchestrator.fleet.pack_server import write_files
 from orchestrator.planning.trial_plan import TrialPlan
@@ -49,8 +49,8 @@ class Fleet:
         check_stop: Callable[[], None] = lambda: None,
     ) -> None:
         """`logs` is the folder for one log file per pack. `save_every` is in seconds of `clock`.
-        `check_stop` is called while a call waits for a machine, and raises where the run is to
-        stop.
+        `check_stop` is called while a call waits for a machine or for a pack that is made again,
+        and raises where the run is to stop.
         """
         self.capacity, self._hosts, self._size = packs * pack, hosts, pack
         self._packs = [Pack(index) for index in range(packs)]
@@ -274,13 +274,26 @@ class Fleet:
                     state, remote = pack.state(), self._start(pack)
                     pack.remote = remote
                     if state is not None:
-                        self._compare(pack, remote.call("rebuild", state))
+                        self._compare(pack, self._rebuilt(pack, remote, state))
                 return pack.remote.call(method, *args)
             except NoRoom:
                 self._check_stop()
                 self._hosts.wait([], PATIENCE_SECONDS)
             except Lost as lost:
                 self._lose(pack, lost)
+
+    def _rebuilt(self, pack: Pack, remote: Remote, state: PackState) -> Rebuilt:
+        """Make a new pack what the state describes, which may take minutes. A run that is to stop
+        does not wait for that.
+        """
+        try:
+            rebuilt: Rebuilt = remote.call("rebuild", state, check_stop=self._check_stop)
+        except Lost:
+            raise
+        except BaseException:
+            self._drop(pack)
+            raise
+        return rebuilt
 
     def _start(self, pack: Pack) -> Remote:
         remote = self._hosts.start(pack.index)

@@ -33,9 +33,12 @@ class Remote(Protocol):
     where: str
     """Where it runs, in words, such as `process 4711`."""
 
-    def call(self, method: str, *args: object) -> Any:
+    def call(
+        self, method: str, *args: object, check_stop: Callable[[], None] = lambda: None
+    ) -> Any:
         """Call a method of the pack's server and wait for what it returns or raises. Not allowed
-        while the pack advances.
+        while the pack advances. `check_stop` is called now and then while this waits for another
+        process; what it raises ends the wait, after which the pack is to be closed.
         """
 
     def begin(self, state: PackState | None) -> None:
@@ -145,7 +148,9 @@ class InlineRemote:
         self._heard: list[Progress | Rebuilt] = []
         self._finished: Advanced | None = None
 
-    def call(self, method: str, *args: object) -> Any:
+    def call(
+        self, method: str, *args: object, check_stop: Callable[[], None] = lambda: None
+    ) -> Any:
         """Call the method directly."""
         return getattr(self._server, method)(*args)
 

@@ -28,7 +28,8 @@ def fleet_of(
     """Return the packs of a sweep whose numbers are decided, none of them started yet.
 
     `trials` is how many are left to train. `say` is called at once with what a person should know
-    of the machines, `check_stop` while a call waits for one; it raises where the run is to stop.
+    of the machines, `check_stop` while a call waits for one, or for a pack that is made again; it
+    raises where the run is to stop.
     """
     packs = spec.execution.packs
     assert packs != "auto", "decided before"

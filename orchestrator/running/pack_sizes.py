@@ -106,8 +106,8 @@ def in_packs(
 ) -> Iterator[Worker]:
     """Yield the worker itself where there is one pack; else a fleet of packs made from it, which is
     closed with the context. `trials` is how many are left to train. `say` is called at once with
-    what a person should know of the machines, `check_stop` while a call waits for one; it raises
-    where the run is to stop.
+    what a person should know of the machines, `check_stop` while a call waits for one, or for a
+    pack that is made again; it raises where the run is to stop.
     """
     if spec.execution.packs == 1:
         yield worker
