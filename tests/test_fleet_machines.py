@@ -24,6 +24,7 @@ from orchestrator.corpus.cache.project_cache import ProjectCache
 from orchestrator.errors import FingerprintError, StudyError
 from orchestrator.fleet import ray_cluster, ray_hosts
 from orchestrator.fleet.child import Carried
+from orchestrator.fleet.hosts import NoRoom
 from orchestrator.fleet.machine_identity import Identity, identity_of, local_cache, versions
 from orchestrator.fleet.message_chunks import PIECE, Joined, Outbox, packed, pieces
 from orchestrator.fleet.ray_actor import PackActor, Place, checked
@@ -194,6 +195,25 @@ def test_a_pack_that_still_loads_counts_on_the_device_that_it_shares(
     assert hosts._least_loaded() == 0
     hosts._loading[2] = pack_on("a", ", shared with pack 0")
     assert hosts._least_loaded() == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(MemoryError(), "out of memory"), (MemoryError("of 2 GB"), "of 2 GB")]
+)
+def test_a_machine_whose_memory_does_not_hold_the_model_is_refused(
+    error: MemoryError, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [{"NodeID": node, "Alive": True, "Resources": {"CPU": 8.0}} for node in "ab"]
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(nodes=lambda: nodes))
+    monkeypatch.setattr(ray_hosts, "connect", lambda: None)
+    spec, wanted = load_spec(ROOT / "sweeps" / "quickstart.yaml", TWO), Identity({}, {}, {}, {})
+    told: list[str] = []
+    hosts = ray_hosts.RayHosts(FakeWorker(), spec, make, wanted, 4, told.append)
+    calls: Any = Refusing(error)
+    hosts._loading[0] = ActorRemote(calls, Place("a", "gpu-3", 811, "0"), "", 300.0)
+    with pytest.raises(NoRoom):
+        hosts.start(0)
+    assert told == [f"gpu-3 is refused: {said}; its packs go elsewhere"]
 
 
 def burn(seconds: float) -> None:

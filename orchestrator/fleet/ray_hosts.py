@@ -33,7 +33,7 @@ START_SECONDS = 10.0
 """An actor for which there is room runs within this time; one that does not is reported as
 waiting.
 """
-_REFUSALS = (OrchestrateError, RuntimeError)
+_REFUSALS = (OrchestrateError, RuntimeError, MemoryError)
 """Errors for which a machine is refused. RuntimeError covers what else a machine raises, such as
 CUDA's errors of memory or of a driver.
 """
@@ -237,7 +237,7 @@ class RayHosts(TemplateHosts):
         """
         import ray
 
-        text = f"{place.host} is refused: {error}"
+        text = f"{place.host} is refused: {str(error) or 'out of memory'}"  # Python's own error has no text
         self._refused[place.node] = text
         if any(
             node["Alive"]
