@@ -29,9 +29,8 @@ BELOW: dict[str, set[str]] = {
     "files.file_kinds": set(),
     "host.machine": set(),
     "host.garbage_collection": set(),
-    "host.killing": set(),
+    "host.child_processes": set(),
     "host.orphans": set(),
-    "host.safe_path": set(),
     "progress": set(),
     "host.hub_access": set(),
     "sweepfile": {"errors", "checks", "set_names", "typed_words", "host.hub_access"},
@@ -64,8 +63,7 @@ BELOW: dict[str, set[str]] = {
         "host.hub_access",
         "refused_findings",
     },
-    "fleet": _STUDY
-    | {"files.atomic", "host.killing", "host.machine", "host.orphans", "host.safe_path"},
+    "fleet": _STUDY | {"files.atomic", "host.child_processes", "host.machine", "host.orphans"},
     "running": _STUDY
     | {
         "search",
@@ -79,7 +77,7 @@ BELOW: dict[str, set[str]] = {
         "host.machine",
     }
     | {"refused_findings"},
-    "tracking": _STUDY | {"verdicts", "host.killing", "host.orphans", "host.safe_path"},
+    "tracking": _STUDY | {"verdicts", "host.child_processes", "host.orphans"},
     "commands": _STUDY
     | {"tracking", "fleet", "running", "search", "tuning", "reporting", "verdicts", "host.loopback"}
     | {"host.machine", "host.garbage_collection", "refused_findings"},

@@ -32,8 +32,7 @@ from orchestrator.fleet.hosts import Lost, NoRoom, Remote, Template, TemplateHos
 from orchestrator.fleet.idle_cores import ComputingPacks
 from orchestrator.fleet.machine_identity import check_same, hardware
 from orchestrator.fleet.message_chunks import PIECE, Joined, packed
-from orchestrator.host.killing import kill
-from orchestrator.host.safe_path import own_modules_only
+from orchestrator.host.child_processes import kill, start
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -83,8 +82,7 @@ class ProcessHosts(TemplateHosts):
             name=f"pack-{index}",
         )
         try:
-            with own_modules_only():
-                process.start()
+            start(process)
         except OSError as error:
             here.close()
             raise Lost(f"no process can be started: {error}") from error

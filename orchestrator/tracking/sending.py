@@ -16,8 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from orchestrator.errors import Interrupted
-from orchestrator.host.killing import kill
-from orchestrator.host.safe_path import own_modules_only
+from orchestrator.host.child_processes import kill, start
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tracking.child import Sent, Told, watch
@@ -98,8 +97,7 @@ class _Process:
             name=f"tracking-{name}",
         )
         try:
-            with own_modules_only():
-                process.start()
+            start(process)
         except OSError as error:
             self._fault = f"no process can be started: {error}"
             return
