@@ -118,11 +118,11 @@ def _rows(rows: str, separator: str, names: Sequence[str]) -> Iterator[tuple[int
 
 
 def _takes_in_rows(cell: str, separator: str) -> bool:
-    """Whether a line of a cell behind its first has two times between separators, as a row has."""
+    """Whether a line of a cell behind its first has two times between separators, as a row has. Numbers that are said,
+    as in `1, 2, 3`, have spaces between them.
+    """
     lines = (line.split(separator) for line in cell.split("\n")[1:])
-    return any(
-        sum(_TIME.fullmatch(each.strip()) is not None for each in line) > 1 for line in lines
-    )
+    return any(sum(_TIME.fullmatch(each) is not None for each in line) > 1 for line in lines)
 
 
 def _row(line: int, cells: list[str], names: Sequence[str], separator: str) -> dict[str, str]:
