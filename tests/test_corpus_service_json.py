@@ -294,6 +294,18 @@ def test_a_text_of_several_lines_may_have_commas_and_numbers() -> None:
     assert [part.text for part in found or []] == ["one 2, three, 4, 5"]
 
 
+def test_google_without_times_of_words_does_not_tell_who_says_a_result() -> None:
+    """The speaker of the last word was taken for that of every result."""
+    heard = [
+        {"alternatives": [{"transcript": text, "words": [{"word": text}]}], "resultEndTime": end}
+        for text, end in (("Hello.", "1.5s"), ("Yes.", "2.5s"))
+    ]
+    tagged = [{"word": text, "speakerTag": tag} for text, tag in (("Hello.", 1), ("Yes.", 2))]
+    answer = {"results": [*heard, {"alternatives": [{"words": tagged}]}]}
+    found = parts_of_service(json.dumps(answer))
+    assert [(part.text, part.speaker) for part in found or []] == [("Hello.", ""), ("Yes.", "")]
+
+
 def test_a_transcript_of_coraal_is_parts(tmp_path: Path) -> None:
     tones(tmp_path / "d", "ATL_se0_1.wav", seconds=3.0)
     put(tmp_path / "d/ATL_se0_1.txt", CORAAL)

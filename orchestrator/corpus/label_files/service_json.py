@@ -123,7 +123,7 @@ def _aws(value: Mapping[str, Any]) -> Iterator[Segment]:
         return
     turns = (results.get("speaker_labels") or {}).get("segments") or []
     # older answers name the speaker of a word only where they list who speaks when
-    who = {
+    who: dict[float | None, Any] = {
         float(word["start_time"]): word.get("speaker_label")
         for turn in turns
         for word in turn.get("items", ())
@@ -183,11 +183,12 @@ def _google(value: Mapping[str, Any]) -> Iterator[Segment]:
     transcript says once more who says each word of all.
     """
     results = [(each, (each.get("alternatives") or [None])[0]) for each in value["results"]]
-    who = {
-        _begin(word): word.get("speakerTag")
+    who: dict[float | None, Any] = {
+        begin: word.get("speakerTag")
         for _, best in results
         if best and "transcript" not in best
         for word in best["words"]
+        if (begin := _begin(word)) is not None
     }
     ends: dict[object, float] = {}
     for each, best in results:
