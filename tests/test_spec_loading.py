@@ -160,6 +160,17 @@ def test_values_and_types(sweeps: Path) -> None:
     assert spec.guardrails == {} and spec.acceptance == {} and spec.confirm is None
 
 
+def test_conditions_on_a_range_in_small_steps_are_checked_without_its_values(
+    sweeps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = SMALL.replace("max: 0.75}", "max: 0.75, step: 1e-10}")
+    text = text.replace("{above: 0}", "{above: 0.1, below: 0.2}")
+    (sweeps / "fine.yaml").write_text(text)
+    monkeypatch.delattr(Dimension, "values")
+    found = {each.name: each for each in load_spec(sweeps / "fine.yaml").parameters.searched}
+    assert len(found["kl_weight"].when) == 2 and found["replay_ratio"].size == 7_500_000_001
+
+
 def test_round_trip_as_yaml_and_as_json(sweeps: Path, tmp_path: Path) -> None:
     text = 'quote " backslash \\ newline \n bell-free, ünïcödé, \u2028 and 12:30: # no comment'
     spec = load_spec(sweeps / "small.yaml").model_copy(update={"description": text})

@@ -165,8 +165,9 @@ def _why_never(
 
 def _hold_together(conditions: list[Condition], dimension: Dimension) -> bool:
     """Whether a value of the dimension satisfies all of the conditions, each of which one does."""
-    if dimension.values is not None and (dimension.size or 0) <= _FEW_VALUES:
-        return any(all(each.holds(value) for each in conditions) for value in dimension.values)
+    if dimension.size is not None and dimension.size <= _FEW_VALUES:
+        values = map(dimension.value_of, range(dimension.size))
+        return any(all(each.holds(value) for each in conditions) for value in values)
     lowest = [each.value for each in conditions if each.operator == "above"]
     highest = [each.value for each in conditions if each.operator == "below"]
     return all(low < high for low in lowest for high in highest)
