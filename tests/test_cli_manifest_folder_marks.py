@@ -19,6 +19,7 @@ OF_A_NAME = {
     "a_02.txt": "a_02.flac|yes: it is",
     "a_03.txt": "wav/A_03:\tyes it is",
     "a_04.txt": '( a_04 "it is \\"so\\"." )\n',
+    "speaker_5.txt": "speaker_5\tit is not\n",
     "take.txt": "take it",
 }
 
@@ -36,10 +37,11 @@ def test_the_name_of_a_recording_is_no_word_of_it(
         "a_02": "yes: it is",
         "a_03": "yes it is",
         "a_04": 'it is "so".',
+        "speaker_5": "it is not",
         "take": "take it",
     }
     assert capsys.readouterr().out.splitlines()[1:] == [
-        "of 5 recordings the name of the recording before or behind its text is left out, which is no word"
+        "of 6 recordings the name of the recording before or behind its text is left out, which is no word"
     ]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from orchestrator.corpus.importing.files_beside import EXPORT, FilesBeside, names_language
 from orchestrator.corpus.importing.no_speech import what_is_no_speech
+from orchestrator.corpus.importing.own_names import without_own_name
 from orchestrator.corpus.importing.parallel_texts import (
     doubtful_folder,
     name_before_conversion,
@@ -238,8 +239,9 @@ def _own_parts(
 
 def _times_or_turns(text: str, recording: Path) -> tuple[int, str] | None:
     """Do as `times_or_turns` does, but read the header of the recording only where its length may
-    matter.
+    matter. The recording's own name before its text is no speaker.
     """
+    text = without_own_name(text, recording.stem)
     if (found := times_or_turns(text)) is None:
         return None
     try:
