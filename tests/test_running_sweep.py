@@ -19,6 +19,7 @@ from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event, Measured, Progress
 from orchestrator.reporting.documents.caveats import caveats
+from orchestrator.running import confirmation, sweep_loop
 from orchestrator.running.completion import search_is_over
 from orchestrator.running.observer import NullObserver
 from orchestrator.running.reported_rates import reported_rates
@@ -411,7 +412,8 @@ def test_an_orderly_stop_continues_without_a_trace(tmp_path: Path) -> None:
         root = tmp_path / f"stopped-{after}"
         drain = GracefulShutdown()
         with pytest.raises(
-            Interrupted, match=r"Stopped by SIGTERM after \d trials\. The same command continues"
+            Interrupted,
+            match=r"Stopped by SIGTERM after (1 trial|[2-9] trials)\. The same command continues",
         ):
             run(spec, root, observer=Stopping(drain, after), drain=drain)
         run(spec, root)
@@ -424,6 +426,18 @@ def test_a_stop_while_the_model_is_loaded_waits_for_no_baseline(tmp_path: Path) 
     with pytest.raises(Interrupted, match="Stopped by SIGTERM after 0 trials"):
         run(make_spec(budget=Budget(trials=1)), tmp_path, worker, drain=drain)
     assert worker.baselines == 0 and worker.admitted == []
+
+
+@pytest.mark.parametrize(("ended", "said"), [(0, "0 trials"), (1, "1 trial"), (2, "2 trials")])
+def test_a_stop_counts_what_has_ended_and_what_is_left(ended: int, said: str) -> None:
+    drain, folder = GracefulShutdown(), Mock(results=lambda: range(ended))
+    drain.requested = "SIGINT"
+    text = str(sweep_loop._stopped(drain, folder))
+    assert text == f"Stopped by SIGINT after {said}. The same command continues the sweep."
+    with pytest.raises(Interrupted) as caught:
+        confirmation._check_stop(drain, ended)
+    left = said.replace("trial", "confirmation run")
+    assert str(caught.value) == f"Stopped by SIGINT, {left} left. The same command continues."
 
 
 def test_the_baseline_is_measured_once(tmp_path: Path) -> None:

@@ -68,9 +68,8 @@ def run_confirmation(
 def _check_stop(drain: GracefulShutdown, left: int) -> None:
     """Raise Interrupted where a signal has asked for a stop; `left` runs have not ended."""
     if drain.requested:
-        raise Interrupted(
-            f"Stopped by {drain.requested}, {left} confirmation runs left. The same command continues."
-        )
+        runs = "1 confirmation run" if left == 1 else f"{left} confirmation runs"
+        raise Interrupted(f"Stopped by {drain.requested}, {runs} left. The same command continues.")
 
 
 class _Confirmation:

@@ -101,6 +101,6 @@ def _say_spent(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
 
 def _stopped(drain: GracefulShutdown, folder: StudyFolder) -> Interrupted:
     """Return the error that ends a run that was asked to stop."""
-    return Interrupted(
-        f"Stopped by {drain.requested} after {len(folder.results())} trials. {AGAIN}"
-    )
+    ended = len(folder.results())
+    trials = "1 trial" if ended == 1 else f"{ended} trials"
+    return Interrupted(f"Stopped by {drain.requested} after {trials}. {AGAIN}")
