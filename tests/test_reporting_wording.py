@@ -9,9 +9,10 @@ from math import inf
 
 import pytest
 
-from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.reporting.documents import train_shares
 from orchestrator.reporting.documents.caveats import (
+    _decoding_sentences,
     _risk_sentence,
     _shared_error,
     undecided_sentence,
@@ -32,6 +33,7 @@ from orchestrator.scoring.rates import SetScore
 from orchestrator.scoring.trend import judge_trend
 from orchestrator.verdicts.conclusion import Conclusion
 from tests.running_support import make_spec
+from tests.scoring_support import set_with
 
 HELDOUT = Criterion("heldout_wer", "max_regression", 0.2)
 
@@ -181,6 +183,26 @@ def test_a_chance_is_rounded_neither_to_nothing_nor_to_the_other_side_of_5_perce
         HELDOUT, spread(40), spread(45), None, confidence=0.95, violation_confidence=0.95
     )
     assert _risk_sentence(found, Risk(chance, 900)).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ([(1, 0)], "1 decoding reached its token cap and 0 end in"),
+        ([(0, 1)], "0 decodings reached their token cap and 1 ends in"),
+        ([(1, 2), (0, 1)], "1 decoding of 2 seeds reached its token cap and 3 end in"),
+    ],
+)
+def test_one_decoding_is_counted_in_the_singular(counts: list[tuple[int, int]], said: str) -> None:
+    measured = [
+        Measurement(
+            trial=0, step=1, adapter_scale=1.0, fingerprint="f",
+            sets={"domain": set_with(1, 9).model_copy(update={"cap_hits": caps, "loops": loops})},
+        )
+        for caps, loops in counts
+    ]  # fmt: skip
+    [sentence] = _decoding_sentences(measured)
+    assert sentence == f"On domain, {said} a repeated phrase; both count as errors in full."
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,12 @@ def _decoding_sentences(measurements: Sequence[Measurement]) -> Iterator[str]:
         cap_hits = sum(measurement.sets[name].cap_hits for measurement in measurements)
         loops = sum(measurement.sets[name].loops for measurement in measurements)
         if cap_hits or loops:
+            reached = (
+                f"decoding{seeds} reached its"
+                if cap_hits == 1
+                else f"decodings{seeds} reached their"
+            )
             yield (
-                f"On {name}, {cap_hits} decodings{seeds} reached their token cap and {loops} end in a repeated "
-                "phrase; both count as errors in full."
+                f"On {name}, {cap_hits} {reached} token cap and {loops} {'ends' if loops == 1 else 'end'} in a "
+                "repeated phrase; both count as errors in full."
             )
