@@ -70,9 +70,7 @@ class BaseModel:
     notes: tuple[str, ...]
     """Sentences: what its files ask for or hold in vain, and why this kernel was chosen."""
     _labels: dict[str, list[int]] = field(default_factory=dict, repr=False)
-    """The labels of every text so far: each text is asked for twice, to be checked and to be
-    trained on.
-    """
+    """The labels of every text so far: each text is asked for twice, to be checked and to be trained on."""
 
     @property
     def device(self) -> torch.device:
@@ -123,9 +121,7 @@ class BaseModel:
         return tokenizer_sha256(self.tokenizer)
 
     def targets(self, patterns: Iterable[str], layers: str = "all") -> tuple[str, ...]:
-        """Return the modules that these patterns adapt in these layers. Raises ModelError as
-        `resolve_targets` does.
-        """
+        """Return the modules that these patterns adapt in these layers. Raises ModelError as `resolve_targets` does."""
         return resolve_targets(self.modules, patterns, layers)
 
     def labels(self, texts: list[str]) -> list[list[int]]:
