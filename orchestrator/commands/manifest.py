@@ -25,6 +25,7 @@ from orchestrator.commands.manifest_options import (
     require_brackets,
 )
 from orchestrator.commands.manifest_parts import choose, split
+from orchestrator.corpus.samples import FASTEST, SLOWEST
 from orchestrator.errors import SpecError
 from orchestrator.reporting.rendering.escape import plain
 
@@ -237,7 +238,7 @@ def noisy(
     drawn = {
         "snr": _parse_range("--snr", snr, -20, 60),
         "band": _parse_range("--band", band, 20, 7900),
-        "speed": _parse_range("--speed", speed, 0.5, 2),
+        "speed": _parse_range("--speed", speed, SLOWEST, FASTEST),
     }
     if not any(drawn.values()):
         raise SpecError(

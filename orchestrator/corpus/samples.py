@@ -1,5 +1,5 @@
-"""The type of decoded audio, its sample rate, the range of rates and peak values that are accepted,
-and what counts as silence.
+"""The type of decoded audio, its sample rate, the range of rates, speeds and peak values that are
+accepted, and what counts as silence.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
 """Hz. The range of sample rates that recorders and codecs use; a rate outside of it is an error in
 the header.
 """
+
+SLOWEST, FASTEST = 0.5, 2.0
+"""The factors of speed that `manifest noisy` may draw. It writes them into the lines of its copies."""
 
 FLOAT_PEAK = 2.0
 """The largest absolute value a float sample may have. Resampling and lossy codecs overshoot full

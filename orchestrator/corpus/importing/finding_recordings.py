@@ -21,11 +21,9 @@ from orchestrator.typed_words import quoted_path
 
 _READ_SOUND = ".wav"
 """The format that other formats should be converted to."""
-_CODINGS = {
-    **dict.fromkeys((".ulaw", ".ul"), "mulaw -ar 8000"),
-    **dict.fromkeys((".alaw", ".al"), "alaw -ar 8000"),
-}
-"""What ffmpeg must be told of sound without a header, by the ending of its name; of telephones, for those of G.711."""
+_MU_LAW, _A_LAW = "mulaw -ar 8000", "alaw -ar 8000"
+_CODINGS = {".ulaw": _MU_LAW, ".ul": _MU_LAW, ".alaw": _A_LAW, ".al": _A_LAW}
+"""What ffmpeg must be told of sound without a header, by the ending of its name: that of telephones, G.711."""
 
 
 @dataclass(frozen=True)

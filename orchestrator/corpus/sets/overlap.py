@@ -24,12 +24,11 @@ from orchestrator.corpus.manifest_errors import Place
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.manifests.plain_words import plain_words
 from orchestrator.corpus.recordings.known_files import KnownFiles, file_sha256
+from orchestrator.corpus.samples import FASTEST, SLOWEST
 from orchestrator.corpus.utterance import Utterance, audio_source, speak_at_once
 
 _SAME_LENGTH = 0.02
 """Seconds by which the lengths of one utterance in two encodings may differ; padding adds less."""
-_SLOWEST, _FASTEST = 0.5, 2.0
-"""The factors of speed that `manifest noisy` draws from, at most."""
 _TOUCHING = 0.1
 """Seconds by which neighbouring segments of one recording may overlap through rounding, and the times of one segment
 that stands twice may differ.
@@ -227,7 +226,7 @@ def _agree(seconds: float, others: float) -> bool:
 def _lengths_told(utterance: Utterance) -> tuple[float, float]:
     """Return the length of an utterance, and that before its speed was changed as its line tells."""
     speed = utterance.extra.get("speed")
-    if isinstance(speed, int | float) and _SLOWEST <= speed <= _FASTEST:
+    if isinstance(speed, int | float) and SLOWEST <= speed <= FASTEST:
         return utterance.seconds, utterance.seconds * speed
     return utterance.seconds, utterance.seconds
 
