@@ -1,10 +1,12 @@
-"""What a training step of a pack would gain or lose by this or that, in the same steps by turns.
+"""What a training step or an evaluation of a pack would gain or lose by this or that, in the same
+steps or on the same clips by turns.
 
-    python benchmarks/levers.py [--k 4] [--targets decoder-attention] [--rounds 40] [--only near,gather]
+    python benchmarks/levers.py [--k 4] [--targets decoder-attention] [--rounds 40] [--only odd_keys,gather]
+    python benchmarks/levers.py --evaluation --rounds 10 --only odd_keys
 
 Each lever changes one thing about the step as it is. Processor time of one thread is measured, so a
 busy machine disturbs it little; every round takes the levers in another order. Compare within one
-run. Two of them undo what the step has: above 1.00 they would say that it does not pay.
+run. Three of them undo what the step has: above 1.00 they would say that it does not pay.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from _shared.tables import markdown
 from torch import Tensor
 
 from orchestrator.tuning.model import decoder, families, layout, windows
+from orchestrator.tuning.model.attention import additive
 from orchestrator.tuning.model.core_threads import cores
 from orchestrator.tuning.training.pack_group import PackGroup
 from orchestrator.tuning.worker import PackWorker
@@ -67,23 +71,27 @@ def explicit_attention() -> list[Change]:
     return [(F, "scaled_dot_product_attention", attend)]
 
 
-def float_masks() -> list[Change]:
-    """Turn the boolean masks into additive float masks once a step, where torch's fused attention
-    does it at every layer.
+def odd_keys() -> list[Change]:
+    """Undo that attention is over whole registers of keys, and that the mask of a window is turned
+    into numbers once for all layers.
     """
-    stock, made = decoder.Decoder.__call__, windows.SlidingWindowAttention.__init__
+    return [
+        (decoder, "whole_keys", int),
+        (windows, "whole_keys", int),
+        (windows, "additive", lambda mask: mask),
+    ]
 
-    def numbers(mask: Tensor) -> Tensor:
-        return torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)
+
+def float_masks() -> list[Change]:
+    """Turn the decoder's boolean masks into additive float masks once a step, where torch's fused
+    attention does it at every layer.
+    """
+    stock = decoder.Decoder.__call__
 
     def call(self: Any, tokens: Tensor, cross: Any, mask: Tensor, *given: Any, **named: Any) -> Any:
-        return stock(self, tokens, cross, numbers(mask), *given, **named)
+        return stock(self, tokens, cross, additive(mask), *given, **named)
 
-    def make(self: Any, *given: Any) -> None:
-        made(self, *given)
-        self.mask = numbers(self.mask)
-
-    return [(decoder.Decoder, "__call__", call), (windows.SlidingWindowAttention, "__init__", make)]
+    return [(decoder.Decoder, "__call__", call)]
 
 
 class _Turned(torch.autograd.Function):
@@ -114,46 +122,6 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def rotation() -> list[Change]:
     """Apply rotary positions as one autograd operation that writes in place."""
     return [(decoder, "rotate_features", _Turned.apply)]
-
-
-class _Near(torch.autograd.Function):
-    """(slots, n, block, ...) -> (slots, n, before + block + ahead, ...): each block of frames with
-    the frames next to it, zeros beyond either end. The gradient of a frame is the sum over all
-    places it was copied to.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, blocks: Tensor, before: int, ahead: int) -> Tensor:
-        ctx.widths = before, ahead
-        slots, count, size, *rest = blocks.shape
-        out = blocks.new_zeros(slots, count, before + size + ahead, *rest)
-        out[:, :, before : before + size] = blocks
-        out[:, 1:, :before] = blocks[:, :-1, size - before :]
-        out[:, :-1, before + size :] = blocks[:, 1:, :ahead]
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (before, ahead), (dy,) = ctx.widths, gradients
-        size = dy.shape[2] - before - ahead
-        blocks = dy[:, :, before : before + size].clone()
-        blocks[:, :-1, size - before :] += dy[:, 1:, :before]
-        blocks[:, 1:, :ahead] += dy[:, :-1, before + size :]
-        return blocks, None, None
-
-
-def near() -> list[Change]:
-    """Copy the keys and values around each block of frames into one new tensor, instead of padding
-    and concatenating.
-    """
-    stock = windows.SlidingWindowAttention._join_neighbours
-
-    def spans(self: Any, blocks: Tensor) -> Any:
-        if not blocks.is_floating_point():
-            return stock(self, blocks)
-        return _Near.apply(blocks, self.before, self.ahead)  # type: ignore[no-untyped-call]
-
-    return [(windows.SlidingWindowAttention, "_join_neighbours", spans)]
 
 
 def in_place() -> list[Change]:
@@ -232,9 +200,9 @@ def eighths() -> list[Change]:
 LEVERS = (
     padded_text,
     explicit_attention,
+    odd_keys,
     float_masks,
     rotation,
-    near,
     in_place,
     gather,
     halves,
@@ -245,7 +213,10 @@ LEVERS = (
 
 def options() -> argparse.Namespace:
     parser = workload.pack_parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=40, help="steps of each lever")
+    parser.add_argument("--rounds", type=int, default=40, help="steps or evaluations of each lever")
+    parser.add_argument(
+        "--evaluation", action="store_true", help="measure evaluations on 2 x 60 clips, not steps"
+    )
     parser.add_argument("--only", help="comma-separated levers")
     return parser.parse_args()
 
@@ -264,23 +235,29 @@ def seconds_with(changes: Sequence[Change], work: Callable[[], None]) -> float:
             setattr(owner, name, stock)
 
 
+def step(worker: PackWorker, groups: Sequence[PackGroup]) -> None:
+    """Take the first step of every trial, always on the same utterances."""
+    for group in groups:
+        for packed in group._packs.values():
+            packed.optimizer.steps = [0] * len(packed.slots)
+        group.step(worker.base, worker.store, worker.data)
+
+
+def evaluate(worker: PackWorker, groups: Sequence[PackGroup]) -> None:
+    """Evaluate every trial."""
+    for group in groups:
+        worker.evaluator.measure([(slot.adapter, 1.0) for slot in group.slots])
+
+
 def measured(
-    worker: PackWorker, groups: Sequence[PackGroup], levers: dict[str, list[Change]], rounds: int
+    work: Callable[[], None], levers: dict[str, list[Change]], rounds: int
 ) -> dict[str, list[float]]:
-    """Return the processor seconds of every round, by lever."""
-
-    def step() -> None:
-        # set back to step 0, so that all levers take the same step on the same utterances
-        for group in groups:
-            for packed in group._packs.values():
-                packed.optimizer.steps = [0] * len(packed.slots)
-            group.step(worker.base, worker.store, worker.data)
-
+    """Return the processor seconds that `work` takes in every round, by lever."""
     found: dict[str, list[float]] = {name: [] for name in levers}
     for turn in range(rounds + 1):
         for name in random.Random(turn).sample(sorted(levers), len(levers)):
-            spent = seconds_with(levers[name], step)
-            if turn:  # the first step fills caches
+            spent = seconds_with(levers[name], work)
+            if turn:  # the first round fills caches
                 found[name].append(spent)
     return found
 
@@ -290,12 +267,17 @@ def main() -> None:
     wanted = chosen.only.split(",") if chosen.only else [lever.__name__ for lever in LEVERS]
     with tempfile.TemporaryDirectory(prefix="levers-") as name:
         folder = Path(name).resolve()
-        work = workload.build(folder, chosen.data, chosen.model, 3 * chosen.k, 20, 1, 12, 13.0)
+        clips = 60 if chosen.evaluation else 12
+        work = workload.build(folder, chosen.data, chosen.model, 3 * chosen.k, 20, 1, clips, 13.0)
         worker, groups = filled(work, chosen.k, chosen.targets, "cpu", cores=1)
         levers: dict[str, list[Change]] = {"as it is": []}
         levers |= {lever.__name__: lever() for lever in LEVERS if lever.__name__ in wanted}
-        found = measured(worker, groups, levers, chosen.rounds)
-    print(f"K = {chosen.k}, {chosen.targets} targets, {chosen.rounds} steps each\n")
+        # an evaluation's drafts are what the trials said last, after this step
+        step(worker, groups)
+        kind = evaluate if chosen.evaluation else step
+        found = measured(partial(kind, worker, groups), levers, chosen.rounds)
+    what = "evaluation" if chosen.evaluation else "step"
+    print(f"K = {chosen.k}, {chosen.targets} targets, {chosen.rounds} {what}s each\n")
     middle = {name: statistics.median(rows) for name, rows in found.items()}
     lines = [
         [
@@ -306,7 +288,7 @@ def main() -> None:
         ]
         for name, rows in found.items()
     ]
-    print(markdown(["", "a step, ms", "times faster, by medians", "by minima"], lines))
+    print(markdown(["", f"one {what}, ms", "times faster, by medians", "by minima"], lines))
 
 
 if __name__ == "__main__":

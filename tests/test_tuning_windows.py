@@ -19,11 +19,12 @@ from orchestrator.tuning.adapters.merging import export_merged
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
 from orchestrator.tuning.decoding.audio_files import open_model
 from orchestrator.tuning.decoding.evaluation import Evaluator
+from orchestrator.tuning.model.attention import REGISTER
 from orchestrator.tuning.model.base_model import load_base_model, load_stock
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.families import Streaming
-from orchestrator.tuning.model.layout import laid_out
-from orchestrator.tuning.model.windows import EncoderWindow
+from orchestrator.tuning.model.layout import RaggedLayout, laid_out
+from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention
 from orchestrator.tuning.window_readings import compare_windows, with_windows
 from tests.embedded import DATA
 from tests.running_support import make_spec
@@ -64,6 +65,34 @@ def test_either_form_of_the_mask_is_followed(form: str, monkeypatch: pytest.Monk
         samples, attention_mask=torch.ones_like(samples, dtype=torch.long)
     )
     torch.testing.assert_close(ours, expected.last_hidden_state, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "window", [(15, 3), (15, 0), (0, 0), (16, 4), (32, 0), (40, 20), (3, 33), (17, 32)], ids=str
+)
+def test_attention_in_blocks_is_masked_attention_over_all_frames(window: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    block = Streaming(small_model("streaming"), [EncoderWindow(*window)] * 2).block
+    lengths = torch.tensor([5, 70, 1, 33, 60, 90])  # three clips in each of two slots
+    layout = RaggedLayout(lengths, slots=2, block=block)
+    states = torch.randn(3, 2, layout.places, 2, 4, dtype=torch.float64, requires_grad=True)
+    query, key, value = states
+    attention = SlidingWindowAttention(layout, EncoderWindow(*window))
+    assert attention.mask.shape[-1] % REGISTER < REGISTER / 2
+    found = attention(query, key, value, 0.5)
+    distance = torch.arange(layout.places)[:, None] - torch.arange(layout.places)
+    seen = (distance <= window[0]) & (distance >= -window[1])
+    expected = torch.zeros_like(found)
+    for slot in range(2):
+        own = layout.clip[slot].where(layout.valid[slot], -1)
+        scores = torch.einsum("qhd,khd->hqk", query[slot], key[slot]) * 0.5
+        scores = scores.masked_fill(~(seen & (own[:, None] == own)), -torch.inf)
+        expected[slot] = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value[slot])
+    valid = layout.valid
+    torch.testing.assert_close(found[valid], expected[valid], rtol=0, atol=1e-12)
+    weight = torch.randn(found[valid].shape, dtype=torch.float64)
+    gradients = [torch.autograd.grad((y[valid] * weight).sum(), states) for y in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
 def test_the_installed_form_is_one_of_the_two(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from orchestrator.tuning.model.attention import attend
+from orchestrator.tuning.model.attention import attend, whole_keys
 from orchestrator.tuning.model.configuration import special_tokens
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.rotary import rotary_table, rotate_features
@@ -85,8 +85,9 @@ class Decoder:
         ]
 
     def empty_cache(self, rows: int, length: int) -> SelfCache:
-        """Return a zeroed cache for `rows` sequences of at most `length` tokens."""
-        shape, like = (rows, self.heads, length, self.head_dim), self.head.weight
+        """Return a zeroed cache for `rows` sequences of at least `length` tokens."""
+        shape = (rows, self.heads, whole_keys(length), self.head_dim)
+        like = self.head.weight
         return SelfCache(
             [(like.new_zeros(shape), like.new_zeros(shape)) for _ in self.stack.layers]
         )

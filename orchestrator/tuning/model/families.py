@@ -28,7 +28,7 @@ from transformers import (
 
 from orchestrator.errors import ModelError
 from orchestrator.records.readiness.model_limits import VERSION_1_SHORTEST, VERSION_1_STRIDE
-from orchestrator.tuning.model.attention import attend
+from orchestrator.tuning.model.attention import REGISTER, attend
 from orchestrator.tuning.model.configuration import check_runnable
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.rotary import rotary_table, rotate_features
@@ -137,7 +137,10 @@ class Streaming:
         self.windows = list(
             windows or stock_windows(self.encoder, config.sliding_windows, self.stride)
         )
-        self.block = max(32, *(max(window) for window in self.windows))
+        # what the span of a block has on either side of it must come from one neighbour
+        self.block = max(
+            32, *(max(window.before + REGISTER // 2, window.ahead) for window in self.windows)
+        )
         self.longest_seconds = (
             model.config.max_position_embeddings * self.stride / config.sample_rate
         )

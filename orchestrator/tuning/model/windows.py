@@ -15,13 +15,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import MoonshineStreamingForConditionalGeneration
 
 from orchestrator.errors import ModelError
 from orchestrator.sweepfile.sweep import ModelSpec
-from orchestrator.tuning.model.attention import attend
+from orchestrator.tuning.model.attention import additive, attend, whole_keys
 from orchestrator.tuning.model.layout import RaggedLayout
 
 INCLUSIVE = "encoder_windows_are_inclusive"
@@ -158,12 +157,16 @@ class SlidingWindowAttention:
     """
 
     def __init__(self, layout: RaggedLayout, window: EncoderWindow) -> None:
-        self.block, self.before, self.ahead = layout.block, window.before, window.ahead
+        self.block, self.ahead = layout.block, window.ahead
+        # the span begins with frames that no query of the block sees, where that takes less time
+        span = window.before + self.block + self.ahead
+        self.before = window.before + whole_keys(span) - span
         device = layout.lengths.device
         # a key's place relative to the first query of its block, then to each query: (block, span)
         offset = torch.arange(self.block + self.before + self.ahead, device=device) - self.before
         distance = offset - torch.arange(self.block, device=device)[:, None]
-        inside = (distance >= -self.before) & (distance <= self.ahead)  # (block queries, span keys)
+        # (block queries, span keys)
+        inside = (distance >= -window.before) & (distance <= window.ahead)
         # (slots, F) -> (slots, n blocks, block, 1, 1): each frame's clip, -1 where there is
         # no frame
         clips = layout.clip.where(layout.valid, -1).view(layout.slots, -1, self.block, 1, 1)
@@ -172,7 +175,7 @@ class SlidingWindowAttention:
         same = clips[..., 0] == near[:, :, None]
         # Places without a frame see every key, because a query without any key gives NaN in some
         # attention kernels. (slots, n, block, span) -> (slots * n, 1, block, span)
-        self.mask = (same & inside | (clips[..., 0] < 0)).flatten(0, 1)[:, None]
+        self.mask = additive((same & inside | (clips[..., 0] < 0)).flatten(0, 1)[:, None])
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """query, key, value (slots, F, heads, head_dim) -> (slots, F, heads, head_dim)."""
@@ -187,14 +190,41 @@ class SlidingWindowAttention:
         return attn_output.transpose(1, 2).reshape(len(blocks[0]), -1, *blocks[0].shape[3:])
 
     def _join_neighbours(self, blocks: Tensor) -> Tensor:
-        """(slots, n, block, heads, head_dim) -> (slots, n, before + block + ahead, heads,
-        head_dim): put the end of the block before and the beginning of the block after to each
-        block.
+        """(slots, n, block, ...) -> (slots, n, before + block + ahead, ...): each block with the
+        frames before and after it.
 
-        A layout's block is at least as long as any window is wide, so one neighbour on either side
-        is enough; beyond the first and the last block stand zeros.
+        A layout's block is at least as long as what a span has on either side of it, so one
+        neighbour on either side is enough; beyond the first and the last block stand zeros.
         """
-        one_more = (0, 0, 0, 0, 0, 0)
-        earlier = F.pad(blocks[:, :-1, self.block - self.before :], (*one_more, 1, 0))
-        later = F.pad(blocks[:, 1:, : self.ahead], (*one_more, 0, 1))
-        return torch.cat((earlier, blocks, later), 2)
+        joined: Tensor = _JoinNeighbours.apply(blocks, self.before, self.ahead)  # type: ignore[no-untyped-call]
+        return joined
+
+
+class _JoinNeighbours(torch.autograd.Function):
+    """Blocks (slots, n, block, ...), before, ahead -> (slots, n, before + block + ahead, ...).
+
+    Written in place into one new tensor, where padding and concatenating would copy twice. The
+    gradient of a frame is the sum over the spans it was copied to.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, blocks: Tensor, before: int, ahead: int) -> Tensor:
+        ctx.before, ctx.ahead = before, ahead
+        slots, count, size, *rest = blocks.shape
+        end = before + size
+        spans = blocks.new_empty(slots, count, end + ahead, *rest)
+        spans[:, :, before:end] = blocks
+        spans[:, 1:, :before] = blocks[:, :-1, size - before :]
+        spans[:, :-1, end:] = blocks[:, 1:, :ahead]
+        spans[:, 0, :before] = 0
+        spans[:, -1, end:] = 0
+        return spans
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (spans,), before, ahead = gradients, ctx.before, ctx.ahead
+        end = spans.shape[2] - ahead
+        blocks = spans[:, :, before:end].clone()
+        blocks[:, :-1, end - 2 * before :] += spans[:, 1:, :before]
+        blocks[:, 1:, :ahead] += spans[:, :-1, end:]
+        return blocks, None, None
