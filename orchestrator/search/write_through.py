@@ -108,8 +108,8 @@ class WriteThroughStorage(InMemoryStorage):
                 trials = [self.get_trial(trial_id) for trial_id in sorted(changed)]
                 if table is _TRIALS:
                     self._write_trials(connection, trials)
-                elif trials:
-                    _write_rows(connection, table, trials)
+                else:
+                    self._write_rows(connection, table, trials)
             for table in (_STUDY_USER, _STUDY_SYSTEM):
                 rows = [
                     {"study_id": self._study_id, "key": key, "value_json": json.dumps(value)}
@@ -130,18 +130,10 @@ class WriteThroughStorage(InMemoryStorage):
         now = {"value_json": json.dumps(self._commits + 1)}
         if not self._commits:
             row = {"study_id": self._study_id, "key": _COMMITS} | now
-            connection.execute(sqlalchemy.insert(_STUDY_USER), [row])
+            connection.execute(_INSERT[_STUDY_USER], [row])
             return
-        counted = connection.execute(
-            sqlalchemy.update(_STUDY_USER)
-            .where(
-                _STUDY_USER.c.study_id == self._study_id,
-                _STUDY_USER.c.key == _COMMITS,
-                _STUDY_USER.c.value_json == json.dumps(self._commits),
-            )
-            .values(now)
-        )
-        if counted.rowcount != 1:
+        last = {"of_study": self._study_id, "last": json.dumps(self._commits)}
+        if connection.execute(_COUNT_COMMIT, last | now).rowcount != 1:
             raise NotAsLeft
 
     def _write_trials(
@@ -160,10 +152,25 @@ class WriteThroughStorage(InMemoryStorage):
             if trial._trial_id not in self._new
         ]
         if new:
-            connection.execute(sqlalchemy.insert(_TRIALS), new)
+            connection.execute(_INSERT[_TRIALS], new)
         if old:
-            which = _TRIALS.c.trial_id == sqlalchemy.bindparam("changed")
-            connection.execute(sqlalchemy.update(_TRIALS).where(which), old)
+            connection.execute(_UPDATE_TRIAL, old)
+
+    def _write_rows(
+        self,
+        connection: sqlalchemy.Connection,
+        table: sqlalchemy.Table,
+        trials: Sequence[FrozenTrial],
+    ) -> None:
+        """Replace the rows of these trials in one table. New trials have none there."""
+        old = [{"changed": trial._trial_id} for trial in trials if trial._trial_id not in self._new]
+        if old:
+            connection.execute(_DELETE_OF_TRIAL[table], old)
+        rows = [
+            {"trial_id": trial._trial_id} | row for trial in trials for row in _ROWS[table](trial)
+        ]
+        if rows:
+            connection.execute(_INSERT[table], rows)
 
     def _free_id(self) -> int:
         """Return the id for a new trial. A server has other studies in the same table, so there it
@@ -234,27 +241,13 @@ class WriteThroughStorage(InMemoryStorage):
         self._changed[_SYSTEM].add(trial_id)
 
 
-def _write_rows(
-    connection: sqlalchemy.Connection, table: sqlalchemy.Table, trials: Sequence[FrozenTrial]
-) -> None:
-    """Replace the rows of these trials in one table."""
-    which = table.c.trial_id == sqlalchemy.bindparam("changed")
-    changed = [{"changed": trial._trial_id} for trial in trials]
-    connection.execute(sqlalchemy.delete(table).where(which), changed)
-    rows = [{"trial_id": trial._trial_id} | row for trial in trials for row in _ROWS[table](trial)]
-    if rows:
-        connection.execute(sqlalchemy.insert(table), rows)
-
-
 def _write_attributes(
     connection: sqlalchemy.Connection, table: sqlalchemy.Table, rows: Sequence[Row]
 ) -> None:
     """Replace the study's attributes of these keys."""
     changed = [{"of_study": row["study_id"], "of_key": row["key"]} for row in rows]
-    of_study = table.c.study_id == sqlalchemy.bindparam("of_study")
-    of_key = table.c.key == sqlalchemy.bindparam("of_key")
-    connection.execute(sqlalchemy.delete(table).where(of_study, of_key), changed)
-    connection.execute(sqlalchemy.insert(table), list(rows))
+    connection.execute(_DELETE_ATTRIBUTE[table], changed)
+    connection.execute(_INSERT[table], list(rows))
 
 
 def _trial_row(trial: FrozenTrial) -> Row:
@@ -325,3 +318,25 @@ _ROWS: dict[sqlalchemy.Table, Callable[[FrozenTrial], Iterable[Row]]] = {
     _SYSTEM: _system_rows,
 }
 """Table -> function that returns the rows of one trial in it."""
+
+# Statements are made once: SQLAlchemy takes as long to make one as to execute it.
+_INSERT = {table: sqlalchemy.insert(table) for table in (*_ROWS, _STUDY_USER, _STUDY_SYSTEM)}
+_DELETE_OF_TRIAL = {
+    table: sqlalchemy.delete(table).where(table.c.trial_id == sqlalchemy.bindparam("changed"))
+    for table in _ROWS
+}
+_UPDATE_TRIAL = sqlalchemy.update(_TRIALS).where(
+    _TRIALS.c.trial_id == sqlalchemy.bindparam("changed")
+)
+_DELETE_ATTRIBUTE = {
+    table: sqlalchemy.delete(table).where(
+        table.c.study_id == sqlalchemy.bindparam("of_study"),
+        table.c.key == sqlalchemy.bindparam("of_key"),
+    )
+    for table in (_STUDY_USER, _STUDY_SYSTEM)
+}
+_COUNT_COMMIT = sqlalchemy.update(_STUDY_USER).where(
+    _STUDY_USER.c.study_id == sqlalchemy.bindparam("of_study"),
+    _STUDY_USER.c.key == _COMMITS,
+    _STUDY_USER.c.value_json == sqlalchemy.bindparam("last"),
+)
