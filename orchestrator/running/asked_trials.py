@@ -78,8 +78,9 @@ class AskedTrials:
         """
         self._folder.ownership.confirm()
         self._study.commit()
-        self._folder.write_plans(*self._unwritten)
-        self._unwritten.clear()
+        if self._unwritten:
+            self._folder.write_plans(*self._unwritten)
+            self._unwritten.clear()
 
     def commit_plans(self) -> None:
         """Commit if a plan is still unwritten, as one must be on file before the result of its
