@@ -127,10 +127,10 @@ def test_the_relative_norm_is_that_of_the_merged_weights(tmp_path: Path, cache: 
     plan = short_plan(spec)
     assert (plan.params.max_steps, plan.params.warmup_steps, plan.rungs) == (8, 5, (8,))
     name = next(iter(base.linears))
-    adapter = initial_adapter(base.linears, (name,), plan.params)
-    assert short_run._weight_change(base.linears[name], adapter, name)[0] == 0
+    start, adapter = (initial_adapter(base.linears, (name,), plan.params) for _ in range(2))
+    assert short_run._weight_change(base.linears[name], name, start, adapter)[0] == 0
     adapter.modules[name]["B"] = torch.ones_like(adapter.modules[name]["B"])
-    change, size = short_run._weight_change(base.linears[name], adapter, name)
+    change, size = short_run._weight_change(base.linears[name], name, start, adapter)
     A, B = (adapter.modules[name][part].double().numpy() for part in "AB")
     weight = base.linears[name].weight.detach().double().numpy()
     assert np.isclose(change, np.linalg.norm(adapter.scaling * B @ A) ** 2)
@@ -138,8 +138,11 @@ def test_the_relative_norm_is_that_of_the_merged_weights(tmp_path: Path, cache: 
 
 
 @pytest.mark.usefixtures("without_checks")
-def test_training_that_moves_nothing_says_what_is_zero(tmp_path: Path, cache: Path) -> None:
-    spec = sweep(tmp_path, learning_rate=1e-300)
+@pytest.mark.parametrize("adapter", ["lora", "dora", "pissa-dora"])
+def test_training_that_moves_nothing_says_what_is_zero(
+    adapter: str, tmp_path: Path, cache: Path
+) -> None:
+    spec = sweep(tmp_path, learning_rate=1e-300, adapter=adapter)
     run, _ = trained(spec, cache)
     assert run.relative_delta == 0 and len(run.still) == run.modules
     assert run.loss_after == run.loss_before

@@ -59,7 +59,8 @@ def train_shortly(
     tuned, failure = _train_to_end(worker)
     adapter = worker.adapter(plan.number)
     moved = {
-        name: _weight_change(worker.base.linears[name], adapter, name) for name in adapter.modules
+        name: _weight_change(worker.base.linears[name], name, start, adapter)
+        for name in adapter.modules
     }
     sets = _compare_sets(spec, baseline, tuned)
     with worker.autocast():  # as the baseline that it is compared with
@@ -116,12 +117,24 @@ def _train_to_end(worker: PackWorker) -> tuple[Measured | None, str | None]:
 
 
 @torch.no_grad()
-def _weight_change(linear: PackedLinear, adapter: Adapter, name: str) -> tuple[float, float]:
-    """Return the squared Frobenius norms of a weight's change and of the weight."""
+def _weight_change(
+    linear: PackedLinear, name: str, start: Adapter, adapter: Adapter
+) -> tuple[float, float]:
+    """Return the squared Frobenius norms of a weight's change from one adapter to the other, and of
+    the weight.
+    """
     weight = linear.weight.double()
-    parts = {part: tensor.double() for part, tensor in adapter.modules[name].items()}
-    change = merged_weight(weight, parts, adapter.scaling, 1.0) - weight
-    return float(change.square().sum()), float(weight.square().sum())
+    # not from the weight itself: DoRA's magnitude is a norm that was rounded to float32
+    before, after = (
+        merged_weight(
+            weight,
+            {part: tensor.double() for part, tensor in each.modules[name].items()},
+            each.scaling,
+            1.0,
+        )
+        for each in (start, adapter)
+    )
+    return float((after - before).square().sum()), float(weight.square().sum())
 
 
 def _first_batch_loss(worker: PackWorker, plan: TrialPlan, adapter: Adapter) -> float:
