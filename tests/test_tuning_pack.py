@@ -252,6 +252,32 @@ def test_dropout_depends_on_the_trial_not_on_the_pack() -> None:
     assert not torch.allclose(together.flat[0], together.flat[2])
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.999])
+def test_the_same_entries_are_dropped_of_bfloat16(rate: float) -> None:
+    linear = PackedLinear(torch.nn.Linear(256, 16))
+    trial = params(lora_dropout=rate, target_patterns=("x",))
+    pack = Pack((initial_adapter({"x": linear}, ("x",), trial),))
+    pack.set_positions(torch.zeros(1, 400, dtype=torch.long), torch.arange(400)[None])
+    dropout = pack.layers["x"].dropout
+    assert dropout is not None
+    whole = torch.ones(1, 400, 256)
+    exact, coarse = dropout(whole), dropout(whole.bfloat16())
+    assert torch.equal(exact == 0, coarse == 0)
+    share = float((exact == 0).double().mean())
+    assert abs(share - rate) < 5 * (rate * (1 - rate) / whole.numel()) ** 0.5
+
+
+@pytest.mark.parametrize("adapter", ["lora", "dora", "pissa", "pissa-dora"])
+def test_an_adapter_is_initialised_alike_under_autocast(adapter: str) -> None:
+    linear = PackedLinear(torch.nn.Linear(16, 16))
+    trial = params(adapter=adapter, target_patterns=("x",))
+    expected = initial_adapter({"x": linear}, ("x",), trial).modules["x"]
+    with torch.autocast("cpu", torch.bfloat16):
+        made = initial_adapter({"x": linear}, ("x",), trial).modules["x"]
+    assert made.keys() == expected.keys()
+    assert all(torch.equal(made[part], expected[part]) for part in expected)
+
+
 @pytest.mark.parametrize("adapter", ["pissa", "pissa-dora"])
 def test_dropout_of_pissa_drops_what_training_has_changed_alone(adapter: str) -> None:
     linear = PackedLinear(torch.nn.Linear(16, 16))

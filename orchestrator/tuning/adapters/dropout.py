@@ -51,8 +51,9 @@ class Dropout:
         feature = torch.arange(x.shape[-1], device=x.device)
         key = self.seed + self.step * spread[0] + self.module * spread[1]
         key = _mix_bits(key + row * spread[2] + frame * spread[3]) + feature * spread[4]
-        # uniform in [0, 1), of 24 bits: as many as float32 holds exactly
-        uniform = (_mix_bits(key) & 0xFFFFFF).to(x.dtype) / 0x1000000
+        # uniform in [0, 1), of 24 bits: as many as float32 holds exactly. Under autocast x may be
+        # bfloat16, which holds eight: then other entries would be dropped, and another share
+        uniform = (_mix_bits(key) & 0xFFFFFF).to(self.probability.dtype) / 0x1000000
         return x * (uniform >= self.probability).to(x.dtype) / (1 - self.probability)
 
 

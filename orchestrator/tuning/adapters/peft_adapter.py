@@ -111,7 +111,8 @@ def initial_adapter(
     container = nn.ModuleDict(
         {_attribute_name(name): _plain_linear(linears[name], params) for name in targets}
     )
-    with torch.random.fork_rng(devices=[]):
+    # a restored trial's adapter is initialised again where trials are measured, under autocast
+    with torch.random.fork_rng(devices=[]), torch.autocast("cpu", enabled=False):
         torch.manual_seed(params.seed)
         peft.inject_adapter_in_model(
             _lora_config(params, [_attribute_name(name) for name in targets]), container
