@@ -244,6 +244,24 @@ def test_a_trial_that_does_not_fit_alone_fails_with_what_it_needed(
     assert (own.division, own.parts) == (1, 1), "without it the others train as before"
 
 
+def test_who_lacks_memory_beside_a_culprit_steps_in_smaller_parts(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rule(optimizer: Any, division: int) -> None:
+        if holds_culprit(optimizer):
+            raise ValueError("something of this trial alone")
+        if division < 2:
+            raise out_of_memory()
+
+    watch_steps(monkeypatch, rule)
+    worker = PackWorker(prepared, 4)
+    for plan in (*calm(spec), greedy(spec)):
+        worker.admit(plan)
+    events = run(worker)
+    assert [failed.number for failed in failures(events)] == [1]
+    assert all(len(of(events, plan.number)) == 1 for plan in calm(spec))
+
+
 def test_what_is_measured_beforehand_steps_in_as_small_parts_as_a_sweep(
     spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

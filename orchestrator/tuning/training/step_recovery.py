@@ -3,8 +3,8 @@
 A step that runs out of memory is made again in micro-batches of half the size, which is the same
 sum in another order, down to one utterance of each slot; then the pack is divided in two, and so
 on; a trial that does not fit alone ends. After any other failure each slot makes the step by
-itself, on a copy of its state: those that fail there end, and the others make the step together, as
-if the failed ones had never joined.
+itself, on a copy of its state: those that fail there, but not for want of memory, end, and the
+others make the step together, as if the failed ones had never joined.
 """
 
 from __future__ import annotations
@@ -68,8 +68,9 @@ class Stepper:
     def _without_culprits(
         self, pack_group: PackGroup, group: tuple[Slot, ...], fault: Fault
     ) -> Faults:
-        """Try every slot alone, and step those together that do not fail there. Where none fails
-        alone, `fault` came of the whole group, which is halved.
+        """Try every slot alone, and step those together that do not fail there, or for want of
+        memory only, which smaller micro-batches may cure. Where none fails alone, `fault` came of
+        the whole group, which is halved.
         """
         if len(group) == 1:
             return [(group[0], fault)]
@@ -77,10 +78,15 @@ class Stepper:
             id(slot): attempt(partial(self._step_on_copy, pack_group, slot), self.base.device)
             for slot in group
         }
-        found = [(slot, own) for slot in group if isinstance(own := alone[id(slot)], Fault)]
+        found = [
+            (slot, own)
+            for slot in group
+            if isinstance(own := alone[id(slot)], Fault) and not own.memory
+        ]
         if not found:
             return self._in_halves(pack_group, group, fault)
-        left = tuple(slot for slot in group if not isinstance(alone[id(slot)], Fault))
+        culprits = {id(slot) for slot, _ in found}
+        left = tuple(slot for slot in group if id(slot) not in culprits)
         return found + (self._step_group(pack_group, left) if left else [])
 
     def _step_on_copy(self, pack_group: PackGroup, slot: Slot) -> None:
