@@ -158,6 +158,12 @@ def test_a_noisy_copy_is_still_found_at_another_speed_and_without_ids(
         overlap, *_ = check({"train": first, "domain": load_manifest(noisy)})
         assert (overlap.name, overlap.level) == ("audio-overlap", "refuse")
         assert overlap.message.startswith("3 of 3 utterances of domain") and why in overlap.message
+    twice = noisy.with_name("twice.jsonl")
+    assert orchestrate("manifest", "noisy", other, twice, "--speed", "0.9:0.9") == 0
+    assert {each.extra["speed"] for each in load_manifest(twice).utterances} == {0.72}
+    for first in (sets["train"], load_manifest(other)):
+        overlap, *_ = check({"train": first, "domain": load_manifest(twice)})
+        assert overlap.name == "audio-overlap" and "at another speed" in overlap.message
     elsewhere = [row | {"speed": 2.0, "id": f"{row['id']}b"} for row in corpus.rows("other", 50)]
     sets["domain"] = corpus.manifest("elsewhere", elsewhere)
     assert check({"train": sets["train"], "domain": sets["domain"]}) == []

@@ -28,6 +28,7 @@ from orchestrator.corpus.manifests.unread_times import time_keys
 from orchestrator.corpus.recordings.audio import load_audio
 from orchestrator.corpus.recordings.loudness import level
 from orchestrator.corpus.samples import SAMPLE_RATE, SILENCE_RMS, SILENT, Samples
+from orchestrator.corpus.sets.overlap import told_speed
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 from orchestrator.tuning.training.augmentation import at_speed
@@ -102,8 +103,10 @@ def _noisy_copy(
     drawn: dict[str, Any] = {}
     wave = torch.from_numpy(np.array(samples))[None]
     if channel.speed:
-        drawn["speed"] = round(float(draws.uniform(*channel.speed)), 2)
-        wave = at_speed(wave, drawn["speed"])
+        speed = round(float(draws.uniform(*channel.speed)), 2)
+        wave = at_speed(wave, speed)
+        # a copy of a copy tells how much faster than the recording it is, which finds that again
+        drawn["speed"] = round(speed * told_speed(utterance), 4)
     if channel.band:
         drawn["band_hz"] = list(channel.band)
         wave = within_band(wave, channel.band)

@@ -225,10 +225,17 @@ def _agree(seconds: float, others: float) -> bool:
 
 def _lengths_told(utterance: Utterance) -> tuple[float, float]:
     """Return the length of an utterance, and that before its speed was changed as its line tells."""
+    return utterance.seconds, utterance.seconds * told_speed(utterance)
+
+
+def told_speed(utterance: Utterance) -> float:
+    """Return how many times faster than its recording an utterance is, as `manifest noisy` writes
+    it into the lines of its copies; 1 where no such factor is told.
+    """
     speed = utterance.extra.get("speed")
     if isinstance(speed, int | float) and SLOWEST <= speed <= FASTEST:
-        return utterance.seconds, utterance.seconds * speed
-    return utterance.seconds, utterance.seconds
+        return float(speed)
+    return 1.0
 
 
 def shared_recordings(first: Recordings, second: Recordings) -> list[Utterance]:
