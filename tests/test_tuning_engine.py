@@ -18,12 +18,13 @@ from transformers import AutoModelForSpeechSeq2Seq
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.errors import DataError, ModelError, ObjectiveError, StudyError
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
-from orchestrator.records.worker_protocol import Event, Failed, Measured
+from orchestrator.records.worker_protocol import Event, Failed, Measured, Progress
 from orchestrator.scoring.normalizers import normalizer
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.evaluation import EvaluationSpec, Precisions
 from orchestrator.sweepfile.sweep import ChecksSpec, SweepSpec
 from orchestrator.tuning import prepared_sweep
+from orchestrator.tuning import worker as engine
 from orchestrator.tuning.adapters.pack import Adapter, Pack
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.decoding.evaluation import Evaluator
@@ -169,6 +170,26 @@ def test_a_run_continued_from_a_checkpoint_is_bitwise_the_run_that_was_not_stopp
     for plan in plans(spec):
         files = [tmp_path / f"{run}{plan.number}" / "adapter_model.safetensors" for run in "ab"]
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_progress_is_told_at_the_same_steps_after_a_restore(
+    spec: SweepSpec, ready: PreparedSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By them a pack that is lost twice at one step is known from one that has come further."""
+    monkeypatch.setattr(engine, "PROGRESS_TICKS", 2)
+    rare = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"every": 3})})
+    plan = trial(rare, 0, max_steps=6, target_patterns=DECODER)
+    straight, again = PackWorker(ready, 4), PackWorker(ready, 4)
+    straight.admit(plan)
+    while not any(isinstance(event, Measured) for event in straight.advance()):
+        pass
+    straight.save(tmp_path / "checkpoint")
+    again.restore(tmp_path / "checkpoint", {0: plan})
+    told = [
+        [event.step for event in run(worker) if isinstance(event, Progress)]
+        for worker in (straight, again)
+    ]
+    assert told == [[5, 6], [5, 6]]
 
 
 def test_a_damaged_checkpoint_is_named_and_so_is_what_to_do(

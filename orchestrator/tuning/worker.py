@@ -35,7 +35,7 @@ from orchestrator.tuning.training.step_recovery import Stepper
 from orchestrator.tuning.trial_faults import Fault, enough_memory, fault_of
 
 PROGRESS_TICKS = 10
-"""The number of ticks between progress events."""
+"""The number of ticks after which progress is told where there is no other event."""
 
 
 def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
@@ -82,7 +82,6 @@ class PackWorker:
         self._groups: dict[int, PackGroup] = {}
         self._stepper, self._usual = Stepper(self.base, self.store, self.data), Usual()
         self._noticed: list[Event] = []
-        self._tick = 0
 
     def share(self) -> None:
         """Compute the encoder frames and the baseline's words, which all trials use, before packs
@@ -163,8 +162,11 @@ class PackWorker:
             return self._advance_to_event()
 
     def _advance_to_event(self) -> tuple[Event, ...]:
+        # counted from the last event, so that a pack that is made again tells the same steps, by
+        # which it is known whether it is lost at one step again
+        ticks = 0
         while True:
-            self._tick += 1
+            ticks += 1
             with self.training_autocast():
                 failed = self._train_one_tick()
             self._add_to_averages()
@@ -173,7 +175,7 @@ class PackWorker:
                 for slot in self._slots.values()
                 if not slot.ended and slot.step in slot.plan.rungs
             ]
-            if failed or due or self._tick % PROGRESS_TICKS == 0:
+            if failed or due or ticks == PROGRESS_TICKS:
                 trained = [slot for slot in self._slots.values() if not slot.ended]
                 progress = [Progress(slot.plan.number, slot.step, slot.loss) for slot in trained]
                 measured = self._measure_slots(due)
