@@ -154,6 +154,19 @@ def test_training_that_moves_nothing_says_what_is_zero(
 
 
 @pytest.mark.usefixtures("without_checks")
+def test_a_sample_without_room_for_the_gain_is_not_told_as_the_whole_set(
+    tmp_path: Path, cache: Path
+) -> None:
+    """That of the whole set may have it, and then the sweep begins."""
+    asked = {"domain_wer": {"min_gain": 99.0}}
+    spec = small_sweep(tmp_path, SIZES, parameters=RECIPE, acceptance=asked)
+    for heard, where in ((HEARD, f" on {HEARD} of {SIZES['domain']} utterances"), (100, "")):
+        run = train_shortly(spec, cache, heard, lambda text: None)
+        [found] = [each for each in run.findings if each.name == "no-headroom"]
+        assert found.message.startswith(f"the baseline's domain WER{where} is ")
+
+
+@pytest.mark.usefixtures("without_checks")
 def test_training_that_changes_no_word_warns(tmp_path: Path, cache: Path) -> None:
     run, _ = trained(sweep(tmp_path, learning_rate=1e-9), cache)
     assert run.relative_delta > 0

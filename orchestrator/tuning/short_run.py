@@ -67,7 +67,7 @@ def train_shortly(
         windows = compare_windows(worker.evaluator, spec.evaluation.encoder_windows)
     findings = (
         *worker.findings,
-        *headroom(spec, baseline.measurements[0].sets["domain"]),
+        *headroom(spec, baseline.measurements[0].sets["domain"], _sample_text(worker)),
         *high_rates(spec, baseline.measurements[0], "the untuned model"),
         *_efficacy_findings(sets, moved, failure),
     )
@@ -87,6 +87,13 @@ def train_shortly(
         transcripts=_sample_transcripts(worker, baseline, tuned),
         findings=findings,
     )
+
+
+def _sample_text(worker: PackWorker) -> str:
+    """Say how many utterances of the domain set were heard; empty where all were."""
+    domain = worker.evaluator.sets["domain"]
+    heard, total = len(domain.clips), len(domain.manifest.utterances)
+    return f"on {heard} of {total} utterances" if heard < total else ""
 
 
 def short_plan(spec: SweepSpec) -> TrialPlan:

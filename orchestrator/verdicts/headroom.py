@@ -34,10 +34,12 @@ def rate_of(score: SetMeasurement, kind: str) -> float:
     return score.wer
 
 
-def headroom(spec: SweepSpec, domain: SetMeasurement) -> list[Finding]:
+def headroom(spec: SweepSpec, domain: SetMeasurement, part: str = "") -> list[Finding]:
     """Check that the baseline's error rate on the domain set leaves room for the gain that the
-    acceptance criteria ask for.
+    acceptance criteria ask for. `part` says of a sample what of the set it is: `on 100 of 500
+    utterances`.
     """
+    on_part = f" {part}" if part else ""
     for kind in ("WER", "CER"):
         criterion, rate = spec.acceptance.get(f"domain_{kind.lower()}"), rate_of(domain, kind)
         asked = criterion.min_gain if criterion is not None else None
@@ -48,16 +50,16 @@ def headroom(spec: SweepSpec, domain: SetMeasurement) -> list[Finding]:
         if gain is not None and (rate < gain or (rate == gain and proven)):
             shown = on_its_side(rate, gain, 2)
             message = (
-                f"the baseline's domain {kind} is {shown} %, so a gain of {gain:g} points cannot be reached by any "
-                "adapter; ask for less, or take a domain set that the model finds harder."
+                f"the baseline's domain {kind}{on_part} is {shown} %, so a gain of {gain:g} points cannot be reached by "
+                "any adapter; ask for less, or take a domain set that the model finds harder."
             )
             return [finding("no-headroom", message)]
     kind = searched_rate(spec)
     if (rate := rate_of(domain, kind)) < HEADROOM:
         shown = on_its_side(rate, HEADROOM, 2)
         message = (
-            f"the baseline's domain {kind} is {shown} %, below {HEADROOM:g} %: few errors are left to win, and a "
-            "gain is hard to tell from chance."
+            f"the baseline's domain {kind}{on_part} is {shown} %, below {HEADROOM:g} %: few errors are left to win, and "
+            "a gain is hard to tell from chance."
         )
         return [finding("low-headroom", message)]
     return []
