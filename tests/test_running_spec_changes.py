@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -14,9 +15,11 @@ from orchestrator.errors import ModelError
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
 from orchestrator.running.spec_changes import _by_content
+from orchestrator.search import database_differences
 from orchestrator.sweepfile.loading import FieldChange, load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import folder_of, orchestrate, ran_project
+from tests.fake_worker import FakeWorker
 
 
 def test_a_set_may_have_the_name_of_a_field(
@@ -31,11 +34,15 @@ def test_a_set_may_have_the_name_of_a_field(
     assert _by_content(renamed, load_spec(spec), folder).allowed
 
 
-def test_a_budget_that_the_data_refuse_leaves_the_verdict(
+def other_version(spec: SweepSpec, folder: StudyFolder) -> Worker:
+    return FakeWorker(sets=spec.data.evaluated["domain"].path.stem, version="2")
+
+
+def test_a_budget_that_is_refused_leaves_the_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither a manifest that is damaged by now, nor a model that is gone, makes a finished study
-    unfinished.
+    """Neither a manifest that is damaged by now, a model that is gone, a machine that evaluates
+    otherwise, nor a database with other results makes a finished study unfinished.
     """
     spec = ran_project(tmp_path)
     folder = folder_of(spec)
@@ -57,6 +64,13 @@ def test_a_budget_that_the_data_refuse_leaves_the_verdict(
     assert folder.spec.read_bytes() == kept
     assert orchestrate("report", spec) == 0
     assert "Not finished" not in capsys.readouterr().out
+    assert orchestrate(spec, "-q", more, worker=other_version) == 2
+    assert "evaluated differently" in capsys.readouterr().err
+    assert (folder.spec.read_bytes(), orchestrate("report", spec)) == (kept, 0)
+    with mock.patch.object(database_differences, "differing_trial", lambda *_: 0):
+        assert orchestrate(spec, "-q", more) == 3
+    assert "says of trial 0" in capsys.readouterr().err
+    assert folder.spec.read_bytes() == kept
     assert orchestrate(spec, "-q", more) in (0, 4, 5)
     assert folder.spec.read_bytes() != kept
     assert "budget.trials from" in folder.notes.read_text()

@@ -40,14 +40,16 @@ def run_confirmation(
     observer: Observer | None = None,
     drain: GracefulShutdown | None = None,
     resamples: int = RESAMPLES,
+    agreed: Callable[[], None] = lambda: None,
 ) -> None:
     """Train and score the confirmation runs that the finalists still need; the caller holds the
     folder's lock.
 
     `make_worker` makes a worker for `confirmation_spec(spec)`, and is called only when something is
-    left to do. A run that was cut off starts anew: trials of a pack depend on each other in how
-    sums are rounded alone, so the result is the same but for its last digits. Raises Interrupted
-    after an orderly stop, FingerprintError where the study holds numbers of another evaluation.
+    left to do; `agreed` is called once that worker is found to evaluate as the study did. A run
+    that was cut off starts anew: trials of a pack depend on each other in how sums are rounded
+    alone, so the result is the same but for its last digits. Raises Interrupted after an orderly
+    stop, FingerprintError where the study holds numbers of another evaluation.
     """
     observer, drain = observer or NullObserver(), drain or GracefulShutdown()
     pending = pending_runs(spec, folder)
@@ -59,6 +61,7 @@ def run_confirmation(
     worker = make_worker()
     _check_stop(drain, len(pending))
     confirmation = _Confirmation(spec, folder, worker, observer, pending, resamples)
+    agreed()
     while confirmation.left:
         _check_stop(drain, confirmation.left)
         confirmation.fill_slots()

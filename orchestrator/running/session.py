@@ -111,7 +111,8 @@ def _search_and_confirm(
     """Search and confirm while this process holds the study's database.
 
     `keep` stores what has changed in the sweep file. It is called only once data and model have
-    passed their checks, so a run that they refuse leaves the study, and its verdict, as they were.
+    passed their checks, and are found to be those of the study, so a run that is refused leaves the
+    study, and its verdict, as they were.
     """
     from orchestrator.search.storage import database_for, held
 
@@ -195,7 +196,6 @@ def _run_search(
     try:
         if worker is None:
             worker = _worker_for(make_worker, made_for, folder, observer)
-        keep()
         if not folder.began:
             spec = with_found_packs(spec, worker)
             folder.write_pack(pack_record(spec.execution, worker))
@@ -204,7 +204,10 @@ def _run_search(
         save_every = SAVE_SECONDS / int(spec.execution.packs)
         left = max(1, spec.budget.trials - len(folder.results()))
         with in_packs(worker, spec, folder, make_worker, left, say, drain.check) as packs:
-            run_sweep(spec, folder, packs, study, observer, drain=drain, save_every=save_every)
+            run_sweep(
+                spec, folder, packs, study, observer,
+                drain=drain, save_every=save_every, agreed=keep,
+            )  # fmt: skip
     finally:
         study.close()
 
@@ -227,13 +230,12 @@ def _run_confirmation(
 
         def packs() -> Worker:
             worker = _worker_for(make_worker, other, folder, observer, "confirm")
-            keep()
             say = partial(notice_text, folder, observer)
             left = len(pending_runs(spec, folder))
             packed = in_packs(worker, other, folder, make_worker, left, say, drain.check)
             return open_packs.enter_context(packed)
 
-        run_confirmation(spec, folder, packs, observer, drain)
+        run_confirmation(spec, folder, packs, observer, drain, agreed=keep)
 
 
 def _verify_shipped(

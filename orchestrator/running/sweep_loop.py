@@ -48,12 +48,14 @@ def run_sweep(
     drain: GracefulShutdown | None = None,
     resamples: int = RESAMPLES,
     save_every: float = SAVE_SECONDS,
+    agreed: Callable[[], None] = lambda: None,
 ) -> SweepOutcome:
     """Run or continue the sweep until its budget is spent; the caller holds the folder's lock.
 
     `clock` counts seconds. `save_every` is how many of them lie between two checkpoints; an orderly
-    stop writes one too. Raises Interrupted after an orderly stop, FingerprintError when the study
-    holds numbers of another evaluation.
+    stop writes one too. `agreed` is called before anything is trained, once worker, database and
+    checkpoint are those of the study. Raises Interrupted after an orderly stop, FingerprintError
+    when the study holds numbers of another evaluation.
     """
     drain = drain or GracefulShutdown()
     # asked for while the model was loading: do not begin the baseline, which takes long
@@ -61,6 +63,7 @@ def run_sweep(
         raise _stopped(drain, folder)
     sweep = SweepRun(spec, folder, worker, study, observer or NullObserver(), clock, resamples)
     sweep.resume()
+    agreed()
     while True:
         if drain.requested:
             sweep.checkpoint()
