@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,16 +31,19 @@ def size_of(path: Path) -> int:
     """Return the bytes of a file, or of everything below a folder, without following links; 0 for
     what does not exist or may not be looked at.
     """
-    if os.path.islink(path) or not os.path.exists(path):
+    if os.path.islink(path) or not os.path.isdir(path):
+        return _size_of_file(path)
+    return sum(
+        _size_of_file(Path(folder, name)) for folder, _, names in os.walk(path) for name in names
+    )
+
+
+def _size_of_file(path: Path) -> int:
+    """Return the bytes of a file; 0 for a link, and for one that is gone, as those of a running
+    sweep may be at any moment.
+    """
+    try:
+        state = path.lstat()
+    except OSError:
         return 0
-    if not path.is_dir():
-        return path.stat().st_size
-    sizes = 0
-    for folder, _, names in os.walk(path):
-        files = [Path(folder, name) for name in names]
-        sizes += sum(
-            file.lstat().st_size
-            for file in files
-            if os.path.exists(file) and not os.path.islink(file)
-        )
-    return sizes
+    return 0 if stat.S_ISLNK(state.st_mode) else state.st_size

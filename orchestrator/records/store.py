@@ -327,9 +327,10 @@ class StudyFolder(TrialFiles):
         """
         names = self.names_in_trials()  # first: a run seals each file before it is there
         known = self.journal.chain()
-        return self.journal.faults() | {
-            name: Fault.STRANGE for name in names if not known.knows(name)
-        }
+        unknown = [name for name in names if not known.knows(name)]
+        # a run may have removed one meanwhile, after it had sealed that
+        strange = [name for name in unknown if os.path.lexists(self.path / name)]
+        return self.journal.faults() | dict.fromkeys(strange, Fault.STRANGE)
 
     def read_baseline_hypotheses(self, measurement: Measurement) -> dict[str, tuple[str, ...]]:
         """Return what the untuned model heard in a baseline: set name -> hypotheses in manifest

@@ -10,6 +10,7 @@ have met.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -100,17 +101,19 @@ class Checkpoints:
 
         Raises StudyError when all are damaged.
         """
-        states = self._state_files()
-        found = next(
-            (state for path in states if (state := self._read_if_whole(path, whole))), None
-        )
-        if states and found is None:
-            raise StudyError(
-                f"every checkpoint in {self._root} is damaged\n"
-                "  Run `orchestrate repair SPEC`, which removes them, then the same command again: trials that had not "
-                "ended start anew."
+        while True:
+            states = self._state_files()
+            found = next(
+                (state for path in states if (state := self._read_if_whole(path, whole))), None
             )
-        return found
+            if found is not None or not states:
+                return found
+            if states == self._state_files():  # else a run has replaced them meanwhile
+                raise StudyError(
+                    f"every checkpoint in {self._root} is damaged\n"
+                    "  Run `orchestrate repair SPEC`, which removes them, then the same command again: trials that had "
+                    "not ended start anew."
+                )
 
     def older(self) -> list[Path]:
         """Return the files and folders of all checkpoints but the newest; none where the newest is
@@ -141,9 +144,13 @@ class Checkpoints:
             remove(self._root / name)
 
     def damaged(self) -> tuple[str, ...]:
-        """Return the names of the damaged checkpoints."""
+        """Return the names of the damaged checkpoints. One that a run removes while it is read, its
+        JSON first, is none.
+        """
         return tuple(
-            path.stem for path in self._state_files() if self._read_if_whole(path, True) is None
+            path.stem
+            for path in self._state_files()
+            if self._read_if_whole(path, True) is None and os.path.lexists(path)
         )
 
     def _state_files(self) -> list[Path]:
@@ -159,15 +166,13 @@ class Checkpoints:
             return None
         try:
             held = CheckpointFile.model_validate_json(path.read_bytes())
+            if held != CheckpointFile.of(held.state):
+                return None
+            if whole and _slot_digests(self.worker_folder(held.state)) != held.state.files:
+                return None
         except (ValidationError, FileNotFoundError):
             return None
-        if held != CheckpointFile.of(held.state):
-            return None
-        return (
-            None
-            if whole and _slot_digests(self.worker_folder(held.state)) != held.state.files
-            else held.state
-        )
+        return held.state
 
     def worker_folder(self, checkpoint: Checkpoint) -> Path:
         """Return the folder of the worker's part."""
