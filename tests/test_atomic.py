@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -159,3 +161,28 @@ def test_where_no_thread_can_be_had_files_are_synced_all_the_same(
         for aside in asides:
             aside.write_text("whole")
     assert {path.stat().st_ino for path in (*paths, tmp_path)} <= synced
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_file_system_that_cannot_sync_folders_takes_files(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux answers EINVAL where a file system has no fsync of folders, as afs and vboxsf."""
+
+    def refused(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refused)
+    if number == errno.EIO:
+        with (
+            pytest.raises(OSError, match="Input/output"),
+            new_file(tmp_path / "new" / "a") as aside,
+        ):
+            aside.write_text("a")
+        return
+    with new_file(tmp_path / "new" / "a") as aside:
+        aside.write_text("a")
+    with new_folder(tmp_path / "b") as aside:
+        (aside / "c").write_text("c")
+    assert (tmp_path / "new" / "a").read_text() + (tmp_path / "b" / "c").read_text() == "ac"

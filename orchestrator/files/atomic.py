@@ -213,10 +213,15 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Call fsync on a folder: without it a rename inside it may be lost at a power cut."""
+    """Call fsync on a folder: without it a rename inside it may be lost at a power cut. Does
+    nothing where the file system cannot do that, such as Linux's afs, orangefs and vboxsf.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(descriptor)
 
