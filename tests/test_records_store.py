@@ -364,6 +364,26 @@ def test_every_write_is_synced_file_and_folder(
     assert events == [f"sync {tmp_path.name}", "sync a.json", "rename a.json", "sync new"]
 
 
+def test_a_last_adapter_that_is_dropped_does_not_come_back_at_a_power_cut(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with folder.new_adapter(folder.final_folder(7)) as aside:
+        (aside / "adapter_config.json").write_text("{}")
+    there: list[tuple[str, bool]] = []
+    fsync = os.fsync
+
+    def synced(descriptor: int) -> None:
+        name = Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
+        there.append((name, folder.final_folder(7).exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    folder.drop_final(7)
+    assert there == [("journal.jsonl", True), ("0007", False)]
+    folder.drop_final(7)
+    assert len(there) == 2, "there was none"
+
+
 def test_leftovers_go_when_the_lock_is_taken_and_not_before(folder: StudyFolder, gone: int) -> None:
     folder.write_spec("name: phase3\n")
     half = folder.path / "trials" / "0007" / f"adapter.tmp-{gone}"

@@ -13,6 +13,7 @@ from json.encoder import encode_basestring
 from pathlib import Path
 
 from orchestrator.errors import StudyError
+from orchestrator.files.atomic import sync_folder
 from orchestrator.files.names_aside import remove
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.journal.journal import HELP
@@ -78,8 +79,11 @@ class TrialFiles(SealedFiles):
         its best.
         """
         final = self.final_folder(number)
-        self.journal.seal("final adapter dropped", dict.fromkeys(self.sealed_under(final)))
+        sealed = self.sealed_under(final)
+        self.journal.seal("final adapter dropped", dict.fromkeys(sealed))
         remove(final)
+        if sealed:  # what a power cut brought back later would be a file that no run has written
+            sync_folder(final.parent)
 
     def planned(self, confirm: bool = False) -> tuple[int, ...]:
         """Return the numbers of all trials that were planned, or of all confirmation runs, counting
