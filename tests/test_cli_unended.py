@@ -65,6 +65,31 @@ def test_the_study_is_to_be_continued(
     assert orchestrate("export", "demo", "--to", "out") == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("export", "demo", "--to", "out"),
+        ("export", "demo", "0", "--to", "out"),
+        ("compare", "demo", "demo"),
+    ],
+)
+def test_a_study_whose_time_the_baseline_took_is_given_more(
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spec = make_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert orchestrate(spec, "--quiet", "budget.wall_clock=1e-9") == 5
+    capsys.readouterr()
+    assert orchestrate(*words) == 3
+    said, _, command = capsys.readouterr().err.partition("\n  With more time it goes on, as in: ")
+    assert said == "study demo has no trial: budget.wall_clock was spent before the first one"
+    assert orchestrate(*shlex.split(command)[1:], "--quiet") == 0
+    assert orchestrate("export", "demo", "--to", "out") == 0
+
+
 def test_status_of_a_sweep_that_was_stopped_says_that_nothing_trains(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

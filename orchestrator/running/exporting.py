@@ -58,7 +58,7 @@ def export(
     check_installed(form.form, f"--format {form.form}")
     conclusion, done = judged(spec, folder)
     wanted = numbers or (None,)
-    results = [requested_trial(conclusion, number, folder) for number in wanted]
+    results = [requested_trial(conclusion, done, number, folder) for number in wanted]
     adapters = tuple(
         final_adapter(spec, folder, result) if final else best_adapter(folder, result)
         for result in results
@@ -190,15 +190,17 @@ def _name_base(adapter: Path, spec: SweepSpec) -> None:
     place.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
-def requested_trial(conclusion: Conclusion, number: int | None, folder: StudyFolder) -> TrialResult:
-    """Return the trial to export: the one asked for, else the best feasible. Raises StudyError when
-    there is none.
+def requested_trial(
+    conclusion: Conclusion, done: bool, number: int | None, folder: StudyFolder
+) -> TrialResult:
+    """Return the trial to export: the one asked for, else the best feasible. `done`: nothing is
+    left to train. Raises StudyError when there is none.
     """
     if number is None:
         if conclusion.best is None:
-            raise lacks_trial(folder, conclusion, None, "feasible")
+            raise lacks_trial(folder, conclusion, done, None, "feasible")
         return conclusion.best
     found = conclusion.ended(number)
     if found is None:
-        raise lacks_trial(folder, conclusion, number, "feasible")
+        raise lacks_trial(folder, conclusion, done, number, "feasible")
     return found

@@ -14,6 +14,7 @@ from orchestrator.records.shipping import GRAPH_FORMS, Model, Quantized, Shipped
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Hypotheses
 from orchestrator.reporting.rendering.escape import plain
+from orchestrator.running.completion import judged
 from orchestrator.running.exporting import requested_trial, source_of
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.digest import digest
@@ -42,7 +43,7 @@ def verify_study(
     export = None if runtime in GRAPH_FORMS else Path(runtime)
     form: str = runtime if export is None else read_manifest(export).form
     check_installed(form, f"verify --runtime {runtime}")
-    result = requested_trial(conclude(spec, folder), number, folder)
+    result = requested_trial(*judged(spec, folder), number, folder)
     kept = best_adapter(folder, result)
     folder.shipped()  # raises if damaged: better now than after a long transcription
     from orchestrator.tuning.deploying.verification import Verification, verify

@@ -134,7 +134,7 @@ def side_of(
         named = conclusion.ended(number)
     result = named and conclusion.ended(named.trained)
     if result is None:
-        raise lacks_trial(folder, conclusion, number, "measured")
+        raise lacks_trial(folder, conclusion, done, number, "measured")
     measurement = chosen_measurement(folder, result)
     if measurement is None:
         raise StudyError(

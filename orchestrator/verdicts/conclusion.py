@@ -324,12 +324,18 @@ def _seed_run(
 
 
 def lacks_trial(
-    folder: StudyFolder, conclusion: Conclusion, number: int | None, kind: str
+    folder: StudyFolder, conclusion: Conclusion, done: bool, number: int | None, kind: str
 ) -> StudyError:
     """Return the error for trial `number`, which has not ended or was never asked for; or, where
-    that is None, for a study without a trial of some `kind`, such as "feasible".
+    that is None, for a study without a trial of some `kind`, such as "feasible". `done`: nothing
+    is left to train.
     """
     goes_on = f"\n  Let it train on first: orchestrate run {folder.named}"
+    if not conclusion.results and done:
+        return StudyError(
+            f"study {folder.name} has no trial: budget.wall_clock was spent before the first one\n"
+            f"  With more time it goes on, as in: orchestrate run {folder.named} budget.wall_clock=2h"
+        )
     if not conclusion.results:
         return StudyError(f"no trial of study {folder.name} has ended yet{goes_on}")
     if number is None:
