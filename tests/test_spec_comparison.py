@@ -25,6 +25,12 @@ budget: {trials: 5}
 """
 
 
+def stored_in(folder: Path) -> Path:
+    """The path of a study's own file; a sweep file may be called so, too."""
+    (folder / "journal.jsonl").touch()
+    return folder / "spec.yaml"
+
+
 @pytest.fixture
 def load(tmp_path: Path):  # type: ignore[no-untyped-def]
     path = tmp_path / "small.yaml"
@@ -207,7 +213,7 @@ def test_what_is_asked_over_a_study_has_its_own_rule(  # type: ignore[no-untyped
     load, limit: str, override: str, rules: dict[str, str], tmp_path: Path
 ) -> None:
     """A study's file has the rules written out. That of a regression is none for a gain."""
-    study = tmp_path / "spec.yaml"
+    study = stored_in(tmp_path)
     study.write_text(resolved_yaml(load(f"acceptance={{domain_wer: {limit}}}")))
     asked = f"acceptance.domain_wer.{override}"
     of_file = load(f"acceptance={{domain_wer: {limit}}}", asked).acceptance["domain_wer"]
@@ -219,7 +225,7 @@ def test_what_is_asked_over_a_study_has_its_own_rule(  # type: ignore[no-untyped
 def test_a_key_of_former_versions_is_refused_over_a_study_too(  # type: ignore[no-untyped-def]
     load, tmp_path: Path
 ) -> None:
-    study = tmp_path / "spec.yaml"
+    study = stored_in(tmp_path)
     study.write_text(resolved_yaml(load()).replace("execution:\n", "execution:\n  workers: 2\n"))
     assert load_spec(study) == load()
     with pytest.raises(SpecError, match=r"execution\.workers is no key any more"):
@@ -229,7 +235,7 @@ def test_a_key_of_former_versions_is_refused_over_a_study_too(  # type: ignore[n
 def test_an_early_stop_without_its_rule_is_refused_over_a_study_too(  # type: ignore[no-untyped-def]
     load, tmp_path: Path
 ) -> None:
-    study = tmp_path / "spec.yaml"
+    study = stored_in(tmp_path)
     study.write_text(resolved_yaml(load()))
     assert "early_stop" in study.read_text() and load_spec(study) == load()
     with pytest.raises(SpecError, match=r"early_stop\.ratio stops no trial without its rule; add"):

@@ -83,7 +83,17 @@ def test_a_study_that_asks_for_a_verdict_without_limits_is_still_read(tmp_path: 
     path = next(path for path in BROKEN if path.stem == "verdict_without_limits")
     stored = tmp_path / "spec.yaml"
     stored.write_bytes(path.read_bytes())
+    (tmp_path / "study.json").touch()
     assert load_spec(stored).acceptance.keys() == {"shipped"}
+
+
+def test_a_sweep_file_may_have_the_name_of_a_studys_own(sweeps: Path) -> None:
+    path = next(path for path in BROKEN if path.stem == "verdict_without_limits")
+    own = sweeps / "spec.yaml"
+    own.write_bytes(path.read_bytes())
+    assert "acceptance.shipped needs a limit of acceptance" in refusal(own)
+    own.write_text((sweeps / "small.yaml").read_text() + "execution: {workers: 2}\n")
+    assert "execution.workers is no key any more" in refusal(own)
 
 
 @pytest.mark.parametrize("given", ["5", "true", "[[rank]]"])

@@ -96,15 +96,15 @@ def load_spec(
 def _load_layers(
     path: Path, overrides: Sequence[str], root: Path, problems: Problems
 ) -> SweepSpec | None:
-    tree = read_layers(path, problems)
-    if path.name == "spec.yaml":  # a study's own file
+    tree, of_study = read_layers(path, problems), _is_of_study(path)
+    if of_study:
         _forget_former(tree)
         _forget_filled_in(tree)
     tree = with_known_keys(overridden(tree, overrides, problems), problems)
     tree = Mapping(
         tree.mark, {key: entry for key, entry in tree.entries.items() if has_value(tree, key)}
     )
-    if path.name != "spec.yaml":
+    if not of_study:
         check_verdict_is_asked_for(tree, problems)
     reader = SpaceReader(problems)
     reader.broken |= _taken_parameters(tree, problems)
@@ -117,6 +117,14 @@ def _load_layers(
     start_with = read_points(points.node, space, reader.broken, problems) if points else ()
     check_together(space, tree, problems)
     return build_spec(tree, space, start_with, root, problems)
+
+
+def _is_of_study(path: Path) -> bool:
+    """Whether the file is the spec.yaml that a study keeps, beside its journal and its format, of
+    which one may be lost; a person may call a sweep file so, too.
+    """
+    beside = (path.with_name(name) for name in ("journal.jsonl", "study.json"))
+    return path.name == "spec.yaml" and any(each.exists() for each in beside)
 
 
 def _forget_former(tree: Mapping) -> None:
