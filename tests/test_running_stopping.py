@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -22,7 +23,7 @@ from orchestrator.verdicts.saved_adapters import final_adapter
 from tests.cli_project import folder_of, make_project, orchestrate, process
 from tests.crashes import Killed
 from tests.fake_worker import FakeWorker
-from tests.running_support import history, make_spec, run
+from tests.running_support import SPACE, history, make_spec, run
 
 
 class Asking(FakeWorker):
@@ -109,6 +110,21 @@ def test_a_decision_that_was_sealed_before_a_kill_holds_at_the_same_rung(
     assert folder.read_stop(1) is not None and folder.read_result(1) is None
     run(spec, tmp_path / "cut", FakeWorker())
     assert history(spec, tmp_path / "cut") == history(spec, tmp_path / "straight")
+
+
+def test_a_trial_that_ends_otherwise_first_has_answered_its_request(tmp_path: Path) -> None:
+    spec = make_spec(searched=SPACE[1:], fixed={"learning_rate": 0.6}, budget=Budget(trials=2))
+    folder, advance = StudyFolder(tmp_path, "s"), FakeWorker.advance
+
+    def asking(worker: FakeWorker) -> tuple[Event, ...]:
+        for number in worker.active:
+            ask_to_stop(folder, number, "")
+        return advance(worker)
+
+    with patch.object(FakeWorker, "advance", asking):
+        run(spec, tmp_path)
+    assert [result.state for result in folder.results()] == [TrialState.FAIL] * 2
+    assert not list((folder.path / "requests").iterdir())
 
 
 def _killed(*_: object) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from orchestrator.errors import StudyError
 from orchestrator.files.atomic import sync_folder
+from orchestrator.files.file_kinds import other_kind
 from orchestrator.files.names_aside import remove
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.journal.journal import HELP
@@ -162,9 +163,11 @@ class TrialFiles(SealedFiles):
     def write_result(self, result: TrialResult) -> None:
         """Write how a trial ended. It is the last file of the trial, so its existence means done.
 
-        Raises ValueError for a number that is not finite: such a result must never be ranked.
+        A person's request to end the trial has its answer with that. Raises ValueError for a number
+        that is not finite: such a result must never be ranked.
         """
         self.publish("result", {self.result_file(result.number): result_bytes(result)})
+        self._drop_stop_request(result.number)
 
     def read_result(self, number: int) -> TrialResult | None:
         """Return how a trial or confirmation run ended; None while it has not."""
@@ -237,11 +240,16 @@ class TrialFiles(SealedFiles):
         self.publish(
             "stop by a person", {self.trial_folder(number) / "stop.json": model_line(stop)}
         )
-        self._stop_request(number).unlink(missing_ok=True)
+        self._drop_stop_request(number)
 
     def read_stop(self, number: int) -> PersonStop | None:
         """Return where a person ended the trial; None where nobody did."""
         return self.held(self.trial_folder(number) / "stop.json", PersonStop)
+
+    def _drop_stop_request(self, number: int) -> None:
+        request = self._stop_request(number)
+        if not other_kind(request):
+            request.unlink(missing_ok=True)
 
     def _stop_request(self, number: int) -> Path:
         return self.path / "requests" / f"stop-{number:04d}.json"
