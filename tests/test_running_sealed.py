@@ -164,6 +164,7 @@ REMADE = {
         "confirm/0001/result.json",
         "confirm/0002/result.json",
     ],
+    "finalist": ["trials/0000/result.json", "trials/0000/plan.json", "confirm/0002/plan.json"],
 }
 
 
@@ -174,7 +175,7 @@ REMADE = {
             damage,
             names,
             id=f"{damage.__name__}-{kind}",
-            marks=() if damage is lose or kind == "results" else pytest.mark.slow,
+            marks=() if damage is lose or kind in ("results", "finalist") else pytest.mark.slow,
         )
         for damage in (lose, flip)
         for kind, names in REMADE.items()

@@ -142,9 +142,7 @@ def _distinct(values: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def remake_plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
-    """Yield candidates for lost plans: of trials, from their results or the database; of
-    confirmation runs, from their finalists.
-    """
+    """Yield candidates for lost plans of trials, from their results or the database."""
     faults = folder.faults()
     lost, whole = _lost_and_whole_plans(folder, folder.planned(), faults)
     weights = {parts.get("weights") for parts in folder.evaluations().values()} | {None}
@@ -155,6 +153,11 @@ def remake_plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
             plan = trial_plan(spec, number, params, contents)
             for data in _possible_bytes(plan, whole):
                 yield folder.plan_file(number), data, source
+
+
+def remake_confirmation_plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFile]:
+    """Yield candidates for lost plans of confirmation runs, from their finalists."""
+    faults = folder.faults()
     _, whole = _lost_and_whole_plans(folder, folder.planned(confirm=True), faults)
     for run in _possible_runs(spec, folder):
         for data in _possible_bytes(run.plan, whole):

@@ -107,6 +107,7 @@ def _remake_settings(sweep: SweepSpec, folder: StudyFolder) -> Iterator[RemadeFi
 
 def _remake_all(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
     from orchestrator.running.remaking_files import (
+        remake_confirmation_plans,
         remake_confirmations,
         remake_database,
         remake_plans,
@@ -120,7 +121,9 @@ def _remake_all(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
         _put_each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
     if folder.began and _database_fault(folder, database_for(spec, folder), spec.project):
         _try_remaking(lambda: made.append(remake_database(spec, folder)))
-    _put_each(folder, made, lambda: remake_confirmations(spec, folder))
+    # last: which trials were finalists is told by all results
+    for remade in (remake_confirmation_plans, remake_confirmations):
+        _put_each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
 
 
 def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
