@@ -251,6 +251,18 @@ def test_a_file_from_before_a_study_had_its_name_is_made_again(
     assert lost.read_bytes() == written
 
 
+def test_a_sweep_file_that_has_changed_since_makes_no_spec_again(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished.folder.spec.unlink()
+    capsys.readouterr()
+    assert orchestrate("repair", finished.spec, "budget.trials=50") == 3
+    said = capsys.readouterr().err
+    assert "  spec.yaml is lost\n" in said
+    assert "put that back, then run the same command again" in said and "repair SPEC" not in said
+    assert orchestrate("repair", finished.spec) == 0
+
+
 def test_a_repair_makes_no_empty_database(
     finished: Finished, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from orchestrator.search.storage import Database
 
 
+_OTHER_SWEEP = (
+    "spec.yaml follows from the sweep file as the study last continued with it, to the budget and the description: put "
+    "that back, then run the same command again, or restore spec.yaml from a copy of the study."
+)
+
+
 @dataclass(frozen=True)
 class Repaired:
     """What `repair_study` did."""
@@ -76,6 +82,8 @@ def repair_study(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
     for path, data, source in _remake_settings(sweep, folder):
         _put_back(folder, path, data, source, made)
     folder.check_format()
+    if (faults := folder.journal.faults()).get(folder.spec.name):
+        raise folder.journal.error(faults, _OTHER_SWEEP)
     spec = stored_spec(folder, sweep.project).model_copy(update={"storage": sweep.storage})
     if faults_of(folder, database_for(spec, folder), spec.project):
         _remake_all(spec, folder, made)
