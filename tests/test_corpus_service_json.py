@@ -80,6 +80,19 @@ GOOGLE = [
         "resultEndTime": "2.5s",
     },
 ]
+GOOGLE_2 = [
+    {
+        "alternatives": [
+            {"transcript": text, "words": [{"startOffset": begin, "speakerLabel": speaker}]}
+        ],
+        "resultEndOffset": end,
+        "languageCode": "en-us",
+    }
+    for text, begin, end, speaker in (
+        ("Hello there.", "0.500s", "1.500s", "1"),
+        (" Yes.", "2s", "2.500s", "2"),
+    )
+]
 
 
 def rev(text: str, begin: float | None = None, end: float | None = None) -> dict[str, Any]:
@@ -200,6 +213,11 @@ SERVICES: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
         {"results": [*SPOKEN, {"alternatives": [{"words": TAGGED}], "languageCode": "en-us"}]},
         ("1", "2"),
     ),
+    "Google, with an empty transcript at the end": (
+        {"results": [*SPOKEN, {"alternatives": [{"transcript": "", "words": TAGGED}]}]},
+        ("1", "2"),
+    ),
+    "the second version of Google's": ({"results": GOOGLE_2}, ("1", "2")),
     "Rev": ({"speakers": [], "monologues": REV}, ("0", "0")),
     "Speechmatics": ({"format": "2.9", "results": SPEECHMATICS}, ("S1", "S2")),
 }
@@ -304,6 +322,15 @@ def test_google_without_times_of_words_does_not_tell_who_says_a_result() -> None
     answer = {"results": [*heard, {"alternatives": [{"words": tagged}]}]}
     found = parts_of_service(json.dumps(answer))
     assert [(part.text, part.speaker) for part in found or []] == [("Hello.", ""), ("Yes.", "")]
+
+
+def test_a_result_of_google_in_which_two_speak_has_no_speaker() -> None:
+    """All of it was taken for what the first of them says."""
+    words = [{"startTime": f"{tag}s", "speakerTag": tag} for tag in (1, 2)]
+    heard = {"transcript": "Hello. Yes.", "words": words}
+    answer = {"results": [{"alternatives": [heard], "resultEndTime": "3s"}]}
+    found = parts_of_service(json.dumps(answer))
+    assert [(part.text, part.speaker) for part in found or []] == [("Hello. Yes.", "")]
 
 
 def test_a_transcript_of_coraal_is_parts(tmp_path: Path) -> None:

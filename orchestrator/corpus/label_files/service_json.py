@@ -180,29 +180,40 @@ def _azure(value: Mapping[str, Any]) -> Iterator[Segment]:
 def _google(value: Mapping[str, Any]) -> Iterator[Segment]:
     """Yield the results of Google. Each ends at a time, and begins with its first word or where the one before it
     of the same channel ended. One without alternatives is of a time in which nothing was heard. One without a
-    transcript says once more who says each word of all.
+    transcript says once more who says each word of all. A result in which several speak has no speaker.
     """
     results = [(each, (each.get("alternatives") or [None])[0]) for each in value["results"]]
     who: dict[float | None, Any] = {
-        begin: word.get("speakerTag")
+        begin: _speaker_of(word)
         for _, best in results
-        if best and "transcript" not in best
+        if best and _says_who(best)
         for word in best["words"]
         if (begin := _begin(word)) is not None
     }
     ends: dict[object, float] = {}
     for each, best in results:
-        if best and "transcript" not in best:
+        if best and _says_who(best):
             continue
         channel = each.get("channelTag")
         begin = ends.get(channel, 0.0)
         end = ends[channel] = _seconds(each.get("resultEndTime") or each["resultEndOffset"])
         if best:
-            first: Mapping[str, Any] = next(iter(best.get("words", ())), {})
-            told = _begin(first)
+            words = best.get("words", ())
+            told = next(map(_begin, words), None)
             times = {"start": begin if told is None else told, "end": end}
-            speaker = who.get(told, first.get("speakerTag"))
+            speakers = {who.get(_begin(word), _speaker_of(word)) for word in words} - {None}
+            speaker = speakers.pop() if len(speakers) == 1 else None
             yield _part(times, best["transcript"], speaker=speaker, channel=channel)
+
+
+def _says_who(best: Mapping[str, Any]) -> bool:
+    """Whether a result of Google has words without a transcript, which say who speaks in the results before it."""
+    return not best.get("transcript") and "words" in best
+
+
+def _speaker_of(word: Mapping[str, Any]) -> Any:
+    """Return who says a word: a number in the first version of Google's answers, and a name in the second."""
+    return word.get("speakerTag") or word.get("speakerLabel")
 
 
 def _begin(word: Mapping[str, Any]) -> float | None:
