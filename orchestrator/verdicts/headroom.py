@@ -39,7 +39,7 @@ def headroom(spec: SweepSpec, domain: SetMeasurement, part: str = "") -> list[Fi
     acceptance criteria ask for. `part` says of a sample what of the set it is: `on 100 of 500
     utterances`.
     """
-    on_part = f" {part}" if part else ""
+    where = f" {part}" if part else ""
     for kind in ("WER", "CER"):
         criterion, rate = spec.acceptance.get(f"domain_{kind.lower()}"), rate_of(domain, kind)
         asked = criterion.min_gain if criterion is not None else None
@@ -50,7 +50,7 @@ def headroom(spec: SweepSpec, domain: SetMeasurement, part: str = "") -> list[Fi
         if gain is not None and (rate < gain or (rate == gain and proven)):
             shown = on_its_side(rate, gain, 2)
             message = (
-                f"the baseline's domain {kind}{on_part} is {shown} %, so a gain of {gain:g} points cannot be reached by "
+                f"the baseline's domain {kind}{where} is {shown} %, so a gain of {gain:g} points cannot be reached by "
                 "any adapter; ask for less, or take a domain set that the model finds harder."
             )
             return [finding("no-headroom", message)]
@@ -58,7 +58,7 @@ def headroom(spec: SweepSpec, domain: SetMeasurement, part: str = "") -> list[Fi
     if (rate := rate_of(domain, kind)) < HEADROOM:
         shown = on_its_side(rate, HEADROOM, 2)
         message = (
-            f"the baseline's domain {kind}{on_part} is {shown} %, below {HEADROOM:g} %: few errors are left to win, and "
+            f"the baseline's domain {kind}{where} is {shown} %, below {HEADROOM:g} %: few errors are left to win, and "
             "a gain is hard to tell from chance."
         )
         return [finding("low-headroom", message)]
