@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.corpus.label_files.segments import Segment
-from orchestrator.corpus.label_files.speakers_in_cues import begins_with_name, with_speakers
+from orchestrator.corpus.label_files.speakers_in_cues import begin_with_names, with_speakers
 from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
@@ -85,7 +85,7 @@ def test_dashes_of_two_people_are_no_words() -> None:
     ]
     assert told(*["- ANNA: hi\n- BERT: no"] * 3)[0] == ("", "hi no")
     assert told(*["- ANNA: hi"] * 3)[0] == ("ANNA", "hi")
-    assert begins_with_name("MAN: hello") and not begins_with_name("Man: hello")
+    assert begin_with_names(["MAN: hello", "Man: hello"]) == [True, False]
 
 
 def test_what_was_done_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,3 +112,25 @@ def test_what_was_done_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
         f"of 2 parts the words begin with what may be who speaks, 'MAN: Well.' in {folder}/a.vtt:16, and it is learnt "
         "as words; in WebVTT a speaker is <v NAME>",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("a.vtt", "00:0{0}.000 --> 00:0{0}.900\n{1}\n"),
+        ("a.txt", "{0}.0\t{0}.9\t{1}"),
+    ],
+)
+def test_a_name_that_returns_and_is_left_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, row: str
+) -> None:
+    """It was learnt as a word in silence, unless it stood in capitals."""
+    folder = tmp_path / "d"
+    tone(folder / "a.wav", 6.0)
+    said = ("Anna: hi there", "Bob: yes", "Anna: fine", "so we go on", "Tip: wait", "Tip: go")
+    rows = [row.format(place, text) for place, text in enumerate(said)]
+    head = "WEBVTT\n\n" if name == "a.vtt" else ""
+    (folder / name).write_text(head + "\n".join(rows) + "\n")
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 0
+    out = capsys.readouterr().out
+    assert "of 2 parts the words begin with what may be who speaks, 'Anna: hi there' in " in out

@@ -12,7 +12,7 @@ from orchestrator.corpus.importing.selecting import Selection, bracket_note
 from orchestrator.corpus.importing.transcript_files import Transcript
 from orchestrator.corpus.importing.transcripts import Transcripts
 from orchestrator.corpus.label_files.segments import ROLES
-from orchestrator.corpus.label_files.speakers_in_cues import begins_with_name
+from orchestrator.corpus.label_files.speakers_in_cues import begin_with_names
 from orchestrator.corpus.label_files.times_in_text import may_name_speakers
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.manifests.manifest_writing import Made
@@ -37,7 +37,8 @@ def notes_of_folder(
     notes += _numbered_in_lists(texts, {made.line.get("speaker") for made in kept})
     notes += _other_columns(texts)
     notes += _names_before_texts(texts)
-    parts = [part for own in texts.values() for part in own if part.span and not part.record]
+    timed = [[part for part in own if part.span and not part.record] for own in texts.values()]
+    parts = [part for own in timed for part in own]
     names = [part.before for part in parts if part.before.endswith(":")]
     if names:
         shown = ", ".join(show(name) for name in list(dict.fromkeys(names))[:_SHOWN])
@@ -47,7 +48,7 @@ def notes_of_folder(
     for sign, what in (("-", "a dash"), (">>", ">>")):
         if count := sum(part.before == sign for part in parts):
             notes.append(f"of {count} parts {what} before the words is left out")
-    doubted = [part for part in parts if not part.before and begins_with_name(part.text)]
+    doubted = [part for own in timed for part in _doubted(own)]
     if doubted:
         notes.append(
             f"of {len(doubted)} parts the words begin with what may be who speaks, {show(doubted[0].text[:40])} in "
@@ -56,6 +57,13 @@ def notes_of_folder(
     if wanted.brackets == "keep":
         notes += _bracket_notes(kept)
     return notes
+
+
+def _doubted(parts: Sequence[Transcript]) -> list[Transcript]:
+    """Return the parts of a recording whose words begin with what may be who speaks."""
+    whole = [part for part in parts if not part.before]
+    named = begin_with_names([part.text for part in whole])
+    return [part for part, is_named in zip(whole, named, strict=True) if is_named]
 
 
 def _other_columns(texts: Transcripts) -> list[str]:

@@ -71,9 +71,16 @@ def with_speakers(cues: Sequence[Segment]) -> list[Segment]:
     ]
 
 
-def begins_with_name(text: str) -> bool:
-    """Whether a text begins with a name in capitals and a colon, as captions name who speaks."""
-    return _in_capitals(text) is not None
+def begin_with_names(texts: Sequence[str]) -> list[bool]:
+    """Whether each text of a recording begins with what may be who speaks, and a colon: a name in capitals, as captions
+    have them, or one with which another text begins, too.
+    """
+    names = [named[0] if (named := _capitalised(text)) else "" for text in texts]
+    count = Counter(names)
+    return [
+        _in_capitals(text) is not None or (name != "" and count[name] > 1)
+        for text, name in zip(texts, names, strict=True)
+    ]
 
 
 def _told(cue: Segment, lines: Sequence[str], rows: Sequence[str], find: _Find) -> Segment:
