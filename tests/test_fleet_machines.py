@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,12 +24,14 @@ from hypothesis import strategies as st
 from orchestrator.corpus.cache.project_cache import ProjectCache
 from orchestrator.errors import FingerprintError, StudyError
 from orchestrator.fleet import ray_cluster, ray_hosts
+from orchestrator.fleet.channels import ChannelRemote
 from orchestrator.fleet.child import Carried
-from orchestrator.fleet.hosts import NoRoom
+from orchestrator.fleet.hosts import Lost, NoRoom
 from orchestrator.fleet.machine_identity import Identity, identity_of, local_cache, versions
 from orchestrator.fleet.message_chunks import PIECE, Joined, Outbox, packed, pieces
 from orchestrator.fleet.ray_actor import PackActor, Place, checked
 from orchestrator.fleet.ray_channel import ActorRemote
+from orchestrator.records.locks import study_lock
 from orchestrator.records.readiness import optional_packages
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
@@ -151,6 +154,48 @@ def test_an_actor_answers_while_its_pack_works_and_says_what_it_raises() -> None
         actor.push(piece)
     [(kind, carried)] = joined.add(actor.pull(60.0)[0])
     assert kind == "raised" and "version is 1 there and other" in str(carried.error)
+
+
+class ActorHere:
+    """A channel to an actor of this process, whose own processor time is not told apart."""
+
+    def __init__(self, actor: PackActor) -> None:
+        self.actor, self.joined = actor, Joined()
+
+    def send(self, message: tuple[object, ...]) -> None:
+        for piece in pieces(packed(message)):
+            self.actor.push(piece)
+
+    def receive(self, seconds: float) -> Iterator[Any]:
+        yield from self.joined.add(self.actor.pull(0.2)[0])
+
+    def processor_seconds(self) -> float:
+        return 0.0
+
+    def how_it_ended(self) -> Lost:
+        raise AssertionError
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_a_pack_does_not_stand_still_while_another_of_its_machine_decodes_the_data(
+    spec: SweepSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_lock, "TURN_SECONDS", 0.01)
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    wanted, cache = of_study(spec), local_cache(spec.name).project_cache
+    cache.mkdir()
+    with study_lock.one_at_a_time(cache):
+        remote = ChannelRemote(ActorHere(PackActor(spec, make, wanted, None)), "there", 300.0)
+        remote.ask("describe")
+        for _ in range(60):  # ten minutes
+            now += 10.0
+            assert not remote.answered()
+    while not remote.answered():
+        pass
+    assert remote.answer() == FakeWorker().evaluation
 
 
 class Refusing:

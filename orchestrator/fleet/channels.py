@@ -30,7 +30,7 @@ LOOK_SECONDS = 1.0
 """How long a call waits for messages before it checks again that the pack still moves."""
 
 Message = tuple[str, Any]
-"""What a pack sends: "said", "answer" or "raised", and the value."""
+"""What a pack sends: "said", "answer", "raised" or "waits", and the value."""
 
 
 def stood_still(seconds: float) -> Lost:
@@ -165,7 +165,7 @@ class ChannelRemote:
             self._finished = value
         elif kind == "said":
             self._heard.append(value)
-        else:
+        elif kind != "waits":
             self._answers.append(value)
 
     def _count_silence(self) -> None:

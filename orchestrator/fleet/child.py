@@ -30,6 +30,8 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 PROGRESS_SECONDS = 0.2
 """Shortest time between two reports of progress, which people do not read any faster."""
+WAITS = ("waits", None)
+"""The message of a pack that computes nothing until it is its turn, and does not stand still."""
 
 
 class ThereIs(Exception):

@@ -9,7 +9,7 @@ import os
 import platform
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,15 +88,18 @@ def check_same(
             )
 
 
-def check_same_contents(spec: SweepSpec, wanted: Mapping[str, str], cache: Path) -> None:
+def check_same_contents(
+    spec: SweepSpec, wanted: Mapping[str, str], cache: Path, waiting: Callable[[], None]
+) -> None:
     """Decode the sets into `cache` and compare them with those of the study; without anything
     wanted, do nothing. Packs that begin on one machine take turns, so the sets are decoded there
-    only once. Raises ManifestError, FingerprintError.
+    only once; `waiting` is called now and then until it is this one's turn. Raises ManifestError,
+    FingerprintError.
     """
     if not wanted:
         return
     cache.mkdir(parents=True, exist_ok=True)
-    with one_at_a_time(cache):
+    with one_at_a_time(cache, waiting):
         found = _contents(spec, cache)
     check_same(wanted, found)
 

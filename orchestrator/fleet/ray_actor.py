@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from orchestrator.fleet.child import serve
+from orchestrator.fleet.child import WAITS, serve
 from orchestrator.fleet.machine_identity import (
     Identity,
     check_same,
@@ -103,8 +103,9 @@ class PackActor:
         return time.process_time() - carried
 
     def _serve(self, spec: SweepSpec, make_worker: MakeWorker, wanted: Identity) -> None:
+        mail = _Mail(self._calls, self._outbox)
         try:
-            serve(_Mail(self._calls, self._outbox), lambda: checked(spec, make_worker, wanted))
+            serve(mail, lambda: checked(spec, make_worker, wanted, lambda: mail.send(WAITS)))
         finally:
             self._outbox.close()
 
@@ -122,15 +123,21 @@ class _Mail:
         self._outbox.put(message)
 
 
-def checked(spec: SweepSpec, make_worker: MakeWorker, wanted: Identity) -> Worker:
+def checked(
+    spec: SweepSpec,
+    make_worker: MakeWorker,
+    wanted: Identity,
+    waiting: Callable[[], None] = lambda: None,
+) -> Worker:
     """Return a worker that computes what the study's own machine computes.
 
     Each part is compared as early as it is known: versions, then the data, then what the worker
-    says of itself. Raises FingerprintError, and what `make_worker` raises.
+    says of itself. `waiting` is called now and then while another pack of this machine decodes the
+    data. Raises FingerprintError, and what `make_worker` raises.
     """
     check_same(wanted.versions, versions())
     folder = local_cache(spec.name)
-    check_same_contents(spec, wanted.contents, folder.project_cache)
+    check_same_contents(spec, wanted.contents, folder.project_cache, waiting)
     worker = make_worker(spec, folder)
     check_same(wanted.evaluation, worker.evaluation)
     check_same(wanted.hardware, hardware(worker))

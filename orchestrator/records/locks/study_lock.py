@@ -8,7 +8,8 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _held: set[int] = set()
 """Descriptors of locks that this process holds, or is about to hold."""
 _NAMELESS = "another process"
 """Names a holder that has not signed yet."""
+TURN_SECONDS = 2.0
+"""How long to wait before looking again whether a block that only one process may be in is free."""
 
 
 def _close_in_child() -> None:
@@ -219,16 +222,27 @@ def _signed_holder_at(path: Path) -> str:
 
 
 @contextmanager
-def one_at_a_time(place: Path) -> Iterator[None]:
+def one_at_a_time(place: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Wait until no other process is within the block for the same file or folder, which must
-    exist. A process that dies leaves the block.
+    exist. A process that dies leaves the block. `waiting` is called now and then meanwhile.
     """
     descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while not _locked(descriptor):
+            waiting()
+            time.sleep(TURN_SECONDS)
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock an open file or folder unless another process has it locked, and say whether."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def holder(path: Path) -> str:
