@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -109,6 +110,18 @@ def test_two_packs_in_processes_one_of_which_is_killed_train_what_they_train_inl
         kill=lambda: psutil.Process().children()[-1].kill(),
     )
     assert killed == inline
+
+
+def test_packs_of_one_machine_of_a_cluster_divide_the_memory_for_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though Ray tells each pack of its own cores alone."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("orchestrator.host.machine.processor_share", lambda: None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(4)), raising=False)
+    packs = {"pack": 2, "packs": 8, "cores": 1, "device": "cpu", "launcher": "ray"}
+    spec = small_sweep(tmp_path, SIZES, execution={**packs, "memory_gb": 1.0})
+    assert start_worker(spec, tmp_path / "cache").store.budget_bytes == 250_000_000
 
 
 def test_what_packs_are_forked_from_may_compute_on_more_cores_than_they_do(

@@ -43,7 +43,8 @@ class Share:
     holders: int
     """Number of processes on one machine that keep encoder frames of their own; the memory for
     frames is divided among them. Inline and forked packs share one cache. Spawned packs have one
-    each, and so has the process that starts them.
+    each, and so has the process that starts them. Of packs on a cluster, it is as many as a machine
+    has cores for.
     """
     holders_a_device: int
     """The largest number of these processes that share one device."""

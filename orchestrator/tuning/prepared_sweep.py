@@ -17,7 +17,7 @@ import torch
 from orchestrator.checks import Finding
 from orchestrator.corpus.cache.reading_once import once
 from orchestrator.errors import ModelError, ObjectiveError
-from orchestrator.host.machine import machine_cores
+from orchestrator.host.machine import machine_cores, usable_cores
 from orchestrator.planning.shares import Share, cores_of_all, share_of
 from orchestrator.records.readiness.reading_sets import read_sets
 from orchestrator.refused_findings import stop
@@ -144,7 +144,8 @@ def _encoder_cache(
 ) -> EncoderCache:
     """Return the cache of the frames of these sets; `kept` are frames that are there already."""
     execution, device = spec.execution, base.device
-    share = share_of(execution, device.type, machine_cores())
+    # OMP_NUM_THREADS, which Ray sets for a pack to its own cores, says nothing of the packs beside it
+    share = share_of(execution, device.type, usable_cores())
     memory = frames_budget(execution, device.type, memory_of(device), share)
     depths = _first_adapted_layers(spec, base)
     # every step needs frames of the training set, so they come first where not all fit
