@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import (
     Measurement,
     SetMeasurement,
@@ -17,13 +18,15 @@ from orchestrator.records.results import (
     TrialResult,
     TrialState,
 )
+from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.bootstrap import paired_delta
-from orchestrator.scoring.judge import Scores, Verdict
+from orchestrator.scoring.judge import Decision, Scores, Verdict
 from orchestrator.scoring.limits import UNMEASURED
 from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.data import AlsoSet
 from orchestrator.sweepfile.limits import Limit
-from orchestrator.sweepfile.search_space import Metric
+from orchestrator.sweepfile.search_space import Dimension, Metric
+from orchestrator.verdicts.conclusion import conclude
 from orchestrator.verdicts.judging import (
     best_verdict,
     judge_scores,
@@ -32,7 +35,8 @@ from orchestrator.verdicts.judging import (
     scores,
 )
 from orchestrator.verdicts.reproduction import Reproduction, Rerun
-from tests.running_support import make_spec
+from tests import fake_worker
+from tests.running_support import RESAMPLES, make_spec, run
 from tests.scoring_support import score
 
 
@@ -222,3 +226,36 @@ def test_shipped_is_no_limit_on_a_rate(section: str) -> None:
         resamples=50,
     )
     assert [limit.criterion.metric for limit in getattr(verdict, section)] == ["domain_wer"]
+
+
+def loss_that_rises_at_last(plan: TrialPlan, step: int) -> float:
+    """Return a training loss that falls up to step 200, and above a small rate rises then."""
+    rises = step > 200 and plan.params.learning_rate > 5e-4
+    return 2.5 if rises else 3.0 - step / 200
+
+
+@pytest.mark.parametrize(
+    ("section", "decision"),
+    [("guardrails", Decision.ACCEPT), ("acceptance", Decision.REJECT)],
+)
+def test_a_guardrail_on_the_loss_is_kept_by_whom_it_did_not_prune(
+    section: str, decision: Decision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The winner was feasible at its best rung, so the verdict does not call its guardrail broken by
+    a later rung. Acceptance looks at all of them.
+    """
+    monkeypatch.setattr(fake_worker, "loss_at", loss_that_rises_at_last)
+    limits = {
+        "guardrails": {"heldout_wer": Limit(max_regression=5.0)},
+        "acceptance": {"domain_wer": Limit(min_gain=0.5)},
+    }
+    limits[section]["train_loss"] = Limit(asks="falls_monotonically")
+    searched = (Dimension(name="learning_rate", choices=(5e-4, 3e-3)),)
+    fixed = {"max_steps": 400, "rank": 8}
+    spec = make_spec(searched=searched, fixed=fixed, method="grid", **limits)
+    run(spec, tmp_path)
+    found = conclude(spec, StudyFolder(tmp_path, "s"), RESAMPLES)
+    assert found.best is not None and found.best.params == {"learning_rate": 3e-3}
+    assert found.verdict is not None
+    assert all(limit.holds for limit in found.verdict.guardrails)
+    assert found.decision is decision

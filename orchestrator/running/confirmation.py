@@ -182,7 +182,7 @@ def measured_result(
     finalist = folder.read_result(run.trial)
     losses = all_losses(spec, folder, finalist) if finalist else ()
     verdict = judge_scores(
-        spec, scores(measurement, losses), baseline, confirmed=True, resamples=resamples
+        spec, scores(measurement, *losses), baseline, confirmed=True, resamples=resamples
     )
     return _run_result(
         run,

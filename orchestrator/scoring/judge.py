@@ -52,6 +52,8 @@ class Scores:
     adapter_scale: float = 1.0
     losses: tuple[float, ...] = ()
     """Mean training loss in nats per token at each rung of the trial up to this one."""
+    later_losses: tuple[float, ...] = ()
+    """The same at the trial's later rungs, at which acceptance looks too."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,10 @@ def judge(
     """
     _same_evaluation(tuned, baseline)
     comparison = _Comparison(tuned, baseline, confirmed, confidence, n_comparisons, resamples, seed)
-    guarded = tuple(comparison.answer(criterion, looks) for criterion in guardrails)
-    accepted = tuple(comparison.answer(criterion, 1) for criterion in acceptance)
+    losses = tuned.losses
+    guarded = tuple(comparison.answer(criterion, looks, losses) for criterion in guardrails)
+    losses += tuned.later_losses
+    accepted = tuple(comparison.answer(criterion, 1, losses) for criterion in acceptance)
     metrics = dict.fromkeys(criterion.metric for criterion in guardrails)
     deltas = {name: delta(baseline.sets.get(name), score) for name, score in tuned.sets.items()}
     return Verdict(
@@ -175,12 +179,14 @@ class _Comparison:
     is relative to the baseline's, whether it is the rate itself (`max_rate`) and not its change.
     """
 
-    def answer(self, criterion: Criterion, looks: int) -> LimitVerdict:
-        """Judge one limit, on a trial that is judged `looks` times in all."""
+    def answer(self, criterion: Criterion, looks: int, losses: Sequence[float]) -> LimitVerdict:
+        """Judge one limit, on a trial that is judged `looks` times in all; one on the training loss
+        by these `losses`.
+        """
         if criterion.metric == "train_loss":
             return judge_trend(
                 criterion,
-                self.tuned.losses,
+                losses,
                 error_budget(self.confidence, self.n_comparisons),
                 violation_confidence=error_budget(self.confidence, max(looks, self.n_comparisons)),
             )

@@ -20,7 +20,7 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs, rank_feasible
 from orchestrator.verdicts.judging import RESAMPLES, judge_scores, late_rates, pool_scores, scores
 from orchestrator.verdicts.shipping import asks_for_shipped, keeps_limits
-from orchestrator.verdicts.training_losses import all_losses
+from orchestrator.verdicts.training_losses import Losses, all_losses
 
 EXIT_CODES = {Decision.ACCEPT: 0, Decision.REJECT: 4, Decision.INCONCLUSIVE: 5}
 
@@ -263,7 +263,7 @@ def _verdict_of_best(
     losses = all_losses(spec, folder, best) if best else ()
     return judge_scores(
         spec,
-        scores(measurement, losses),
+        scores(measurement, *losses),
         scores(baseline),
         n_comparisons=n_comparisons,
         resamples=resamples,
@@ -286,7 +286,8 @@ def _confirmed_finalists(
         verdict = None
         if rows and (baseline := folder.read_baseline(rows[0].fingerprint)):
             # a confirmation run has one rung, so limits on the loss use the losses of the search
-            tuned = replace(pool_scores(rows), losses=losses, number=trial)
+            pooled = pool_scores(rows)
+            tuned = replace(pooled, losses=losses[0], later_losses=losses[1], number=trial)
             verdict = judge_scores(
                 spec,
                 tuned,
@@ -307,7 +308,7 @@ def _seed_run(
     spec: SweepSpec,
     folder: StudyFolder,
     run: ConfirmationRun,
-    losses: tuple[float, ...],
+    losses: tuple[Losses, Losses],
     resamples: int,
 ) -> SeedRun:
     result = folder.read_result(run.number)
@@ -315,7 +316,7 @@ def _seed_run(
     baseline = folder.read_baseline(measurement.fingerprint) if measurement else None
     if measurement is None or baseline is None:
         return SeedRun(run, result, None)
-    tuned = scores(measurement, losses)
+    tuned = scores(measurement, *losses)
     return SeedRun(
         run,
         result,

@@ -82,16 +82,18 @@ def _criterion_of(metric: str, key: str, value: float | str, rule: Rule) -> Crit
     return Criterion(metric, kind, value, rule)
 
 
-def scores(measurement: Measurement, losses: Sequence[float] = ()) -> Scores:
+def scores(
+    measurement: Measurement, losses: Sequence[float] = (), later_losses: Sequence[float] = ()
+) -> Scores:
     """Convert a measurement's counts to the form that `judge` takes; `losses` are those that
-    `training_losses.trial_losses` returns.
+    `training_losses.trial_losses` returns, both together what `all_losses` does.
     """
     rates: dict[str, SetScore] = {}
     for name, score in measurement.sets.items():
         rates |= _rates_of_set(name, score)
     number = -1 if measurement.trial is None else measurement.trial
     fingerprint, step, scale = measurement.fingerprint, measurement.step, measurement.adapter_scale
-    return Scores(fingerprint, rates, number, step, scale, tuple(losses))
+    return Scores(fingerprint, rates, number, step, scale, tuple(losses), tuple(later_losses))
 
 
 def _rates_of_set(name: str, measured: SetMeasurement) -> dict[str, SetScore]:

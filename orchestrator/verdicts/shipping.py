@@ -77,7 +77,7 @@ def judge_again(
                 )
                 for model in ("tuned", "baseline")
             ]
-            tuned, baseline = scores(rows[0], losses), scores(rows[1])
+            tuned, baseline = scores(rows[0], *losses), scores(rows[1])
             verdicts.append(
                 judge_scores(spec, tuned, baseline, confirmed=confirmed, resamples=resamples)
             )

@@ -9,17 +9,21 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.sweep import SweepSpec
 
+Losses = tuple[float, ...]
+"""Mean training losses in nats per token, one for each rung, in order."""
 
-def all_losses(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> tuple[float, ...]:
-    """Return the losses of a trial at all its rungs, also those after its best one: limits on the
-    loss are judged by the whole course.
+
+def all_losses(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> tuple[Losses, Losses]:
+    """Return the losses of a trial at its rungs up to its best one, by which it kept its guardrails,
+    and those at the later ones: acceptance is judged by the whole course.
     """
-    return trial_losses(spec, folder, result.trained)
+    before = trial_losses(spec, folder, result.trained, result.step or 0)
+    return before, trial_losses(spec, folder, result.trained)[len(before) :]
 
 
 def trial_losses(
     spec: SweepSpec, folder: StudyFolder, number: int, step: float = math.inf
-) -> tuple[float, ...]:
+) -> Losses:
     """Return the mean loss in nats per token at each rung of a trial up to `step`, in order; empty
     where the sweep has no limit on the loss.
     """
