@@ -31,6 +31,7 @@ from orchestrator.scoring.limit_text import allowed_text, value_text
 from orchestrator.scoring.limits import Criterion, Kind, Risk, estimate_of, judge_limit
 from orchestrator.scoring.rates import SetScore
 from orchestrator.scoring.trend import judge_trend
+from orchestrator.sweepfile.search_space import Dimension
 from orchestrator.verdicts.conclusion import Conclusion
 from tests.running_support import make_spec
 from tests.scoring_support import set_with
@@ -291,10 +292,11 @@ def result(number: int, share: float, wer: float, feasible: bool = True) -> Tria
     )
 
 
+SHARES = make_spec(searched=(Dimension(name="train_share", choices=(0.25, 0.5, 0.75, 1.0)),))
+
+
 def said(*results: TrialResult) -> str:
-    found = list(
-        train_shares.blocks(make_spec(), Conclusion(results, None, None, None, None, (), None))
-    )
+    found = list(train_shares.blocks(SHARES, Conclusion(results, None, None, None, None, (), None)))
     assert isinstance(found[-1], Table)
     [answer] = [block.text for block in found if isinstance(block, Paragraph)]
     return answer
@@ -317,4 +319,20 @@ def test_whether_more_recordings_help_is_said_by_what_keeps_the_limits() -> None
 def test_one_share_is_no_question(shares: tuple[float, ...]) -> None:
     results = tuple(result(number, share, 9.0) for number, share in enumerate(shares))
     conclusion = Conclusion(results, None, None, None, None, (), None)
-    assert list(train_shares.blocks(make_spec(), conclusion)) == []
+    assert list(train_shares.blocks(SHARES, conclusion)) == []
+
+
+def test_a_range_of_shares_answers_nothing() -> None:
+    """Each of its shares has one trial, whose other parameters decide how good it is."""
+    results = (result(0, 0.947, 10.0), result(1, 0.966, 15.0))
+    conclusion = Conclusion(results, None, None, None, None, (), None)
+    steps = Dimension(name="train_share", low=0.1, high=1.0, step=0.1)
+    for dimension, shown in ((steps, True), (steps.model_copy(update={"step": None}), False)):
+        spec = make_spec(searched=(dimension,))
+        assert bool(list(train_shares.blocks(spec, conclusion))) is shown
+
+
+def test_a_trial_whose_share_is_not_searched_has_the_whole_set() -> None:
+    """Where `when` leaves the parameter inactive, the trial is trained on every utterance."""
+    whole = result(1, 1.0, 9.0).model_copy(update={"params": {"rank": 8}})
+    assert "From 50 % to 100 %" in said(result(0, 0.5, 10.0), whole)

@@ -5,15 +5,18 @@ share of the training set that they were trained on.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from orchestrator.records.results import TrialResult
 from orchestrator.reporting.rendering.report_blocks import Block, Heading, Paragraph, Table
 from orchestrator.reporting.wording import beside_answer
 from orchestrator.scoring.limit_text import rate_text
+from orchestrator.sweepfile.parameters import TABLE
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.judging import guardrails_of
 
+_SHARE = "train_share"
 FLAT = 0.1
 """Points of the objective; a smaller gain from the second largest share to the largest counts as
 none.
@@ -45,13 +48,17 @@ def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
 
 def best_by_share(spec: SweepSpec, conclusion: Conclusion) -> dict[float, TrialResult]:
     """Map each share, in ascending order, to the best feasible trial that was trained on it, or to
-    the best one where none is feasible; empty where the share was not searched.
+    the best one where none is feasible; empty where the share was not searched, or in a range
+    without steps, where each share has one trial and the other parameters decide which is best.
     """
     best: dict[float, TrialResult] = {}
+    if not any(each.name == _SHARE and each.size for each in spec.parameters.searched):
+        return best
     rate = spec.objective
     for result in conclusion.results:
-        share = result.params.get("train_share")
-        if isinstance(share, float) and rate in result.wer and result.duplicate_of is None:
+        # a condition may leave it inactive
+        share: Any = result.params.get(_SHARE, TABLE[_SHARE].default)
+        if rate in result.wer and result.duplicate_of is None:
             held = best.get(share)
             if held is None or (not result.feasible, result.wer[rate]) < (
                 not held.feasible,
