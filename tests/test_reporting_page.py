@@ -25,6 +25,8 @@ from orchestrator.reporting.page.glossary import GLOSSARY, HEADINGS
 from orchestrator.reporting.page.shell import LIBRARIES, OWN
 from orchestrator.reporting.page.sound import AUDIO_BYTES, embed_clips, read_utterances
 from orchestrator.reporting.page.utterances import utterance_sets
+from orchestrator.reporting.progress.json_lines import JsonReporter
+from orchestrator.reporting.progress.sweep_standing import Budgeted
 from orchestrator.reporting.wording import percent
 from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.sweep import Budget
@@ -364,6 +366,41 @@ def test_audio_that_is_gone_leaves_the_rest(sweep: Path, tmp_path: Path) -> None
 def test_the_command_prints_the_page(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert orchestrate("report", sweep, "--format", "html") == 0
     assert '<section id="verdict"' in capsys.readouterr().out
+
+
+def latin_stdout(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
+    """Make standard output that of a locale whose encoding is Latin-1; return what it writes to."""
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, "latin-1", "backslashreplace", write_through=True)
+    monkeypatch.setattr("sys.stdout", stream)
+    return written
+
+
+@pytest.mark.parametrize("form", ["html", "md", "json"])
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_what_programs_read_is_utf8_in_every_locale(
+    command: str, form: str, sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, text = latin_stdout(monkeypatch), "é ★ \U0001f600"
+    for place in ("wording.literal", "documents.report_json._limit_fields"):
+        monkeypatch.setattr(f"orchestrator.reporting.{place}", lambda _: text)
+    monkeypatch.setattr(
+        "orchestrator.reporting.documents.studies_compared._decision_of", lambda _: text
+    )
+    sides = [sweep] if command == "report" else [f"{sweep}:0", f"{sweep}:1"]
+    assert orchestrate(command, *sides, "--format", form) == 0
+    printed = written.getvalue().decode()
+    assert text in printed
+    if form == "json":
+        json.loads(printed)
+
+
+def test_events_are_utf8_in_every_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = latin_stdout(monkeypatch)
+    with JsonReporter(Path("größe"), Budgeted.of(make_spec())) as reporter:
+        reporter.say("é ★ \U0001f600")
+    event = json.loads(written.getvalue())
+    assert (event["study"], event["text"]) == ("größe", "é ★ \U0001f600")
 
 
 def test_the_library_is_small_and_comes_with_its_licence() -> None:

@@ -9,7 +9,7 @@ import typer
 
 from orchestrator.commands.choices import choice_of
 from orchestrator.commands.opening_study import open_study
-from orchestrator.commands.output import show
+from orchestrator.commands.output import print_document, show
 from orchestrator.commands.study_arguments import Studies
 from orchestrator.errors import SpecError
 
@@ -60,13 +60,13 @@ def compare(
     opened = [_open_side(side, studies) for side in sides]
     pairs = [pair_of(opened[0], other, len(opened) - 1) for other in opened[1:]]
     if form == "json":
-        typer.echo(studies_compared.render_json(opened, pairs), nl=False)
+        print_document(studies_compared.render_json(opened, pairs))
         return
     document = studies_compared.build(opened, pairs, shown)
     if form == "terminal":
         show(document)
     else:
-        typer.echo(markdown.render(document) if form == "md" else html.render(document), nl=False)
+        print_document(markdown.render(document) if form == "md" else html.render(document))
 
 
 def _open_side(word: str, studies: Path | None) -> Side:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +86,14 @@ def show(document: Document) -> None:
     from orchestrator.reporting.rendering import terminal
 
     terminal.show(document, terminal.console())
+
+
+def print_document(text: str) -> None:
+    """Print a document in a format that programs read, such as HTML or JSON, on stdout."""
+    from orchestrator.reporting.rendering.utf8_output import in_utf8
+
+    in_utf8(sys.stdout)
+    typer.echo(text, nl=False)
 
 
 def say(text: str) -> None:

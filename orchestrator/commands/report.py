@@ -8,7 +8,7 @@ import typer
 
 from orchestrator.commands.choices import choice_of
 from orchestrator.commands.opening_study import open_study
-from orchestrator.commands.output import naming_words, show, told
+from orchestrator.commands.output import naming_words, print_document, show, told
 from orchestrator.commands.study_arguments import Studies, Study
 
 
@@ -41,13 +41,13 @@ def report(
     sweep, folder = told(opened)
     conclusion, done = judged(sweep, folder)
     if form == "json":
-        typer.echo(report_json.render(sweep, conclusion, done, opened.other_limits), nl=False)
+        print_document(report_json.render(sweep, conclusion, done, opened.other_limits))
         return
     words = naming_words(spec, folder.name, studies)
     document = reporting.build(sweep, folder, conclusion, words, done, opened.other_limits)
     if form == "terminal":
         show(document)
     elif form == "md":
-        typer.echo(markdown.render(document), nl=False)
+        print_document(markdown.render(document))
     else:
-        typer.echo(report_page.render(sweep, folder, conclusion, document, words, done), nl=False)
+        print_document(report_page.render(sweep, folder, conclusion, document, words, done))

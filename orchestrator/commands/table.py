@@ -47,14 +47,14 @@ def table(
 ) -> None:
     """Write a study's trials, measurements or utterances as one table for other programs."""
     from orchestrator.records.writing import written_whole
+    from orchestrator.reporting.rendering.utf8_output import in_utf8
     from orchestrator.reporting.tables import dataframes, spreadsheet, study_tables
 
     _check_options(of, every, form, to)
     sweep, folder = told(open_study(spec, overrides or [], studies))
     found = study_tables.table(sweep, folder, of, every)
     if to is None:
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
-        spreadsheet.write_csv(found, sys.stdout)
+        spreadsheet.write_csv(found, in_utf8(sys.stdout))
         return
     with written_whole(to) as aside:
         if form == "parquet":

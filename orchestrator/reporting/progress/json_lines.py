@@ -23,6 +23,7 @@ from orchestrator.records.worker_protocol import Progress
 from orchestrator.reporting.progress import events
 from orchestrator.reporting.progress.sweep_standing import Budgeted
 from orchestrator.reporting.rendering.escape import plain
+from orchestrator.reporting.rendering.utf8_output import in_utf8
 from orchestrator.reporting.wording import shown_result
 from orchestrator.scoring.judge import Verdict
 from orchestrator.scoring.limit_text import shown_change, shown_rate
@@ -52,7 +53,7 @@ class JsonReporter:
         self._open = ExitStack()
 
     def __enter__(self) -> JsonReporter:
-        self._out = sys.stdout
+        self._out = in_utf8(sys.stdout)
         self._open.enter_context(redirect_stdout(sys.stderr))
         self._open.enter_context(listening(self.working))
         return self
