@@ -106,6 +106,15 @@ def test_a_multiple_of_the_baseline_stands_beside_its_limit() -> None:
         assert limit_row(found)[1:5] == ("4.00", "4.40", shown, "no" if errors > 1100 else "yes")
 
 
+def test_a_change_whose_share_has_no_value_is_in_points() -> None:
+    """A baseline without errors has no shares; the change has the decimals of all changes in points."""
+    limit = replace(HELDOUT, limit=5.0, unit="percent")
+    found = judge_limit(
+        limit, spread(0), spread(5), None, confidence=0.95, violation_confidence=0.95
+    )
+    assert limit_row(found)[1:5] == ("0.00", "0.05", "+0.05", "not measured")
+
+
 @pytest.mark.parametrize(
     ("kind", "losses", "shown"),
     [

@@ -96,7 +96,9 @@ def change(limit: LimitVerdict) -> str:
         and limit.tuned is not None
     ):
         return f"{limit.tuned - limit.baseline:+z.3f} nats"
-    decimals = 2 if limit.criterion.kind == "max_rate" else decimals_of(limit)
+    # the points are what is compared only where the limit is on a change in points
+    is_compared = limit.criterion.unit == "points" and limit.criterion.kind != "max_rate"
+    decimals = decimals_of(limit) if is_compared else 2
     text = shown_points(limit.criterion.metric, limit.delta, decimals)
     if limit.criterion.unit == "times" and limit.value is not None:
         return f"{text}, {limit.value:.{decimals_of(limit)}f} times"
