@@ -46,6 +46,16 @@ FORGET_THE_LAST = """async () => {
     await showWorst(new Source(contents), place);
     return [[...place.querySelectorAll(".facts")].map(each => each.textContent), set.ids[row]];
 }"""
+ONE_CONFIRMED = """async () => {
+    const contents = JSON.parse(document.getElementById("contents").textContent);
+    const confirming = contents.sets.filter(each => each.name.startsWith("confirm_"));
+    confirming.forEach(set => set.heard[set.winner].rows.fill(0));
+    const [heard, letters] = confirming[0].heard.baseline.rows[0];
+    confirming[0].heard[confirming[0].winner].rows[0] = [`${heard} more`, `${letters}I`, 0];
+    const place = document.createElement("div");
+    await showWorst(new Source(contents), place);
+    return [[...place.querySelectorAll(".facts")].map(each => each.textContent), confirming[0].title];
+}"""
 SHOW_MORE = """async () => {
     const contents = JSON.parse(document.getElementById("contents").textContent);
     const place = document.getElementById("utterance-view");
@@ -141,6 +151,12 @@ def test_the_first_screen_answers_and_plays(watched: Watched) -> None:
 def test_what_got_worse_most_on_any_confirm_set_is_on_the_first_screen(watched: Watched) -> None:
     facts, utterance = watched.page.evaluate(FORGET_THE_LAST)
     assert len(facts) == 3 and utterance in facts[0]
+
+
+def test_what_the_verdict_rests_on_comes_before_the_sets_of_the_search(watched: Watched) -> None:
+    """However much worse an utterance of the search got."""
+    facts, title = watched.page.evaluate(ONE_CONFIRMED)
+    assert len(facts) == 3 and [title in each for each in facts] == [True, False, False]
 
 
 def test_trials_are_sorted_and_filtered(watched: Watched) -> None:

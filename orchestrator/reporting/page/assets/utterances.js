@@ -316,15 +316,17 @@ async function worseOf(source, name) {
   return worse.map((each) => ({ ...each, set, old: before.rows[each.row], now: after.rows[each.row] }));
 }
 
-/** Three utterances that got worse most: of all sets that the verdict rests on, and of the others where those have too few. */
+/** Three utterances that got worse most: of all sets that the verdict rests on, and behind them of the others where those have too few. */
 async function showWorst(source, place) {
   const isConfirm = ({ name }) => name.startsWith("confirm_");
   const found = [];
   for (const sets of [source.sets.filter(isConfirm), source.sets.filter((each) => !isConfirm(each))]) {
     if (found.length >= FIRST) break;
-    for (const { name } of sets) found.push(...(await worseOf(source, name)));
+    const own = [];
+    for (const { name } of sets) own.push(...(await worseOf(source, name)));
+    found.push(...own.sort((a, b) => b.change - a.change)); // of equal ones in the order of the sets
   }
-  const worst = found.sort((a, b) => b.change - a.change).slice(0, FIRST); // of equal ones in the order of the sets
+  const worst = found.slice(0, FIRST);
   if (!worst.length) return;
   const cards = worst.map((each) => {
     const label = each.set.models.find((model) => model.key === each.set.winner).label;
