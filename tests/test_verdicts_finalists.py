@@ -162,7 +162,20 @@ def test_a_finalist_that_breaks_a_limit_is_judged_though_the_other_failed(
     assert conclusion.best and conclusion.best.number == conclusion.confirmed[1 - failed].trial
 
 
-def test_trials_that_differ_in_their_seed_alone_are_one_finalist(tmp_path: Path) -> None:
+class Swapped(FakeWorker):
+    """A worker whose trials of seed 2 are best at the smaller of two adapter scales."""
+
+    def _measurement(self, plan: TrialPlan, step: int, scale: float) -> Measurement:
+        other = 1.5 - scale if plan.params.seed == 2 else scale
+        found = super()._measurement(plan, step, other)
+        return found.model_copy(update={"adapter_scale": scale})
+
+
+@pytest.mark.parametrize("worker", [FakeWorker, Swapped])
+def test_trials_that_differ_in_their_seed_alone_are_one_finalist(
+    worker: type[FakeWorker], tmp_path: Path
+) -> None:
+    """Also where one is best at another step or scale."""
     spec = make_project(
         tmp_path,
         TWO.replace("method: tpe", "method: grid")
@@ -173,7 +186,11 @@ def test_trials_that_differ_in_their_seed_alone_are_one_finalist(tmp_path: Path)
         )
         .replace("trials: 5", "trials: 6"),
     )
-    assert orchestrate(spec, "--quiet") in (0, 4, 5)
+
+    def make(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
+        return worker(sets=spec.data.evaluated["domain"].path.stem)
+
+    assert orchestrate(spec, "--quiet", worker=make) in (0, 4, 5)
     conclusion, folder = conclude(load_spec(spec), folder_of(spec)), folder_of(spec)
     assert len(conclusion.results) == 6 and all(result.feasible for result in conclusion.results)
     plans = [folder.read_plan(finalist.trial) for finalist in conclusion.confirmed]

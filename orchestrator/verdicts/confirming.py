@@ -111,13 +111,14 @@ def confirmation_runs(
         plan = folder.read_plan(result.number)
         if plan is None:
             continue
-        wanted = [
-            confirmation_plan(spec, plan, result, seed, 0, sets) for seed in spec.confirm.seeds
-        ]
-        if wanted[0].recipe in confirmed:
+        # by the trial's plan, as a run's ends at the best step and scale, which vary with the seed
+        any_seed = plan.params.model_copy(update={"seed": 0})
+        training = plan.model_copy(update={"params": any_seed}).recipe
+        if training in confirmed:
             continue
-        confirmed.add(wanted[0].recipe)
-        for run in wanted:
+        confirmed.add(training)
+        for seed in spec.confirm.seeds:
+            run = confirmation_plan(spec, plan, result, seed, 0, sets)
             number = known[run.recipe] if run.recipe in known else next(free)
             numbered = run.model_copy(update={"number": number})
             runs.append(ConfirmationRun(result.number, run.params.seed, number, numbered))
