@@ -191,6 +191,17 @@ def test_round_trip_as_yaml_and_as_json(sweeps: Path, tmp_path: Path) -> None:
     assert SweepSpec.model_validate_json(spec.model_dump_json()) == spec
 
 
+def test_a_starting_point_that_names_fixed_parameters_alone_is_left_out(
+    sweeps: Path, tmp_path: Path
+) -> None:
+    fixed = ["parameters.adapter=lora", "start_with.1={adapter: lora}"]
+    spec = load_spec(sweeps / "small.yaml", fixed)
+    assert spec.start_with == ({"rank": 8, "learning_rate": 1e-3},)
+    stored = tmp_path / "spec.yaml"
+    stored.write_text(resolved_yaml(spec))
+    assert load_spec(stored, root=spec.project) == spec
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -177,7 +177,7 @@ def read_points(
     node: Node, space: SearchSpace, broken: Container[str], problems: Problems
 ) -> tuple[dict[str, ParameterValue], ...]:
     """Read `start_with:` as points of the space, and record problems. A value that equals that of a
-    fixed parameter is accepted and left out.
+    fixed parameter is accepted and left out, and so is a point of such values alone.
     """
     if not isinstance(node, Sequence):
         problems.add(
@@ -206,7 +206,7 @@ def read_points(
                 f"this point is the same as point {points.index(point) + 1} of start_with; keep one",
             )
         points.append(point)
-    return tuple(points)
+    return tuple(filter(None, points))
 
 
 def _starting_point(
