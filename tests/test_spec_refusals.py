@@ -202,3 +202,11 @@ def test_an_alpha_over_a_ratio_is_told_how_to_remove_it(
     assert said.startswith(f"override {over}: {given} beside {written}; alpha = alpha_ratio * rank")
     removed = said.partition("`")[2].partition("`")[0]
     assert load_spec(path, [removed, over]).parameters.fixed[given] == 4.0
+
+
+@pytest.mark.parametrize("name", ["memory_gb", "cache_gb"])
+def test_gigabytes_are_those_that_can_be_counted_in_bytes(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SMALL)
+    load_spec(path, [f"execution.{name}=1e6"])
+    assert "at most 1000000" in refusal(path, f"execution.{name}=1e300")

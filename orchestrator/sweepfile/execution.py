@@ -25,6 +25,8 @@ KernelName = Literal["aten", "onednn"]
 
 
 MOST_PACKS = 64
+_Gigabytes = Annotated[float, Field(gt=0, le=1_000_000)]
+"""An amount of memory or disk in GB, at most a petabyte."""
 
 
 class Execution(Frozen):
@@ -54,11 +56,11 @@ class Execution(Frozen):
     """Whether each pack has a process of its own. It changes the time and nothing else."""
     launcher: Literal["local", "ray"] = "local"
     """ray: each pack is an actor on a machine of the Ray cluster, which is joined at the start."""
-    memory_gb: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    memory_gb: Literal["auto"] | _Gigabytes = "auto"
     """Memory in GB that the frames which all trials share may take; frames that do not fit are
     computed anew whenever they are needed.
     """
-    cache_gb: Annotated[float, Field(gt=0)] = 20.0
+    cache_gb: _Gigabytes = 20.0
     """Disk space in GB that the decoded sound of all studies of the project may take. The sound of
     the study itself stays in any case.
     """
