@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from ruamel.yaml import YAML
 
 from orchestrator.corpus.sets.manifest_diagnosis import ManifestBaseline, diagnose_manifests
 from orchestrator.reporting.documents import manifest_diagnosis
 from orchestrator.reporting.rendering.markdown import render
-from tests.cli_project import make_project, orchestrate
+from orchestrator.sweepfile.layers import holds_sweep
+from tests.cli_project import SWEEP, make_project, orchestrate
 from tests.embedded import DATA, SETS
 
 RATE = 16_000
@@ -164,6 +166,30 @@ def test_options_that_do_not_go_together_are_refused(
     assert "Allowed: whisper-en, basic, none." in capsys.readouterr().err
     assert orchestrate("diagnose", make_project(tmp_path), "--model", "x") == 2
     assert "a sweep file names its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mine.sweep", "mine.json"])
+def test_a_sweep_file_is_known_by_what_it_holds(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = tmp_path / "sweeps" / name
+    fields = YAML(typ="safe").load(make_project(tmp_path))
+    named.write_text(json.dumps(fields) if name.endswith(".json") else SWEEP)
+    assert orchestrate("diagnose", named) == 0
+    assert "Data of sweep demo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"version": 1, "data": [{"audio": "x.wav", "text": "parameters"}]}',
+        "parameters: said of a recording\nsecond: of another\n",
+        "{",
+    ],
+)
+def test_a_manifest_with_words_of_a_sweep_file_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text(text)
+    assert not holds_sweep(tmp_path / "list.json")
 
 
 @pytest.mark.parametrize("option", ["--max-seconds", "--validation", "--normalizer"])

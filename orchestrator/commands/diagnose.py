@@ -105,7 +105,9 @@ def diagnose(
     a study the room for the gain that is asked for.
     For manifests: lengths, and how they divide into training and validation.
     """
-    is_sweep = spec.suffix.lower() in _SWEEPS or names_study(spec, studies)
+    from orchestrator.sweepfile.layers import holds_sweep
+
+    is_sweep = spec.suffix.lower() in _SWEEPS or names_study(spec, studies) or holds_sweep(spec)
     if studies is not None and not is_sweep and not spec.exists():
         is_sweep = True  # a study that is not there, as opening it says
     _refuse_mixed_options(context, spec, is_sweep)

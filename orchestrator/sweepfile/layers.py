@@ -26,11 +26,14 @@ from orchestrator.sweepfile.located_nodes import (
     in_backticks,
 )
 from orchestrator.sweepfile.parameters import NAMES
+from orchestrator.sweepfile.unknown_keys import EXTENDS, fields_at
 from orchestrator.sweepfile.yaml_reading import MAX_BYTES, read_text
 from orchestrator.typed_words import without_credentials
 
 _SHORT_FORMS = {("evaluation", "precision"): tuple(Precisions.model_fields)}
 """Fields in which one word is short for a mapping, with the keys that it stands for."""
+_IN_EVERY_SWEEP = ("parameters", EXTENDS)
+"""Keys of which every sweep file has one."""
 
 
 def read_layers(path: Path, problems: Problems) -> Mapping:
@@ -38,6 +41,24 @@ def read_layers(path: Path, problems: Problems) -> Mapping:
     nothing can be read, and SpecError where `path` itself is no file that could be a sweep.
     """
     return _read_file(path, None, (), problems)
+
+
+def holds_sweep(path: Path) -> bool:
+    """Whether a file is a sweep file by what it holds, however it is called: fields of one and
+    nothing else, `parameters` or `extends` among them.
+    """
+    problems = Problems()
+    try:
+        text = _file_text(path, None, problems)
+        if not any(
+            key in text for key in _IN_EVERY_SWEEP
+        ):  # a list of much else takes long to parse
+            return False
+        tree = read_text(text, Mark(str(path), 1, 1), problems)
+    except (SpecError, Unreadable):
+        return False
+    keys = set(tree.entries) if isinstance(tree, Mapping) else set()
+    return not keys.isdisjoint(_IN_EVERY_SWEEP) and keys <= set(fields_at(()))
 
 
 def overridden(tree: Mapping, overrides: SequenceABC[str], problems: Problems) -> Mapping:
