@@ -176,7 +176,8 @@ def test_a_sweep_file_is_known_by_what_it_holds(
     fields = YAML(typ="safe").load(make_project(tmp_path))
     named.write_text(json.dumps(fields) if name.endswith(".json") else SWEEP)
     assert orchestrate("diagnose", named) == 0
-    assert "Data of sweep demo" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Data of sweep demo" in out and "1 finding, 0 of which stop a sweep" in out
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,10 @@ def build(
     if flags:
         blocks += [Heading("To know"), Bullets(tuple(flags))]
     count = "1 manifest" if len(found) == 1 else f"{len(found)} manifests"
+    told = "1 thing" if len(flags) == 1 else f"{len(flags)} things"
     return Document(
         f"Data of {count}",
-        f"{len(flags)} things to know" if flags else "Nothing to object",
+        f"{told} to know" if flags else "Nothing to object",
         tuple(blocks),
     )
 

@@ -48,9 +48,8 @@ def build(
             *high_rates(spec, baseline, "the untuned model"),
         ]
     stopping = len(refused(findings, spec.checks.ignore))
-    headline = (
-        f"{len(findings)} findings, {stopping} of which stop a sweep" if findings else "No findings"
-    )
+    count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+    headline = f"{count}, {stopping} of which stop a sweep" if findings else "No findings"
     sets = {name: manifest for name, (manifest, _) in ready.items()}
     blocks: list[Block] = [
         Heading("Durations"),
