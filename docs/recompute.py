@@ -28,7 +28,7 @@ def read(path):
 
 def words(text):
     said = rules(re.sub(r"\.{2,}|\u2026", " ", text.translate(folds))).split()
-    return [word for word in said if any(map(str.isalnum, word))]  # no sign that stands alone
+    return [word.lower() for word in said if any(map(str.isalnum, word))]  # no sign that stands alone
 
 
 def counts(heard, name):

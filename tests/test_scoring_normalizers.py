@@ -78,6 +78,11 @@ def test_typographic_apostrophes_do_not_make_another_word(name: str, apostrophe:
         ("Straße, ÉCOLE 5€", "straße école 5"),
         ("हिन्दी में", "हिन्दी में"),
         ("co\u00adoperate zero\u200bwidth", "cooperate zerowidth"),
+        ("ich \u2764\ufe0f dich", "ich dich"),
+        ("\u2600\ufe0f", ""),
+        ("1\ufe0f\u20e3 eins", "1 eins"),
+        ("\u845b\U000e0100\u98fe", "\u845b\u98fe"),
+        ("geht\u00b4s \u00a8 gut", "geht s gut"),
         ("  ", ""),
     ],
 )
@@ -143,6 +148,14 @@ def test_a_loop_is_a_repeated_ending(text: str, loops: bool) -> None:
 
 @pytest.mark.parametrize("name", ["whisper-en", "basic"])
 @pytest.mark.parametrize(
+    ("text", "expected"), [("\u2116 five", "no five"), ("\U0001d5e7\U0001d5f5is", "this")]
+)
+def test_letters_within_signs_are_no_capitals(name: str, text: str, expected: str) -> None:
+    assert normalizer(name)(text).replace("5", "five") == expected
+
+
+@pytest.mark.parametrize("name", ["whisper-en", "basic"])
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("wait...", "wait"),
@@ -160,7 +173,7 @@ def test_an_ellipsis_or_a_sign_alone_is_no_word(name: str, text: str, expected: 
     assert found.removeprefix("hmm ") == expected  # only whisper-en drops fillers
 
 
-@given(st.text(alphabet="ab15 .,\u2026%$&-", max_size=14))
+@given(st.text(alphabet="ab15 .,\u2026%$&-\u2764\ufe0f\u00b4\u0301", max_size=14))
 def test_every_word_has_a_letter_or_a_digit(text: str) -> None:
     for name in ("whisper-en", "basic"):
         assert all(any(map(str.isalnum, word)) for word in normalizer(name)(text).split())

@@ -27,10 +27,11 @@ _ELLIPSIS = re.compile(r"\.{2,}|\u2026")
 punctuation."""
 
 _LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
-_BASIC_RULES = "3: NFKC, lower case (İ is i), letters marks numbers, inner apostrophes, format characters dropped"
-_WHISPER_RULES = (
-    "2: apostrophes folded, ellipses to spaces, EnglishTextNormalizer, words of signs alone dropped"
+_BASIC_RULES = (
+    "4: NFKC, lower case (İ is i), letters marks numbers, inner apostrophes, format characters, variation selectors "
+    "and enclosing marks dropped, marks without a letter dropped"
 )
+_WHISPER_RULES = "3: apostrophes folded, ellipses to spaces, EnglishTextNormalizer, signs alone dropped, lower case"
 _WHISPER_SOURCES = ("english.py", "basic.py", "normalizers/english.json")
 _LONG_WORD = re.compile(r"\b[A-Za-z]{5,}\b")
 _BRACKET = re.compile(r"[(\[<]")
@@ -113,7 +114,9 @@ def _ends_repeated(words: Sequence[str], n: int) -> bool:
 def _normalize_english(text: str) -> str:
     words = _english_rules()(_ELLIPSIS.sub(" ", text.translate(APOSTROPHES))).split()
     # a sign that stands alone, such as %, is left by the rules and not said
-    return " ".join(word for word in words if any(map(str.isalnum, word)))
+    said = (word for word in words if any(map(str.isalnum, word)))
+    # the rules lower the text before they take № and bold letters apart, which leaves capitals
+    return " ".join(said).lower()
 
 
 def _normalize_basic(text: str) -> str:
@@ -121,15 +124,26 @@ def _normalize_basic(text: str) -> str:
     whole = unicodedata.normalize("NFKC", text).replace("İ", "i")
     folded = unicodedata.normalize("NFKC", whole.lower()).translate(APOSTROPHES)
     kept = "".join(map(_spoken_character, folded))
-    return _collapse_spaces(_LOOSE_APOSTROPHE.sub(" ", kept))
+    words = map(_without_leading_marks, _LOOSE_APOSTROPHE.sub(" ", kept).split())
+    return " ".join(filter(None, words))
+
+
+def _without_leading_marks(word: str) -> str:
+    """Remove the marks that have no letter before them: NFKC makes a space and such a mark of an accent that stands
+    alone.
+    """
+    marks = (character for character in word if unicodedata.category(character)[0] != "M")
+    first = next(marks, None)
+    return "" if first is None else word[word.index(first) :]
 
 
 def _spoken_character(character: str) -> str:
     if character == "'":
         return character
     category = unicodedata.category(character)
-    if category == "Cf":
-        # Soft hyphens and zero-width characters stand inside a word without being heard.
+    if category in ("Cf", "Me") or "VARIATION SELECTOR" in unicodedata.name(character, ""):
+        # Soft hyphens, zero-width characters, what makes an emoji of a sign, and the frame around a digit are not
+        # heard.
         return ""
     return character if category[0] in "LMN" else " "
 
