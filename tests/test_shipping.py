@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from orchestrator.commands.export import _asked_form
 from orchestrator.errors import ModelError, SpecError
@@ -38,12 +42,14 @@ from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.deploying.moonshine_export import (
     check_exportable,
+    export_moonshine,
     read_tokenizer_bin,
     text_of,
     tokenizer_bin,
 )
 from orchestrator.tuning.deploying.verification import _is_kept
 from orchestrator.tuning.deploying.writing import Source
+from orchestrator.tuning.model.families import family_of
 from orchestrator.typed_words import install_command
 from orchestrator.verdicts.conclusion import _as_shipped
 from orchestrator.verdicts.judging import acceptance_of
@@ -51,7 +57,7 @@ from orchestrator.verdicts.shipping import JudgedAgain, asks_for_shipped, judge_
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.running_support import make_spec
 from tests.test_house import PACKAGE, imported
-from tests.tuning_models import small_model
+from tests.tuning_models import SHIPPED, small_model
 
 SHIPPED_SWEEP = SWEEP.replace("acceptance:\n", "acceptance:\n  shipped: true\n")
 
@@ -312,6 +318,30 @@ def test_version_1_has_no_form_of_the_authors_and_the_message_says_which_it_has(
         ModelError, match=r"no exporter of Moonshine version 1.*\n  Use --format onnx"
     ):
         check_exportable(small_model("v1"))
+
+
+def test_the_runtime_begins_and_ends_texts_as_they_were_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The authors' exporter takes both tokens from config.json, and generate from elsewhere first."""
+    given: list[dict[str, Any]] = []
+    exporter = ModuleType("moonshine_voice.lora.export")
+    vars(exporter)["export_checkpoint"] = lambda place, *_: given.append(
+        json.loads((Path(place) / "config.json").read_bytes())
+    )
+    monkeypatch.setitem(sys.modules, "moonshine_voice", ModuleType("moonshine_voice"))
+    monkeypatch.setitem(sys.modules, "moonshine_voice.lora", ModuleType("moonshine_voice.lora"))
+    monkeypatch.setitem(sys.modules, exporter.__name__, exporter)
+    model, words = small_model("streaming"), AutoTokenizer.from_pretrained(SHIPPED)
+    model.generation_config.decoder_start_token_id, model.generation_config.eos_token_id = 5, 9
+    export_moonshine(model, words, family_of(model), tmp_path)
+    (config,) = given
+    assert (config["bos_token_id"], config["eos_token_id"]) == (5, 9)
+    assert (model.config.bos_token_id, model.config.eos_token_id) == (1, 2), "the model's own"
+    model.generation_config.eos_token_id = [2, 9]
+    said = r"any of the tokens 2, 9, and the runtime knows one end token alone\n  Use --format onnx"
+    with pytest.raises(ModelError, match=said):
+        export_moonshine(model, words, family_of(model), tmp_path)
 
 
 def counts(errors: int, words: int = 40) -> SetMeasurement:

@@ -9,7 +9,8 @@ widths, and its graphs compute what was measured.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,7 @@ from transformers import (
 
 from orchestrator.errors import ModelError
 from orchestrator.tuning.deploying.onnx_export import quiet
+from orchestrator.tuning.model.configuration import special_tokens
 from orchestrator.tuning.model.families import Family
 
 GRAPHS = ("frontend", "encoder", "adapter", "cross_kv", "decoder_kv")
@@ -56,19 +58,38 @@ def export_moonshine(
             "the tokenizer marks no word's start as SentencePiece does (U+2581), and the runtime knows no other kind\n"
             "  Use --format onnx."
         )
+    special = special_tokens(model, tokenizer)
+    if len(special.ends) > 1:
+        raise ModelError(
+            f"the model ends a text with any of the tokens {', '.join(map(str, sorted(special.ends)))}, and the "
+            "runtime knows one end token alone\n  Use --format onnx."
+        )
     from moonshine_voice.lora.export import export_checkpoint
 
-    config: Any = model.config.encoder_config
-    kept = config.sliding_windows
+    windows = [list(window) for window in family.windows]
     with TemporaryDirectory() as place:
-        try:
-            config.sliding_windows = [list(window) for window in family.windows]
+        with (
+            _changed(model.config.encoder_config, sliding_windows=windows),
+            # the exporter takes these from config.json alone
+            _changed(model.config, bos_token_id=special.start, eos_token_id=special.eos),
+        ):
             model.save_pretrained(place)
-        finally:
-            config.sliding_windows = kept
         with quiet():
             export_checkpoint(place, folder, ",".join(graph for graph in GRAPHS if graph in graphs))
     (folder / TOKENIZER).write_bytes(tokenizer_bin(tokens))
+
+
+@contextmanager
+def _changed(config: Any, **fields: Any) -> Iterator[None]:
+    """A context within which fields of a configuration have other values."""
+    kept = {name: getattr(config, name) for name in fields}
+    try:
+        for name, value in fields.items():
+            setattr(config, name, value)
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(config, name, value)
 
 
 _SPACE = "\u2581".encode()
