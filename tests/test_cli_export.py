@@ -18,6 +18,7 @@ import peft
 import pytest
 import soundfile
 import torch
+import transformers
 from huggingface_hub import ModelCard
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
@@ -340,6 +341,56 @@ def test_a_base_that_was_replaced_is_not_taken_for_the_one_that_was_measured(
         assert orchestrate("export", study.sweep, "0", *options, "--to", tmp_path / "m") == 2
         assert "has other weights than the study was measured with" in capsys.readouterr().err
         assert not (tmp_path / "m").exists()
+
+
+def changed_base(folder: Path, name: str) -> Path:
+    """The base model with the same weights, of which one file says something else."""
+    shutil.copytree(DATA / "base-model", folder)
+    place = folder / name
+    fields = json.loads(place.read_bytes())
+    if name == "config.json":
+        fields["encoder_config"]["sliding_windows"][0][1] += 1
+    elif name == "generation_config.json":
+        fields["eos_token_id"] = [2, 3]
+    else:
+        fields["added_tokens"][0]["lstrip"] = True
+    place.write_text(json.dumps(fields))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json"])
+def test_a_base_with_other_files_beside_its_weights_is_not_the_one_that_was_measured(
+    name: str, study: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where the authors of a model mend its files."""
+    other = changed_base(tmp_path / "other", name)
+    what = "tokenizer" if name == "tokenizer.json" else "configuration"
+    capsys.readouterr()
+    assert orchestrate(study.sweep, "--quiet", f"model.id={other}") == 2
+    assert f"has another {what} than the study was measured with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("digest", "what"),
+    [("config_sha256", "another configuration"), ("tokenizer_sha256", "another tokenizer")],
+)
+def test_nothing_is_exported_from_a_base_with_other_files_beside_its_weights(
+    digest: str,
+    what: str,
+    study: Finished,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = ("export", study.sweep, "0", "--to", tmp_path / "m")
+    monkeypatch.setattr(stock_models, digest, lambda _: "other")
+    for options in (("--merged",), ()):
+        assert orchestrate(*asked, *options) == 2
+        assert f"has {what} than the study was measured with" in capsys.readouterr().err
+        assert not (tmp_path / "m").exists()
+    # the default of another version of transformers may be another, and so the digest
+    monkeypatch.setattr(transformers, "__version__", "5.0.0")
+    assert orchestrate(*asked) == 0
 
 
 def test_a_finished_study_takes_no_other_model_for_its_own(

@@ -1,6 +1,6 @@
-"""`base_weights.json` beside an exported adapter: the digest of the base model's weights on which
-the adapter was measured. The base model's folder name alone would not tell, as its content may have
-changed.
+"""On which base model an adapter was measured: what a study's evaluations say of it, and
+`base_weights.json` beside an exported adapter, the digest of its weights. The base model's folder
+name alone would not tell, as its content may have changed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.errors import ModelError
 from orchestrator.records.adapter_owner import study_of_adapter
+from orchestrator.records.store import StudyFolder
 
 NAME = "base_weights.json"
+_OF_MODEL = ("config", "tokenizer", "transformers")
+"""Parts of an evaluation's fingerprint that tell a base model beside its weights, and the version of
+transformers, which fills in what its files leave out.
+"""
 
 
 class BaseWeights(BaseModel):
@@ -22,6 +27,17 @@ class BaseWeights(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     sha256: str
+
+
+def measured_model(study: StudyFolder) -> dict[str, str]:
+    """Return the parts of an evaluation's fingerprint that tell the base model of a study: its
+    weights, and the others where all evaluations agree.
+    """
+    evaluations = study.evaluations().values()
+    found = {name: {parts.get(name) for parts in evaluations} for name in _OF_MODEL}
+    said = {name: values.pop() for name, values in found.items() if len(values) == 1}
+    said["weights"] = study.measured_weights()
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def write_base_weights(sha256: str, folder: Path) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SpecError, StudyError
 from orchestrator.files.atomic import new_folder
-from orchestrator.records.base_weights import write_base_weights
+from orchestrator.records.base_weights import measured_model, write_base_weights
 from orchestrator.records.readiness.optional_packages import check_installed
 from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import ExportForm
@@ -52,7 +52,7 @@ def export(
 
     Raises StudyError when there is no such trial or adapter, or `to` exists; SpecError where a
     package is missing, a trial is named twice, or several are named for a form that holds only one;
-    ModelError for a model that has no such form or other weights than were measured.
+    ModelError for a model that has no such form or is not the one that was measured.
     """
     _check_holds(form, numbers)
     check_installed(form.form, f"--format {form.form}")
@@ -65,7 +65,7 @@ def export(
     )
     if to.exists() or to.is_symlink():  # a link may lead to a disk that is not mounted
         raise StudyError(f"{to} exists\n  Name a folder that does not; nothing is overwritten.")
-    _check_base(spec, form, folder.measured_weights())
+    _check_base(spec, form, measured_model(folder))
     study = _Study(spec, folder, conclusion, root, done)
     with new_folder(to) as aside:
         if len(adapters) == 1:
@@ -88,14 +88,14 @@ def _check_holds(form: ExportForm, numbers: Sequence[int]) -> None:
         )
 
 
-def _check_base(spec: SweepSpec, form: ExportForm, weights: str | None) -> None:
-    """Raise ModelError where the base model's weights are not those that were measured (`weights`).
-    Of a hub's model, the revision says so, and an adapter alone is written without loading it.
+def _check_base(spec: SweepSpec, form: ExportForm, measured: Mapping[str, str]) -> None:
+    """Raise ModelError where the base model is not the one that was `measured`. Of a hub's model,
+    the revision says so, and an adapter alone is written without loading it.
     """
-    if (form.form != "adapter" or spec.model.is_folder) and weights is not None:
-        from orchestrator.tuning.model.base_model import check_same_weights
+    if (form.form != "adapter" or spec.model.is_folder) and measured:
+        from orchestrator.tuning.model.base_model import check_same_model
 
-        check_same_weights(spec.model, weights)
+        check_same_model(spec.model, spec.evaluation.encoder_windows, measured)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from functools import cache, partial
 from typing import Any
 
 from orchestrator.errors import StudyError
+from orchestrator.records.base_weights import measured_model
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.completion import last_checkpoint
@@ -56,13 +57,13 @@ def _keep_spec(spec: SweepSpec, folder: StudyFolder, changes: list[FieldChange] 
 
 
 def _check_moved_model(spec: SweepSpec, folder: StudyFolder) -> None:
-    """Raise ModelError where another model folder has other weights than were measured. A run that
+    """Raise ModelError where another model folder holds another model than was measured. A run that
     only reports would not find it, and exports would name that folder as their base.
     """
-    if (weights := folder.measured_weights()) is not None:
-        from orchestrator.tuning.model.base_model import check_same_weights
+    if measured := measured_model(folder):
+        from orchestrator.tuning.model.base_model import check_same_model
 
-        check_same_weights(spec.model, weights)
+        check_same_model(spec.model, spec.evaluation.encoder_windows, measured)
 
 
 def _without_database(folder: StudyFolder, on_server: bool) -> StudyError:

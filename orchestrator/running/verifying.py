@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from orchestrator.errors import SpecError
+from orchestrator.records.base_weights import measured_model
 from orchestrator.records.readiness.optional_packages import check_installed
 from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import GRAPH_FORMS, Model, Quantized, Shipped, read_manifest
@@ -58,7 +59,7 @@ def verify_study(
         cache=folder.cache,
         project_cache=folder.project_cache,
         recorded=_recorded_hypotheses(folder, result),
-        base_weights=folder.measured_weights(),
+        measured=measured_model(folder),
     )
     parts = (
         None if export is None else name_of_export(export),

@@ -61,10 +61,9 @@ from orchestrator.tuning.deploying.writing import (
     wrapped,
     write_graphs,
 )
-from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.base_model import BaseModel, refuse_other_model
 from orchestrator.tuning.model.device import autocast_to
 from orchestrator.tuning.model.encoder_cache import EncoderCache
-from orchestrator.tuning.model.identity import refuse_other_weights
 from orchestrator.tuning.model.windows import EncoderWindow, inclusive_windows
 
 MEMORY = 2**29
@@ -90,10 +89,8 @@ class Verification:
     """The cache of all studies of the project."""
     recorded: Mapping[Model, Hypotheses]
     """The hypotheses that the search recorded, of the sets that it measured."""
-    base_weights: str | None
-    """The digest of the base model's weights that the study was measured with; None where it is not
-    known.
-    """
+    measured: Mapping[str, str]
+    """The parts of an evaluation's fingerprint that tell the study's base model, as far as known."""
 
     @property
     def untuned(self) -> Source:
@@ -106,11 +103,11 @@ def verify(job: Verification, say: Callable[[str], None]) -> Shipped:
     and as it ships; return the measurements, and how the export differs from the study's model.
 
     Raises ModelError, ManifestError or SpecError where a form cannot be made or run, ModelError also
-    where the base model's weights are not those that the study was measured with.
+    where the base model is not the one that the study was measured with.
     """
     tuned, untuned = wrapped(job.source), wrapped(job.untuned)
     base = untuned.weights_sha256
-    refuse_other_weights(job.spec.model, base, job.base_weights or base)
+    refuse_other_model(untuned, job.measured)
     say(f"exporting the {form_key(job.form, job.quantized)} form")
     folder = job.export or _made(job, job.source, base)
     manifest = read_manifest(folder)

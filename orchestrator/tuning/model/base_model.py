@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,7 +32,7 @@ from orchestrator.tuning.model.families import Family, family_of
 from orchestrator.tuning.model.hub import place_of
 from orchestrator.tuning.model.identity import (
     config_sha256,
-    refuse_other_weights,
+    refuse_other_parts,
     tokenizer_sha256,
     weights_sha256,
 )
@@ -256,11 +256,25 @@ def _why_not_loaded(error: Exception, local: bool) -> str:
     return f"{said or type(error).__name__}. Next: {hint}"
 
 
-def check_same_weights(spec: ModelSpec, wanted: str) -> None:
-    """Raise ModelError where the model's weights do not have the digest `wanted`, or where it
+def check_same_model(
+    spec: ModelSpec, encoder_windows: EncoderWindows, measured: Mapping[str, str]
+) -> None:
+    """Load the model of a sweep and raise ModelError as `refuse_other_model` does, or where it
     cannot be loaded.
     """
-    refuse_other_weights(spec, weights_sha256(load_stock(spec)[0]), wanted)
+    model, tokenizer = load_stock(spec, encoder_windows=encoder_windows)
+    refuse_other_model(wrap_model(spec, model, tokenizer, torch.device("cpu")), measured)
+
+
+def refuse_other_model(base: BaseModel, measured: Mapping[str, str]) -> None:
+    """Raise ModelError where the model is not that of `measured`, parts of an evaluation's
+    fingerprint of which some may be missing. Configuration and tokenizer are compared where the
+    installed transformers read them then, too: every version fills in what their files leave out.
+    """
+    now = {"weights": base.weights_sha256}
+    if measured.get("transformers") == transformers.__version__:
+        now |= {"config": base.config_sha256, "tokenizer": base.tokenizer_sha256}
+    refuse_other_parts(base.spec, now, measured)
 
 
 def wrap_model(
