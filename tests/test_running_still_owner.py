@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -137,7 +138,33 @@ def older_journal(path: Path) -> None:
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:4]))
 
 
-@pytest.mark.parametrize(("harm", "tick"), [(without_journal, 2), (older_journal, 5)])
+def test_a_journal_that_only_has_another_time_is_unchanged(tmp_path: Path) -> None:
+    """As some backups leave it, which set the time to whole seconds, and file servers that give
+    their own once a file is closed.
+    """
+    spec = make_project(tmp_path)
+    journal, advance = folder_of(spec).journal.path, FakeWorker.advance
+
+    def touching(worker: FakeWorker) -> tuple[Event, ...]:
+        os.utime(journal, (0, journal.stat().st_mtime_ns // 10**9))
+        return advance(worker)
+
+    with mock.patch.object(FakeWorker, "advance", touching):
+        assert orchestrate(spec, "--quiet") == 0
+    assert orchestrate("repair", spec, "--check") == 0
+
+
+def one_digit_of_journal(path: Path) -> None:
+    """As an editor leaves it, with as many bytes as before."""
+    journal = path / "journal.jsonl"
+    with journal.open("r+b") as file:
+        file.seek(journal.read_bytes().index(b'"sha256": "') + 11)
+        file.write(b"x")
+
+
+@pytest.mark.parametrize(
+    ("harm", "tick"), [(without_journal, 2), (older_journal, 5), (one_digit_of_journal, 3)]
+)
 def test_a_journal_that_changed_under_its_owner_ends_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], None], tick: int
 ) -> None:

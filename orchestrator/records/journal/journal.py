@@ -142,8 +142,29 @@ class Journal:
 
     def confirm_unchanged(self) -> None:
         """Raise StudyError where somebody else changed it while this process held the study."""
-        if self._as_left is not None and stamp_of(self.path) != self._as_left[0]:
+        if self._as_left is None or (stamp := stamp_of(self.path)) == self._as_left[0]:
+            return
+        if not self._says_the_same(self._as_left[0], stamp):
             raise self._changed()
+        self._as_left = (stamp,)
+
+    def _says_the_same(self, left: Stamp | None, stamp: Stamp | None) -> bool:
+        """Whether the file is as this process left it, but for its time: some backups set that to
+        whole seconds, and a file server may give its own once the file is closed.
+        """
+        if left is None or stamp is None or left[1:] != stamp[1:]:
+            return False
+        if self._read is None or self._read[0] != left:
+            return False
+        chain = self._read[1]
+        try:
+            found = read_chain(self.path.read_bytes())
+        except (OSError, ValueError):
+            return False
+        if (found.length, found.last) != (chain.length, chain.last):
+            return False
+        self._read = (stamp, chain)
+        return True
 
     def _changed(self) -> StudyError:
         return StudyError(
