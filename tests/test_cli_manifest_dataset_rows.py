@@ -102,6 +102,29 @@ def test_other_words_and_brackets_are_told(tmp_path: Path, capsys: Printed) -> N
     assert len(capsys.readouterr().out.splitlines()) == 1, "it was asked for"
 
 
+@pytest.mark.parametrize("column", ["audio", "clean"])
+def test_of_several_columns_of_sound_one_is_taken_and_told(
+    tmp_path: Path, capsys: Printed, column: str
+) -> None:
+    """The first was taken without a word, also where another one is called audio."""
+    data = datasets.Dataset.from_list([{"a": sound(0, 1.0), "z": sound(1, 2.0), "text": "yes"}])
+    for name, to in (("a", "mix"), ("z", column)):
+        data = data.cast_column(name, datasets.Audio(decode=False)).rename_column(name, to)
+    data.save_to_disk(str(tmp_path / "set"))
+    out = tmp_path / "m.jsonl"
+    assert orchestrate("manifest", "from-dataset", tmp_path / "set", out) == 0
+    taken, other = ("audio", "mix") if column == "audio" else ("mix", "clean")
+    assert [each.seconds for each in load_manifest(out).utterances] == [2.0 - (taken == "mix")]
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"the sound is that of the column '{taken}', and not '{other}'; where the texts are of that: "
+        f"--audio-column {other}"
+    ]
+    named = tmp_path / "n.jsonl"
+    options = ("--audio-column", other)
+    assert orchestrate("manifest", "from-dataset", tmp_path / "set", named, *options) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_rows_without_a_text_are_left_out_and_counted(tmp_path: Path, capsys: Printed) -> None:
     rows: list[dict[str, Any]] = [{}, {"text": None}, {"text": "  "}, {}]
     assert [line["text"] for line in made(tmp_path, rows)] == ["text 0", "text 3"]

@@ -17,11 +17,18 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from orchestrator.corpus.importing.hub_rows import Columns, Rows, Wanted, lines_of_rows
+from orchestrator.corpus.importing.hub_rows import (
+    Columns,
+    Rows,
+    Wanted,
+    lines_of_rows,
+    sound_columns,
+)
 from orchestrator.corpus.importing.transcript_list import LISTS
 from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.corpus.manifests.missing_values import is_missing_text
 from orchestrator.corpus.manifests.record_fields import (
+    AUDIO_KEYS,
     ID_KEYS,
     SPEAKER_KEYS,
     TEXT_KEYS,
@@ -223,9 +230,9 @@ def _find_columns(wanted: Wanted, data: Any) -> Columns:
     def first_present(names: tuple[str, ...]) -> str | None:
         return next((name for name in names if name in there), None)
 
-    audio = wanted.audio_column or next(
-        (n for n, f in data.features.items() if type(f).__name__ == "Audio"), None
-    )
+    sounds = sound_columns(data)
+    usual = (key for key in AUDIO_KEYS if key in sounds)
+    audio = wanted.audio_column or next(usual, next(iter(sounds), None))
     known = tuple(key for key in TEXT_KEYS if key != "tgt_text" or "src_text" not in there)
     audio, text = audio or first_present(("audio",)), wanted.text_column or first_present(known)
     if audio is None or text is None:

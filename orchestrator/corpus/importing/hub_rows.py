@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -87,8 +88,9 @@ class Rows:
     left_out: Counter[str]
     """How many rows were left out, by the reason."""
     notes: tuple[str, ...]
-    """Why the ids are not those of the data set, where they are not; in how many rows another length is told than the
-    sound has; and which columns say something else than the text that is taken, where none was asked for.
+    """Why the ids are not those of the data set, where they are not; which columns hold sound, too; in how many rows
+    another length is told than the sound has; and which columns say something else than the text that is taken, where
+    none was asked for.
     """
 
 
@@ -127,8 +129,25 @@ def lines_of_rows(data: Any, columns: Columns, wanted: Wanted, out: Path) -> Row
     if faults:
         raise ManifestError(some_faults(wanted.name, faults))
     others = () if wanted.text_column else _other_texts(data, columns.text, usable)
-    lengths = _note_on_lengths(other_lengths, len(lines))
-    return Rows(lines, len(usable), Counter(reasons), (*filter(None, [note, lengths]), *others))
+    sounds = "" if wanted.audio_column else _other_sounds(data, columns.audio)
+    notes = filter(None, [note, sounds, _note_on_lengths(other_lengths, len(lines))])
+    return Rows(lines, len(usable), Counter(reasons), (*notes, *others))
+
+
+def sound_columns(data: Any) -> list[str]:
+    """Return the columns of a data set that are declared to hold sound, in their order."""
+    return [name for name, feature in data.features.items() if type(feature).__name__ == "Audio"]
+
+
+def _other_sounds(data: Any, column: str) -> str:
+    """Return a note where other columns than the one that is read hold sound, too; empty where none does."""
+    others = [name for name in sound_columns(data) if name != column]
+    if not others:
+        return ""
+    return (
+        f"the sound is that of the column {show(column)}, and not {', '.join(map(show, others))}; where the texts are "
+        f"of that: --audio-column {quote(others[0])}"
+    )
 
 
 def _is_another_length(told: Any, seconds: float) -> bool:
