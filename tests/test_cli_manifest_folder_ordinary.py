@@ -146,6 +146,10 @@ def speakers(folder: Path) -> set[str]:
         (("A", "Speaker 2"), ("a-A", "a-Speaker 2"), True),
         (("0.0", "1.0"), ("a-0", "a-1"), True),
         (("Interviewer", "child"), ("a-Interviewer", "a-child"), True),
+        (("speaker#1", "Guest-2"), ("a-speaker#1", "a-Guest-2"), True),
+        (("Speaker A", "Sprecher 2"), ("a-Speaker A", "a-Sprecher 2"), True),
+        (("Agent1", "Customer 2"), ("a-Agent1", "a-Customer 2"), True),
+        (("Persona", "P05"), ("Persona", "P05"), False),
     ],
 )
 def test_numbers_of_three_digits_are_people(

@@ -198,7 +198,22 @@ def test_unknown_keys_are_kept_and_skipped_lines_dropped(
 
 @pytest.mark.parametrize(
     "value",
-    ["nan", "NaN", "None", "null", "N/A", "NA", "<NA>", "unknown", "Unknown", "-", "", " ", None],
+    [
+        "nan",
+        "NaN",
+        "None",
+        "null",
+        "N/A",
+        "NA",
+        "<NA>",
+        "unknown",
+        "Unknown Speaker",
+        "no speaker",
+        "-",
+        "",
+        " ",
+        None,
+    ],
 )
 def test_what_stands_for_nobody_is_not_one_person(
     tmp_path: Path, waves: list[np.ndarray], value: str | None

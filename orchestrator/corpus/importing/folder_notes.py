@@ -11,14 +11,14 @@ from collections.abc import Sequence, Set
 from orchestrator.corpus.importing.selecting import Selection, bracket_note
 from orchestrator.corpus.importing.transcript_files import Transcript
 from orchestrator.corpus.importing.transcripts import Transcripts
-from orchestrator.corpus.label_files.segments import ROLES
+from orchestrator.corpus.label_files.segments import NUMBERED, ROLES
 from orchestrator.corpus.label_files.speakers_in_cues import begin_with_names
 from orchestrator.corpus.label_files.times_in_text import may_name_speakers
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.manifests.manifest_writing import Made
 from orchestrator.corpus.manifests.words_beside import other_text_note, words_beside
 
-_OF_A_PROGRAM = re.compile(r"(?:speaker|spkr?)[ _-]?\d{1,2}|[a-z]", re.IGNORECASE)
+_OF_A_PROGRAM = re.compile(rf"{NUMBERED}|[a-z]", re.IGNORECASE)
 """How programs name the speakers of one recording; a bare number may be that of a person in all of a list."""
 _MANY = 5
 """The number of texts from which on names before all of them are hardly said."""

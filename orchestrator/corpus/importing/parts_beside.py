@@ -11,11 +11,11 @@ from pathlib import Path
 
 from orchestrator.corpus.importing.transcript_files import Transcript
 from orchestrator.corpus.label_files.label_file import LDC
-from orchestrator.corpus.label_files.segments import ROLES
+from orchestrator.corpus.label_files.segments import NUMBERED, ROLES
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.one_channel import refuse_one_of_several
 
-_NUMBERED = re.compile(r"(?:(?:speaker|spkr?|ch(?:annel)?|s)[ _-]?)?\d{1,2}|[a-z]", re.IGNORECASE)
+_NUMBERED = re.compile(rf"{NUMBERED}|(?:(?:ch(?:annel)?|s)[ _-]?)?\d{{1,2}}|[a-z]", re.IGNORECASE)
 """How programs number the speakers of one recording. A number of three digits, `101` or `S012`, is that of a person
 in all of a corpus.
 """

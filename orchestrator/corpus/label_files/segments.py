@@ -15,6 +15,15 @@ ROLES = frozenset(
 )
 """What people in a conversation are, as speakers and tiers are named after them."""
 
+_SPEAKERS = (
+    "speaker spkr spk guest person voice sprecher sprecherin locuteur locutrice hablante locutor locutora parlante "
+    "oratore orador falante spreker talare puhuja mówca спикер говорящий диктор"
+).split()
+NUMBERED = rf"(?:{'|'.join([*_SPEAKERS, *sorted(ROLES)])})(?:[ _#-]*\d{{1,2}}|[ _#-]+[^\W\d_])"
+"""A regular expression for how programs and people count those who speak in one recording: `SPEAKER_01`, `speaker#1`,
+`Guest-2`, `Speaker A`.
+"""
+
 SHORTEST_WORD = 50
 """Milliseconds, which a part in which a word is said lasts at least."""
 

@@ -8,7 +8,8 @@ from orchestrator.corpus.label_files.segments import is_unspoken
 
 _WITH_FRACTION = re.compile(r"[0-9]+\.0")
 _NOBODY = {"", "-", "--", "?", "nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>"} | {
-    *("unk", "<unk>", "unknown", "undefined", "anonymous")
+    *("unk", "<unk>", "unknown", "undefined", "anonymous", "unidentified"),
+    *("no speaker", "(no speaker)", "unknown speaker", "unidentified speaker"),
 }
 """What stands in the place of an unknown speaker; utterances with it are not of one person."""
 _OF_PANDAS = ("nan", "NaN", "<NA>")
