@@ -260,3 +260,48 @@ def test_filters_that_leave_nothing_or_are_none(
     assert orchestrate(*command, "--text", "(") == 2
     assert capsys.readouterr().err.startswith("--text ( is no regular expression: ")
     assert not (tmp_path / "o.jsonl").exists()
+
+
+@pytest.mark.parametrize("other_there", [False, True])
+def test_a_manifest_in_a_folder_that_is_a_link_names_the_recordings(
+    tmp_path: Path, other_there: bool
+) -> None:
+    """`..` leads above what the link means: there was no recording, or another one of that name was taken."""
+    disk, project = tmp_path / "disk/deep/data", tmp_path / "project"
+    disk.mkdir(parents=True)
+    source = make_manifest(project)
+    if other_there:
+        make_manifest(disk.parent)
+    (project / "data").symlink_to(disk, target_is_directory=True)
+    out = project / "data/part.jsonl"
+    assert orchestrate("manifest", "filter", source, out) == 0
+    own = [each.audio for each in load_manifest(source).utterances]
+    for path in (out, disk / "part.jsonl"):
+        assert [each.audio for each in load_manifest(path).utterances] == own
+    for line in map(json.loads, out.read_text().splitlines()):  # as any other program opens it
+        assert (out.parent / line["audio_filepath"]).resolve() in own
+
+
+def test_a_folder_that_is_reached_by_a_link_is_left_by_it(tmp_path: Path) -> None:
+    """Where both lie behind one link, they may still be moved together."""
+    source = make_manifest(tmp_path / "disk/project")
+    (tmp_path / "home").symlink_to(tmp_path / "disk", target_is_directory=True)
+    out = tmp_path / "home/project/parts/part.jsonl"
+    out.parent.mkdir()
+    assert orchestrate("manifest", "filter", tmp_path / "home/project" / source.name, out) == 0
+    found = {json.loads(line)["audio_filepath"] for line in out.read_text().splitlines()}
+    assert found == {
+        f"../audio/{each.audio.name}" for each in load_manifest(source).utterances if each.audio
+    }
+
+
+def test_a_path_with_parents_is_the_file_that_the_system_opens(tmp_path: Path) -> None:
+    for folder in ("disk/data", "project"):
+        (tmp_path / folder).mkdir(parents=True)
+    tone(tmp_path / "disk/a.wav", 1.0, 300)
+    tone(tmp_path / "project/a.wav", 2.0, 300)
+    (tmp_path / "project/data").symlink_to(tmp_path / "disk/data", target_is_directory=True)
+    manifest = tmp_path / "project/data/m.jsonl"
+    manifest.write_text(json.dumps({"audio_filepath": "../a.wav", "text": "yes"}) + "\n")
+    (found,) = load_manifest(manifest).utterances
+    assert (found.audio, found.seconds) == (tmp_path / "disk/a.wav", 1.0)

@@ -62,9 +62,15 @@ def own_seed(seed: int, name: str) -> int:
 
 def relative(path: Path, folder: Path) -> str:
     """Return `path` as a manifest in `folder` writes it: relative, so that both may be moved
-    together.
+    together. A folder that is a link is left for the one above that which it means.
     """
-    return in_utf8(Path(os.path.relpath(path, os.path.abspath(folder))))
+    place = os.path.abspath(folder)
+    written = os.path.relpath(path, place)
+    if written.startswith(os.pardir):
+        real = os.path.realpath(path)
+        if os.path.realpath(os.path.join(place, written)) != real:
+            written = os.path.relpath(real, os.path.realpath(place))
+    return in_utf8(Path(written))
 
 
 def in_utf8(path: Path) -> str:

@@ -72,7 +72,7 @@ def locate(written: str, folder: Path) -> Path:
             raise UnusableError(
                 f"audio file {show(written)} is {kind_text(mode)}; only regular files are read"
             )
-        return Path(os.path.abspath(path))
+        return _without_parents(str(path))
     raise MissingAudioError(
         f"audio file {show(written)} does not exist{_searched(written, folder)}"
         f"{_why_missing(written, folder)}"
@@ -150,7 +150,25 @@ def _file_beside(written: str, folder: Path) -> Path | None:
         regular = stat.S_ISREG(os.stat(place).st_mode)
     except (OSError, ValueError):
         return None
-    return Path(os.path.abspath(place)) if regular else None
+    return _without_parents(place) if regular else None
+
+
+def _without_parents(place: str) -> Path:
+    """Return the absolute path of the file `place` without `..`, which leads above the folder that a link means, and
+    not above the one that holds the link.
+    """
+    plain = os.path.abspath(place)
+    if os.pardir not in place:
+        return Path(plain)
+    folder, name = os.path.split(os.path.join(os.getcwd(), place))
+    meant = _real_folder(folder)
+    return Path(plain) if _real_folder(os.path.dirname(plain)) == meant else Path(meant, name)
+
+
+# cached, because a manifest names many recordings in one folder
+@lru_cache(maxsize=1024)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def _as_file_name(written: str) -> str:
