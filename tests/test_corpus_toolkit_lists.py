@@ -95,6 +95,18 @@ def label_studio_json(folder: Path) -> Made:
     return listed, "is an export of Label Studio (JSON)", folder / "manifest.jsonl"
 
 
+def label_studio_drafts(folder: Path) -> Made:
+    """Tasks that show a recogniser's draft, which the annotator accepted as it was."""
+    sounds(folder)
+    tasks = [task(number) for number in range(3)]
+    for number, each in enumerate(tasks):
+        each["data"] = {"draft": TEXTS[number], **each["data"]}
+        each["annotations"][0]["result"][0]["value"]["text"] = TEXTS[number]
+    listed = folder / "export.json"
+    listed.write_text(json.dumps(tasks))
+    return listed, "is an export of Label Studio (JSON)", folder / "manifest.jsonl"
+
+
 def label_studio_rows(prefix: str) -> list[dict[str, Any]]:
     return [
         {"audio": f"{prefix}{name}.wav", "id": number, "transcription": text, "lead_time": 3.2}
@@ -167,6 +179,10 @@ def tarred(folder: Path) -> Made:
 
 BY_SHELL: dict[str, tuple[Callable[[Path], Made], str]] = {
     "Label Studio, JSON": (label_studio_json, f"{shlex.quote(sys.executable)} -c"),
+    "Label Studio, JSON with drafts": (
+        label_studio_drafts,
+        f"{shlex.quote(sys.executable)} -c",
+    ),
     "Label Studio, JSON-MIN": (label_studio_min, "sed -E"),
     "Label Studio, CSV of local files": (label_studio_csv, "sed -E"),
     "GigaSpeech": (giga_speech, f"{shlex.quote(sys.executable)} -c"),
@@ -191,6 +207,21 @@ def test_a_list_of_another_program_is_named_and_its_command_makes_a_manifest(
     found = [utterance.text for utterance in read(out)]
     expected = [f"{text.upper()}." for text in TEXTS] if kind == "GigaSpeech" else list(TEXTS)
     assert found == expected
+
+
+def test_a_region_of_one_channel_keeps_it(tmp_path: Path) -> None:
+    """The mean of both sides of a call stood for the text of one."""
+    soundfile.write(tmp_path / "a.wav", np.full((32_000, 2), 0.1), 16_000)
+    value = {"start": 0.5, "end": 1.5, "channel": 1, "text": ["yes"]}
+    listed = tmp_path / "export.json"
+    call = {
+        "data": {"audio": "/data/upload/1/a.wav"},
+        "annotations": [{"result": [{"value": value}]}],
+    }
+    listed.write_text(json.dumps([call]))
+    follow(refusal(listed), f"{shlex.quote(sys.executable)} -c")
+    with pytest.raises(ManifestError, match="has 2 channels and the record means one"):
+        load_manifest(tmp_path / "manifest.jsonl")
 
 
 def mls(folder: Path) -> Path:

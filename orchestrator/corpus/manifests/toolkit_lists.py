@@ -20,6 +20,7 @@ from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.manifests.published_rows import published_rows
 from orchestrator.corpus.manifests.record_fields import AUDIO_KEYS
 from orchestrator.corpus.manifests.recordings_below import names_below
+from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, UNREAD_SUFFIXES
 from orchestrator.typed_words import quoted_path
 
 _LABEL_STUDIO = re.compile(r"/data/(?:upload|local-files)/")
@@ -72,13 +73,16 @@ def _is_task(record: Mapping[str, Any]) -> bool:
 
 
 def _label_studio_text(record: Mapping[str, Any], path: Path) -> str:
-    key = next((key for key, value in record["data"].items() if isinstance(value, str)), "audio")
+    told = {key: value for key, value in record["data"].items() if isinstance(value, str)}
+    sounds = (key for key, value in told.items() if _names_sound(value))
+    key = next(sounds, next(iter(told), "audio"))
     # a region of a recording is a record of its own; an annotation that was skipped says nothing
     code = (
         "from urllib.parse import unquote as u; "
         "[print(json.dumps({'audio_filepath': u(t['data'][%r]).split('?d=')[-1].split('/')[-1], "
         "**({'offset': v['start'], 'duration': round(v['end'] - v['start'], 3)} if 'end' in v else {}), "
-        "'text': ' '.join(v['text'])})) "
+        "**({'channel': v['channel']} if 'channel' in v else {}), "
+        "'text': v['text'] if isinstance(v['text'], str) else ' '.join(v['text'])})) "
         "for t in json.load(open(sys.argv[1])) "
         "for a in [a for a in t['annotations'] if not a.get('was_cancelled')][:1] "
         "for v in (r['value'] for r in a['result']) if v.get('text')]"
@@ -87,6 +91,12 @@ def _label_studio_text(record: Mapping[str, Any], path: Path) -> str:
         "is an export of Label Studio (JSON); with its recordings beside it, this makes a manifest of the tasks that "
         f"have a text: {_python(code % key, path)}"
     )
+
+
+def _names_sound(written: str) -> bool:
+    """Whether a value of a task is that of its recording, and not of a draft of its text."""
+    ending = written.lower().endswith((*AUDIO_SUFFIXES, *UNREAD_SUFFIXES))
+    return ending or _LABEL_STUDIO.match(written) is not None
 
 
 def _key_of_giga_speech(record: Mapping[str, Any]) -> str:
