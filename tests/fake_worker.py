@@ -42,6 +42,8 @@ class FakeWorker:
     `every_progress` steps; `sets` names the evaluation sets, whose errors are drawn by that name.
     """
 
+    overdue = False
+
     def __init__(
         self, capacity: int = 2, sets: str = "search", every_progress: int = 50, version: str = "1"
     ) -> None:

@@ -154,12 +154,15 @@ def run_fleet(
     pack: int = 2,
     save_every: float = 0.0,
     wrap: Callable[[Fleet], Any] = lambda fleet: fleet,
+    clock: Callable[[], float] = lambda: 0.0,
+    checkpoint_every: float = 0.0,
 ) -> Fleet:
     """Run a sweep on a fleet of `packs` packs of `pack` slots, as the command does; return the
-    fleet. `wrap` may put something between the sweep and the fleet.
+    fleet. `wrap` may put something between the sweep and the fleet. `save_every` and
+    `checkpoint_every`, those of the fleet and of the sweep, are in seconds of `clock`.
     """
     folder = StudyFolder(root, spec.name)
-    fleet = Fleet(hosts, packs, pack, folder.logs, save_every)
+    fleet = Fleet(hosts, packs, pack, folder.logs, save_every, clock)
     with folder.lock():
         study = Study.open(folder.database, spec)
         try:
@@ -168,9 +171,9 @@ def run_fleet(
                 folder,
                 wrap(fleet),
                 study,
-                clock=lambda: 0.0,
+                clock=clock,
                 resamples=RESAMPLES,
-                save_every=0.0,
+                save_every=checkpoint_every,
             )
         finally:
             study.close()

@@ -13,7 +13,9 @@ import pytest
 from orchestrator.errors import Interrupted, StudyError
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, InlineHosts, NoRoom, Remote
+from orchestrator.fleet.pack_commands import ADVANCE
 from orchestrator.fleet.pack_history import Pack
+from orchestrator.planning.cost import step_cost
 from orchestrator.planning.trial_plan import first_plan
 from orchestrator.records.worker_protocol import Measured
 from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
@@ -162,6 +164,40 @@ def test_packs_lost_in_pairs_leave_no_trace(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_packs_lost_at_every_pair_of_calls_leave_no_trace(tmp_path: Path) -> None:
     assert check_pairs(tmp_path, slice(None)) > 200
+
+
+def test_each_pack_is_saved_where_their_events_come_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where trials are alike: the events of the others follow at once on those of the first."""
+    spec = make_spec(
+        budget=Budget(trials=6), searched=SPACE[:1], fixed={"max_steps": 500}, guardrails={}
+    )
+    cost, fleets, repeated = step_cost(first_plan(spec)), [], []
+
+    def watched(fleet: Fleet) -> Fleet:
+        save = fleet.save
+
+        def saved(folder: Path) -> None:
+            save(folder)
+            repeated.append([pack.log.count(ADVANCE) for pack in fleet._packs])
+
+        monkeypatch.setattr(fleet, "save", saved)
+        fleets.append(fleet)
+        return fleet
+
+    run_fleet(
+        spec,
+        tmp_path,
+        ThreadHosts(FakeWorker(1), 3),
+        packs=3,
+        pack=1,
+        save_every=60.0,
+        wrap=watched,
+        clock=lambda: fleets[0]._now / cost if fleets else 0.0,  # a second a step
+        checkpoint_every=60.0,
+    )
+    assert len(repeated) > 9 and not any(map(any, repeated)), repeated
 
 
 def test_slots_that_kill_two_workers_at_one_step_end_the_newest_trial(tmp_path: Path) -> None:

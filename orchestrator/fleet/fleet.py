@@ -75,6 +75,13 @@ class Fleet:
         """Numbers of the trials that hold a slot, in order of admission."""
         return tuple(self._of)
 
+    @property
+    def overdue(self) -> bool:
+        """The pack whose events are being handled was not saved for `save_every` seconds. Where the
+        packs come to their events together, the first of them would else be the only one that is.
+        """
+        return self._turn is not None and self._due(self._packs[self._turn])
+
     def measure_baseline(self) -> Measured:
         """Decode the sets with the untuned base model."""
         return self._hosts.measure_baseline()

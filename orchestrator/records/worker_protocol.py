@@ -84,6 +84,13 @@ class Worker(Protocol):
     def active(self) -> tuple[int, ...]:
         """The numbers of the trials that hold a slot, in order of admission."""
 
+    @property
+    def overdue(self) -> bool:
+        """`save` would now keep what it has not kept for `SAVE_SECONDS`, though it was called
+        meanwhile: of several packs it keeps the one whose events were just handled. Never so of a
+        single one, which each `save` keeps.
+        """
+
     def measure_baseline(self) -> Measured:
         """Measure the untuned base model on the sets of the sweep (number -1, trial None, step
         0).

@@ -200,13 +200,11 @@ def _run_search(
             spec = with_found_packs(spec, worker)
             folder.write_pack(pack_record(spec.execution, worker))
         say = partial(notice_text, folder, observer)
-        # a checkpoint saves only the pack whose turn it is, so several packs need more of them
-        save_every = SAVE_SECONDS / int(spec.execution.packs)
         left = max(1, spec.budget.trials - len(folder.results()))
         with in_packs(worker, spec, folder, make_worker, left, say, drain.check) as packs:
             run_sweep(
                 spec, folder, packs, study, observer,
-                drain=drain, save_every=save_every, agreed=keep,
+                drain=drain, save_every=SAVE_SECONDS, agreed=keep,
             )  # fmt: skip
     finally:
         study.close()

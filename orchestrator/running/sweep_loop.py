@@ -52,10 +52,11 @@ def run_sweep(
 ) -> SweepOutcome:
     """Run or continue the sweep until its budget is spent; the caller holds the folder's lock.
 
-    `clock` counts seconds. `save_every` is how many of them lie between two checkpoints; an orderly
-    stop writes one too. `agreed` is called before anything is trained, once worker, database and
-    checkpoint are those of the study. Raises Interrupted after an orderly stop, FingerprintError
-    when the study holds numbers of another evaluation.
+    `clock` counts seconds. `save_every` is how many of them lie between two checkpoints, fewer where
+    the worker has something overdue; an orderly stop writes one too. `agreed` is called before
+    anything is trained, once worker, database and checkpoint are those of the study. Raises
+    Interrupted after an orderly stop, FingerprintError when the study holds numbers of another
+    evaluation.
     """
     drain = drain or GracefulShutdown()
     # asked for while the model was loading: do not begin the baseline, which takes long
@@ -82,7 +83,7 @@ def run_sweep(
         events = worker.advance()
         sweep.take(events)
         measured = not all(isinstance(event, Progress | Noticed) for event in events)
-        if measured and clock() - sweep.clock_at >= save_every:
+        if measured and (worker.overdue or clock() - sweep.clock_at >= save_every):
             sweep.checkpoint()
     sweep.checkpoint()
     sweep.observer.searched(sweep.spent, goes_on=False)

@@ -69,6 +69,8 @@ class PackWorker:
     sweep.
     """
 
+    overdue = False
+
     def __init__(self, prepared: PreparedSweep, capacity: int, pack_reason: str = "") -> None:
         """`pack_reason` says why `auto` chose this capacity; empty where the file names it."""
         self.capacity, self.pack_reason = capacity, pack_reason
