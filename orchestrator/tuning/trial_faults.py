@@ -23,6 +23,7 @@ _MEMORY = (
     "can't allocate memory",
     "cannot allocate memory",
     "status_alloc_failed",  # by cuBLAS and cuDNN, about their own workspaces
+    "std::bad_alloc",  # by C++, about whatever is no tensor
 )
 """Parts of the messages by which out-of-memory errors are recognised."""
 _MEMORY_OF_ONEDNN = frozenset(
