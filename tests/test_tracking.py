@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -19,6 +21,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.sweepfile.sweep import Budget, SweepSpec
+from orchestrator.sweepfile.tracking import TrackingSpec, WandbSpec
 from orchestrator.tracking import child
 from orchestrator.tracking.child import Sender, Sent, _sent, said, study_id
 from orchestrator.tracking.place import Place
@@ -366,6 +369,49 @@ def test_a_client_tells_its_makers_nothing(
     run(project, of_client[name], "tracking.wait=300")
     silent = {"mlflow": "true", "wandb": "false"}[name]
     assert f"(told: {own or silent})" in capsys.readouterr().err
+
+
+class Wandb(ModuleType):
+    """W&B's client, of which each run that is opened is kept."""
+
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.opened: list[tuple[str, str]] = []
+
+    def init(self, *, project: str, name: str, **_: object) -> Mock:
+        """Open a run of a project."""
+        self.opened.append((project, name))
+        return Mock(id="1")
+
+    def __getattr__(self, name: str) -> Any:
+        return Mock()
+
+
+def test_runs_are_sent_to_another_project_of_wandb_too(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Wandb()
+    monkeypatch.setitem(sys.modules, "wandb", client)
+    monkeypatch.delitem(sys.modules, "orchestrator.tracking.wandb_tracker", raising=False)
+    sweep, folder = study(project)
+    shutil.copytree(folder.path, tmp_path / "demo", ignore=shutil.ignore_patterns("tracking"))
+    copy = StudyFolder(tmp_path, "demo")
+
+    def opened(**changes: Any) -> list[tuple[str, str]]:
+        """The runs that a run of the sweep opens."""
+        asked = TrackingSpec(wandb=WandbSpec(**changes))
+        client.opened.clear()
+        told = sweep.model_copy(update={"tracking": asked})
+        assert not Sender("wandb", told, copy, "new").send(ENDING).missing
+        return client.opened[:]
+
+    first = opened(project="one")
+    names = {each.name for each in tracked_runs(sweep, folder) if each.name != "study"}
+    assert {name for _, name in first} == {*names, "demo"}
+    assert opened(project="one") == []
+    assert opened(project="two") == [("two", name) for _, name in first]
+    assert len(opened(project="two", mode="offline")) == len(first)
+    assert opened(project="one") == opened(project="two") == []
 
 
 def test_a_client_that_hangs_changes_nothing_of_the_sweep(

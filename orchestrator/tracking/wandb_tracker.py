@@ -5,6 +5,7 @@ ended.
 from __future__ import annotations
 
 import json
+import os
 import re
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import wandb
 
 from orchestrator.records.writing import write_aside
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.tracking import WandbSpec
 from orchestrator.tracking.place import Place
 from orchestrator.tracking.runs import TrackedRun
@@ -28,12 +30,14 @@ class WandbTracker:
         self._spec, self._place = spec, place
         self._file = place.own / "sent.json"
         self._sent: dict[str, str] = _read(self._file)
-        """Id of a run at W&B -> digest of what was sent."""
+        """Destination and id of a run at W&B -> digest of what was sent."""
+        self._destination = _destination(spec)
 
     def send(self, run: TrackedRun) -> None:
         """Send the run if it has ended, as `Tracker.send`."""
         run_id = _id(self._place.id, run.name)
-        if run.state is None or self._sent.get(run_id) == run.digest:
+        key = f"{self._destination} {run_id}"
+        if run.state is None or self._sent.get(key) == run.digest:
             return
         self._place.own.mkdir(parents=True, exist_ok=True)
         open_run = wandb.init(
@@ -53,7 +57,7 @@ class WandbTracker:
             _fill(open_run, run)
         finally:
             open_run.finish(exit_code=int(run.state == "FAIL"))
-        self._sent[run_id] = run.digest
+        self._sent[key] = run.digest
         write_aside(self._file, json.dumps(self._sent, indent=1).encode())
 
     def close(self) -> None:
@@ -72,6 +76,13 @@ def _fill(open_run: Any, run: TrackedRun) -> None:
         else:
             artifact.add_file(str(path))
         open_run.log_artifact(artifact)
+
+
+def _destination(spec: WandbSpec) -> str:
+    """Return a digest of where runs go, which a person may change: a study keeps no address."""
+    mode = spec.mode or os.environ.get("WANDB_MODE")
+    asked = [os.environ.get(name) for name in ("WANDB_BASE_URL", "WANDB_ENTITY")]
+    return digest([mode or "online", spec.project, spec.entity, *asked])[:12]
 
 
 def _id(study: str, name: str) -> str:
