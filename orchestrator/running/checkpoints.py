@@ -191,12 +191,32 @@ class Checkpoints:
         make_folder(self._root)
         if checkpoint.slots:
             worker.save(slots)
-        held = CheckpointFile.of(checkpoint.model_copy(update={"files": _slot_digests(slots)}))
+        files = self._digests_of_saved(slots)
+        held = CheckpointFile.of(checkpoint.model_copy(update={"files": files}))
         write_aside(slots.with_suffix(".json"), held.model_dump_json().encode() + b"\n")
         kept = {f"{checkpoint.tick - back:06d}" for back in range(2)}
         for path in self._own_paths():
             if path.stem not in kept:
                 remove(path)
+
+    def _digests_of_saved(self, slots: Path) -> dict[str, str]:
+        """Return path -> SHA-256 of the files that the worker has saved now. Of one that it took
+        over from the checkpoint before, the digest is the one that it had there: its bytes may have
+        been damaged since, and are not read again.
+        """
+        states = (self._read_if_whole(path, whole=False) for path in self._state_files())
+        before = next(filter(None, states), Checkpoint())
+        there = self.worker_folder(before)
+        return {
+            name: before.files[name]
+            if name in before.files and _is_same_file(path, there / name)
+            else digest_of(path.read_bytes())
+            for name, path in _slot_files(slots).items()
+        }
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    return other.exists() and path.samefile(other)
 
 
 def _strange_folder(slots: Path) -> Path | None:
@@ -231,7 +251,14 @@ def mend_beside(folder: StudyFolder) -> tuple[str, ...]:
     return folder.mend(last.spent if last else 0.0)
 
 
-def _slot_digests(slots: Path) -> dict[str, str]:
-    """Return path -> SHA-256 of the files that a worker saved; empty where no trial held a slot."""
+def _slot_files(slots: Path) -> dict[str, Path]:
+    """Return the files that a worker saved, by their paths in its folder; empty where no trial held
+    a slot.
+    """
     files = [path for path in sorted(slots.rglob("*")) if path.is_file()]
-    return {path.relative_to(slots).as_posix(): digest_of(path.read_bytes()) for path in files}
+    return {path.relative_to(slots).as_posix(): path for path in files}
+
+
+def _slot_digests(slots: Path) -> dict[str, str]:
+    """Return path -> SHA-256 of the files that a worker saved."""
+    return {name: digest_of(path.read_bytes()) for name, path in _slot_files(slots).items()}

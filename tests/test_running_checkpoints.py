@@ -1,0 +1,34 @@
+"""Checkpoints of several packs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.fleet.fleet import Fleet
+from orchestrator.fleet.hosts import InlineHosts
+from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
+from tests.fake_worker import FakeWorker
+from tests.fleet_support import next_plan
+
+
+def test_what_was_damaged_since_it_was_saved_is_damaged_in_the_next_checkpoint_too(
+    tmp_path: Path,
+) -> None:
+    """That one takes over what a pack had saved shortly before: one file in both."""
+    now = 0.0
+    fleet = Fleet(InlineHosts(FakeWorker(1)), 2, 1, save_every=60.0, clock=lambda: now)
+    checkpoints = Checkpoints(tmp_path)
+    slots = {number: InSlot(last_rung=0, seconds=0.0) for number in range(2)}
+    for number in slots:
+        fleet.admit(next_plan(number, []))
+    now = 100.0
+    checkpoints.write(Checkpoint(tick=1, slots=slots), fleet)
+    saved = tmp_path / "000001" / "pack-1" / "slots.json"
+    whole = saved.read_bytes()
+    saved.write_bytes(whole.replace(b"0", b"7"))
+    now = 110.0
+    checkpoints.write(Checkpoint(tick=2, slots=slots), fleet)
+    assert (tmp_path / "000002" / "pack-1" / "slots.json").samefile(saved)
+    assert checkpoints.damaged() == ("000002", "000001")
+    saved.write_bytes(whole)
+    assert checkpoints.damaged() == ()
