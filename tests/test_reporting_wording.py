@@ -24,6 +24,7 @@ from orchestrator.reporting.wording import (
     change_bounds,
     ended_text,
     limit_row,
+    plotted_limits,
     proof,
     utterances_text,
 )
@@ -31,6 +32,7 @@ from orchestrator.scoring.limit_text import allowed_text, value_text
 from orchestrator.scoring.limits import Criterion, Kind, Risk, estimate_of, judge_limit
 from orchestrator.scoring.rates import SetScore
 from orchestrator.scoring.trend import judge_trend
+from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.search_space import Dimension
 from orchestrator.verdicts.conclusion import Conclusion
 from tests.running_support import make_spec
@@ -345,3 +347,14 @@ def test_a_trial_whose_share_is_not_searched_has_the_whole_set() -> None:
     """Where `when` leaves the parameter inactive, the trial is trained on every utterance."""
     whole = result(1, 1.0, 9.0).model_copy(update={"params": {"rank": 8}})
     assert "From 50 % to 100 %" in said(result(0, 0.5, 10.0), whole)
+
+
+def test_plots_have_the_limits_of_either_section() -> None:
+    gain, rise = {"domain_wer": Limit(min_gain=1.0)}, {"heldout_wer": Limit(max_regression=0.2)}
+    for guardrails, acceptance in ((rise, gain), ({}, gain | rise), (gain | rise, {})):
+        spec = make_spec(guardrails=guardrails, acceptance=acceptance)
+        assert plotted_limits(spec) == (1.0, 0.2)
+    both = make_spec(guardrails={"heldout_wer": Limit(max_regression=0.5)}, acceptance=rise)
+    assert plotted_limits(both) == (None, 0.5)
+    share = make_spec(guardrails={"heldout_wer": Limit(max_regression="5%")}, acceptance=rise)
+    assert plotted_limits(share) == (None, 0.2)

@@ -278,9 +278,16 @@ def delta_text(result: TrialResult, rate: str) -> str:
 
 def plotted_limits(spec: SweepSpec) -> tuple[float | None, float | None]:
     """Return the gain asked of the domain WER and the regression allowed of the held-out WER, in
-    points; None for one that the file does not set, or sets in percent.
+    points; None for one that the file does not set, or sets in percent. A gain that acceptance asks
+    for goes before that of a guardrail; of regressions it is the other way round.
     """
-    gain, rise = spec.acceptance.get("domain_wer"), spec.guardrails.get("heldout_wer")
-    asked = (gain.min_gain if gain else None), (rise.max_regression if rise else None)
-    first, second = (value if isinstance(value, float) else None for value in asked)
+    asked, kept = spec.acceptance, spec.guardrails
+    gains = [limits["domain_wer"].min_gain for limits in (asked, kept) if "domain_wer" in limits]
+    rises = [
+        limits["heldout_wer"].max_regression for limits in (kept, asked) if "heldout_wer" in limits
+    ]
+    first, second = (
+        next((value for value in values if isinstance(value, float)), None)
+        for values in (gains, rises)
+    )
     return first, second
