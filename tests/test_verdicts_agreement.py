@@ -159,6 +159,28 @@ def test_a_verdict_is_doubted_by_what_the_winner_hears_in_any_set(tmp_path: Path
         )
 
 
+def test_a_result_without_a_decision_is_doubted_too(tmp_path: Path) -> None:
+    """Where no trial is feasible the untuned model alone was heard; without criteria there is no
+    verdict, and a best trial all the same.
+    """
+    folder, without = StudyFolder(tmp_path, "s"), conclusion(verdict(1))
+    for wer, doubted in ((4, False), (6, True)):
+        deaf = Measurement(
+            trial=None,
+            step=0,
+            adapter_scale=1.0,
+            fingerprint="f",
+            sets={"domain": set_with(wer, 10)},
+        )
+        for found, begins in (
+            (replace(without, baseline=deaf, best=None), "INCONCLUSIVE: no feasible trial"),
+            (replace(without, baseline=deaf), "Finished: trial 0"),
+        ):
+            text = headline(make_spec(), folder, found, done=True)
+            assert text.startswith(begins)
+            assert ("DOUBTFUL: a WER of 60 % says that" in text) is doubted
+
+
 @pytest.mark.parametrize(
     ("metric", "changes", "better"),
     [

@@ -25,25 +25,26 @@ def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done:
             f", {conclusion.unconfirmed} confirmation runs left" if conclusion.unconfirmed else ""
         )
         return f"Not finished: {ended}{left}"
-    best = conclusion.best
+    best, doubted = conclusion.best, doubt(spec, conclusion)
     if best is None:
-        return f"INCONCLUSIVE: no feasible trial; {ended}"
+        return f"INCONCLUSIVE: no feasible trial; {ended}{doubted}"
     confirmed = conclusion.deciding is not None and conclusion.deciding.confirmed
     where = "on the confirm sets" if confirmed else "on the sets of the search"
     if conclusion.decision is None:
-        return f"Finished: trial {best.number} is the best feasible one {where}; no acceptance criteria were declared"
+        found = f"trial {best.number} is the best feasible one {where}"
+        return f"Finished: {found}; no acceptance criteria were declared{doubted}"
     judged = f"judged {where}"
     if conclusion.deciding is None:
         judged = "not judged on the confirm sets, where none of its seeds was measured"
     ends = (
         f"{_broken_limits(conclusion)}{_open_questions(conclusion)}{_disagreement(spec, conclusion)}"
-        f"{_shipped_clause(spec, folder, conclusion)}{doubt(spec, conclusion)}"
+        f"{_shipped_clause(spec, folder, conclusion)}{doubted}"
     )
     return f"{conclusion.decision}: trial {best.number}, {judged}{ends}"
 
 
 def doubt(spec: SweepSpec, conclusion: Conclusion) -> str:
-    """Return a warning to append to a verdict that should not be believed, because a rate of the
+    """Return a warning to append to a result that should not be believed, because a rate of the
     kind that the search minimises is very high; empty where there is none.
     """
     sets, kind = (
