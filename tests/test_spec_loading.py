@@ -535,6 +535,15 @@ def test_check_inputs(sweeps: Path, tmp_path: Path) -> None:
     check_inputs(load_spec(sweeps / "small.yaml"))
 
 
+def test_the_projects_own_folder_is_no_mistake_in_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "$home\\x" / "sweeps" / "small.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(SMALL)
+    with pytest.raises(SpecError) as refused:
+        check_inputs(load_spec(path))
+    assert str(refused.value).splitlines()[0].endswith("create the manifest or correct the path")
+
+
 def test_a_file_that_a_program_wrote_as_json_means_the_same(tmp_path: Path) -> None:
     said = "\U0001f600, \u00e9 and \U0010ffff"
     whole = YAML(typ="safe", pure=True).load(SMALL) | {"description": said}

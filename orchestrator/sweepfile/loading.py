@@ -215,8 +215,8 @@ def _refuse_overridden(tree: Mapping, problems: Problems) -> None:
 
 
 def _path_hint(path: Path) -> str:
-    """Return a hint at a typical mistake in a path that does not exist; empty where there
-    is none.
+    """Return a hint at a typical mistake in a path as it was written, which does not exist; empty
+    where there is none.
     """
     text = str(path)
     if "\\" in text:
@@ -269,7 +269,8 @@ def check_inputs(spec: SweepSpec) -> None:
         }
         manifests |= {f"data.confirm.also.{name}": path for name, path in data.confirm.also.items()}
     missing = [
-        f"{name}: there is no file {in_backticks(path)}; create the manifest or correct the path{_path_hint(path)}"
+        f"{name}: there is no file {in_backticks(path)}; create the manifest or correct the path"
+        f"{_path_hint(relative_to(path, spec.project))}"
         for name, path in manifests.items()
         if path is not None and not os.path.isfile(path)
     ]
