@@ -41,12 +41,12 @@ def counts(heard, name):
 
 study, runs = Path(sys.argv[1]).resolve(), {}
 sets = json.loads((study / "sets.json").read_bytes())
+if "\n  normalizer: whisper-en\n" not in (study / "spec.yaml").read_text():
+    sys.exit(f"the words of {study.name} are counted by another normaliser than whisper-en")
 for path in sorted([*study.glob("trials/*/result.json"), *study.glob("confirm/*/result.json")]):
     result = json.loads(path.read_bytes())
     rows = read(path.parent / "measurements.jsonl") if result["wer"] and result["duplicate_of"] is None else []
-    for row in (
-        row for row in rows if (row["step"], row["adapter_scale"]) == (result["step"], result["adapter_scale"])
-    ):
+    for row in (row for row in rows if all(row[key] == result[key] for key in ("step", "adapter_scale"))):
         heard = path.parent / f"hypotheses-{row['step']}-{row['adapter_scale']!r}.jsonl"
         base = study / f"hypotheses-baseline-{row['fingerprint'][:12]}.jsonl"
         for name in row["sets"]:

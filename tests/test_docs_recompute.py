@@ -158,6 +158,7 @@ def test_a_rate_between_two_decimals_is_rounded_as_in_the_report(tmp_path: Path)
     trial.mkdir(parents=True)
     sets = {"domain": {"manifest": manifest.name, "sha256": sha256, "lines": [1]}}
     (study / "sets.json").write_text(json.dumps(sets))
+    (study / "spec.yaml").write_text("evaluation:\n  normalizer: whisper-en\n")
     place = {"step": 1, "adapter_scale": 1.0}
     result = {"number": 0, "wer": {"domain": 14.375}, "params": {}, "duplicate_of": None} | place
     (trial / "result.json").write_text(json.dumps(result))
@@ -172,6 +173,20 @@ def test_a_rate_between_two_decimals_is_rounded_as_in_the_report(tmp_path: Path)
         "baseline: domain 15.00 (+0.00)",
         f"trial 0: domain {percent(100 * 23 / 160)} ({points(-100 / 160)})",
     ]
+
+
+def test_words_by_another_normaliser_are_not_counted(
+    study: tuple[StudyFolder, str], tmp_path: Path
+) -> None:
+    """Its numbers would contradict the report."""
+    folder = shutil.copytree(study[0].path, tmp_path / "phone")
+    spec = folder / "spec.yaml"
+    spec.write_text(spec.read_text().replace("normalizer: whisper-en", "normalizer: basic"))
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "recompute.py", folder], capture_output=True, text=True
+    )
+    assert done.stdout == ""
+    assert done.stderr == "the words of phone are counted by another normaliser than whisper-en\n"
 
 
 def test_small_sets_have_the_bounds_of_the_report_or_none(tmp_path: Path) -> None:
