@@ -213,6 +213,7 @@ def test_unknown_keys_are_kept_and_skipped_lines_dropped(
         "",
         " ",
         None,
+        *("unbekannt", "Inconnu", "неизвестно", "#NV", "#BEZUG!"),
     ],
 )
 def test_what_stands_for_nobody_is_not_one_person(

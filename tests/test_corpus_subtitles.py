@@ -109,6 +109,10 @@ def test_a_voice_is_a_speaker(tmp_path: Path) -> None:
         ("SPEAKER_01:", "SPEAKER_01"),
         ("[SPEAKER_01]:", "SPEAKER_01"),
         ("Speaker 1:", "Speaker 1"),
+        ("Sprecher 1:", "Sprecher 1"),
+        ("INTERVENANTE 2:", "INTERVENANTE 2"),
+        ("Спикер 1:", "Спикер 1"),
+        ("说话人1:", "说话人1"),
         (">> ANNA:", "ANNA"),
         ("&gt;&gt; MRS. SMITH:", "MRS. SMITH"),
     ],
@@ -120,6 +124,36 @@ def test_a_speaker_before_nearly_every_cue_is_no_word(begin: str, speaker: str) 
         "",
         begin.replace("&gt;", ">") + " number 0 is said",
     )
+
+
+def test_a_name_with_a_number_is_a_name() -> None:
+    texts = [f"Person {1 + number % 2}: number {number} is said" for number in range(6)]
+    assert spoken(*texts)[:2] == [
+        ("Person 1", "number 0 is said"),
+        ("Person 2", "number 1 is said"),
+    ]
+    steps = [text.replace("Person", "Schritt") for text in texts]
+    assert spoken(*steps)[0] == ("", "Schritt 1: number 0 is said")
+
+
+@pytest.mark.parametrize(
+    "name", ["Speaker A", "Guest-1", "Sprecherin 2", "Kunde", "Ärztin", "Врач"]
+)
+def test_a_number_or_a_role_in_any_language_is_another_person_in_each_recording(
+    tmp_path: Path, name: str
+) -> None:
+    """One person in all of the corpus would be in one part of a split, and the bounds be drawn by that person."""
+    folder, out = tmp_path / "calls", tmp_path / "m.jsonl"
+    folder.mkdir()
+    for call in ("one", "two"):
+        tone(folder / f"{call}.wav", 5.0)
+        (folder / f"{call}.vtt").write_text(cues(f"<v {name}>hello", "<v Anna>hi"))
+    assert orchestrate("manifest", "from-folder", folder, out) == 0
+    assert {each.speaker for each in load_manifest(out).utterances} == {
+        f"one-{name}",
+        f"two-{name}",
+        "Anna",
+    }
 
 
 def test_a_mark_of_a_change_without_a_name_is_of_another_speaker(

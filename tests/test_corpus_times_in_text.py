@@ -90,6 +90,10 @@ def test_rows_of_a_table_with_times_are_refused(row: str) -> None:
         "Anna: hello\nBert: hi\nAnna: how are you\nBert: well",
         "Agent\thello\nCustomer\thi\nAgent\thow are you\nCustomer\twell",
         "SPEAKER_00\thello",
+        "Sprecher 1: hallo\nSprecher 2: ja",
+        "Locutrice 2\nbonjour",
+        "Ärztin: Wann? Patient: Gestern. Ärztin: Wo?",
+        "Врач: Когда? Пациент: Вчера. Врач: Где?",
     ],
 )
 def test_speakers_before_what_they_say_are_refused(text: str) -> None:

@@ -7,19 +7,30 @@ from dataclasses import dataclass
 NAME = r"[^\W\d_][\w.'-]*(?: [\w.'-]+){0,3}"
 """A regular expression for how people and programs name a speaker before what is said."""
 
+SPEAKER = (
+    "(?:speaker|spkr?|guest|person|voice|sprecher(?:in)?|gast|locuteur|locutrice|intervenante?|hablante|locutora?|oradora?|"
+    "interlocutora?|falante|parlante|oratore|interlocutore|spreker|talare|taler|puhuja|mówca|mluvčí|konuşmacı|"
+    "спикер|говорящий|диктор|说话人|发言人|發言人|話者|화자|참석자)"
+)
+"""A regular expression for the word that programs put before the number of a speaker, in the language of who uses
+them; for small letters and capitals it is compiled with IGNORECASE.
+"""
+
 ROLES = frozenset(
     (
         "agent customer client operator caller callee user bot assistant doctor patient "
-        "interviewer interviewee teacher student child adult"
+        "interviewer interviewee teacher student child adult "
+        "kunde kundin berater beraterin anrufer anruferin arzt ärztin patientin interviewerin befragter befragte "
+        "lehrer lehrerin schüler schülerin kind agente cliente opérateur opératrice conseiller conseillère médecin "
+        "patiente enquêteur enquêtrice élève enfant operador operadora médico médica paciente entrevistador "
+        "entrevistadora entrevistado entrevistada profesor profesora alumno alumna operatore operatrice paziente "
+        "intervistatore intervistatrice klant medewerker arts patiënt asiakas lääkäri potilas haastattelija "
+        "haastateltava агент клиент оператор врач пациент"
     ).split()
 )
-"""What people in a conversation are, as speakers and tiers are named after them."""
+"""What people in a conversation are, as speakers and tiers are named after them, in several languages."""
 
-_SPEAKERS = (
-    "speaker spkr spk guest person voice sprecher sprecherin locuteur locutrice hablante locutor locutora parlante "
-    "oratore orador falante spreker talare puhuja mówca спикер говорящий диктор"
-).split()
-NUMBERED = rf"(?:{'|'.join([*_SPEAKERS, *sorted(ROLES)])})(?:[ _#-]*\d{{1,2}}|[ _#-]+[^\W\d_])"
+NUMBERED = rf"(?:{SPEAKER}|{'|'.join(sorted(ROLES))})(?:[ _#-]*\d{{1,2}}|[ _#-]+[^\W\d_])"
 """A regular expression for how programs and people count those who speak in one recording: `SPEAKER_01`, `speaker#1`,
 `Guest-2`, `Speaker A`.
 """

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from orchestrator.corpus.label_files.segments import NAME, Segment
+from orchestrator.corpus.label_files.segments import NAME, SPEAKER, Segment
 
 _PROGRAM = re.compile(
-    r"(?:(?:>>+ ?)?\[?(?P<program>(?:SPEAKER|Speaker|speaker)[ _]?\d+)\]?|"
+    rf"(?:(?:>>+ ?)?\[?(?P<program>(?i:{SPEAKER})[ _-]?\d+)\]?|"
     rf">>+ ?(?P<name>{NAME})): ?(?P<said>\S.*)"
 )
-"""A speaker as programs write it, `SPEAKER_01:` or `>> ANNA:`, and what is said."""
+"""A speaker as programs write it, `SPEAKER_01:`, `Sprecher 1:` or `>> ANNA:`, and what is said."""
 _ASIDE = r"(?: ?\([^()]*\))?"
 _PERSON = re.compile(rf"(?:>>+ ?)?(?P<name>{NAME}){_ASIDE}:(?: ?(?P<said>\S.*)|)")
 """A name before a colon, possibly with an aside in brackets, and what is said."""
@@ -28,9 +28,11 @@ _READ_ALOUD = frozenset(
         "step part chapter section verse lesson exercise ingredients update breaking summary conclusion result "
         "finally also however because option definition monday tuesday wednesday thursday "
         "friday saturday sunday today tomorrow achtung warnung hinweis wichtig frage antwort beispiel montag "
-        "dienstag mittwoch donnerstag freitag samstag sonntag heute morgen remarque exemple réponse étape "
-        "advertencia atención nota importante pregunta respuesta ejemplo paso attenzione domanda risposta esempio "
-        "atenção aviso pergunta resposta waarschuwing vraag antwoord внимание вопрос ответ пример"
+        "dienstag mittwoch donnerstag freitag samstag sonntag heute morgen schritt teil kapitel lektion abschnitt "
+        "remarque exemple réponse étape chapitre partie leçon "
+        "advertencia atención nota importante pregunta respuesta ejemplo paso capítulo parte lección "
+        "attenzione domanda risposta esempio passo capitolo lezione atenção aviso pergunta resposta "
+        "waarschuwing vraag antwoord stap deel hoofdstuk внимание вопрос ответ пример шаг часть глава урок"
     ).split()
 )
 """Words that, before a colon, begin something that is said and name no person: `Step two: add the
@@ -144,9 +146,10 @@ def is_read_aloud(name: str) -> bool:
 
 
 def _capitalised(row: str) -> tuple[str, str] | None:
-    """Find a name of which each word begins with a capital."""
+    """Find a name of which each word begins with a capital, or is a number: `Person 1`."""
     found = _person(row)
-    return found if found and all(word[0].isupper() for word in found[0].split()) else None
+    words = found[0].split() if found else ()
+    return found if all(word[0].isupper() or word.isdecimal() for word in words) else None
 
 
 def _in_capitals(row: str) -> tuple[str, str] | None:

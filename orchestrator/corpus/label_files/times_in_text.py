@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
-from orchestrator.corpus.label_files.segments import NAME, seconds
+from orchestrator.corpus.label_files.segments import NAME, SPEAKER, seconds
 from orchestrator.corpus.label_files.speakers_in_cues import is_read_aloud
 from orchestrator.corpus.manifest_errors import show
 
@@ -60,11 +60,14 @@ _NEVER_SAID = re.compile(
 """Times of f4 and CHAT and times with frames, anywhere in a line, and the name that begins a line of
 CHAT.
 """
-_MACHINE = re.compile(r"(?:speaker|spk)[ _-]?\d+", re.IGNORECASE)
+_MACHINE = re.compile(rf"{SPEAKER}[ _-]?\d+", re.IGNORECASE)
 _MACHINE_TURN = re.compile(rf"\[{_MACHINE.pattern}\]:?\s+\S.*|{_MACHINE.pattern}:?", re.IGNORECASE)
 _TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME})\]?(?::\s+|\t+)\S.*")
+_CAPITALS = "".join(filter(str.isupper, map(chr, range(0x2000))))
+"""The capitals of all alphabets that have them, but for a few rare ones."""
 _TURNS_IN_LINE = re.compile(
-    r"(?:(?<=[.!?…] )|^)(?P<name>[A-Z][\w'-]*(?: [A-Z\d][\w'-]*)?): (?=\S)|(?<!\S)(?P<letter>[A-Z]): (?=\S)"
+    rf"(?:(?<=[.!?…] )|^)(?P<name>[{_CAPITALS}][\w'-]*(?: [{_CAPITALS}\d][\w'-]*)?): (?=\S)"
+    rf"|(?<!\S)(?P<letter>[{_CAPITALS}]): (?=\S)"
 )
 """`D: When? P: Last night. D: Where?` in one line."""
 _ENDS = (".", "!", "?", "…", ":", "。", "！", "？")

@@ -7,9 +7,14 @@ import re
 from orchestrator.corpus.label_files.segments import is_unspoken
 
 _WITH_FRACTION = re.compile(r"[0-9]+\.0")
-_NOBODY = {"", "-", "--", "?", "nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>"} | {
-    *("unk", "<unk>", "unknown", "undefined", "anonymous", "unidentified"),
+_NOBODY = {
+    "",
+    *"- -- ? nan none null nil n/a #n/a na <na> unk <unk> unknown undefined anonymous unidentified".split(),
     *("no speaker", "(no speaker)", "unknown speaker", "unidentified speaker"),
+    *(
+        "unbekannt anonym inconnu inconnue anonyme desconocido desconocida desconhecido desconhecida sconosciuto "
+        "sconosciuta onbekend tuntematon okänd ukendt ukjent nieznany неизвестно неизвестный неизвестен"
+    ).split(),
 }
 """What stands in the place of an unknown speaker; utterances with it are not of one person."""
 _OF_PANDAS = ("nan", "NaN", "<NA>")
@@ -48,4 +53,5 @@ def without_fraction(value: object) -> object:
 
 def names_somebody(value: object) -> bool:
     """Whether the value of a speaker key names a speaker."""
-    return value is not None and str(value).strip().casefold() not in _NOBODY
+    named = str(value).strip()
+    return value is not None and named.casefold() not in _NOBODY and not stands_for_missing(named)
