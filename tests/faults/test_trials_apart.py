@@ -460,7 +460,7 @@ def test_a_slow_step_reaches_the_sweep(
         ("mat1 and mat2 shapes cannot be multiplied", False),
     ],
 )
-def test_what_onednn_says_without_memory_is_told_from_an_operation_that_it_lacks(
+def test_what_is_said_without_memory_is_told_from_an_operation_that_cannot_be_made(
     said: str, memory: bool
 ) -> None:
     assert trial_faults.fault_of(RuntimeError(said)).memory == memory
