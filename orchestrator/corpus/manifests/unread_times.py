@@ -27,9 +27,9 @@ Role = Literal["start", "end", "length"]
 
 _ROLES: dict[str, Role] = {
     **dict.fromkeys(("start", "begin", "beg", "from", "onset", "tmin", "xmin", "first"), "start"),
-    **dict.fromkeys(("starts", "begins", "beginning", "starttime", "begintime"), "start"),
+    **dict.fromkeys(("starts", "begins", "beginning", "starttime", "begintime", "tstart"), "start"),
     **dict.fromkeys(
-        ("end", "ends", "ending", "stop", "to", "tmax", "xmax", "endtime", "last"), "end"
+        ("end", "ends", "ending", "stop", "to", "tmax", "xmax", "endtime", "tend", "last"), "end"
     ),
     **dict.fromkeys(("length", "len", "dur", "duration"), "length"),
 }
@@ -44,9 +44,12 @@ _UNITS = {
 _PARTS = {
     *("segment", "seg", "clip", "audio", "utterance", "utt", "turn", "chunk", "sentence", "phrase"),
     *("cue", "subtitle", "caption", "region", "part", "excerpt"),
+    *("source", "original", "orig", "recording", "video", "cut", "crop"),
 }
 """Words in a key that say what the times are of; two keys of one segment have the same."""
-_SAY_NOTHING = {"t", "time", "timestamp", "ts", "offset"}
+_SAY_NOTHING = {"t", "time", "timestamp", "ts", "offset"} | {
+    *("at", "in", "abs", "absolute", "rel", "relative"),
+}
 """Words in a key that add nothing to its meaning."""
 _BOTH = ("segment", "timestamp", "timestamps", "time", "times", "span", "interval")
 """Keys whose value holds both the start and the end."""
@@ -298,7 +301,7 @@ def _meaning(key: str) -> _Time | None:
         role = _ROLES[next(iter(said))]
     elif not said and rest - _PARTS == {"offset"}:
         role = "start"
-    elif not said and rest == {"num"} and unit == _FRAMES:
+    elif not said and rest in ({"num"}, {"n"}) and unit == _FRAMES:
         role = "length"
     else:
         return None
