@@ -1,4 +1,4 @@
-"""The worker: one frozen base model, `capacity` adapter slots, and one clock that counts ticks.
+"""The worker: one frozen base model, and `capacity` adapter slots that train tick by tick.
 
 A tick is one optimizer step of every slot. Slots whose trials enter the encoder at the same layer
 form a group and train as one pack; trials that adapt the decoder alone do not run the encoder with
