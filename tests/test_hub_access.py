@@ -19,6 +19,7 @@ from huggingface_hub import constants, hf_hub_download
 
 from orchestrator.errors import ManifestError, ModelError
 from orchestrator.host.hub_access import hub_problem
+from orchestrator.running.processor_files import copy_processor_files
 from orchestrator.sweepfile.cached_model import cached_problems, unchecked_text
 from orchestrator.sweepfile.sweep import ModelSpec
 from tests.cli_project import make_project, orchestrate
@@ -145,7 +146,7 @@ def test_an_adapter_of_the_hub_is_not_loaded_into_its_base_as_a_model(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """transformers does that, and its level, token cap and windows would be the defaults."""
-    from orchestrator.tuning.model.hub import place_of
+    from orchestrator.tuning.model.hub import PROCESSOR_CONFIGURATIONS, place_of
 
     with serving(200, HUB) as (address, _):
         monkeypatch.setattr(constants, "ENDPOINT", address)
@@ -156,9 +157,29 @@ def test_an_adapter_of_the_hub_is_not_loaded_into_its_base_as_a_model(
         "base. Next: name the base; to transcribe with the adapter, download it (hf download x/y --local-dir DIR) and "
         "name its folder."
     )
-    with serving(200, HUB, missing="adapter_config.json") as (address, _):
+    with serving(200, HUB, missing=("adapter_config.json", *PROCESSOR_CONFIGURATIONS)) as (
+        address,
+        _,
+    ):
         monkeypatch.setattr(constants, "ENDPOINT", address)
         assert place_of(ModelSpec(id="x/y")) == ("x/y", {"revision": "main"})
+
+
+def test_the_feature_extractor_of_a_model_of_the_hub_is_there_for_its_exports(
+    cache: Path, tmp_path: Path
+) -> None:
+    code = "from orchestrator.sweepfile.sweep import ModelSpec\n"
+    code += "from orchestrator.tuning.model.hub import place_of\n"
+    code += "print(place_of(ModelSpec(id='x/y')))"
+    with serving(200, HUB, missing=("adapter_config.json", "/processor_config.json")) as (url, _):
+        subprocess.run(
+            ["python", "-c", code],
+            env={"HF_ENDPOINT": url, "HF_HUB_CACHE": str(cache)} | _environment(),
+            check=True,
+        )
+    copy_processor_files(ModelSpec(id="x/y"), tmp_path)
+    assert (tmp_path / "preprocessor_config.json").read_bytes() == PAGE
+    assert not (tmp_path / "processor_config.json").exists()
 
 
 @pytest.mark.parametrize("offline", ["", "1"])

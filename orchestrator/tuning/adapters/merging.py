@@ -18,12 +18,10 @@ from orchestrator.sweepfile.cached_model import model_file
 from orchestrator.sweepfile.evaluation import EncoderWindows
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.model.configuration import greedy_generation
-from orchestrator.tuning.model.hub import place_of
+from orchestrator.tuning.model.hub import PROCESSOR_CONFIGURATIONS, place_of
 from orchestrator.tuning.model.windows import INCLUSIVE, read_inclusively
 from orchestrator.tuning.trial_faults import is_out_of_memory
 
-_CONFIGURATIONS = ("processor_config.json", "preprocessor_config.json")
-"""Files of which a model with a processor has at least one."""
 _SHARED = ("embed_tokens", "proj_out")
 """Names of the two modules that are one matrix where a model ties them."""
 
@@ -89,6 +87,6 @@ def _load_processor(model: ModelSpec, name: str, where: dict[str, str]) -> Any:
     try:
         return AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)
     except (OSError, ValueError):
-        if any(model_file(model, file) for file in _CONFIGURATIONS):
+        if any(model_file(model, file) for file in PROCESSOR_CONFIGURATIONS):
             raise
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)

@@ -16,11 +16,17 @@ from orchestrator.sweepfile.cached_model import model_file
 from orchestrator.sweepfile.model_folder import fault_of
 from orchestrator.sweepfile.sweep import ModelSpec
 
+PROCESSOR_CONFIGURATIONS = ("processor_config.json", "preprocessor_config.json")
+"""Files of which a model with a processor has at least one."""
+
 
 def place_of(model: ModelSpec) -> tuple[str, dict[str, str]]:
     """Return the name and further keywords for `from_pretrained`. Raises ModelError for what is
     neither a whole folder nor a hub id, for an adapter, and where the hub does not answer and the
     cache has no such model.
+
+    Of a model of the hub the configuration of its processor is brought into the cache, too: loading
+    it does without, and its exports, which may be made without a network, have it beside them.
     """
     if fault := fault_of(model.id):
         raise ModelError(f"model {model.id!r} cannot be loaded: it {fault}.")
@@ -37,6 +43,8 @@ def place_of(model: ModelSpec) -> tuple[str, dict[str, str]]:
     # transformers would have a service of the hub convert pickled weights, in a pull request to
     # their authors, and load that instead of the revision that was named
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
+    for name in PROCESSOR_CONFIGURATIONS:
+        hub_file(model, name)
     return model.id, {"revision": model.revision}
 
 
