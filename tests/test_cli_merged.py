@@ -143,12 +143,18 @@ def said_by_stock(model: Any, folder: Path) -> str:
         ({"eos_token_id": None}, {}),
         ({"eos_token_id": None}, {"eos_token_id": None}),
         ({"decoder_start_token_id": None, "bos_token_id": None}, {}),
+        ({"pad_token_id": -1}, {"pad_token_id": -1}),
     ],
-    ids=["an end in config.json", "an end in the tokenizer", "a start in config.json"],
+    ids=[
+        "an end in config.json",
+        "an end in the tokenizer",
+        "a start in config.json",
+        "no padding",
+    ],
 )
 def test_special_tokens_that_generation_config_lacks_are_those_of_the_sweep(
-    generation: dict[str, None],
-    config: dict[str, None],
+    generation: dict[str, int | None],
+    config: dict[str, int | None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

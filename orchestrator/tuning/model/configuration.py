@@ -135,11 +135,17 @@ def greedy_generation(
     return GenerationConfig(
         decoder_start_token_id=tokens.start,
         eos_token_id=ends if len(ends) > 1 else tokens.eos,
-        **{
-            name: getattr(own, name)
-            for name in ("bos_token_id", "pad_token_id", "max_length", "max_new_tokens")
-        },
+        pad_token_id=_padding(own, model.config.vocab_size),
+        **{name: getattr(own, name) for name in ("bos_token_id", "max_length", "max_new_tokens")},
     )
+
+
+def _padding(own: GenerationConfig, vocabulary: int) -> int | None:
+    """Return the padding token of a generation configuration; None where what it has is no token,
+    as the -1 of some, which transformers reads and does not write.
+    """
+    padding = own.pad_token_id
+    return padding if isinstance(padding, int) and 0 <= padding < vocabulary else None
 
 
 def ignored_settings(model: PreTrainedModel) -> tuple[str, ...]:
