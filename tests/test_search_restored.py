@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -20,7 +22,7 @@ from orchestrator.sweepfile.sweep import Budget, SweepSpec
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 from tests.fake_worker import FakeWorker
 from tests.faults.commands import contents
-from tests.running_support import make_spec
+from tests.running_support import make_spec, run
 
 FOUR = ("budget.trials=4",)
 
@@ -84,6 +86,40 @@ def test_a_study_db_that_was_replaced_under_a_sweep_ends_it_and_is_made_again(
     assert orchestrate(spec, "--quiet", *FOUR) in (0, 4, 5)
     alone = ran_project(tmp_path / "alone", *FOUR)
     assert contents(folder)["files"] == contents(folder_of(alone))["files"]
+
+
+def touch(database: Path) -> None:
+    """As some backups do, which set the time to whole seconds."""
+    os.utime(database, (0, database.stat().st_mtime_ns // 10**9))
+
+
+def one_byte(database: Path) -> None:
+    """Somebody writes to the file itself."""
+    with database.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read()[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+
+
+@pytest.mark.parametrize(("harm", "unchanged"), [(touch, True), (one_byte, False)])
+def test_of_a_study_db_whose_time_alone_differs_the_content_decides(
+    tmp_path: Path, harm: Callable[[Path], None], unchanged: bool
+) -> None:
+    spec = make_spec(budget=Budget(trials=3))
+    folder, advance = StudyFolder(tmp_path, spec.name), FakeWorker.advance
+
+    def harming(worker: FakeWorker) -> tuple[Event, ...]:
+        harm(folder.database)
+        return advance(worker)
+
+    with mock.patch.object(FakeWorker, "advance", harming):
+        if unchanged:
+            run(spec, tmp_path)
+        else:
+            with pytest.raises(StudyError, match="is not as this run left it"):
+                run(spec, tmp_path)
+    assert (len(folder.results()) == 3) is unchanged
 
 
 def test_a_database_lost_while_trials_train_has_their_searched_ratio_again(tmp_path: Path) -> None:

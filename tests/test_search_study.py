@@ -302,7 +302,8 @@ def test_a_full_disk_at_a_commit_loses_no_result(
 ) -> None:
     study = Study.open(database, make_spec("tpe", RANK))
     study._rdb.engine.dispose()  # from here on there is one connection, whose limit counts
-    study._stamp = storage.stamp_of(database)  # the last connection folded the log in
+    assert study._left is not None
+    study._left.note()  # the last connection folded the log in
     for failing in range(60):
         asked = study.ask()
         assert asked

@@ -106,25 +106,6 @@ def close_storage(database: Database, storage: RDBStorage) -> None:
         database.close()
 
 
-Stamp = tuple[int, int, int] | None
-"""(inode, size, time of the last change) of a file; None for a server, or where there is no
-file.
-"""
-
-
-def stamp_of(database: Database) -> Stamp:
-    """Return a value that changes when another file, or a link, takes the database's name, or when
-    somebody writes to it.
-    """
-    if not isinstance(database, Path):
-        return None
-    try:
-        state = database.lstat()
-    except FileNotFoundError:
-        return None
-    return state.st_ino, state.st_size, state.st_mtime_ns
-
-
 @contextmanager
 def held(database: Database, must_exist: bool) -> Iterator[None]:
     """Hold the lock of a study on a server while the context lasts. A file needs none, as the lock

@@ -27,6 +27,7 @@ from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.limit_text import rate_text
 from orchestrator.search.database_differences import refuse_differing, remake_advice
+from orchestrator.search.file_as_left import FileAsLeft
 from orchestrator.search.postgres import ServerDatabase
 from orchestrator.search.pruners import Pruner
 from orchestrator.search.samplers import StatelessSampler, present_distributions, suggest
@@ -35,7 +36,6 @@ from orchestrator.search.storage import (
     close_storage,
     open_storage,
     refuse_other_kinds,
-    stamp_of,
     storage_errors,
 )
 from orchestrator.search.trial_results import (
@@ -89,7 +89,7 @@ class Study:
         self._storage = WriteThroughStorage(storage.engine, created)
         self._storage.read_under(present_distributions(spec))
         self._storage.order_constraints(partial(in_spec_order, spec))
-        self._stamp = stamp_of(database)
+        self._left = FileAsLeft(database) if isinstance(database, Path) else None
         self._study = optuna.load_study(
             storage=self._storage, sampler=self._sampler, pruner=optuna.pruners.NopPruner(), study_name=name,
         )  # fmt: skip
@@ -107,6 +107,8 @@ class Study:
             storage = open_storage(database)
             undo.callback(close_storage, database, storage)
             study = cls(database, spec, storage)
+            undo.pop_all()
+            undo.callback(study.close)
             # load_if_exists keeps the old direction and does not say so.
             if study._study.direction != optuna.study.StudyDirection.MINIMIZE:
                 away = "Move the file away, or g" if isinstance(database, Path) else "G"
@@ -139,14 +141,15 @@ class Study:
         with storage_errors(self._database, _CONTINUED):
             if isinstance(self._database, Path):
                 refuse_other_kinds(self._database)
-            if stamp_of(self._database) != self._stamp:
+            if self._left is not None and not self._left.holds():
                 raise self._changed()
             try:
                 self._storage.commit()
             except NotAsLeft:
                 raise self._changed() from None
             finally:
-                self._stamp = stamp_of(self._database)
+                if self._left is not None:
+                    self._left.note()
 
     def _changed(self) -> StudyError:
         return StudyError(
@@ -157,6 +160,8 @@ class Study:
     def close(self) -> None:
         """Close the database without a commit."""
         close_storage(self._database, self._rdb)
+        if self._left is not None:
+            self._left.close()
 
     def trials(self) -> tuple[StudyTrial, ...]:
         """Return all trials that were started, by number."""
