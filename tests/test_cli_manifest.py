@@ -347,6 +347,23 @@ def test_ranges_that_are_none(
 # split
 
 
+def test_the_sound_of_another_copy_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two manifests whose names differ in the ending alone have one folder for their sound."""
+    source, first, second = (tmp_path / name for name in ("all.jsonl", "n.jsonl", "n.json"))
+    make_manifest(tmp_path)
+    assert orchestrate("manifest", "noisy", source, first, "--snr", "0:0") == 0
+    sound = {path.name: path.read_bytes() for path in (tmp_path / "n-audio").iterdir()}
+    assert orchestrate("manifest", "noisy", source, second, "--snr", "30:30") == 2
+    assert capsys.readouterr().err == (
+        f"{tmp_path}/n-audio, where the sound of {second} would be written, may be that of {first}\n"
+        "  Name another manifest, or delete that folder if no manifest names what it holds; nothing is overwritten.\n"
+    )
+    assert {path.name: path.read_bytes() for path in (tmp_path / "n-audio").iterdir()} == sound
+    assert not second.exists()
+
+
 def test_nobody_speaks_in_both_parts(tmp_path: Path) -> None:
     source = make_manifest(tmp_path, "abcdefghij" * 4)
     parts = tmp_path / "a" / "domain.jsonl", tmp_path / "b" / "confirm.jsonl"

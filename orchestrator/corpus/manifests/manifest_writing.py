@@ -138,11 +138,17 @@ def audio_folder(out: Path) -> Path:
 
 @contextmanager
 def audio_or_nothing(out: Path) -> Iterator[None]:
-    """Delete the audio that the body has written for `out` where it raises, unless the folder
-    existed before.
+    """Delete the audio that the body has written for `out` where it raises, unless the folder existed before. Raises
+    ManifestError where the folder may hold the sound of another manifest, whose name differs in the ending alone.
     """
     folder = audio_folder(out)
     is_new = not folder.exists()
+    beside = [] if is_new else sorted(out.parent.iterdir())
+    if other := next((each for each in beside if each.stem == out.stem and each.is_file()), None):
+        raise ManifestError(
+            f"{folder}, where the sound of {out} would be written, may be that of {other}\n"
+            "  Name another manifest, or delete that folder if no manifest names what it holds; nothing is overwritten."
+        )
     try:
         yield
     except BaseException:
