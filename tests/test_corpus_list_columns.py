@@ -37,6 +37,7 @@ def record(path: Path, number: int) -> None:
         ("|yes s1|no s2|stop", ["", "s1", "s2"], ["yes", "no", "stop"]),
         ("Yes.|yes No.|no Dr.|doctor", ["", "", ""], ["Yes.", "No.", "Dr."]),
         ("yes|yes no|no stop|stop", ["", "", ""], ["yes", "no", "stop"]),
+        ("no|no no|no no|no", ["", "", ""], ["no", "no", "no"]),
     ],
 )
 def test_a_speaker_beside_texts_of_one_word_is_known_by_its_digits(
@@ -60,6 +61,25 @@ def test_lengths_beside_texts_are_no_speakers(folder: Path, columns: str) -> Non
     assert refusal(folder / "set.txt") == (
         f"{folder}/set.txt is a list with numbers beside the texts, as in line 1 '0.50', which name no speaker; write "
         "a first line that names the columns, such as path|duration|text or path|text|duration"
+    )
+    (folder / "set.txt").write_text(f"{columns}\n{listed}")
+    found = load_manifest(folder / "set.txt").utterances
+    assert [(each.text, each.speaker) for each in found] == [(f"say {name}", "") for name in NAMES]
+
+
+@pytest.mark.parametrize("columns", ["path|language|text", "path|text|language"])
+@pytest.mark.parametrize("language", ["en", "ZH", "pt_br"])
+def test_languages_beside_texts_are_no_speakers(folder: Path, columns: str, language: str) -> None:
+    """All recordings of a language were said by one person of that name."""
+    order = [columns.split("|").index(name) for name in ("path", "language", "text")]
+    cells = [(f"{name}.wav", language, f"say {name}") for name in NAMES]
+    rows = ["|".join(row[order.index(place)] for place in range(3)) for row in cells]
+    listed = "".join(f"{row}\n" for row in rows)
+    (folder / "set.txt").write_text(listed)
+    assert refusal(folder / "set.txt") == (
+        f"{folder}/set.txt is a list with languages beside the texts, as in line 1 {language!r}, which name no "
+        "speaker; write a first line that names the columns, such as path|language|text or path|text|language, or "
+        "path|speaker|text where they are people"
     )
     (folder / "set.txt").write_text(f"{columns}\n{listed}")
     found = load_manifest(folder / "set.txt").utterances

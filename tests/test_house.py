@@ -94,11 +94,14 @@ OF_CORPUS: dict[str, set[str]] = {
     "recordings": _SOUND,
     "line_numbers": set(),
     "channel_names": set(),
+    "language_codes": set(),
     "label_files": {"manifest_errors", "line_numbers", "channel_names"},
-    "manifests": _SOUND | {"recordings", "label_files", "line_numbers", "channel_names"},
+    "manifests": _SOUND
+    | {"recordings", "label_files", "line_numbers", "channel_names", "language_codes"},
     "cache": _SOUND | {"recordings", "manifests"},
     "sets": _SOUND | {"recordings", "manifests", "cache"},
-    "importing": _SOUND | {"recordings", "label_files", "manifests", "channel_names"},
+    "importing": _SOUND
+    | {"recordings", "label_files", "manifests", "channel_names", "language_codes"},
 }
 """The same of what `corpus` consists of."""
 OF_REPORTING: dict[str, set[str]] = {

@@ -1,7 +1,5 @@
 """Recognising folders, and beginnings of names, that stand for parts of a corpus, for languages or for genders, and so
 for many people, or for files. Pure.
-
-Source of the languages: those of Common Voice, FLEURS, MLS and VoxPopuli.
 """
 
 from __future__ import annotations
@@ -9,21 +7,18 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from orchestrator.corpus.language_codes import LANGUAGE_CODE
+
 _PART = re.compile(
     r"(?:train|dev|devel|test|valid|validation|val|eval|evaluation|other|clean|noisy)(?:ing|set|_set)?(?:[-_.].*|\d*)",
     re.IGNORECASE,
-)
-_CODES = (
-    "af am ar as az be bg bn bs ca cs cy da de el en es et eu fa fi fr ga gl gu he hi hr hu hy id is it ja jv ka kk km "
-    "kn ko ky lb lo lt lv mk ml mn mr ms mt my nb ne nl no or pa pl ps pt ro ru sk sl so sr sv sw ta te th tr uk ur uz "
-    "vi zh"
 )
 _NAMES = (
     "arabic chinese czech danish dutch english finnish french german greek hindi hungarian italian japanese korean "
     "mandarin norwegian persian polish portuguese romanian russian spanish swedish turkish ukrainian vietnamese"
 )
 _LANGUAGE = re.compile(
-    rf"(?:mls_)?(?:(?:cmn|yue|{_CODES.replace(' ', '|')})(?:[-_](?:[a-z]{{2}}|hans|hant))*|{_NAMES.replace(' ', '|')})",
+    rf"(?:mls_)?(?:{LANGUAGE_CODE}|{_NAMES.replace(' ', '|')})",
     re.IGNORECASE,
 )
 """`de`, `en_US`, `cmn_hans_cn` or `german`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from orchestrator.corpus.language_codes import LANGUAGE_CODE
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.plain_words import plain_words
 
@@ -17,6 +18,7 @@ _NAMED_ID = re.compile(r"[^\W\d_]+[_-]?\d\w*")
 """Ids of speakers such as spk0 and p225; `4th` and 1089 do not match."""
 _DECIMAL = re.compile(r"\d+[.,]\d+")
 """A number as lengths in seconds are, and no names."""
+_LANGUAGE = re.compile(LANGUAGE_CODE, re.IGNORECASE)
 _FEW = 2
 """The number of rows per name, at least, for names of several words to be recognised as speakers by
 how few they are.
@@ -25,7 +27,8 @@ how few they are.
 
 def columns_of_three(rows: Sequence[Sequence[str]], where: str) -> tuple[str, ...]:
     """Return the names of the three columns that all `rows` have. Raises UnusableError, with
-    `where` before the example, if every cell is one word and nothing tells a speaker from a text.
+    `where` before the example, if every cell is one word and nothing tells a speaker from a text, or
+    numbers or languages stand beside the texts.
     """
     if not rows:
         return _TWICE
@@ -36,6 +39,12 @@ def columns_of_three(rows: Sequence[Sequence[str]], where: str) -> tuple[str, ..
         raise UnusableError(
             f"is a list with numbers beside the texts, {where} {show(beside_texts[0])}, which name no speaker; write a "
             "first line that names the columns, such as path|duration|text or path|text|duration"
+        )
+    if one_word[0] != one_word[1] and all(map(_LANGUAGE.fullmatch, beside_texts)):
+        raise UnusableError(
+            f"is a list with languages beside the texts, {where} {show(beside_texts[0])}, which name no speaker; write "
+            "a first line that names the columns, such as path|language|text or path|text|language, or "
+            "path|speaker|text where they are people"
         )
     if one_word == (True, False):
         return _SPEAKER_FIRST
