@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.corpus.manifest_errors import SAVE_AS_UTF8
 from orchestrator.corpus.manifests.manifest import load_manifest
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
+from tests.test_cli_manifest_folder_corpora import refused, tones
 
 CUES = "00:00:00,000 --> 00:00:01,000\nhello there\n\n00:00:01,000 --> 00:00:02,000\ngood bye\n"
 PARTS = {"segments": [{"start": n, "end": n + 1, "text": "hello there"} for n in range(2)]}
@@ -275,3 +277,29 @@ def test_a_file_beside_one_recording_hides_no_list_of_the_others(
     assert f"of {count} recordings neither a file of its name nor " in said
     assert f"{(folder / place / 'metadata.csv')} gives a text" in said
     assert "3 without a transcript" in said
+
+
+def test_a_binary_file_of_praat_is_named_and_not_converted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To write it as UTF-8 was advised, which leaves a file that nothing reads."""
+    folder = tmp_path / "d"
+    tones(folder, "a.wav")
+    (folder / "a.TextGrid").write_bytes(b"ooBinaryFile\x08TextGrid" + bytes(8) + b"\x40\x25\xf4")
+    assert refused(folder, capsys).splitlines() == [
+        f"{folder} has 1 fault:",
+        f"  {folder}/a.TextGrid is a binary file of Praat; save it as text (Praat: Save as text file)",
+    ]
+
+
+def test_a_list_that_cannot_be_read_is_one_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was said, too, that nothing is said in it, and that it may be deleted."""
+    folder = tmp_path / "d"
+    tones(folder, "a.wav")
+    (folder / "x.stm").write_bytes(b"a 1 ann 0.0 0.5 caf\xe9\n")
+    assert refused(folder, capsys, "--transcripts", folder / "x.stm").splitlines() == [
+        f"{folder} has 1 fault:",
+        f"  {folder}/x.stm:1: byte 0xe9 is not UTF-8; {SAVE_AS_UTF8}",
+    ]

@@ -17,6 +17,7 @@ from orchestrator.corpus.manifests.record_fields import Draft
 
 _XML = (".trs", ".eaf", ".xml")
 _END_OF_DOS = "\x1a"
+_BINARY_PRAAT = b"ooBinaryFile"
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,11 @@ def read_text(path: Path, faults: list[str]) -> str | None:
     """
     try:
         content = path.read_bytes()
+        if content.startswith(_BINARY_PRAAT):
+            faults.append(
+                f"{path} is a binary file of Praat; save it as text (Praat: Save as text file)"
+            )
+            return None
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Praat and Windows' editor write it
             return content.decode("utf-16").removesuffix(_END_OF_DOS)
         return content.decode("utf-8-sig").removesuffix(_END_OF_DOS)

@@ -304,7 +304,8 @@ def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tupl
     with table.open("rb") as stream:
         beginning = stream.read(_START).decode("utf-8", "replace")
     if kind := kind_of_list(beginning, table.suffix):
-        yield from labelled_parts(table, read_text(table, faults) or "", kind, faults)
+        text = read_text(table, faults)
+        yield from [] if text is None else labelled_parts(table, text, kind, faults)
         return
     for number, record in read_records(table, hashlib.sha256(), folder=folder):
         where = f"{table}:{number}"
