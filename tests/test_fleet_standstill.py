@@ -23,7 +23,7 @@ from orchestrator.fleet.message_chunks import Joined
 from orchestrator.fleet.processes import ForkHosts, ProcessChannel, SpawnHosts
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker_protocol import Measured, Worker
+from orchestrator.records.worker_protocol import Event, Measured, Worker
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import make_project
@@ -177,6 +177,22 @@ def test_a_signal_that_ended_a_pack_is_named(number: int, said: str, tmp_path: P
         remote.call("describe")
     assert str(lost.value) == said
     remote.close()
+
+
+class Hearing(FakeWorker):
+    """A worker that hears its sets for ever."""
+
+    def advance(self) -> tuple[Event, ...]:
+        time.sleep(3600.0)
+        raise AssertionError
+
+
+def test_a_run_may_stop_while_its_packs_evaluate(tmp_path: Path) -> None:
+    """Which takes minutes where the sets are large, and a job may have two minutes left."""
+    fleet = Fleet(ForkHosts(Hearing(), tmp_path, 2, standstill=60.0), 2, 2)
+    fleet.admit(next_plan(0, []))
+    assert fleet.advance() == ()
+    fleet.close()
 
 
 def make_never(spec: SweepSpec, folder: StudyFolder) -> Worker:

@@ -112,10 +112,12 @@ class Fleet:
         return chosen
 
     def advance(self) -> tuple[Event, ...]:
-        """Return the events of the pack that is next; or, after a second without any, the progress
-        that there was; nothing where that pack waits for a machine, or is made again.
+        """Return the events of the pack that is next, or the progress that there was; after a second
+        without any, nothing. An evaluation may take minutes, and a machine may be waited for for
+        hours, in which the caller may be asked to stop.
         """
         assert self._of, "nothing to advance"
+        waited = False
         while True:
             pack = self._next()
             self._begin(self._packs if self._hosts.ahead else [pack])
@@ -123,15 +125,14 @@ class Fleet:
             if pack.ended is not None and self._next() is pack:
                 return self._deal(pack)
             progress = self._progress()
-            if said := (*self._take_noticed(), *progress):
+            said = (*self._take_noticed(), *progress)
+            if said or waited:
                 return said
             if pack.ended is None and (pack.remote is not None or pack.waits):
                 others = [other for other in self._packs if other.advancing and other is not pack]
                 remotes = [each.remote for each in (pack, *others) if each.remote is not None]
                 self._hosts.wait(remotes, PATIENCE_SECONDS)
-            # perhaps for hours, or minutes, in which the caller may be asked to stop
-            if pack.waits or pack.repeats:
-                return ()
+                waited = True
 
     def _next(self) -> Pack:
         """Return the pack whose next event comes first; a pack still training counts with the

@@ -89,11 +89,6 @@ class Pack:
         return not self.advancing and self.ended is None
 
     @property
-    def repeats(self) -> bool:
-        """It is made again: what it computes, it has computed before."""
-        return self.advancing and not self.trains
-
-    @property
     def next_clock(self) -> int:
         """The clock of its next event; while it trains, the earliest that this can have."""
         if self.ended is not None:

@@ -104,7 +104,7 @@ class Worker(Protocol):
         never empty while a slot is active.
 
         Of several packs, these are the events of the one that is next by the fleet's clock, and none
-        while it waits for a machine or is made again.
+        after a second in which there are none.
         """
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
