@@ -265,6 +265,22 @@ def test_a_log_that_cannot_be_written_ends_no_tracker(
     assert sent.why == "cannot reach https://host/ at all"
 
 
+def test_a_tracker_makes_nothing_where_a_study_was_moved_away_as_it_was_sent(
+    project: Path, tmp_path: Path, tracker: Remembering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, folder = study(project)
+    copy = StudyFolder(tmp_path, "demo")
+    shutil.copytree(folder.path, copy.path)
+
+    def send(run: TrackedRun) -> None:
+        shutil.move(copy.path, tmp_path / "moved")
+        raise ConnectionError("slow, and then gone")
+
+    monkeypatch.setattr(tracker, "send", send)
+    assert _sent(Sender("mlflow", sweep, copy, "new"), copy, None).why
+    assert not copy.path.exists()
+
+
 @pytest.mark.parametrize("password", ["s3cret", "s3@cret", "s3/cr@t:", ""])
 def test_no_password_is_said_whatever_it_holds(password: str) -> None:
     error = OSError(f"GET https://anna:{password}@host:5000/api?a=1 and\nhttps://host/ failed")

@@ -183,8 +183,10 @@ def _sent(sender: Sender, folder: StudyFolder, ending: Ending | None) -> Sent:
 
 
 def _log(folder: StudyFolder, name: str, why: str) -> None:
-    """Append a failure of the tracker `name` to its log."""
-    folder.logs.mkdir(parents=True, exist_ok=True)
+    """Append a failure of the tracker `name` to its log. Raises OSError where the study was moved
+    away meanwhile: it is not begun again by its logs.
+    """
+    folder.logs.mkdir(exist_ok=True)
     at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
     log = folder.logs / f"tracking-{name}.log"
     with log.open("a", encoding="utf-8", errors="backslashreplace") as file:

@@ -39,7 +39,7 @@ class WandbTracker:
         key = f"{self._destination} {run_id}"
         if run.state is None or self._sent.get(key) == run.digest:
             return
-        self._place.own.mkdir(parents=True, exist_ok=True)
+        self._place.own.mkdir(exist_ok=True)
         open_run = wandb.init(
             project=self._spec.project,
             entity=self._spec.entity,
