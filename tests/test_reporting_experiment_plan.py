@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -174,6 +177,21 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     link.symlink_to(real)
     assert enter_row(link, made()) and not enter_row(link, made())
     assert link.is_symlink() and made().line in real.read_text()
+
+
+@pytest.mark.parametrize("number", [errno.EBADF, errno.ENOLCK, errno.ENOSYS])
+def test_a_row_is_recorded_where_folders_cannot_be_locked(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS, or where a file system has no locks at all."""
+
+    def without(descriptor: int, what: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    path = tmp_path / "plan.md"
+    assert enter_row(path, made())
+    assert made().line in path.read_text()
 
 
 def test_sweeps_that_end_together_lose_no_row(tmp_path: Path) -> None:

@@ -223,8 +223,11 @@ def _signed_holder_at(path: Path) -> str:
 
 @contextmanager
 def one_at_a_time(place: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Wait until no other process is within the block for the same file or folder, which must
-    exist. A process that dies leaves the block. `waiting` is called now and then meanwhile.
+    """Wait until no other process is within the block for the same folder, which must exist. A
+    process that dies leaves the block. `waiting` is called now and then meanwhile.
+
+    Where the file system locks no folders, as NFS does not, nobody waits: what is done within such
+    a block is better done at once with another process than not at all.
     """
     descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -237,11 +240,16 @@ def one_at_a_time(place: Path, waiting: Callable[[], None] = lambda: None) -> It
 
 
 def _locked(descriptor: int) -> bool:
-    """Lock an open file or folder unless another process has it locked, and say whether."""
+    """Lock an open folder unless another process has it locked, and say whether; also where there
+    are no such locks.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in _NOT_OF_FOLDERS:
+            raise
     return True
 
 
