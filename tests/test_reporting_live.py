@@ -20,7 +20,7 @@ from rich.cells import cell_len
 from rich.console import Console, Group
 
 from orchestrator.progress import Counter, listening
-from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event, Measured, Progress
 from orchestrator.reporting.documents import report_files
@@ -43,10 +43,12 @@ from orchestrator.reporting.progress.sweep_standing import (
     trials_text,
 )
 from orchestrator.reporting.rendering.terminal import width_taken
+from orchestrator.sweepfile.search_space import Metric
 from orchestrator.sweepfile.sweep import Budget
 from tests.cli_project import ROOT, folder_of, make_project, orchestrate, process
 from tests.fake_worker import FakeWorker
 from tests.running_support import make_spec, run
+from tests.scoring_support import set_with
 
 NOON = datetime(2026, 11, 28, 12, 0)
 SPEC = make_spec(budget=Budget(trials=4))
@@ -65,6 +67,20 @@ def reporter(out: io.StringIO, now: list[float], **console: Any) -> LiveReporter
     return LiveReporter(
         Console(file=out, **console), ("rank",), Budgeted.of(SPEC), lambda: now[-1], lambda: NOON
     )
+
+
+def test_the_baseline_of_a_sweep_by_the_cer_is_told_with_its_cer() -> None:
+    spec, out = SPEC.model_copy(update={"metric": Metric(name="domain_cer")}), io.StringIO()
+    measured = Measurement(
+        trial=None,
+        step=0,
+        adapter_scale=1.0,
+        fingerprint="f",
+        sets={"domain": set_with(9, 10, 3, 40)},
+    )
+    with LiveReporter(Console(file=out, width=200), (), Budgeted.of(spec)) as show:
+        show.baseline(measured)
+    assert out.getvalue() == "baseline: domain 90.00 %, domain CER 7.50 %\n"
 
 
 def test_piped_progress_is_plain_lines(tmp_path: Path) -> None:

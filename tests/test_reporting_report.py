@@ -34,6 +34,7 @@ from orchestrator.reporting.rendering.escape import html_text, plain
 from orchestrator.reporting.rendering.escape import markdown as escape_markdown
 from orchestrator.reporting.rendering.report_blocks import Document, Table
 from orchestrator.reporting.rendering.svg import Axis, Point, scatter_plot
+from orchestrator.running import dashboard_contents
 from orchestrator.running.confirmation import run_confirmation
 from orchestrator.scoring.judge import Decision
 from orchestrator.sweepfile.data import AlsoSet, ConfirmData, DataSpec
@@ -445,7 +446,7 @@ def test_diagnose_counts_a_result_that_was_taken_over_once(tmp_path: Path) -> No
     found = conclude(spec, StudyFolder(tmp_path, "s"), RESAMPLES)
     assert sum(result.duplicate_of is not None for result in found.results) == 3
     text = markdown.render(sweep_diagnosis.build(spec, {}, (), found))
-    assert "Domain change of 2 measured trials" in text
+    assert "Change of the domain WER in 2 measured trials" in text
 
 
 def test_status_lists_what_trains(root: Path, tmp_path: Path) -> None:
@@ -478,6 +479,29 @@ def test_status_of_a_sweep_by_the_cer_shows_the_cer_of_what_trains(
     text = markdown.render(built)
     assert "| trial | last evaluated | domain CER % | parameters |" in text
     assert f"| 0 | {row.step}/{plan.params.max_steps} | 7.50 |" in text
+
+
+def test_a_sweep_by_the_cer_shows_the_cer_of_the_untuned_model(root: Path) -> None:
+    """In the report, as JSON, on the dashboard and by diagnose: its WER may be one of whole sentences."""
+    folder = StudyFolder(root, "s")
+    found = conclude(SPEC, folder, RESAMPLES)
+    assert found.baseline is not None
+    domain = found.baseline.sets["domain"]
+    count = len(domain.errors)
+    counts = {"characters": (40,) * count, "character_errors": (3,) * count}
+    sets = found.baseline.sets | {"domain": domain.model_copy(update=counts)}
+    changed = replace(found, baseline=found.baseline.model_copy(update={"sets": sets}))
+    spec = SPEC.model_copy(update={"metric": Metric(name="domain_cer")})
+    text = markdown.render(report.build(spec, folder, changed, ["s.yaml"], done=True))
+    assert f"| domain | {domain.wer:.2f} | 7.50 | {count} |" in text
+    assert f"| heldout | {sets['heldout'].wer:.2f} | - |" in text
+    programs = json.loads(report_json.render(spec, changed, done=True, other_limits=False))
+    assert programs["baseline"]["domain_cer"] == 7.5
+    attributes = dashboard_contents._study_attributes(spec, changed, done=True)
+    assert attributes["untuned: domain CER, %"] == 7.5
+    text = markdown.render(sweep_diagnosis.build(spec, {}, (), changed))
+    assert "| set | baseline CER % | character errors to win |" in text
+    assert f"| domain | 7.50 | {3 * count} |" in text
 
 
 def test_a_point_of_the_plot_lies_where_its_numbers_say() -> None:

@@ -82,10 +82,11 @@ def _study_note(
 
 def _study_attributes(spec: SweepSpec, conclusion: Conclusion, done: bool) -> dict[str, Attribute]:
     """Return the untuned model's rates, every limit in words, and the verdict once there is one."""
-    baseline = conclusion.baseline
     found: dict[str, Attribute] = {}
-    for name, measured in baseline.sets.items() if baseline else ():
-        found[f"untuned: {rate_text(name)}, %"] = round(measured.wer, 2)
+    untuned = scores(conclusion.baseline).sets if conclusion.baseline else {}
+    for rate in rates_of(spec):
+        if rate in untuned and (value := untuned[rate].rate) is not None:
+            found[f"untuned: {rate_text(rate)}, %"] = round(shown_rate(rate, value), 2)
     for kind, criteria in (("guardrail", guardrails_of(spec)), ("asked", acceptance_of(spec))):
         found |= {f"{kind} {n}": asked_text(each) for n, each in enumerate(criteria, start=1)}
     decision = conclusion.shown_decision(done)

@@ -40,7 +40,7 @@ from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, Confirmed
 from orchestrator.verdicts.confirming import rank_feasible
-from orchestrator.verdicts.judging import acceptance_of, guardrails_of, late_rates
+from orchestrator.verdicts.judging import acceptance_of, guardrails_of, late_rates, scores
 
 CANNOT_SAY, TRIALS = "What the numbers cannot say", "All trials"
 """Headings that the HTML page and the dashboard look for."""
@@ -64,7 +64,7 @@ def build(
     blocks += _confirmation_blocks(spec, folder, conclusion)
     blocks += verification_report.blocks(spec, folder, conclusion.best)
     blocks += _cannot_say(spec, folder, conclusion, done)
-    blocks += _baseline_blocks(conclusion)
+    blocks += _baseline_blocks(spec, conclusion)
     blocks += _trials_blocks(spec, conclusion)
     blocks += adapter_scales.blocks(spec, folder, conclusion)
     blocks += train_shares.blocks(spec, conclusion)
@@ -175,9 +175,12 @@ def _cannot_say(
         yield Bullets(tuple(items))
 
 
-def _baseline_blocks(conclusion: Conclusion) -> Iterator[Block]:
+def _baseline_blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
+    """Yield a table of the untuned model's WERs, and CERs where the sweep names one."""
+    by_characters = any(rate.endswith("_cer") for rate in rates_of(spec))
     rows = []
     for baseline in (conclusion.baseline, conclusion.confirm_baseline):
+        rates = scores(baseline).sets if baseline else {}
         for name, score in (baseline.sets if baseline else {}).items():
             speakers = len({speaker for speaker in score.speakers if speaker})
             counts = (
@@ -187,12 +190,14 @@ def _baseline_blocks(conclusion: Conclusion) -> Iterator[Block]:
                 score.cap_hits,
                 score.loops,
             )
-            rows.append((name, percent(score.wer), *map(str, counts)))
+            cer = rates[f"{name}_cer"].rate if f"{name}_cer" in rates else None
+            shown = (percent(score.wer), percent(cer))[: 1 + by_characters]
+            rows.append((name, *shown, *map(str, counts)))
     if rows:
         yield Heading("Baseline")
-        yield Table(
-            ("set", "WER %", "utterances", "words", "speakers", "cap hits", "loops"), tuple(rows)
-        )
+        kinds = ("WER %", "CER %")[: 1 + by_characters]
+        columns = ("set", *kinds, "utterances", "words", "speakers", "cap hits", "loops")
+        yield Table(columns, tuple(rows))
 
 
 def _trials_blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:

@@ -12,6 +12,7 @@ from orchestrator.scoring.limit_text import shown_bounds, shown_change, shown_ra
 from orchestrator.scoring.limits import LimitVerdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
+from orchestrator.verdicts.judging import scores
 
 
 def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bool) -> str:
@@ -43,12 +44,20 @@ def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bo
             }
             for finalist in conclusion.confirmed
         ],
-        "baseline": {name: score.wer for name, score in conclusion.baseline.sets.items()}
-        if conclusion.baseline
-        else {},
+        "baseline": _untuned_rates(conclusion),
         "trials": [shown_result(result) for result in conclusion.results],
     }
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _untuned_rates(conclusion: Conclusion) -> dict[str, float]:
+    """Return the untuned model's rates on the sets of the search, by the names that trials have."""
+    measured = scores(conclusion.baseline).sets if conclusion.baseline else {}
+    return {
+        rate: shown_rate(rate, score.rate)
+        for rate, score in measured.items()
+        if score.rate is not None
+    }
 
 
 def _verdict_fields(verdict: Verdict | None) -> dict[str, Any] | None:

@@ -27,9 +27,10 @@ from orchestrator.reporting.rendering.report_blocks import (
     Table,
 )
 from orchestrator.reporting.wording import percent, points
+from orchestrator.scoring.limit_text import rate_text
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
-from orchestrator.verdicts.headroom import headroom, high_rates
+from orchestrator.verdicts.headroom import headroom, high_rates, rate_of, searched_rate
 
 
 def build(
@@ -64,7 +65,7 @@ def build(
         blocks += [Bullets(parts)]
     if findings:
         blocks += [Heading("Findings"), Bullets(findings_text(spec, findings))]
-    blocks += _study_blocks(conclusion)
+    blocks += _study_blocks(spec, conclusion)
     if folder is not None and conclusion is not None:
         blocks += transcripts.blocks(folder, conclusion)
     return Document(f"Data of sweep {spec.name}", headline, tuple(blocks))
@@ -136,25 +137,36 @@ def _splits_table(sets: Mapping[str, Manifest]) -> Table:
     return Table(columns, tuple(rows))
 
 
-def _study_blocks(conclusion: Conclusion | None) -> Iterator[Block]:
+def _study_blocks(spec: SweepSpec, conclusion: Conclusion | None) -> Iterator[Block]:
+    """Yield the errors that are there to win, and what the trials won, of the kind that the search
+    minimises.
+    """
     if conclusion is None or conclusion.baseline is None:
         yield Paragraph(
             "Headroom and adapter efficacy are known once `orchestrate SPEC` has measured a trial, or by --train."
         )
         return
     yield Heading("Headroom")
+    kind = searched_rate(spec)
+    of_characters = kind == "CER"
+    errors = {
+        name: sum(score.character_errors if of_characters else score.errors)
+        for name, score in conclusion.baseline.sets.items()
+    }
     rows = tuple(
-        (name, percent(score.wer), str(sum(score.errors)))
+        (name, percent(rate_of(score, kind)), str(errors[name]))
         for name, score in conclusion.baseline.sets.items()
     )
-    yield Table(("set", "baseline WER %", "word errors to win"), rows)
+    unit = "character" if of_characters else "word"
+    yield Table(("set", f"baseline {kind} %", f"{unit} errors to win"), rows)
     yield Heading("Adapter efficacy")
     trained = [result for result in conclusion.results if result.duplicate_of is None]
-    gains = sorted(result.delta["domain"] for result in trained if "domain" in result.delta)
+    rate = spec.objective
+    gains = sorted(result.delta[rate] for result in trained if rate in result.delta)
     failed = sum(result.state is TrialState.FAIL for result in trained)
     if gains:
         text = (
-            f"Domain change of {len(gains)} measured trials: {points(gains[0])} (best) "
+            f"Change of the {rate_text(rate)} in {len(gains)} measured trials: {points(gains[0])} (best) "
             f"to {points(gains[-1])} points."
         )
         better = sum(gain < 0 for gain in gains)

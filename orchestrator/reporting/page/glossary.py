@@ -119,6 +119,7 @@ HEADINGS: dict[str, str] = {
     "seed": "seed",
     "reproduces": "reproduces",
     "WER %": "wer",
+    "CER %": "cer",
     "cap hits": "caps",
     "loops": "loops",
 }

@@ -50,7 +50,8 @@ from orchestrator.reporting.wording import (
     shown_points,
 )
 from orchestrator.scoring.judge import Verdict
-from orchestrator.set_names import confirm_name
+from orchestrator.set_names import confirm_name, is_wer
+from orchestrator.verdicts.judging import scores
 
 REDRAW_SECONDS = 0.1
 """Least seconds between two redraws when only counters changed."""
@@ -137,11 +138,15 @@ class LiveReporter:
         self._searching_from = self._clock() if goes_on else None
 
     def baseline(self, measurement: Measurement) -> None:
-        """Show the WER of the untuned model."""
-        wers = ", ".join(
-            f"{name} {percent(score.wer)} %" for name, score in measurement.sets.items()
-        )
-        self.say(f"baseline: {wers}")
+        """Show the WER of the untuned model on every set, and its other rates that are shown."""
+        wers = [f"{name} {percent(score.wer)} %" for name, score in measurement.sets.items()]
+        measured = scores(measurement).sets
+        others = [
+            f"{rate_heading(rate)} {shown_percent(rate, measured[rate].rate)} %"
+            for rate in self._budget.rates
+            if not is_wer(rate) and rate in measured
+        ]
+        self.say(f"baseline: {', '.join([*wers, *others])}")
 
     def admitted(self, plan: TrialPlan, step: int) -> None:
         """Show a trial that begins or continues in a new row."""
