@@ -19,6 +19,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from orchestrator.checks import finding
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import (
@@ -447,6 +448,13 @@ def test_diagnose_counts_a_result_that_was_taken_over_once(tmp_path: Path) -> No
     assert sum(result.duplicate_of is not None for result in found.results) == 3
     text = markdown.render(sweep_diagnosis.build(spec, {}, (), found))
     assert "Change of the domain WER in 2 measured trials" in text
+
+
+def test_diagnose_counts_one_finding_in_the_singular() -> None:
+    found = [finding("low-headroom", "few errors are left to win"), finding("too-few", "few")]
+    for count, said in ((0, "No findings"), (1, "1 finding, 0 of which"), (2, "2 findings, 0 of")):
+        document = sweep_diagnosis.build(SPEC, {}, found[:count], None)
+        assert document.headline.startswith(said)
 
 
 def test_status_lists_what_trains(root: Path, tmp_path: Path) -> None:

@@ -6,17 +6,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from orchestrator.records.results import Measurement, TrialResult, TrialState
+from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import train_shares
 from orchestrator.reporting.documents.caveats import (
+    _chosen_sentences,
     _decoding_sentences,
     _risk_sentence,
     _shared_error,
     undecided_sentence,
 )
+from orchestrator.reporting.documents.headline import headline
 from orchestrator.reporting.rendering.report_blocks import Paragraph, Table
 from orchestrator.reporting.wording import (
     beside_answer,
@@ -34,7 +40,7 @@ from orchestrator.scoring.rates import SetScore
 from orchestrator.scoring.trend import judge_trend
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.search_space import Dimension
-from orchestrator.verdicts.conclusion import Conclusion
+from orchestrator.verdicts.conclusion import Conclusion, Confirmed, SeedRun
 from tests.running_support import make_spec
 from tests.scoring_support import set_with
 
@@ -274,6 +280,22 @@ def test_a_budget_that_was_lowered_is_named_beside_what_ended() -> None:
 def test_a_change_without_bounds_has_a_dash() -> None:
     assert change_bounds(-1.25, 0.0) == "-1.25 to +0.00"
     assert change_bounds(-inf, inf) == "-"
+
+
+def test_of_one_measured_trial_no_best_was_chosen() -> None:
+    assert "only measured trial, and its rung" in _chosen_sentences(1)
+    assert _chosen_sentences(2).startswith("The winner is the best of 2 measured trials on the")
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"), [(0, ""), (1, ", 1 confirmation run left"), (2, ", 2 confirmation runs left")]
+)
+def test_one_confirmation_run_is_no_plural(runs: int, said: str, tmp_path: Path) -> None:
+    run: Any = SimpleNamespace(number=-1)
+    finalist = Confirmed(0, (SeedRun(run, None, None),) * runs, None, None)
+    going = Conclusion((), None, None, None, None, (finalist,), None)
+    text = headline(make_spec(), StudyFolder(tmp_path, "s"), going, done=False)
+    assert text == f"Not finished: 0 of 8 trials ended{said}"
 
 
 def test_one_utterance_is_no_plural() -> None:

@@ -33,10 +33,7 @@ def caveats(
     confirmed = any(finalist.verdict for finalist in conclusion.confirmed)
     if conclusion.best and not confirmed:
         advice = "" if finalists else " data.confirm and confirm: measure by how much."
-        yield (
-            f"The winner is the best of {measured} measured trials on the very sets that chose it: its gain is "
-            f"optimistic{_shared_error(measured)}. The choice of its rung and adapter scale comes on top.{advice}"
-        )
+        yield f"{_chosen_sentences(measured)}{advice}"
     if finalists > 1 and confirmed:
         yield (
             f"The best of {finalists} finalists was taken on the confirm sets: its number is slightly "
@@ -69,6 +66,19 @@ def caveats(
         )
     if any(result.pruned_by == "wall_clock" for result in conclusion.results):
         yield "The wall clock cut trials short: they might have ended better."
+
+
+def _chosen_sentences(measured: int) -> str:
+    """Say what was chosen on the sets that judge the winner, of so many measured trials."""
+    if measured == 1:
+        return (
+            "The winner is the only measured trial, and its rung and adapter scale were chosen on the very sets that "
+            "judge it: its gain is optimistic."
+        )
+    return (
+        f"The winner is the best of {measured} measured trials on the very sets that chose it: its gain is "
+        f"optimistic{_shared_error(measured)}. The choice of its rung and adapter scale comes on top."
+    )
 
 
 def _precision_sentences(spec: SweepSpec) -> Iterator[str]:
@@ -130,8 +140,6 @@ def _shared_error(n_comparisons: int) -> str:
     return (
         f", so its bounds are wide enough to hold for all {n_comparisons} at once "
         f"(each {round(each, decimals):.10g} %)"
-        if n_comparisons > 1
-        else ""
     )
 
 

@@ -21,10 +21,10 @@ def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done:
     """Return the result of a study in one line; `done`: nothing is left to train."""
     ended = ended_text(len(conclusion.results), spec.budget.trials, "trials ended")
     if not done:
-        left = (
-            f", {conclusion.unconfirmed} confirmation runs left" if conclusion.unconfirmed else ""
-        )
-        return f"Not finished: {ended}{left}"
+        runs, count = "", conclusion.unconfirmed
+        if count:
+            runs = f", {count} confirmation {'run' if count == 1 else 'runs'} left"
+        return f"Not finished: {ended}{runs}"
     best, doubted = conclusion.best, doubt(spec, conclusion)
     if best is None:
         return f"INCONCLUSIVE: no feasible trial; {ended}{doubted}"

@@ -49,8 +49,9 @@ def build(
             *high_rates(spec, baseline, "the untuned model"),
         ]
     stopping = len(refused(findings, spec.checks.ignore))
-    count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
-    headline = f"{count}, {stopping} of which stop a sweep" if findings else "No findings"
+    headline = "No findings"
+    if findings:
+        headline = f"{_count_text(findings)}, {stopping} of which stop a sweep"
     sets = {name: manifest for name, (manifest, _) in ready.items()}
     blocks: list[Block] = [
         Heading("Durations"),
@@ -76,8 +77,7 @@ def checks_blocks(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[Block, 
     that need it.
     """
     stopping = len(refused(findings, spec.checks.ignore))
-    count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
-    said = count if findings else "Nothing was found"
+    said = _count_text(findings) if findings else "Nothing was found"
     stops = f", {stopping} of which stop the sweep" if stopping else ""
     rest = (
         f"{said} in manifests, headers and the model's configuration{stops}. Sound is decoded, and silence, channels "
@@ -85,6 +85,10 @@ def checks_blocks(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[Block, 
     )
     bullets = [Bullets(findings_text(spec, findings))] if findings else []
     return (Heading("Checks of the data"), *bullets, Paragraph(rest))
+
+
+def _count_text(findings: Sequence[Finding]) -> str:
+    return "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
 
 
 def findings_text(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[str, ...]:
