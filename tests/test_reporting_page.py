@@ -29,7 +29,7 @@ from orchestrator.reporting.progress.json_lines import JsonReporter
 from orchestrator.reporting.progress.sweep_standing import Budgeted
 from orchestrator.reporting.wording import percent
 from orchestrator.sweepfile.data import DataSpec
-from orchestrator.sweepfile.sweep import Budget
+from orchestrator.sweepfile.sweep import Budget, SweepSpec
 from orchestrator.verdicts.conclusion import conclude
 from tests.cli_project import orchestrate
 from tests.page_study import HOSTILE, SWEEP_TEXT, HearingWorker, folder_of, make_study
@@ -361,6 +361,26 @@ def test_audio_that_is_gone_leaves_the_rest(sweep: Path, tmp_path: Path) -> None
     )
     assert {key.split("/")[0] for key in found["clips"]} == {"domain"}
     assert len(found["sets"]) == 4 and found["sets"][0]["seconds"][0] is None
+
+
+def test_trials_after_a_manifest_was_rewritten_are_among_the_utterances(tmp_path: Path) -> None:
+    """Ids of lines without one are made of their paths, and the lines are the same."""
+    alone = SWEEP_TEXT.replace("confirm: {top: 1, seeds: [101, 102]}\n", "")
+    spec = make_study(tmp_path, alone.replace("trials: 5", "trials: 1"))
+    for manifest in (tmp_path / "data").glob("*.jsonl"):
+        text = manifest.read_text()
+        manifest.write_text(text.replace('"audio_filepath": "', '"audio_filepath": "./'))
+
+    def make(spec: SweepSpec, folder: StudyFolder) -> HearingWorker:
+        return HearingWorker(spec)
+
+    assert orchestrate(spec, "--quiet", "budget.trials=4", worker=make) in (0, 4, 5)
+    folder = folder_of(spec)
+    study = stored_spec(folder, tmp_path)
+    measured = [str(each.number) for each in folder.results() if each.duplicate_of is None]
+    assert len(measured) > 1
+    for each in file_contents(study, folder, conclude(study, folder))["sets"]:
+        assert [model["key"] for model in each["models"]] == ["baseline", *measured]
 
 
 def test_the_command_prints_the_page(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:

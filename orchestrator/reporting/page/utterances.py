@@ -185,8 +185,10 @@ def _utterance_sets(
 
 
 def _has_measured(model: Model, name: str, measured: SetMeasurement) -> bool:
+    # equal words stand for equal utterances, as in `judge`; ids follow the paths of a manifest, which
+    # may be written in another form while a study goes on
     own = model.measurement.sets.get(name)
-    return own is not None and own.utterance_ids == measured.utterance_ids
+    return own is not None and own.reference_words == measured.reference_words
 
 
 def _search_models(folder: StudyFolder, conclusion: Conclusion) -> list[Model]:
