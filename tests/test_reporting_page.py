@@ -29,6 +29,7 @@ from orchestrator.reporting.progress.json_lines import JsonReporter
 from orchestrator.reporting.progress.sweep_standing import Budgeted
 from orchestrator.reporting.wording import percent
 from orchestrator.sweepfile.data import DataSpec
+from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.sweep import Budget, SweepSpec
 from orchestrator.verdicts.conclusion import conclude
 from tests.cli_project import orchestrate
@@ -381,6 +382,17 @@ def test_trials_after_a_manifest_was_rewritten_are_among_the_utterances(tmp_path
     assert len(measured) > 1
     for each in file_contents(study, folder, conclude(study, folder))["sets"]:
         assert [model["key"] for model in each["models"]] == ["baseline", *measured]
+
+
+def test_a_trial_whose_guardrail_was_not_measured_is_not_said_to_break_it(tmp_path: Path) -> None:
+    """It is not feasible, as one that breaks it."""
+    spec = make_spec(budget=Budget(trials=1), guardrails={"far_wer": Limit(max_regression=1.0)})
+    run(spec, tmp_path)
+    folder = StudyFolder(tmp_path, "s")
+    found = conclude(spec, folder, RESAMPLES)
+    assert found.results[0].wer and found.best is None
+    gain = next(page_charts.charts(spec, folder, found))
+    assert gain.series[0].name == "trials that do not keep every guardrail"
 
 
 def test_the_command_prints_the_page(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:

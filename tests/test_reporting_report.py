@@ -519,7 +519,7 @@ def test_a_point_of_the_plot_lies_where_its_numbers_say() -> None:
     tree = ElementTree.fromstring(svg)
     marks = [each for each in tree.iter() if each.get("class") == "mark"]
     assert [mark.text for mark in marks] == ["●", "★"] and svg.count("stroke-dasharray") == 2
-    assert "a&lt;b" in svg and "breaks one" not in svg and "this model" in svg
+    assert "a&lt;b" in svg and "does not keep them" not in svg and "this model" in svg
 
 
 @pytest.mark.parametrize(("x", "anchor"), [(-9.0, "end"), (9.0, "start")])

@@ -85,7 +85,7 @@ def _gain_against_regression(
     broken = [result for result in dots if not result.feasible]
     series = [
         _dots_series("other feasible trials", others, "trial"),
-        _dots_series("trials that broke a guardrail", broken, "broken"),
+        _dots_series("trials that do not keep every guardrail", broken, "broken"),
         _dots_series(f"trial {best}, the winner", winner, "best"),
     ]
     for said, verdict in (

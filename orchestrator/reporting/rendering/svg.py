@@ -20,7 +20,7 @@ Kind = Literal["this", "good", "broken"]
 _MARKS: dict[Kind, tuple[str, str, str]] = {
     "this": ("★", COLOURS[0], "this model"),
     "good": ("●", COLOURS[2], "keeps the guardrails"),
-    "broken": ("×", COLOURS[1], "breaks one"),
+    "broken": ("×", COLOURS[1], "does not keep them"),
 }
 """Sign, colour and meaning of each kind of point."""
 
