@@ -96,6 +96,16 @@ def test_a_sweep_file_may_have_the_name_of_a_studys_own(sweeps: Path) -> None:
     assert "execution.workers is no key any more" in refusal(own)
 
 
+def test_a_study_is_read_however_long_its_file_has_become(sweeps: Path, tmp_path: Path) -> None:
+    said = "a line\n" * (MAX_BYTES // 10)
+    (sweeps / "long.yaml").write_text(f"{SMALL}description: {json.dumps(said)}\n")
+    spec = load_spec(sweeps / "long.yaml")
+    (tmp_path / "spec.yaml").write_text(resolved_yaml(spec))
+    (tmp_path / "study.json").touch()
+    assert (tmp_path / "spec.yaml").stat().st_size > MAX_BYTES
+    assert load_spec(tmp_path / "spec.yaml", root=spec.project) == spec
+
+
 @pytest.mark.parametrize("given", ["5", "true", "[[rank]]"])
 def test_what_a_study_took_is_a_list_of_names_on_the_command_line_too(
     given: str, sweeps: Path, tmp_path: Path

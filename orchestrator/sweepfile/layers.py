@@ -34,6 +34,8 @@ _SHORT_FORMS = {("evaluation", "precision"): tuple(Precisions.model_fields)}
 """Fields in which one word is short for a mapping, with the keys that it stands for."""
 _IN_EVERY_SWEEP = ("parameters", EXTENDS)
 """Keys of which every sweep file has one."""
+_OF_STUDIES = ("study.json", "journal.jsonl", "study.db")
+"""Files of a study, of which at least one lies beside its spec.yaml."""
 
 
 def read_layers(path: Path, problems: Problems) -> Mapping:
@@ -41,6 +43,12 @@ def read_layers(path: Path, problems: Problems) -> Mapping:
     nothing can be read, and SpecError where `path` itself is no file that could be a sweep.
     """
     return _read_file(path, None, (), problems)
+
+
+def is_kept_by_study(path: Path) -> bool:
+    """Whether this is the spec.yaml of a study, and no sweep file of that name."""
+    beside = (path.parent / name for name in _OF_STUDIES)
+    return path.name == "spec.yaml" and any(map(os.path.lexists, beside))
 
 
 def holds_sweep(path: Path) -> bool:
@@ -120,7 +128,7 @@ def _file_text(path: Path, asked: Mark | None, problems: Problems) -> str:
                 f"{in_backticks(path)} is not a regular file; name a sweep file; "
                 f"{_files_text(_sweep_files(path if path.is_dir() else path.parent, asked))}"
             )
-        elif path.stat().st_size > MAX_BYTES:
+        elif path.stat().st_size > MAX_BYTES and not is_kept_by_study(path):
             fault = f"{in_backticks(path)} has {path.stat().st_size} bytes, the limit is {MAX_BYTES}; is it a sweep?"
         else:
             data = path.read_bytes()

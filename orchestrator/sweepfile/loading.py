@@ -16,7 +16,7 @@ from orchestrator.errors import SpecError
 from orchestrator.sweepfile.cached_model import cached_problems
 from orchestrator.sweepfile.conditions import read_points
 from orchestrator.sweepfile.data import relative_to
-from orchestrator.sweepfile.layers import overridden, read_layers
+from orchestrator.sweepfile.layers import is_kept_by_study, overridden, read_layers
 from orchestrator.sweepfile.limit_checks import check_verdict_is_asked_for, mapping_at
 from orchestrator.sweepfile.limits import default_rule
 from orchestrator.sweepfile.located_nodes import (
@@ -96,7 +96,7 @@ def load_spec(
 def _load_layers(
     path: Path, overrides: Sequence[str], root: Path, problems: Problems
 ) -> SweepSpec | None:
-    tree, of_study = read_layers(path, problems), _is_of_study(path)
+    tree, of_study = read_layers(path, problems), is_kept_by_study(path)
     if of_study:
         _forget_former(tree)
         _forget_filled_in(tree)
@@ -117,14 +117,6 @@ def _load_layers(
     start_with = read_points(points.node, space, reader.broken, problems) if points else ()
     check_together(space, tree, problems)
     return build_spec(tree, space, start_with, root, problems)
-
-
-def _is_of_study(path: Path) -> bool:
-    """Whether the file is the spec.yaml that a study keeps, beside its journal and its format, of
-    which one may be lost; a person may call a sweep file so, too.
-    """
-    beside = (path.with_name(name) for name in ("journal.jsonl", "study.json"))
-    return path.name == "spec.yaml" and any(each.exists() for each in beside)
 
 
 def _forget_former(tree: Mapping) -> None:
