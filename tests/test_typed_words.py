@@ -44,6 +44,22 @@ def test_the_commands_of_the_report_work_from_an_odd_folder(
     assert Path("exported", "demo-0", "adapter_config.json").is_file()
 
 
+@pytest.mark.parametrize("lacking", ["name: demo\n", "budget: {trials: 5}\n"])
+def test_the_commands_of_the_report_work_where_the_file_alone_is_no_sweep(
+    lacking: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spec = make_project(tmp_path / "a", SWEEP.replace(lacking, ""))
+    monkeypatch.chdir(tmp_path)
+    given = "name=demo" if lacking.startswith("name") else "budget.trials=2"
+    assert orchestrate(spec, given, "-q") in (0, 4, 5)
+    out = capsys.readouterr().out
+    assert orchestrate(*advised(out, r"(orchestrate trial .+)"), "-q") == 0
+    assert orchestrate(*advised(out, r"(orchestrate export .+)")) == 0
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_what_checks_a_sweep_file_and_what_begins_a_study_work(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

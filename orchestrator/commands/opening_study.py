@@ -124,16 +124,16 @@ def all_studies(studies: Path | None) -> list[tuple[StudyFolder, Path]]:
     return [(folder, project_root(folder.spec)) for folder in folders]
 
 
-def own_name(spec: Path) -> str:
-    """Return the name of the study that a sweep file, or the name of a study, means without
-    overrides; empty where the file is not valid without them.
+def own_name(spec: Path, overrides: Sequence[str] = ()) -> str:
+    """Return the name of the study that a sweep file, or the name of a study, means with these
+    overrides alone; empty where the file is not valid with them.
     """
     from orchestrator.sweepfile.loading import load_spec
 
     if not spec.is_file():
         return str(spec)
     try:
-        return load_spec(spec).name
+        return load_spec(spec, overrides).name
     except SpecError:
         return ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shlex
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -38,14 +39,20 @@ def told(opened: Opened) -> tuple[SweepSpec, StudyFolder]:
 
 def naming_words(spec: Path, name: str, studies: Path | None) -> tuple[str, ...]:
     """Return the words that name a study on the command line: the sweep file where there is one,
-    with `name=NAME` where the file alone means another study, else the study's name.
+    with `name=NAME` where the file alone means another study; else the study's name, also where the
+    file is not valid without what was overridden.
     """
-    other = spec.is_file() and own_name(spec) != name
-    return (
-        path_word(spec) if spec.is_file() else name,
-        *((f"name={name}",) if other else ()),
-        *(("--studies", str(studies)) if studies else ()),
-    )
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.sweepfile.loading import studies_root
+
+    place = ("--studies", str(studies)) if studies else ()
+    if not spec.is_file():
+        return (name, *place)
+    if own_name(spec) == name:
+        return (path_word(spec), *place)
+    if own_name(spec, [f"name={name}"]):
+        return (path_word(spec), f"name={name}", *place)
+    return tuple(shlex.split(StudyFolder(studies or studies_root(spec), name).named))
 
 
 def observer_of(
