@@ -251,6 +251,36 @@ def test_a_name_before_every_text_is_told(
     assert capsys.readouterr().out.splitlines()[1:] == [note] * told
 
 
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize(
+    ("form", "place"),
+    [
+        ("0.00 1.{0} say {0}", "begin"),
+        ("0.00-1.{0} say {0}", "begin"),
+        ("0 1{0} say {0}", "begin"),
+        ("00:0{0} say {0}", "begin"),
+        ("say it 0.9{0}", "end"),
+        ("1{0} 0 degrees", ""),
+        ("say 2.{0} miles", ""),
+        ("0.{0}", ""),
+    ],
+)
+def test_numbers_around_all_texts_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, place: str, listed: bool
+) -> None:
+    """Of clips with a row of times each, or with how sure a recogniser was, these were learnt without a word."""
+    folder = tmp_path / "d"
+    said = {str(number): form.format(number) for number in range(5)}
+    tones(folder, *(f"{name}.wav" for name in said))
+    for name, text in said.items():
+        put(folder / f"{name}.txt", "" if listed else text)
+    table = put(tmp_path / "l.csv", "path,text\n" + "".join(f"{n},{t}\n" for n, t in said.items()))
+    assert made(folder, *(["--transcripts", table] if listed else [])) == said
+    notes = [line for line in capsys.readouterr().out.splitlines() if "learnt as words" in line]
+    note = f"all 5 texts {place} with numbers, such as {said['0']!r}, and they are learnt as words"
+    assert notes == [note] * bool(place)
+
+
 def test_a_text_without_a_recording_is_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,8 @@ _OF_A_PROGRAM = re.compile(rf"{NUMBERED}|[a-z]", re.IGNORECASE)
 """How programs name the speakers of one recording; a bare number may be that of a person in all of a list."""
 _MANY = 5
 """The number of texts from which on names before all of them are hardly said."""
+_SURENESS = re.compile(r" [01][.,]\d+$")
+"""How sure a recogniser is, behind what it heard."""
 _SHOWN = 8
 """The number of names that are shown; among them all a person sees one that is none."""
 
@@ -36,7 +38,10 @@ def notes_of_folder(
     notes += _numbered_speakers(texts, {made.line.get("speaker") for made in kept})
     notes += _numbered_in_lists(texts, {made.line.get("speaker") for made in kept})
     notes += _other_columns(texts)
-    notes += _names_before_texts(texts)
+    whole = [said for own in texts.values() for said in own if said.record or said.span is None]
+    lines = [" ".join(said.text.split()) for said in whole]
+    notes += _names_before_texts(lines)
+    notes += _numbers_around_texts(lines)
     timed = [[part for part in own if part.span and not part.record] for own in texts.values()]
     parts = [part for own in timed for part in own]
     names = [part.before for part in parts if part.before.endswith(":")]
@@ -81,12 +86,10 @@ def _other_columns(texts: Transcripts) -> list[str]:
     ]
 
 
-def _names_before_texts(texts: Transcripts) -> list[str]:
+def _names_before_texts(lines: Sequence[str]) -> list[str]:
     """Return a note where each of many whole texts or rows of lists begins with what may be who speaks, and names
     return: of one alone nothing tells that its name is not said.
     """
-    every = [said for own in texts.values() for said in own if said.record or said.span is None]
-    lines = [" ".join(said.text.split()) for said in every]
     names = {line.partition(":")[0] for line in lines}
     if not _MANY <= len(lines) >= 2 * len(names) or not may_name_speakers("\n".join(lines)):
         return []
@@ -94,6 +97,29 @@ def _names_before_texts(texts: Transcripts) -> list[str]:
     return [
         f"all {len(lines)} texts begin with what may be who speaks, {shown}, and it is learnt as words"
     ]
+
+
+def _numbers_around_texts(lines: Sequence[str]) -> list[str]:
+    """Return a note where each of many whole texts or rows of lists begins with times, or ends with how sure a
+    recogniser was: of one alone nothing tells that the number is not said.
+    """
+    worded = len(lines) >= _MANY and all(re.search(r"[^\W\d_]", line) for line in lines)
+    found = {
+        "begin": worded and all(map(_begins_with_times, lines)),
+        "end": worded and all(map(_SURENESS.search, lines)),
+    }
+    return [
+        f"all {len(lines)} texts {place} with numbers, such as {show(lines[0][:40])}, and they are learnt as words"
+        for place, is_so in found.items()
+        if is_so
+    ]
+
+
+def _begins_with_times(line: str) -> bool:
+    """Whether a text begins with a clock, a number with decimals, or two whole numbers that rise."""
+    two = re.match(r"(\d{1,9}) (\d{1,9}) ", line)
+    rising = two is not None and int(two[1]) < int(two[2])
+    return rising or re.match(r"(?:\d+:)*\d+[:.,]\d", line) is not None
 
 
 def _numbered_speakers(texts: Transcripts, written: Set[object]) -> list[str]:
