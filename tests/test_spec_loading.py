@@ -85,6 +85,8 @@ def test_a_study_that_asks_for_a_verdict_without_limits_is_still_read(tmp_path: 
     stored.write_bytes(path.read_bytes())
     (tmp_path / "study.json").touch()
     assert load_spec(stored).acceptance.keys() == {"shipped"}
+    for asked in ("acceptance={shipped: true}", "acceptance.shipped=true", "confirm.agree=all"):
+        assert f"override {asked}: " in refusal(stored, asked)
 
 
 def test_a_sweep_file_may_have_the_name_of_a_studys_own(sweeps: Path) -> None:

@@ -64,9 +64,10 @@ def check_limits(tree: Mapping, problems: Problems) -> None:
                 )
 
 
-def check_verdict_is_asked_for(tree: Mapping, problems: Problems) -> None:
+def check_verdict_is_asked_for(tree: Mapping, problems: Problems, of_study: bool) -> None:
     """Refuse what is asked of the verdict where nothing under acceptance makes one. Studies may have
-    begun with that, so it is no part of `check_limits`.
+    begun with that, so in the file of one (`of_study`) only what is asked on the command line is
+    refused.
     """
     acceptance = mapping_at(tree, "acceptance")
     entries = acceptance.entries if acceptance else {}
@@ -74,18 +75,19 @@ def check_verdict_is_asked_for(tree: Mapping, problems: Problems) -> None:
         key != SHIPPED and plain_value(entry.node) is not None for key, entry in entries.items()
     ):
         return
-    advice = (
-        "needs a limit of acceptance to decide about; add one, such as domain_wer: {min_gain: 1.0}"
-    )
+    asked = []
     if SHIPPED in entries and plain_value(entries[SHIPPED].node) is not None:
-        problems.add(entries[SHIPPED].mark, f"acceptance.shipped {advice}")
+        asked.append(("acceptance.shipped", entries[SHIPPED].mark))
     confirm = mapping_at(tree, "confirm")
-    if (
-        confirm
-        and has_value(confirm, "agree")
-        and plain_value(confirm.entries["agree"].node) == "all"
-    ):
-        problems.add(confirm.entries["agree"].mark, f"confirm.agree: all {advice}")
+    if confirm and "agree" in confirm.entries:
+        entry = confirm.entries["agree"]
+        asked += [("confirm.agree: all", entry.mark)] * (plain_value(entry.node) == "all")
+    for what, mark in asked:
+        if not of_study or mark.line == 0:
+            problems.add(
+                mark,
+                f"{what} needs a limit of acceptance to decide about; add one, such as domain_wer: {{min_gain: 1.0}}",
+            )
 
 
 def _asks_for_shipped(section: str, entry: Entry, problems: Problems) -> None:

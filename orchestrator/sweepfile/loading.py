@@ -104,8 +104,7 @@ def _load_layers(
     tree = Mapping(
         tree.mark, {key: entry for key, entry in tree.entries.items() if has_value(tree, key)}
     )
-    if not of_study:
-        check_verdict_is_asked_for(tree, problems)
+    check_verdict_is_asked_for(tree, problems, of_study)
     reader = SpaceReader(problems)
     reader.broken |= _taken_parameters(tree, problems)
     if "parameters" in tree.entries:
