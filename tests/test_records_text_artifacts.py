@@ -125,6 +125,18 @@ def test_marks_beside_words_are_deleted_without_the_words(tmp_path: Path) -> Non
     )
 
 
+def test_marks_in_other_languages_are_found_and_a_line_that_was_not_understood_is_left_out(
+    tmp_path: Path,
+) -> None:
+    texts = ["да [смех] хорошо", "ja {öffnet die Tür} gut", "ja [unverständlich] gut", "[нрзб] да"]
+    manifest = manifest_of(tmp_path, *texts, "gut")
+    for name, rules in (("train", "basic"), ("domain", "basic"), ("train", "whisper-en")):
+        [said] = artifact_texts(name, manifest, rules)
+        assert said.startswith(f"4 of 5 texts of {name} hold marks of their corpus")
+    run(said.partition(" or leave it out: ")[2])
+    assert texts_of(tmp_path / "set-signs.jsonl") == ["да хорошо", "ja gut", "gut"]
+
+
 def test_the_command_for_a_table_does_not_cut_its_texts(tmp_path: Path) -> None:
     manifest_of(tmp_path, "one")
     (tmp_path / "set.csv").write_text("path,text\n0.wav,YES <COMMA> I DO\n")

@@ -21,12 +21,17 @@ from orchestrator.scoring.normalizers import Normalizer
 from orchestrator.typed_words import quoted_path
 
 _SIGNS = {f"<{name}>": sign for name, sign in PUNCTUATION.items()}
+_UNHEARD = (
+    r"inaudible|unintelligible|unclear|unverständlich|unverst\.|unv\.|inintelligible|incompréhensible|ininteligible|"
+    r"incomprensible|incomprensibile|inaudível|onverstaanbaar|неразборчиво|нрзб\.?"
+)
+"""What transcribers write in several languages where they did not understand what is said."""
 _TAG = re.compile(
     rf"{'|'.join(_SIGNS)}|<(?:MUSIC|NOISE|SIL|OTHER)>"
     r"|(?P<spoken><(?i:unk|oov|unknown|inaudible|unintelligible)>|(?i:ignore_time_segment_in_scoring)"
-    r"|(?i:\[(?:inaudible|unintelligible|unclear|unk)(?: [\d:.]+)?\]))"
+    rf"|(?i:\[(?:unk|{_UNHEARD})(?: [\d:.]+)?\]))"
     r"|\[laughter-(?P<laughed>[\w'-]+)\]"
-    r"|(?P<beside>(?<![\w{])[{\[][A-Za-z][\w -]*[}\]](?![\w-])|\+\+[A-Za-z]\w*\+\+|(?<=\w)\(\d\)|!SIL\b"
+    r"|(?P<beside>(?<![\w{])[{\[][^\W\d_][\w -]*[}\]](?![\w-])|\+\+[A-Za-z]\w*\+\+|(?<=\w)\(\d\)|!SIL\b"
     r"|<(?i:sil|noise|laughter|laugh|breath|cough|spn|v-?noise|spoken_noise|music|hes|eps|pause)>"
     r"|<(?:FIL|SPK|STA|NPS|NON|PRN)/>|<\|[^|<>\s]{1,20}\|>|(?<![\w%])%(?i:hesitation)\b"
     r"|(?P<within></?(?:b|i|u|em|strong|span) ?/?>)|</?(?:p|br) ?/?>|(?P<ends></?s>))"
