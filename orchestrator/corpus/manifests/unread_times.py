@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.manifests.time_values import (
@@ -22,35 +22,18 @@ from orchestrator.corpus.manifests.time_values import (
     seconds_in_words,
     seconds_of,
 )
+from orchestrator.corpus.manifests.time_words import (
+    AMBIGUOUS,
+    FRAMES,
+    PARTS,
+    ROLES,
+    SAY_NOTHING,
+    SECOND,
+    TRANSLATED,
+    UNITS,
+    Role,
+)
 
-Role = Literal["start", "end", "length"]
-
-_ROLES: dict[str, Role] = {
-    **dict.fromkeys(("start", "begin", "beg", "from", "onset", "tmin", "xmin", "first"), "start"),
-    **dict.fromkeys(("starts", "begins", "beginning", "starttime", "begintime", "tstart"), "start"),
-    **dict.fromkeys(
-        ("end", "ends", "ending", "stop", "to", "tmax", "xmax", "endtime", "tend", "last"), "end"
-    ),
-    **dict.fromkeys(("length", "len", "dur", "duration"), "length"),
-}
-"""Words in a key that say whether it is the start, the end or the length of a segment."""
-_SECOND, _FRAMES = 1, 0
-_UNITS = {
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), _SECOND),
-    **dict.fromkeys(("ms", "msec", "millis", "milliseconds"), 1000),
-    **dict.fromkeys(("frame", "frames", "sample", "samples"), _FRAMES),
-}
-"""Words in a key that tell its unit: how many of them make a second."""
-_PARTS = {
-    *("segment", "seg", "clip", "audio", "utterance", "utt", "turn", "chunk", "sentence", "phrase"),
-    *("cue", "subtitle", "caption", "region", "part", "excerpt"),
-    *("source", "original", "orig", "recording", "video", "cut", "crop"),
-}
-"""Words in a key that say what the times are of; two keys of one segment have the same."""
-_SAY_NOTHING = {"t", "time", "timestamp", "ts", "offset"} | {
-    *("at", "in", "abs", "absolute", "rel", "relative"),
-}
-"""Words in a key that add nothing to its meaning."""
 _BOTH = ("segment", "timestamp", "timestamps", "time", "times", "span", "interval")
 """Keys whose value holds both the start and the end."""
 _FROM_TO = ("from", "to")
@@ -79,14 +62,14 @@ class _Time:
     key: str
     role: Role
     unit: int | None
-    """How many of its unit make a second; `_FRAMES` for frames of an unknown rate, None where the
+    """How many of its unit make a second; `FRAMES` for frames of an unknown rate, None where the
     key does not tell the unit.
     """
     part: frozenset[str]
-    """The words of the key that say what the time is of, as in `_PARTS`."""
+    """The words of the key that say what the time is of, as in `PARTS`."""
     by_itself: bool
     """Whether the key surely means a time; false for from and to, which may also be people and
-    languages.
+    languages, and for the like.
     """
     words: frozenset[str]
     """All words of the key."""
@@ -101,11 +84,15 @@ def time_keys(record: Mapping[str, Any]) -> set[str]:
 
 def span_keys(names: Iterable[str]) -> tuple[str, str] | None:
     """Return the key of a segment's start and that of its end, or else of its length, where each is the only one of
-    its kind that surely means a time; None elsewhere.
+    its kind that surely means a time, in English; None elsewhere.
     """
-    times = [time for time in _times_of(dict.fromkeys(names)) if time.by_itself]
+    times = [
+        time
+        for time in _times_of(dict.fromkeys(names))
+        if time.by_itself and time.words.isdisjoint(TRANSLATED)
+    ]
     starts, ends, lengths = (
-        [time.key for time in times if time.role == role and time.unit != _FRAMES]
+        [time.key for time in times if time.role == role and time.unit != FRAMES]
         for role in ("start", "end", "length")
     )
     last = ends or lengths
@@ -123,7 +110,7 @@ def span_in_seconds(
     if None in told or None in keys:
         return None
     begin, until = (
-        float(value or 0) / ((key and key.unit) or _SECOND)
+        float(value or 0) / ((key and key.unit) or SECOND)
         for key, value in zip(keys, told, strict=True)
     )
     is_length = keys[1] is not None and keys[1].role == "length"
@@ -152,7 +139,7 @@ def told_start(extra: Mapping[str, Any], duration: float | None, length: float) 
     """
     if duration is None or abs(duration - length) <= TOLERANCE:
         return None
-    times = [time for time in _times_of(extra) if time.by_itself and time.unit in (None, _SECOND)]
+    times = [time for time in _times_of(extra) if time.by_itself and time.unit in (None, SECOND)]
     told = {time.role: number_of(extra[time.key]) for time in times}
     start, end = told.get("start"), told.get("end")
     if len(times) != 2 or start is None or end is None:
@@ -191,9 +178,9 @@ def refuse_unread_end(extra: Mapping[str, Any], offset: float, seconds: float, n
     """
     for time in _times_of(extra):
         number, unit = _told(time, extra)
-        if number is None or time.role == "start" or not time.by_itself or unit == _FRAMES:
+        if number is None or time.role == "start" or not time.by_itself or unit == FRAMES:
             continue
-        told = number / (unit or _SECOND)
+        told = number / (unit or SECOND)
         end = told if time.role == "end" else offset + told
         if (time.role == "end" or not time.part) and offset < end < seconds - TOLERANCE:
             raise UnusableError(
@@ -206,7 +193,7 @@ def _told(time: _Time, record: Mapping[str, Any]) -> tuple[float | None, int | N
     """Return the number that a key holds, None where that is no time; and its unit, which the value may tell itself."""
     number = number_of(record[time.key])
     if number is None:
-        return seconds_in_words(record[time.key]), _SECOND
+        return seconds_in_words(record[time.key]), SECOND
     return number, time.unit
 
 
@@ -215,7 +202,7 @@ def _belong_together(first: _Time, last: _Time) -> bool:
     if first.role != "start" or last.role == "start" or first.part != last.part:
         return False
     units = {first.unit, last.unit}
-    return last.role == "length" or len(units) == 1 or units == {None, _SECOND}
+    return last.role == "length" or len(units) == 1 or units == {None, SECOND}
 
 
 def _refuse_span(
@@ -228,7 +215,7 @@ def _refuse_span(
     if start is None or end is None:
         return
     # from and to are taken for times only where they would be seconds of the file
-    unit = own_unit if first.by_itself and last.by_itself else _SECOND
+    unit = own_unit if first.by_itself and last.by_itself else SECOND
     if not _is_part(start, start + end if last.role == "length" else end, unit, *file):
         return
     told = f'"{first.key}" is {start:g} and "{last.key}" is {end:g}, which are not read'
@@ -250,7 +237,7 @@ def _is_part(start: float, end: float, unit: int | None, seconds: float, rate: i
         return False
     if start == 0 and any(abs(end / each - seconds) <= _SHORTEST for each in _FORMER_RATES):
         return False
-    others = {None: (_SECOND, 1000, rate), _FRAMES: (rate, *_FRAME_RATES)}.get(unit, (unit or 1,))
+    others = {None: (SECOND, 1000, rate), FRAMES: (rate, *_FRAME_RATES)}.get(unit, (unit or 1,))
     return any(
         each and end / each <= seconds + TOLERANCE and (end - start) / each >= _SHORTEST
         for each in others
@@ -263,9 +250,9 @@ def _is_whole(span: float, unit: int | None, seconds: float, rate: int) -> bool:
     """
     if unit == 1000:
         return abs(span / 1000 - seconds) <= TOLERANCE
-    if unit != _FRAMES and abs(span - seconds) <= TOLERANCE:
+    if unit != FRAMES and abs(span - seconds) <= TOLERANCE:
         return True
-    others = {None: (1000, rate), _FRAMES: (rate, *_FRAME_RATES)}.get(unit, ())
+    others = {None: (1000, rate), FRAMES: (rate, *_FRAME_RATES)}.get(unit, ())
     near = min(TOLERANCE, seconds / 10)
     return any(each and abs(span / each - seconds) <= near for each in others)
 
@@ -277,7 +264,7 @@ def _times_of(record: Mapping[str, Any]) -> list[_Time]:
         return times
     return [
         replace(time, role="end")
-        if "offset" in time.words and _ROLES.keys().isdisjoint(time.words)
+        if "offset" in time.words and ROLES.keys().isdisjoint(time.words)
         else time
         for time in times
     ]
@@ -290,23 +277,24 @@ def _meaning(key: str) -> _Time | None:
     are read before a sweep starts.
     """
     numbered = {"t0": "start", "t1": "end"}.get(key, key)
-    words = frozenset(re.findall(r"[a-z]+", _spelled(numbered)))
-    said = words & _ROLES.keys()
-    rest = words - said - _UNITS.keys()
-    unit = next((_UNITS[word] for word in words if word in _UNITS), None)
-    of_anything = said & {"first", "last"} and unit != _FRAMES
+    found = re.findall(r"[^\W\d_]+", _spelled(numbered))
+    words = frozenset(word for word in found if word.isascii() or word in ROLES or word in UNITS)
+    said = words & ROLES.keys()
+    rest = words - said - UNITS.keys()
+    unit = next((UNITS[word] for word in words if word in UNITS), None)
+    of_anything = said & {"first", "last"} and unit != FRAMES
     if of_anything or words in ({"sentence", "length"}, {"phrase", "length"}):
         return None  # a sentence is as long as its words are many
-    if len(said) == 1 and rest <= _PARTS | _SAY_NOTHING:
-        role = _ROLES[next(iter(said))]
-    elif not said and rest - _PARTS == {"offset"}:
+    if len(said) == 1 and rest <= PARTS | SAY_NOTHING:
+        role = ROLES[next(iter(said))]
+    elif not said and rest - PARTS == {"offset"}:
         role = "start"
-    elif not said and rest in ({"num"}, {"n"}) and unit == _FRAMES:
+    elif not said and rest in ({"num"}, {"n"}) and unit == FRAMES:
         role = "length"
     else:
         return None
-    by_itself = said.isdisjoint({"from", "to"})
-    return _Time(key, role, unit, rest & _PARTS, by_itself, words)
+    by_itself = said.isdisjoint(AMBIGUOUS)
+    return _Time(key, role, unit, rest & PARTS, by_itself, words)
 
 
 def _spelled(key: str) -> str:
