@@ -118,6 +118,10 @@ def test_a_name_that_means_nothing_is_refused(
     own = inside.with_name("phone3.yaml")
     own.write_bytes(inside.read_bytes())
     assert orchestrate("status", "phone3") == 2
+    another = "sweeps/phone3.yaml is the sweep file of study demo: name one of these two; there are"
+    assert another in capsys.readouterr().err
+    own.write_text(inside.read_text().replace("name: demo", "name: phone3"))
+    assert orchestrate("status", "phone3") == 2
     assert "`orchestrate sweeps/phone3.yaml` begins it" in capsys.readouterr().err
     assert orchestrate("phone3", "--studies", "other studies") == 2
     own.unlink()

@@ -256,6 +256,8 @@ def _nothing_named(folder: StudyFolder, studies: Path | None) -> str:
     sweep = Path("sweeps", f"{name}.yaml")
     begins = running_command(str(sweep), *_place_words(studies))
     step = f"`{begins}` begins it" if sweep.is_file() else "Name a sweep file or a study"
+    if sweep.is_file() and (own := own_name(sweep)) not in ("", name):
+        step = f"{sweep} is the sweep file of study {own}: name one of these two"
     return (
         f"there is neither a study {name} in {folder.path.parent} nor a sweep file {name}\n"
         f"  {step}{_known_studies(folder)}"
