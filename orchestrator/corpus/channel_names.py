@@ -7,15 +7,20 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+_TRANSLATED = "kanal|kanaal|canale?|канал"
 _KEY = re.compile(
-    r"(?:audio|reco|recording|wav)?_?(?:channels?|chan|ch|side)_?(?:id|idx|index|no|nr|number|tag|name|selector|label)?"
+    rf"(?:audio|reco|recording|wav)?_?(?:channels?|chan|ch|side|{_TRANSLATED})"
+    r"_?(?:id|idx|index|no|nr|number|tag|name|selector|label)?"
 )
 """Keys that name a channel, after `_is_key` has brought them to lower case with underscores."""
+_WORD = rf"(?:ch(?:an(?:nel)?)?|{_TRANSLATED})"
 _CHANNEL = re.compile(
-    r"(?:ch(?:an(?:nel)?)?[ _-]?)?(?:\d{1,2}(?:\.0)?|left|right)|(?:ch(?:an(?:nel)?)?[ _-])?[ablr]"
-    r"|(?:left|right)[ _-]?ch(?:an(?:nel)?)?"
+    rf"(?:{_WORD}[ _-]?)?(?:\d{{1,2}}(?:\.0)?|left|right)|(?:{_WORD}[ _-])?[ablr]"
+    rf"|(?:left|right)[ _-]?{_WORD}"
+    r"|links|rechts|gauche|droite?|izquierd[ao]|derech[ao]|sinistr[ao]|destr[ao]|левый|правый"
     r"|(?:in|out)bound|rx|tx|local|remote"
-    r"|agent|customer|client|operator|caller|callee|user|bot|assistant|doctor|patient",
+    r"|agent|customer|client|operator|caller|callee|user|bot|assistant|doctor|patient"
+    r"|kund(?:e|in)|berater(?:in)?|anrufer(?:in)?|agente|cliente|klant|medewerker|клиент|оператор",
     re.IGNORECASE,
 )
 """Values that name one channel of a recording; the name of a broadcaster's channel does

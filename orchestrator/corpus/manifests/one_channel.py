@@ -13,7 +13,7 @@ from orchestrator.corpus.channel_names import channels_of
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.recordings.containers import open_audio
 
-_PLACES = {"0": 1, "a": 1, "l": 1, "left": 1, "b": 2, "r": 2, "right": 2}
+_PLACES = {"0": 1, "a": 1, "l": 1, "left": 1, "b": 2, "r": 2, "right": 2, "links": 1, "rechts": 2}
 """Which channel a value means, counted from 1, where that is certain."""
 _AROUND = re.compile(
     r"^ch(an(nel)?)?[ _-]?(?=\d|\w$|left|right)|(?<=left|ight)[ _-]?ch(an(nel)?)?$"
