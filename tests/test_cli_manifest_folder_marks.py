@@ -179,6 +179,8 @@ def test_parts_of_a_corpus_are_no_speakers(
     ("folders", "named"),
     [
         (("female", "male"), "genders or ages"),
+        (("weiblich", "Männer"), "genders or ages"),
+        (("deutsch", "français"), "languages"),
         (("de", "en"), "languages"),
         (("cmn_hans_cn", "en-US"), "languages"),
         (("german", "mls_polish"), "languages"),
@@ -207,6 +209,7 @@ def test_folders_that_are_no_speakers_are_named(
     [
         (("common_voice_en_1", "common_voice_en_2"), "files"),
         (("rec-1", "Utt-2"), "files"),
+        (("Aufnahme_1", "Gespräch_2"), "files"),
         (("female_1", "male_1"), "genders or ages"),
         (("train-1", "dev-2"), "the parts of a corpus"),
         (("anna_1", "anna_2"), ""),

@@ -17,6 +17,8 @@ from tests.test_cli_manifest_folder_corpora import put, refused, tones
     [
         ("d41d8cd98f00b204e9800998ecf8427e  x.wav\n", "a check sum"),
         ("Speaker: Anna, 34\nGender: F\nLanguage: English", "a description of a recording"),
+        ("Sprecher: Anna, 34\nGeschlecht: w\nSprache: Deutsch", "a description of a recording"),
+        ("Locutrice : Anna\nÂge : 34\n", "a description of a recording"),
         ("Text:  HELLO THERE\nConf: 5\n\nWORD START END\n", "a description of a recording"),  # LRS3
         ("HH AH0 L OW1", "sounds (phones)"),
         ("hh ah l ow w er l d", "sounds (phones)"),
@@ -39,6 +41,7 @@ def test_what_is_no_speech(text: str, what: str) -> None:
         "Date: of birth",
         "d41d8cd9 is the key",
         "speaker one said so\ngender: is a word",
+        "Alter: das war gut\nda ging es los",
         "sil onu sil",
         "# la la la la #",
         "ah oh yeah m",

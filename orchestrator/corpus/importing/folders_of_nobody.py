@@ -15,7 +15,9 @@ _PART = re.compile(
 )
 _NAMES = (
     "arabic chinese czech danish dutch english finnish french german greek hindi hungarian italian japanese korean "
-    "mandarin norwegian persian polish portuguese romanian russian spanish swedish turkish ukrainian vietnamese"
+    "mandarin norwegian persian polish portuguese romanian russian spanish swedish turkish ukrainian vietnamese "
+    "deutsch englisch französisch italienisch spanisch français anglais allemand español inglés italiano português "
+    "nederlands suomi svenska polski русский"
 )
 _LANGUAGE = re.compile(
     rf"(?:mls_)?(?:{LANGUAGE_CODE}|{_NAMES.replace(' ', '|')})",
@@ -23,10 +25,15 @@ _LANGUAGE = re.compile(
 )
 """`de`, `en_US`, `cmn_hans_cn` or `german`."""
 _GENDER = re.compile(
-    r"(?:female|male|women|woman|men|man|boy|girl|child|children|adult)s?", re.IGNORECASE
+    r"(?:female|male|women|woman|men|man|boy|girl|child|children|adult)s?|weiblich|männlich|maennlich|frau(?:en)?"
+    r"|mann|männer|maenner|mädchen|jungen?|kind(?:er)?|erwachsene|(?:femme|homme|fille|garçon|enfant)s?|mujer(?:es)?"
+    r"|hombres?|niñ[ao]s?|donn[ae]|uom(?:o|ini)|bambin[aoi]|mulher(?:es)?|homens?|vrouw(?:en)?|mannen|kinderen",
+    re.IGNORECASE,
 )
 _FILE = re.compile(
-    r"(?:audio|recording|rec|file|clip|sample|segment|seg|utterance|utt|track|chunk|part|common|speech|voice|sound|wav)s?",
+    r"(?:audio|recording|rec|file|clip|sample|segment|seg|utterance|utt|track|chunk|part|common|speech|voice|sound|wav)s?"
+    r"|aufnahmen?|datei|tonspur|satz|spur|stimme|anruf|gespräch|enregistrement|fichier|appel|grabación|grabacion|archivo"
+    r"|llamada|registrazione|chiamata|gravação|gravacao|opname|bestand|запись|файл",
     re.IGNORECASE,
 )
 """`common` is that of `common_voice_en_1.mp3`."""

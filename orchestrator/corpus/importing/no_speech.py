@@ -22,10 +22,16 @@ _DESCRIBING = frozenset(
         "recording date, recording id, date, duration, length, sample rate, sampling rate, samplerate, bit rate, "
         "bitrate, channels, format, file, filename, file name, file type, microphone, microphone type, mic, device, "
         "room, environment, license, licence, copyright, source, url, emotion, topic, title, identity, conf, ref, "
-        "text, transcript, transcription"
+        "text, transcript, transcription, "
+        "sprecher, sprecherin, sprecher-id, geschlecht, alter, sprache, muttersprache, dialekt, akzent, herkunft, "
+        "aufnahme, aufnahmedatum, aufnahmegerät, datum, dauer, länge, abtastrate, datei, dateiname, mikrofon, raum, "
+        "thema, titel, quelle, lizenz, locuteur, locutrice, sexe, âge, langue, durée, fichier, lieu, sujet, titre, "
+        "hablante, sexo, género, edad, idioma, lengua, fecha, duración, archivo, micrófono, lugar, parlante, sesso, "
+        "età, lingua, durata, luogo, falante, idade, duração, arquivo, spreker, geslacht, leeftijd, taal, duur, "
+        "говорящий, пол, возраст, язык, дата, длительность, файл"
     ).split(", ")
 )
-"""Keys of a description of a recording."""
+"""Keys of a description of a recording, in several languages."""
 _VOWELS = frozenset("aa ae ah ao aw ax ay eh er ey ih ix iy ow oy uh uw".split())
 """Vowels of ARPAbet, as `_CONSONANTS` are its consonants."""
 _CONSONANTS = frozenset("b ch d dh f g hh jh k l m n ng p r s sh t th v w y z zh".split())
