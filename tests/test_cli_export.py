@@ -324,10 +324,10 @@ def test_a_base_that_was_replaced_is_not_taken_for_the_one_that_was_measured(
     (exported / "adapter_config.json").write_text(
         json.dumps(config | {"base_model_name_or_path": str(replaced)})
     )
-    said = f"adapter {exported} was measured on other weights than {replaced} has"
+    said = f"adapter {exported} was measured with other weights than {replaced} has"
     capsys.readouterr()
     assert orchestrate("transcribe", exported, study.clips[0], *CAP) == 2
-    assert capsys.readouterr().err.startswith(f"{said}: with these it hears other words\n  Put the")
+    assert capsys.readouterr().err.startswith(f"{said}: as it is, it hears other words\n  Put the")
     assert orchestrate("transcribe", exported, study.clips[0], *CAP, "--base", replaced) == 0
     assert said in capsys.readouterr().err
     base = ("--base", DATA / "base-model")
@@ -368,6 +368,21 @@ def test_a_base_with_other_files_beside_its_weights_is_not_the_one_that_was_meas
     capsys.readouterr()
     assert orchestrate(study.sweep, "--quiet", f"model.id={other}") == 2
     assert f"has another {what} than the study was measured with" in capsys.readouterr().err
+    exported = export(study, tmp_path / "adapter", "0")
+    said = (
+        f"adapter {exported} was measured with another {what} than {other} has: as it is, it hears"
+    )
+    for kept in (exported, study.folder.adapter_folder(0)):
+        asked = ("transcribe", kept, study.clips[0], *CAP, "--base")
+        assert orchestrate(*asked, other) == 0
+        assert said.replace(str(exported), str(kept)) in capsys.readouterr().err
+        assert orchestrate(*asked, DATA / "base-model") == 0
+        assert "was measured with another" not in capsys.readouterr().err
+    place = exported / "adapter_config.json"
+    config = json.loads(place.read_bytes()) | {"base_model_name_or_path": str(other)}
+    place.write_text(json.dumps(config))
+    assert orchestrate("transcribe", exported, study.clips[0], *CAP) == 2
+    assert capsys.readouterr().err.startswith(f"{said} other words\n  Put the files back")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 
 from orchestrator.errors import ModelError, SpecError, StudyError
 from orchestrator.records.adapter_owner import study_of_adapter
-from orchestrator.records.base_weights import read_base_weights
+from orchestrator.records.base_weights import read_base_model
 from orchestrator.records.shipping import ExportForm, ExportManifest
 from orchestrator.records.transcription_settings import read_transcription
 from orchestrator.reporting.cards.model_card import _differs_from_measured
@@ -125,9 +125,9 @@ def test_the_adapter_folder_of_a_study_says_how_it_was_measured(tmp_path: Path) 
     assert (settings.rms, settings.max_tokens_per_second) == (0.05, 9)
     evaluations = folder_of(spec).path / "evaluations.json"
     weights = {parts.get("weights") for parts in json.loads(evaluations.read_bytes()).values()}
-    assert {read_base_weights(adapter)} == weights
+    assert {read_base_model(adapter).get("weights")} == weights
     assert read_transcription(tmp_path).encoder_windows == "stock"
-    assert read_base_weights(tmp_path) is None
+    assert read_base_model(tmp_path) == {}
 
 
 def test_an_export_within_the_folder_of_a_study_is_no_adapter_of_the_study(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """On which base model an adapter was measured: what a study's evaluations say of it, and
-`base_weights.json` beside an exported adapter, the digest of its weights. The base model's folder
-name alone would not tell, as its content may have changed.
+`base_weights.json` beside an exported adapter, with the digests of its weights, its configuration
+and its tokenizer. The base model's folder name alone would not tell, as its content may have changed.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,12 +22,16 @@ transformers, which fills in what its files leave out.
 """
 
 
-class BaseWeights(BaseModel):
-    """The digest of a base model's weights, as in the evaluation's fingerprint."""
+class BaseModelParts(BaseModel):
+    """Parts of an evaluation's fingerprint that tell a base model, as `measured_model` returns them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     sha256: str
+    """Of the weights."""
+    config: str | None = None
+    tokenizer: str | None = None
+    transformers: str | None = None
 
 
 def measured_model(study: StudyFolder) -> dict[str, str]:
@@ -40,24 +45,27 @@ def measured_model(study: StudyFolder) -> dict[str, str]:
     return {name: value for name, value in said.items() if value is not None}
 
 
-def write_base_weights(sha256: str, folder: Path) -> None:
-    """Write the digest beside an adapter."""
-    said = BaseWeights(sha256=sha256).model_dump()
+def write_base_model(measured: Mapping[str, str], folder: Path) -> None:
+    """Write these parts beside an adapter; the weights must be among them."""
+    parts = {name: measured[name] for name in _OF_MODEL if name in measured}
+    said = {"sha256": measured["weights"]} | parts
     (folder / NAME).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
-def read_base_weights(folder: Path) -> str | None:
-    """Return the digest: for the adapter folder of a study, that with which it was measured; None
-    where nothing tells. Raises ModelError for a damaged file, StudyError for a damaged study.
+def read_base_model(folder: Path) -> dict[str, str]:
+    """Return the parts that are written beside an adapter: for the adapter folder of a study, those
+    with which it was measured; none where nothing tells. Raises ModelError for a damaged file,
+    StudyError for a damaged study.
     """
     place = folder / NAME
     if not place.is_file():
         study = study_of_adapter(folder)
-        return None if study is None else study.measured_weights()
+        return {} if study is None else measured_model(study)
     try:
-        return BaseWeights.model_validate_json(place.read_bytes()).sha256
+        found = BaseModelParts.model_validate_json(place.read_bytes())
     except ValidationError as error:
         raise ModelError(
             f"{place} is damaged: it must hold the sha256 of the base model's weights\n"
             "  Export the adapter again, or delete the file."
         ) from error
+    return {"weights": found.sha256} | found.model_dump(exclude={"sha256"}, exclude_none=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import SpecError, StudyError
 from orchestrator.files.atomic import new_folder
-from orchestrator.records.base_weights import measured_model, write_base_weights
+from orchestrator.records.base_weights import measured_model, write_base_model
 from orchestrator.records.readiness.optional_packages import check_installed
 from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import ExportForm
@@ -130,7 +130,7 @@ def _write_several(study: _Study, adapters: Sequence[SavedAdapter], aside: Path)
 def _write_with_card(study: _Study, kept: SavedAdapter, aside: Path, form: ExportForm) -> None:
     """Write one adapter in its form, and its model card."""
     spec, folder, conclusion = study.spec, study.folder, study.conclusion
-    _write(spec, kept, aside, form, folder.measured_weights())
+    _write(spec, kept, aside, form, measured_model(folder))
     plan = stored_plan(folder, kept.number)
     card = model_card(plan, kept, spec, folder, conclusion, study.root, done=study.done, form=form)
     (aside / "README.md").write_text(card, encoding="utf-8")
@@ -139,9 +139,9 @@ def _write_with_card(study: _Study, kept: SavedAdapter, aside: Path, form: Expor
 
 
 def _write(
-    spec: SweepSpec, kept: SavedAdapter, aside: Path, form: ExportForm, weights: str | None
+    spec: SweepSpec, kept: SavedAdapter, aside: Path, form: ExportForm, measured: Mapping[str, str]
 ) -> None:
-    """Write everything but the card. `weights` is the digest of the base model's weights."""
+    """Write everything but the card. `measured` tells the base model, as `measured_model` has it."""
     if form.form == "merged":
         from orchestrator.tuning.adapters.merging import export_merged
 
@@ -159,8 +159,8 @@ def _write(
         write_graphs(source, form.form, form.quantized, aside, form.changed_only)
         return  # its manifest says what transcription.json would
     write_transcription(spec.evaluation, aside, merged=form.form == "merged")
-    if form.form == "adapter" and weights is not None:
-        write_base_weights(weights, aside)
+    if form.form == "adapter" and "weights" in measured:
+        write_base_model(measured, aside)
 
 
 def source_of(spec: SweepSpec, kept: SavedAdapter, windows: EncoderWindows | None = None) -> Source:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
@@ -28,7 +27,7 @@ from orchestrator.corpus.samples import SAMPLE_RATE, Samples
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError, ModelError
 from orchestrator.host.hub_access import how_to_name, names_folder
-from orchestrator.records.base_weights import read_base_weights
+from orchestrator.records.base_weights import read_base_model
 from orchestrator.records.readiness.model_limits import token_caps
 from orchestrator.records.transcription_settings import NAME, Transcription, read_transcription
 from orchestrator.sweepfile.sweep import ModelSpec
@@ -38,11 +37,12 @@ from orchestrator.tuning.model.base_model import (
     BaseModel,
     load_base_model,
     load_stock,
+    other_part,
     wrap_model,
 )
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.hub import hub_file
-from orchestrator.tuning.model.identity import weights_sha256
+from orchestrator.tuning.model.identity import OTHER
 from orchestrator.tuning.model.linear_kernels import ATEN
 from orchestrator.tuning.trial_faults import is_out_of_memory
 from orchestrator.verdicts.saved_adapters import check_if_kept
@@ -140,10 +140,13 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
             f"{place} names the base model {spec.id}, which cannot be loaded: {error}\n"
             "  Where that is a folder elsewhere, name it with --base."
         ) from error
-    note = _why_other_words(name, spec, model)
+    part = other_part(model, tokenizer, read_base_model(folder))
+    note = part and (
+        f"adapter {name} was measured with {OTHER[part]} than {spec.id} has: as it is, it hears other words"
+    )
     if note and base is None:
         raise ModelError(
-            f"{note}\n  Put the weights back, or name the folder that holds them with --base."
+            f"{note}\n  Put the files back that were there, or name the folder that holds them with --base."
         )
     try:
         merged = with_adapter(model, folder)
@@ -165,16 +168,6 @@ def settings_of(name: str) -> Transcription:
     if not folder.is_dir() and (place := hub_file(ModelSpec(id=name), NAME)):
         folder = place.parent
     return read_transcription(folder)
-
-
-def _why_other_words(name: str, spec: ModelSpec, model: PreTrainedModel) -> str:
-    """Return a sentence where an adapter was measured on other weights than its base model has;
-    empty where it was not, or where the adapter does not record it.
-    """
-    wanted = read_base_weights(Path(name))
-    if wanted is None or weights_sha256(model) == wanted:
-        return ""
-    return f"adapter {name} was measured on other weights than {spec.id} has: with these it hears other words"
 
 
 def _config_of(folder: Path) -> dict[str, Any]:

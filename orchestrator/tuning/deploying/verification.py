@@ -107,7 +107,7 @@ def verify(job: Verification, say: Callable[[str], None]) -> Shipped:
     """
     tuned, untuned = wrapped(job.source), wrapped(job.untuned)
     base = untuned.weights_sha256
-    refuse_other_model(untuned, job.measured)
+    refuse_other_model(job.spec.model, untuned.model, untuned.tokenizer, job.measured)
     say(f"exporting the {form_key(job.form, job.quantized)} form")
     folder = job.export or _made(job, job.source, base)
     manifest = read_manifest(folder)

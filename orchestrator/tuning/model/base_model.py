@@ -25,14 +25,18 @@ from orchestrator.sweepfile.execution import KernelName
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.packed_linear import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import ROOT, resolve_targets
-from orchestrator.tuning.model.configuration import ignored_settings
+from orchestrator.tuning.model.configuration import (
+    SpecialTokens,
+    ignored_settings,
+    special_tokens,
+)
 from orchestrator.tuning.model.core_threads import Cores, cores
 from orchestrator.tuning.model.decoder import Decoder
 from orchestrator.tuning.model.families import Family, family_of
 from orchestrator.tuning.model.hub import place_of
 from orchestrator.tuning.model.identity import (
+    OTHER,
     config_sha256,
-    refuse_other_parts,
     tokenizer_sha256,
     weights_sha256,
 )
@@ -112,8 +116,7 @@ class BaseModel:
     @cached_property
     def config_sha256(self) -> str:
         """The SHA-256 digest of the configuration, with the tokens that begin and end a text."""
-        tokens = (self.decoder.start, self.decoder.eos, sorted(self.decoder.ends))
-        return digest([config_sha256(self.model.config), *tokens])
+        return _config_digest(self.model, special_tokens(self.model, self.tokenizer))
 
     @cached_property
     def tokenizer_sha256(self) -> str:
@@ -262,19 +265,42 @@ def check_same_model(
     """Load the model of a sweep and raise ModelError as `refuse_other_model` does, or where it
     cannot be loaded.
     """
-    model, tokenizer = load_stock(spec, encoder_windows=encoder_windows)
-    refuse_other_model(wrap_model(spec, model, tokenizer, torch.device("cpu")), measured)
+    refuse_other_model(spec, *load_stock(spec, encoder_windows=encoder_windows), measured)
 
 
-def refuse_other_model(base: BaseModel, measured: Mapping[str, str]) -> None:
-    """Raise ModelError where the model is not that of `measured`, parts of an evaluation's
-    fingerprint of which some may be missing. Configuration and tokenizer are compared where the
-    installed transformers read them then, too: every version fills in what their files leave out.
+def refuse_other_model(
+    spec: ModelSpec,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    measured: Mapping[str, str],
+) -> None:
+    """Raise ModelError where a part of a loaded model is not the one `measured`; see `other_part`."""
+    if part := other_part(model, tokenizer, measured):
+        raise ModelError(
+            f"model {spec.id!r} has {OTHER[part]} than the study was measured with: with the adapter it would hear "
+            "other words than were recorded. Next: put the files back that were there, or run the sweep anew with "
+            "--fork NAME."
+        )
+
+
+def other_part(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, measured: Mapping[str, str]
+) -> str:
+    """Return the first key of `OTHER` in which a loaded model differs from `measured`, parts of an
+    evaluation's fingerprint of which some may be missing; empty where it does in none.
+
+    Configuration and tokenizer are compared where the installed transformers read them then, too:
+    every version fills in what their files leave out.
     """
-    now = {"weights": base.weights_sha256}
+    now = {"weights": weights_sha256(model)}
     if measured.get("transformers") == transformers.__version__:
-        now |= {"config": base.config_sha256, "tokenizer": base.tokenizer_sha256}
-    refuse_other_parts(base.spec, now, measured)
+        now["config"] = _config_digest(model, special_tokens(model, tokenizer))
+        now["tokenizer"] = tokenizer_sha256(tokenizer)
+    return next((part for part in now if measured.get(part, now[part]) != now[part]), "")
+
+
+def _config_digest(model: PreTrainedModel, tokens: SpecialTokens) -> str:
+    return digest([config_sha256(model.config), tokens.start, tokens.eos, sorted(tokens.ends)])
 
 
 def wrap_model(

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from orchestrator.errors import ModelError
 from orchestrator.sweepfile.digest import digest
-from orchestrator.sweepfile.sweep import ModelSpec
 
 _NOT_COMPUTED = ("architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
 """Keys of a configuration that no number depends on, or that the fingerprint has by themselves."""
 
-_PARTS = {
-    "weights": ("other weights", "the weights that were there"),
-    "config": (
-        "another configuration",
-        "config.json and generation_config.json, as they were,",
-    ),
-    "tokenizer": ("another tokenizer", "the files of the tokenizer, as they were,"),
+OTHER = {
+    "weights": "other weights",
+    "config": "another configuration",
+    "tokenizer": "another tokenizer",
 }
-"""Part of an evaluation's fingerprint -> how one is told that differs, and what to put back."""
+"""Part of an evaluation's fingerprint that tells a base model -> what a model has where it differs."""
 
 
 def weights_sha256(model: PreTrainedModel) -> str:
@@ -73,17 +67,3 @@ def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
             if key not in ("version", "truncation", "padding")
         }
     return digest([rules, sorted(tokenizer.all_special_ids)])
-
-
-def refuse_other_parts(
-    spec: ModelSpec, found: Mapping[str, str], measured: Mapping[str, str]
-) -> None:
-    """Raise ModelError where the digest of one of the model's parts, by its name in `_PARTS`, is
-    not the one that was measured.
-    """
-    for name, (what, files) in _PARTS.items():
-        if name in found and found[name] != measured.get(name, found[name]):
-            raise ModelError(
-                f"model {spec.id!r} has {what} than the study was measured with: with the adapter it would hear "
-                f"other words than were recorded. Next: put {files} back, or run the sweep anew with --fork NAME."
-            )
