@@ -171,12 +171,18 @@ def test_the_feature_extractor_of_a_model_of_the_hub_is_there_for_its_exports(
     code = "from orchestrator.sweepfile.sweep import ModelSpec\n"
     code += "from orchestrator.tuning.model.hub import place_of\n"
     code += "print(place_of(ModelSpec(id='x/y')))"
+    closed = tmp_path / "closed"
+    closed.write_text("a file where the cache belongs")
     with serving(200, HUB, missing=("adapter_config.json", "/processor_config.json")) as (url, _):
-        subprocess.run(
-            ["python", "-c", code],
-            env={"HF_ENDPOINT": url, "HF_HUB_CACHE": str(cache)} | _environment(),
-            check=True,
-        )
+        for place in (cache, closed):  # in which nothing can be written, but a model may be there
+            said = subprocess.run(
+                ["python", "-c", code],
+                env={"HF_ENDPOINT": url, "HF_HUB_CACHE": str(place)} | _environment(),
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+            assert said == "('x/y', {'revision': 'main'})\n"
     copy_processor_files(ModelSpec(id="x/y"), tmp_path)
     assert (tmp_path / "preprocessor_config.json").read_bytes() == PAGE
     assert not (tmp_path / "processor_config.json").exists()

@@ -5,6 +5,7 @@ not answer.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from huggingface_hub import constants, hf_hub_download, snapshot_download
@@ -44,7 +45,8 @@ def place_of(model: ModelSpec) -> tuple[str, dict[str, str]]:
     # their authors, and load that instead of the revision that was named
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
     for name in PROCESSOR_CONFIGURATIONS:
-        hub_file(model, name)
+        with suppress(ModelError):  # of a cache that may only be read, the model can be loaded
+            hub_file(model, name)
     return model.id, {"revision": model.revision}
 
 
