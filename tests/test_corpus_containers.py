@@ -470,6 +470,17 @@ def test_a_bw64_is_read_as_rf64(tmp_path: Path) -> None:
     assert np.array_equal(load_audio(utterance).samples, expected)
 
 
+def test_caf_that_is_cut_off_is_not_said_to_be_of_another_coding(tmp_path: Path) -> None:
+    """It was advised to convert it alone, which makes a shorter recording of it."""
+    path = tmp_path / "a.caf"
+    soundfile.write(path, np.full(16_000, 0.1), 16_000)
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(
+        ManifestError, match="it is CAF that is cut off, or tells no length; copy it again"
+    ):
+        read_header(path, "a.caf")
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [

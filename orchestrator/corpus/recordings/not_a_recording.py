@@ -73,6 +73,10 @@ rate and coding that such files mostly have.
 """
 _WAVE_READ = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31, 0x55)
 """The WAV format tags that can be read: PCM, float, A-law, mu-law, ADPCM, GSM and MP3."""
+_CAF_CODING = slice(28, 32)
+"""The bytes of a CAF file in which its description, the first chunk, names the coding."""
+_CAF_READ = (b"lpcm", b"ulaw", b"alaw")
+_CUT_CAF = f"it is CAF that is cut off, or tells no length; copy it again, or where that is all there is, {_CONVERT}"
 _WAVE_CODINGS = {
     0x22: "TrueSpeech", 0x45: "G.726", 0x50: "MPEG layer 2", 0x64: "G.726", 0xFF: "AAC",
     0x161: "Windows Media", 0x28F: "G.722", 0x566F: "Vorbis", 0x674F: "Vorbis", 0x2000: "AC-3",
@@ -168,6 +172,8 @@ def _told_by_content(start: bytes, ending: str) -> str | None:
         return f"it is MPEG-4 (M4A, MP4, 3GP), which is not read; {_CONVERT}"
     if start.startswith(_ADTS):
         return f"it is AAC, which is not read; {_CONVERT}"
+    if start.startswith(b"caff") and start[_CAF_CODING] in _CAF_READ:
+        return _CUT_CAF
     for beginning, words in _BEGINNINGS.items():
         if start.lstrip(b" \r\n\t\xef\xbb\xbf").startswith(beginning) or start.startswith(
             beginning
