@@ -303,3 +303,18 @@ def test_a_list_that_cannot_be_read_is_one_fault(
         f"{folder} has 1 fault:",
         f"  {folder}/x.stm:1: byte 0xe9 is not UTF-8; {SAVE_AS_UTF8}",
     ]
+
+
+def test_a_recording_with_the_id_of_a_part_of_another_is_renamed_and_not_deleted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both were said to be one recording, of which one is to be kept."""
+    folder = tmp_path / "d"
+    tones(folder, "call.wav", "call-0001.wav", seconds=3.0)
+    (folder / "call.srt").write_text(CUES)
+    (folder / "call-0001.txt").write_text("hello there")
+    assert refused(folder, capsys).splitlines() == [
+        f"{folder} has 1 fault:",
+        f"  {folder}/call.srt:1: call-0001.wav and call.wav both have the id 'call-0001', as a recording and as a "
+        "part; rename one of them",
+    ]

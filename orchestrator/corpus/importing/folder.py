@@ -31,7 +31,7 @@ from orchestrator.corpus.importing.transcript_list import (
 )
 from orchestrator.corpus.importing.transcripts import Findings, Transcripts, texts_beside
 from orchestrator.corpus.importing.whole_corpus import without_marks_of_corpora
-from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.manifests.recordings_below import lists_that_name
 from orchestrator.corpus.recordings.headers import read_header
@@ -256,14 +256,18 @@ def _manifest_lines(
 
 def _names_used_twice(lines: list[Made]) -> list[str]:
     """Return a fault for each recording whose name differs from that of another one in the ending
-    alone: both would have the same id.
+    alone, or is the id of a part of another one: both would have the same id.
     """
     first: dict[str, str] = {}
     faults = []
     for made in lines:
-        other = first.setdefault(made.line["id"], made.names[0])
-        if other != made.names[0]:
-            faults.append(
-                f"{made.origin}: {other} and {made.names[0]} are one recording by name; keep one of them"
-            )
+        name, own = made.line["id"], made.names[0]
+        other = first.setdefault(name, own)
+        if other == own:
+            continue
+        if Path(other).with_suffix("") == Path(own).with_suffix(""):
+            why = f"{other} and {own} are one recording by name; keep one of them"
+        else:
+            why = f"{other} and {own} both have the id {show(name)}, as a recording and as a part; rename one of them"
+        faults.append(f"{made.origin}: {why}")
     return faults
