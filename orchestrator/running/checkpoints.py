@@ -204,7 +204,9 @@ class Checkpoints:
         over from the checkpoint before, the digest is the one that it had there: its bytes may have
         been damaged since, and are not read again.
         """
-        states = (self._read_if_whole(path, whole=False) for path in self._state_files())
+        # the JSON of this name, if any, is that of a damaged checkpoint whose place this one takes
+        others = (path for path in self._state_files() if path.stem != slots.name)
+        states = (self._read_if_whole(path, whole=False) for path in others)
         before = next(filter(None, states), Checkpoint())
         there = self.worker_folder(before)
         return {
