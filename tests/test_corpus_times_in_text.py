@@ -43,6 +43,8 @@ EXPORT = "export it as SubRip, WebVTT or Praat TextGrid"
             "[00:00:00.000 - 00:00:02.500] Anna: hello",
         ),
         ("[10:00 - 10:04] hello", 1, "[10:00 - 10:04] hello"),
+        ("[0:05 bis 0:07] hallo", 1, "[0:05 bis 0:07] hallo"),
+        ("(10:00 à 10:04) bonjour", 1, "(10:00 à 10:04) bonjour"),
         ("Anna (00:03): hello", 1, "Anna (00:03): hello"),
         ("[0.00s -> 2.50s] hello", 1, "[0.00s -> 2.50s] hello"),
         ("[006.2901-008.2357]: hello", 1, "[006.2901-008.2357]: hello"),

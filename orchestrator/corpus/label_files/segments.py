@@ -35,6 +35,9 @@ NUMBERED = rf"(?:{SPEAKER}|{'|'.join(sorted(ROLES))})(?:[ _#-]*\d{{1,2}}|[ _#-]+
 `Guest-2`, `Speaker A`.
 """
 
+UNTIL = "(?:to|bis|jusqu'à|à|a|al|hasta|até|tot|до)"
+"""A regular expression for the word between the start and the end of a span, in several languages."""
+
 SHORTEST_WORD = 50
 """Milliseconds, which a part in which a word is said lasts at least."""
 

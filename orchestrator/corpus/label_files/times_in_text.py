@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
-from orchestrator.corpus.label_files.segments import NAME, SPEAKER, seconds
+from orchestrator.corpus.label_files.segments import NAME, SPEAKER, UNTIL, seconds
 from orchestrator.corpus.label_files.speakers_in_cues import is_read_aloud
 from orchestrator.corpus.manifest_errors import show
 
 _CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d\d(?:[.,]\d+)?"
 _NUMBER = re.compile(rf"\d+(?:[.,]\d+)?|{_CLOCK}")
 _TIMED = re.compile(
-    rf"(?:(?P<name>{NAME}) ?)?[\[(]\s*(?P<inside>{_CLOCK})(?P<span>\s*(?:-+>?|–|—|to)\s*{_CLOCK})?\s*[\])]"
+    rf"(?:(?P<name>{NAME}) ?)?[\[(]\s*(?P<inside>{_CLOCK})(?P<span>\s*(?:-+>?|–|—|{UNTIL})\s*{_CLOCK})?\s*[\])]"
     rf"(?P<colon>:?)\s*(?P<said>.*)|(?P<bare>{_CLOCK})(?:\s*-+\s*{_CLOCK})?(?:$|[\s:|-]+(?P<words>.*))"
 )
 """A line such as `[00:00:00.000 - 00:00:02.500] Anna: hello`, `Anna (00:03): hello`, `0:00 hello`

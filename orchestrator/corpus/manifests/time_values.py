@@ -8,20 +8,23 @@ import math
 import re
 from typing import Any
 
+from orchestrator.corpus.label_files.segments import UNTIL
+
 _CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,9}):(\d+(?:[.,]\d+)?)")
 _PAIR = re.compile(r"[\[(]([^\[(,;]+)[,;]([^\[(,;]+)[\])]|(\S+)\s*-+>\s*(\S+)")
 _EXACT = r"(?:\d+:)+\d+(?:\.\d+)?|\d+\.\d+"
-_RANGE = re.compile(rf"({_EXACT})(?:\s*(?:[-–—~,;]|to)\s*|\s+)({_EXACT})")
+_RANGE = re.compile(rf"({_EXACT})(?:\s*(?:[-–—~,;]|{UNTIL})\s*|\s+)({_EXACT})")
 """`00:01-00:05` or `1.5 to 2.5`; `1-5` and `2020-01-01` may be anything."""
 _FRAMES_A_SECOND = 30
 _TIMECODE = re.compile(r"(\d{1,9}):(\d\d):(\d\d)[:;](\d\d)")
 """Hours, minutes, seconds and frames, as editors of video print them."""
 _WITH_UNIT = re.compile(
-    r"(?:PT)?(?:(?P<h>\d{1,9}) ?h(?:ours?|rs?)? ?)?(?:(?P<m>\d{1,9}) ?m(?:in(?:ute)?s?)? ?)?"
-    r"(?P<s>\d+(?:[.,]\d+)?) ?(?P<unit>s(?:ec(?:ond)?s?)?|m(?:illi)?s(?:ec(?:ond)?s?)?)",
+    r"(?:PT)?(?:(?P<h>\d{1,9}) ?(?:h(?:ours?|rs?|eures?|oras?)?|std|stunden?|ore|uur)\.? ?)?"
+    r"(?:(?P<m>\d{1,9}) ?m(?:in(?:ut(?:[eio]s?|en))?s?)?\.? ?)?(?P<s>\d+(?:[.,]\d+)?) ?"
+    r"(?P<unit>s(?:e[ck](?:ond[aeio]?)?s?|ekunden?|econden|egundos?)?|m(?:illi)?s(?:e[ck](?:ond[eio]?)?s?|ekunden?)?)\.?",
     re.IGNORECASE,
 )
-"""`1.5s`, `1500 ms`, `1m05s` and ISO 8601's `PT1.5S`."""
+"""`1.5s`, `1500 ms`, `1m05s`, `1,5 Sek.` and ISO 8601's `PT1.5S`."""
 
 
 def number_of(value: Any) -> float | None:
