@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +32,6 @@ ENGLISH = (
     ("texts", "rules", "said"),
     [
         (GERMAN, "whisper-en", True),
-        ((unicodedata.normalize("NFD", "Er erhält"), "ja"), "whisper-en", True),
         (GERMAN, "basic", False),
         (ENGLISH, "whisper-en", False),
         (("тихо", "громко"), "whisper-en", True),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.manifests.manifest import Manifest
 from orchestrator.corpus.sets.unspaced_scripts import without_spaces
@@ -23,7 +21,7 @@ def foreign_text(name: str, manifest: Manifest, normalizer_name: str) -> str:
     if normalizer_name != "whisper-en":
         return ""
     texts = [utterance.text for utterance in manifest.utterances]
-    foreign = [text for text in texts if any(map(_is_foreign, unicodedata.normalize("NFC", text)))]
+    foreign = [text for text in texts if any(c.isalpha() and not c.isascii() for c in text)]
     if len(foreign) <= _FOREIGN * len(texts):
         return ""
     counted = normalizer(normalizer_name)(foreign[0])
@@ -31,10 +29,6 @@ def foreign_text(name: str, manifest: Manifest, normalizer_name: str) -> str:
         f"{len(foreign)} of {len(texts)} texts of {name} have letters that English does not write, and "
         f"normalizer whisper-en has the rules for English alone: {show(foreign[0])} counts as {show(counted)}."
     )
-
-
-def _is_foreign(character: str) -> bool:
-    return character.isalpha() and not character.isascii()
 
 
 def unspaced_text(name: str, manifest: Manifest) -> str:
