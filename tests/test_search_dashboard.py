@@ -18,7 +18,7 @@ from orchestrator.errors import StudyError
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.dashboard_copy import copy_of
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
-from orchestrator.search.storage import Database, open_read_only
+from orchestrator.search.storage import Database, open_read_only, storage_errors
 from orchestrator.search.study import Study
 from tests.screenshots import served
 from tests.search_helpers import MIXED, fast_folder, make_result, make_spec
@@ -150,6 +150,27 @@ def test_a_page_that_is_open_follows_the_study(tmp_path: Path) -> None:
         study.commit()
         assert len(detail(port)["trials"]) == 2
     study.close()
+
+
+def test_a_page_that_is_open_makes_no_database_where_it_was_moved_away(tmp_path: Path) -> None:
+    """As is advised before it is made again."""
+    database = tmp_path / "study.db"
+    Study.open(database, make_spec("random", MIXED)).close()
+    with served(open_at(database)) as address:
+        port = int(address.rpartition(":")[2].rstrip("/"))
+        database.rename(tmp_path / "away.db")
+        status, body = request(port, "GET", "/api/studies/0")
+        assert status == 500 and f"there is no study at {database}" in body
+        assert [path.name for path in tmp_path.iterdir()] == ["away.db"]
+        with (
+            pytest.raises(StudyError),
+            storage_errors(database, ""),
+            open_read_only(database) as held,
+        ):
+            held.get_all_studies()
+        assert not database.exists()
+        (tmp_path / "away.db").rename(database)
+        assert request(port, "GET", "/api/studies/0")[0] == 200
 
 
 @pytest.mark.parametrize("feasible", [True, False])

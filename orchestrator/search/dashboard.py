@@ -89,6 +89,7 @@ class _Dashboard:
         from optuna_dashboard import wsgi
 
         shown = self._show()
+        _refuse_missing(self._database)
         with (
             storage_errors(self._database, "The dashboard only reads it."),
             open_read_only(self._database) as storage,

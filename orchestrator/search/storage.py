@@ -226,12 +226,13 @@ def _intact(path: Path, planned: Collection[int]) -> bool:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Open the database for reading. In a read-only archive SQLite cannot make the files that it
-    keeps beside a database; where no writer has left any, it is opened as immutable and needs none.
+    """Open the database for reading; none is made where there is none. In a read-only archive SQLite
+    cannot make the files that it keeps beside a database; where no writer has left any, it is opened
+    as immutable and needs none.
     """
-    if _may_write(path) or any(file.exists() for file in log_files(path)):
-        return sqlite3.connect(path, timeout=BUSY_SECONDS)
-    return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+    beside = _may_write(path) or any(file.exists() for file in log_files(path))
+    how = "mode=rw" if beside else "immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", timeout=BUSY_SECONDS, uri=True)
 
 
 def _numbers_in(connection: sqlite3.Connection) -> set[int]:
