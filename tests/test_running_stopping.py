@@ -4,6 +4,7 @@ around it.
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from pathlib import Path
@@ -125,6 +126,22 @@ def test_a_trial_that_ends_otherwise_first_has_answered_its_request(tmp_path: Pa
         run(spec, tmp_path)
     assert [result.state for result in folder.results()] == [TrialState.FAIL] * 2
     assert not list((folder.path / "requests").iterdir())
+
+
+def test_a_request_that_cannot_be_removed_ends_the_trial_alone(tmp_path: Path) -> None:
+    """As one that another person has made, in a folder of theirs."""
+    spec, folder, unlink = make_spec(), StudyFolder(tmp_path, "s"), Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path.name.startswith("stop-"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        unlink(path, missing_ok)
+
+    with patch.object(Path, "unlink", refused):
+        run(spec, tmp_path, asking(tmp_path))
+    result = folder.read_result(1)
+    assert result is not None and result.pruned_by == "person"
+    assert len(folder.results()) == spec.budget.trials
 
 
 def _killed(*_: object) -> None:
