@@ -125,6 +125,21 @@ def test_of_several_columns_of_sound_one_is_taken_and_told(
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
+def test_rows_that_name_files_are_a_manifest_already(tmp_path: Path, capsys: Printed) -> None:
+    """It was not said what to do with them."""
+    tone(tmp_path / "a.wav", 1.0)
+    rows = tmp_path / "set" / "train.jsonl"
+    rows.parent.mkdir()
+    rows.write_text(json.dumps({"audio": str(tmp_path / "a.wav"), "text": "yes"}) + "\n")
+    options = ("--split", "train")
+    assert orchestrate("manifest", "from-dataset", rows.parent, tmp_path / "m.jsonl", *options) == 2
+    assert (
+        f"row 0: its audio is '{tmp_path}/a.wav', must be an audio value; JSON and tables that name files are "
+        "manifests as they are: name the file in the sweep file\n"
+    ) in capsys.readouterr().err
+    assert len(load_manifest(rows).utterances) == 1
+
+
 def test_rows_without_a_text_are_left_out_and_counted(tmp_path: Path, capsys: Printed) -> None:
     rows: list[dict[str, Any]] = [{}, {"text": None}, {"text": "  "}, {}]
     assert [line["text"] for line in made(tmp_path, rows)] == ["text 0", "text 3"]

@@ -237,7 +237,10 @@ def _save_audio(value: Any, stem: Path) -> tuple[Path, Header]:
     UnusableError where it cannot be read.
     """
     if not isinstance(value, Mapping):
-        raise UnusableError(f"{_AUDIO} is {show(value)}, must be an audio value")
+        cure = "; JSON and tables that name files are manifests as they are: name the file in the sweep file"
+        raise UnusableError(
+            f"{_AUDIO} is {show(value)}, must be an audio value{cure * isinstance(value, str)}"
+        )
     if value.get("array") is not None:
         return _save_samples(value["array"], value.get("sampling_rate"), stem)
     try:
