@@ -394,6 +394,8 @@ def test_refusals_come_first() -> None:
 @pytest.mark.parametrize(
     ("texts", "upper"),
     [
+        (["STRAßE", "GROß"], True),
+        (["Straße", "GROß"], False),
         (["MISTER QUILTER", "IT'S 5"], True),
         (["Mister Quilter", "IT IS"], False),
         (["IT IS"] * 19 + ["mister"], True),

@@ -142,7 +142,9 @@ def is_upper_case(texts: Iterable[str]) -> bool:
     LibriSpeech writes them.
     """
     cased = [text for text in texts if text.lower() != text.upper()]
-    return sum(text == text.upper() for text in cased) > UPPER_CASE_SHARE * len(cased)
+    # ß stays as it is where a German text is written in capitals, and upper() makes SS of it
+    upper = sum(text.replace("ß", "SS") == text.upper() for text in cased)
+    return upper > UPPER_CASE_SHARE * len(cased)
 
 
 def skipped_lines(name: str, manifest: Manifest) -> str:
