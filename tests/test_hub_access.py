@@ -248,7 +248,7 @@ def test_nobody_is_asked_to_convert_pickled_weights_of_the_hub(cache: Path) -> N
     assert said == (
         "model 'x/y' cannot be loaded: x/y does not appear to have a file named model.safetensors or "
         "model.safetensors.index.json and thus cannot be loaded with `safetensors`. Next: check the name and the "
-        "network, or download it and give `model.id` the folder.\n"
+        "network, or download it and name the folder in place of the id.\n"
     )
     about = [path for path in asked if path.startswith("/api/models/x/y")]
     assert all("/revision/" in path for path in about), "what a conversion begins with"

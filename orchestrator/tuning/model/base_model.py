@@ -249,7 +249,7 @@ def _without_warnings() -> Iterator[None]:
 def _why_not_loaded(error: Exception, local: bool) -> str:
     """Return what went wrong in loading, and the next step."""
     said = " ".join(str(error).split())[:200].partition(". ")[0].removesuffix(".")
-    hint = "check the name and the network, or download it and give `model.id` the folder"
+    hint = "check the name and the network, or download it and name the folder in place of the id"
     if local:
         hint = (
             "the folder needs config.json, model.safetensors and tokenizer.json, all of one model"

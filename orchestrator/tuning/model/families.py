@@ -88,7 +88,7 @@ def family_of(model: PreTrainedModel) -> Family:
         return MoonshineV1(model)
     raise ModelError(
         f"model class {type(model).__name__} is not supported; allowed: MoonshineStreamingForConditionalGeneration, "
-        f"MoonshineForConditionalGeneration. Name such a model in `model.id`."
+        f"MoonshineForConditionalGeneration. Name such a model."
     )
 
 

@@ -66,7 +66,7 @@ def _cached_folder(model: ModelSpec, problem: HubProblem) -> str:
         raise ModelError(
             f"model {model.id!r} cannot be loaded: no folder has this name, {problem.what}, and the cache, {cache}, "
             f"{missing}. "
-            f"Next: {problem.cure}, or download the model where that works and give `model.id` the folder."
+            f"Next: {problem.cure}, or download the model where that works and name the folder in place of the id."
         )
     return folder
 
