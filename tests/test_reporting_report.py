@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
@@ -20,7 +21,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from orchestrator.checks import finding
-from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.records.results import SetMeasurement, TrialResult, TrialState
+from orchestrator.records.shipping import Shipped, ShippedSet
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import (
     adapter_scales,
@@ -46,8 +48,10 @@ from orchestrator.verdicts import conclusion
 from orchestrator.verdicts.conclusion import conclude
 from orchestrator.verdicts.confirming import rank_feasible
 from orchestrator.verdicts.judging import guardrails_of, late_rates
+from orchestrator.verdicts.shipping import shipped_of
 from tests.fake_worker import FakeWorker
 from tests.running_support import RESAMPLES, make_spec, run
+from tests.test_shipping import shipped
 
 DATA = DataSpec(
     train=Path("/t"),
@@ -192,8 +196,8 @@ def test_a_sweep_that_asks_for_the_exported_model_waits_for_what_it_keeps(
     assert conclude(asked, folder, RESAMPLES).decision is Decision.INCONCLUSIVE, "it was not run"
     best, seen = conclude(SPEC, folder, RESAMPLES).best, []
 
-    def keeps(kept: bool, _: SweepSpec, __: StudyFolder, result: TrialResult) -> bool:
-        seen.append(result)
+    def keeps(kept: bool, _: SweepSpec, __: StudyFolder, found: conclusion.Conclusion) -> bool:
+        seen.append(found.best)
         return kept
 
     for kept, decision in ((True, Decision.ACCEPT), (False, Decision.REJECT)):
@@ -204,6 +208,32 @@ def test_a_sweep_that_asks_for_the_exported_model_waits_for_what_it_keeps(
     run(asked.model_copy(update={"budget": Budget(trials=2)}), tmp_path)
     before = conclude(asked, StudyFolder(tmp_path, "s"), RESAMPLES)
     assert before.decision is None and len(seen) == 2, "nothing is decided before the confirmation"
+
+
+def test_an_exported_model_that_heard_other_confirm_sets_has_not_heard_those_of_the_study(
+    root: Path, tmp_path: Path
+) -> None:
+    folder = StudyFolder(Path(shutil.copytree(root, tmp_path / "copy")), "s")
+    found = conclude(SPEC, folder, RESAMPLES)
+    assert found.best and found.baseline and found.confirm_baseline
+    trial = found.best.number
+    rates = found.baseline.sets | found.confirm_baseline.sets
+
+    def heard(sets: dict[str, SetMeasurement]) -> Shipped | None:
+        forms = {
+            name: dict.fromkeys(ShippedSet.model_fields, counts) for name, counts in sets.items()
+        }
+        record = shipped(quantized="none", trial=trial, sets=forms)
+        with folder.lock():
+            folder.write_shipped(record)
+        return shipped_of(folder, found)
+
+    assert heard(rates)
+    confirm = rates["confirm_heldout"]
+    longer = tuple(words + 1 for words in confirm.reference_words)
+    other = confirm.model_copy(update={"reference_words": longer})
+    assert heard(rates | {"confirm_heldout": other}) is None
+    assert heard(found.baseline.sets) is None
 
 
 def test_seeds_that_keep_every_limit_alone_reproduce(root: Path) -> None:

@@ -116,8 +116,9 @@ def verify_before_verdict(
     """Export and verify the winner's graphs, once, as `acceptance: {shipped: true}` asks for.
     `check_stop` is called before that takes its time; it raises where the run is to stop.
     """
-    best = conclude(spec, folder).best
-    if best is None or shipped_of(folder, best) is not None:
+    conclusion = conclude(spec, folder)
+    best = conclusion.best
+    if best is None or shipped_of(folder, conclusion) is not None:
         return
     check_stop()
     verify_study(spec, folder, best.number, VERDICT_FORM, "none", None, say)

@@ -171,7 +171,7 @@ def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -
     conclusion = Conclusion(results, baseline, confirm_baseline, best, verdict, confirmed, None)
     decision = _decide_study(spec, conclusion)
     if decision is not None and asks_for_shipped(spec) and best is not None:
-        decision = _as_shipped(decision, keeps_limits(spec, folder, best))
+        decision = _as_shipped(decision, keeps_limits(spec, folder, conclusion))
     return replace(conclusion, decision=decision)
 
 

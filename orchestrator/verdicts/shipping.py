@@ -4,8 +4,9 @@ measured in the search, and in an exported form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orchestrator.records.readiness.optional_packages import check_installed
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
@@ -18,6 +19,9 @@ from orchestrator.sweepfile.limits import SHIPPED
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
 from orchestrator.verdicts.training_losses import all_losses
+
+if TYPE_CHECKING:
+    from orchestrator.verdicts.conclusion import Conclusion
 
 VERDICT_FORM = "onnx"
 """The exported form that `acceptance: {shipped: true}` asks about."""
@@ -107,20 +111,35 @@ def check_can_ship(spec: SweepSpec) -> None:
         check_installed(VERDICT_FORM, "acceptance.shipped")
 
 
-def shipped_of(
-    folder: StudyFolder, result: TrialResult | None, form: str = VERDICT_FORM
-) -> Shipped | None:
-    """Return the record of running an exported form of a trial; None where it was not run."""
-    return None if result is None else folder.shipped().get(f"{form}/{result.number}")
-
-
-def keeps_limits(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> bool | None:
-    """Whether every limit that holds in the measured form holds in the exported form, on every set,
-    and the export is the study's own; None where it was not run.
+def shipped_of(folder: StudyFolder, conclusion: Conclusion) -> Shipped | None:
+    """Return the record of running the winner in the exported form that decides the verdict; None
+    where it was not run on the sets that the study was measured on.
     """
-    found = shipped_of(folder, result)
-    if found is None:
+    if conclusion.best is None:
+        return None
+    found = folder.shipped().get(f"{VERDICT_FORM}/{conclusion.best.number}")
+    baselines = filter(None, (conclusion.baseline, conclusion.confirm_baseline))
+    measured = {name: counts for baseline in baselines for name, counts in baseline.sets.items()}
+    return found if found is not None and _heard_all(found, measured) else None
+
+
+def _heard_all(found: Shipped, measured: Mapping[str, SetMeasurement]) -> bool:
+    # confirm sets may be replaced until they are used; equal words stand for equal utterances, as
+    # in `judge`
+    return all(
+        name in found.sets
+        and found.sets[name].baseline_measured.reference_words == counts.reference_words
+        for name, counts in measured.items()
+    )
+
+
+def keeps_limits(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> bool | None:
+    """Whether every limit that holds for the winner in the measured form holds in the exported form,
+    on every set, and the export is the study's own; None where it was not run.
+    """
+    found = shipped_of(folder, conclusion)
+    if found is None or conclusion.best is None:
         return None
     return not found.differences and not any(
-        judged.lost for judged in judge_again(spec, folder, result, found)
+        judged.lost for judged in judge_again(spec, folder, conclusion.best, found)
     )

@@ -119,7 +119,7 @@ def _shipped_clause(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
     """Say how the exported form did, where the sweep asks for it."""
     if not asks_for_shipped(spec) or conclusion.best is None:
         return ""
-    found = shipped_of(folder, conclusion.best)
+    found = shipped_of(folder, conclusion)
     if found is None:
         return "; what ships was not heard, `orchestrate verify SPEC` hears it"
     again = tuple(judge_again(spec, folder, conclusion.best, found))
