@@ -218,6 +218,14 @@ def test_a_plan_says_which_true_gain_is_proven(tmp_path: Path) -> None:
     assert row.gain_asked is None
 
 
+def test_one_trial_of_one_point_is_told_in_the_singular(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(TEXT)
+    spec = load_spec(tmp_path / "small.yaml", ["confirm={top: 1, seeds: [1]}", "budget.trials=1"])
+    plan = sweep_plan(spec).model_copy(update={"points": 1})
+    said = plan_report._trials_text(plan)
+    assert said == "tpe over 1 distinct point; 1 trial, 1 confirmation run"
+
+
 def test_a_limit_on_every_further_set_is_one_on_each(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(TEXT)
     size = SetSize(utterances=100, words=1000)

@@ -478,6 +478,11 @@ def test_diagnose_counts_a_result_that_was_taken_over_once(tmp_path: Path) -> No
     assert sum(result.duplicate_of is not None for result in found.results) == 3
     text = markdown.render(sweep_diagnosis.build(spec, {}, (), found))
     assert "Change of the domain WER in 2 measured trials" in text
+    one = sweep_diagnosis.build(spec, {}, (), replace(found, results=found.results[:1]))
+    assert "in 1 measured trial: " in markdown.render(one)
+    failed = found.results[0].model_copy(update={"state": TrialState.FAIL, "delta": {"domain": -1}})
+    one = sweep_diagnosis.build(spec, {}, (), replace(found, results=(failed,)))
+    assert "1 is better than the baseline; 1 trial failed." in markdown.render(one)
 
 
 def test_diagnose_counts_one_finding_in_the_singular() -> None:

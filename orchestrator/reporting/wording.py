@@ -55,10 +55,14 @@ def proof(limit: LimitVerdict) -> str:
     return f"undecided{gain}; about {utterances_text(limit.utterances_needed)} would decide"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return so many of a thing in words, such as "1 trial" and "3 trials"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def utterances_text(count: int, set_name: str = "") -> str:
     """Return so many utterances in words, such as "1 utterance" and "500 heldout utterances"."""
-    noun = "utterance" if count == 1 else "utterances"
-    return " ".join(filter(None, (str(count), set_name, noun)))
+    return counted(count, f"{set_name} utterance".lstrip())
 
 
 def bounds(limit: LimitVerdict) -> str:

@@ -18,6 +18,7 @@ from orchestrator.records.worker_protocol import (
     Progress,
     Worker,
 )
+from orchestrator.reporting.wording import counted
 from orchestrator.running.baseline import check_confirmation
 from orchestrator.running.observer import NullObserver, Observer
 from orchestrator.running.recording_findings import keep_cause, notice
@@ -71,7 +72,7 @@ def run_confirmation(
 def _check_stop(drain: GracefulShutdown, left: int) -> None:
     """Raise Interrupted where a signal has asked for a stop; `left` runs have not ended."""
     if drain.requested:
-        runs = "1 confirmation run" if left == 1 else f"{left} confirmation runs"
+        runs = counted(left, "confirmation run")
         raise Interrupted(f"Stopped by {drain.requested}, {runs} left. The same command continues.")
 
 

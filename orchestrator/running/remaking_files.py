@@ -19,6 +19,7 @@ from orchestrator.records.json_files import SetsFile, model_line, plan_bytes, re
 from orchestrator.records.readiness.reading_sets import decode_sets, set_records
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.wording import counted
 from orchestrator.running.confirmation import measured_result
 from orchestrator.running.reported_rates import reported_rates
 from orchestrator.search.postgres import ServerDatabase, new_record
@@ -47,13 +48,15 @@ def remake_database(spec: SweepSpec, folder: StudyFolder) -> str:
     trials = [(n, folder.read_plan(n), folder.read_result(n)) for n in folder.planned()]
     if spec.storage is None:
         _into_file(spec, folder, trials)
-        return f"study.db from the files of {len(trials)} trials"
+        return f"study.db from the files of {counted(len(trials), 'trial')}"
     fresh = ServerDatabase(new_record(spec.storage.url_env, folder.name), folder.name)
     _fill_database(fresh, spec, folder, trials)
     keep_place(fresh, folder)
     if folder.database.exists():
         os.replace(folder.database, folder.database.with_name(f"{folder.database.name}.moved"))
-    return f"{fresh} from the files of {len(trials)} trials, as study {fresh.record.study}"
+    return (
+        f"{fresh} from the files of {counted(len(trials), 'trial')}, as study {fresh.record.study}"
+    )
 
 
 def _into_file(spec: SweepSpec, folder: StudyFolder, trials: Sequence[_Trial]) -> None:

@@ -15,6 +15,7 @@ from orchestrator.planning.points import count_points
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import SAVE_SECONDS, Noticed, Progress, Worker
+from orchestrator.reporting.wording import counted
 from orchestrator.running.observer import NullObserver, Observer
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.sweep_run import SweepRun
@@ -105,6 +106,5 @@ def _say_spent(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
 
 def _stopped(drain: GracefulShutdown, folder: StudyFolder) -> Interrupted:
     """Return the error that ends a run that was asked to stop."""
-    ended = len(folder.results())
-    trials = "1 trial" if ended == 1 else f"{ended} trials"
+    trials = counted(len(folder.results()), "trial")
     return Interrupted(f"Stopped by {drain.requested} after {trials}. {AGAIN}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import verification_report
-from orchestrator.reporting.wording import ended_text, limits_of, proof, utterances_text
+from orchestrator.reporting.wording import counted, ended_text, limits_of, proof, utterances_text
 from orchestrator.scoring.judge import Decision
 from orchestrator.scoring.limit_text import asked_text, rate_text, value_text
 from orchestrator.scoring.limits import LimitVerdict
@@ -21,9 +21,8 @@ def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done:
     """Return the result of a study in one line; `done`: nothing is left to train."""
     ended = ended_text(len(conclusion.results), spec.budget.trials, "trials ended")
     if not done:
-        runs, count = "", conclusion.unconfirmed
-        if count:
-            runs = f", {count} confirmation {'run' if count == 1 else 'runs'} left"
+        left = conclusion.unconfirmed
+        runs = f", {counted(left, 'confirmation run')} left" if left else ""
         return f"Not finished: {ended}{runs}"
     best, doubted = conclusion.best, doubt(spec, conclusion)
     if best is None:

@@ -18,6 +18,7 @@ from orchestrator.records.readiness.text_artifacts import (
 )
 from orchestrator.records.readiness.text_language import foreign_text, unspaced_text
 from orchestrator.reporting.rendering.report_blocks import Block, Bullets, Document, Heading, Table
+from orchestrator.reporting.wording import counted
 from orchestrator.verdicts.headroom import HEADROOM, HIGH, on_its_side
 
 
@@ -49,11 +50,9 @@ def build(
         blocks += [Heading(f"Baseline WER of {model}"), _baselines_table(baselines)]
     if flags:
         blocks += [Heading("To know"), Bullets(tuple(flags))]
-    count = "1 manifest" if len(found) == 1 else f"{len(found)} manifests"
-    told = "1 thing" if len(flags) == 1 else f"{len(flags)} things"
     return Document(
-        f"Data of {count}",
-        f"{told} to know" if flags else "Nothing to object",
+        f"Data of {counted(len(found), 'manifest')}",
+        f"{counted(len(flags), 'thing')} to know" if flags else "Nothing to object",
         tuple(blocks),
     )
 

@@ -21,7 +21,7 @@ from orchestrator.reporting.rendering.report_blocks import (
     Paragraph,
     Table,
 )
-from orchestrator.reporting.wording import params_text
+from orchestrator.reporting.wording import counted, params_text
 from orchestrator.scoring.limit_text import enough_decimals
 from orchestrator.scoring.normalizers import normalizer, normalizer_version
 from orchestrator.sweepfile.execution import Execution
@@ -151,12 +151,15 @@ def build(
 
 def _trials_text(plan: SweepPlan) -> str:
     """Say how many trials there are, and of how many points."""
-    points = "no countable number of" if plan.points is None else str(plan.points)
-    text = f"{plan.method} over {points} distinct points; {plan.trials} trials"
+    point = "distinct point"
+    points = f"no countable number of {point}s"
+    if plan.points is not None:
+        points = counted(plan.points, point)
+    text = f"{plan.method} over {points}; {counted(plan.trials, 'trial')}"
     if plan.trained < plan.trials:
         text += f" (at most {plan.trained} trained: a point is not trained twice)"
     if plan.confirmation_trials:
-        text += f", {plan.confirmation_trials} confirmation runs"
+        text += f", {counted(plan.confirmation_trials, 'confirmation run')}"
     return text
 
 

@@ -26,7 +26,7 @@ from orchestrator.reporting.rendering.report_blocks import (
     Paragraph,
     Table,
 )
-from orchestrator.reporting.wording import percent, points
+from orchestrator.reporting.wording import counted, percent, points
 from orchestrator.scoring.limit_text import rate_text
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
@@ -51,7 +51,7 @@ def build(
     stopping = len(refused(findings, spec.checks.ignore))
     headline = "No findings"
     if findings:
-        headline = f"{_count_text(findings)}, {stopping} of which stop a sweep"
+        headline = f"{counted(len(findings), 'finding')}, {stopping} of which stop a sweep"
     sets = {name: manifest for name, (manifest, _) in ready.items()}
     blocks: list[Block] = [
         Heading("Durations"),
@@ -77,7 +77,7 @@ def checks_blocks(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[Block, 
     that need it.
     """
     stopping = len(refused(findings, spec.checks.ignore))
-    said = _count_text(findings) if findings else "Nothing was found"
+    said = counted(len(findings), "finding") if findings else "Nothing was found"
     stops = f", {stopping} of which stop the sweep" if stopping else ""
     rest = (
         f"{said} in manifests, headers and the model's configuration{stops}. Sound is decoded, and silence, channels "
@@ -85,10 +85,6 @@ def checks_blocks(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[Block, 
     )
     bullets = [Bullets(findings_text(spec, findings))] if findings else []
     return (Heading("Checks of the data"), *bullets, Paragraph(rest))
-
-
-def _count_text(findings: Sequence[Finding]) -> str:
-    return "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
 
 
 def findings_text(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[str, ...]:
@@ -170,10 +166,13 @@ def _study_blocks(spec: SweepSpec, conclusion: Conclusion | None) -> Iterator[Bl
     failed = sum(result.state is TrialState.FAIL for result in trained)
     if gains:
         text = (
-            f"Change of the {rate_text(rate)} in {len(gains)} measured trials: {points(gains[0])} (best) "
+            f"Change of the {rate_text(rate)} in {counted(len(gains), 'measured trial')}: {points(gains[0])} (best) "
             f"to {points(gains[-1])} points."
         )
         better = sum(gain < 0 for gain in gains)
-        yield Paragraph(f"{text} {better} are better than the baseline; {failed} trials failed.")
+        are = "is" if better == 1 else "are"
+        yield Paragraph(
+            f"{text} {better} {are} better than the baseline; {counted(failed, 'trial')} failed."
+        )
     else:
         yield Paragraph(f"No trial was measured; {failed} failed.")
