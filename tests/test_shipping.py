@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,7 @@ from orchestrator.records.shipping import (
 )
 from orchestrator.reporting.cards.load_script import load_script
 from orchestrator.reporting.documents.verification_report import headline
+from orchestrator.running import verifying
 from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
 from orchestrator.scoring.limits import Criterion
 from orchestrator.scoring.rates import SetScore
@@ -40,6 +42,7 @@ from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.deploying import verification
 from orchestrator.tuning.deploying.moonshine_export import (
     check_exportable,
     export_moonshine,
@@ -54,7 +57,7 @@ from orchestrator.typed_words import install_command
 from orchestrator.verdicts.conclusion import _as_shipped
 from orchestrator.verdicts.judging import acceptance_of
 from orchestrator.verdicts.shipping import JudgedAgain, asks_for_shipped, judge_again
-from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 from tests.running_support import make_spec
 from tests.test_house import PACKAGE, imported
 from tests.tuning_models import SHIPPED, small_model
@@ -423,6 +426,27 @@ def test_a_limit_that_holds_as_measured_and_not_as_shipped_is_lost(tmp_path: Pat
         set(folder.shipped()) == {"onnx-int8/0", "onnx/0"}
         and folder.shipped()["onnx-int8/0"] == found
     )
+
+
+def test_sets_that_have_changed_since_they_were_measured_are_not_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exported form would be compared with numbers of other utterances."""
+    sweep = ran_project(tmp_path)
+    hears = Mock(side_effect=ModelError("it would be heard"))
+    monkeypatch.setattr(verifying, "check_installed", lambda *_: None)
+    monkeypatch.setattr(verification, "verify", hears)
+    domain = tmp_path / "data" / "domain.jsonl"
+    lines = domain.read_text().splitlines(keepends=True)
+    domain.write_text("".join(lines[1:]))
+    capsys.readouterr()
+    assert orchestrate("verify", sweep) == 3
+    said = capsys.readouterr().err
+    assert "data of study demo have changed" in said
+    assert "domain.jsonl (domain): 3 utterances then, 2 now" in said
+    assert not hears.called
+    assert orchestrate("verify", sweep, "--sets", "heldout,confirm_domain") == 2
+    assert "it would be heard" in capsys.readouterr().err
 
 
 def test_a_limit_that_cannot_be_measured_in_the_exported_form_is_lost() -> None:

@@ -5,7 +5,7 @@ wrong with them stops the sweep.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +21,10 @@ from orchestrator.planning.warm_up import warm_up_text
 from orchestrator.records.readiness.model_limit_checks import CANNOT_TAKE, find_limit_violations
 from orchestrator.records.readiness.model_limits import read_limits
 from orchestrator.records.readiness.reading_sets import (
+    decode_set,
     decode_sets,
     known_files,
+    read_evaluation_set,
     read_sets,
     set_records,
 )
@@ -38,6 +40,7 @@ from orchestrator.running.observer import Observer
 from orchestrator.running.recording_findings import record_findings
 from orchestrator.scoring.normalizers import Normalizer, is_surely_said, normalizer
 from orchestrator.set_names import confirm_name, is_confirm, search_name
+from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
 
 if TYPE_CHECKING:
@@ -268,10 +271,13 @@ def _decode_within_limit(
 
 
 def check_contents(
-    spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder
+    spec: SweepSpec,
+    ready: Mapping[str, tuple[Manifest, Clips]],
+    folder: StudyFolder,
+    names: Collection[str] | None = None,
 ) -> None:
     """Check that a study trains on and is measured with the same content since its first trial was
-    planned.
+    planned; `names` are the sets that are looked at, None for all.
 
     Raises StudyError naming what changed, because numbers from other data do not belong to the same
     study. Confirm sets may change until they are used: whoever has seen a confirmation could leave
@@ -281,7 +287,8 @@ def check_contents(
     kept = {
         name: record
         for name, record in folder.sets().items()
-        if not is_confirm(name) or (confirms and spec.confirm is not None)
+        if (names is None or name in names)
+        and (not is_confirm(name) or (confirms and spec.confirm is not None))
     }
     changed = [
         f"{record.manifest} ({name}): {_difference_text(record, now.get(name))}"
@@ -301,6 +308,20 @@ def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
     changed, and ManifestError.
     """
     check_contents(spec, decode_sets(spec, folder.project_cache), folder)
+
+
+def check_measured_sets(
+    spec: SweepSpec, sets: Mapping[str, SetSource], folder: StudyFolder
+) -> None:
+    """Check that these evaluation sets are those that the study was measured on. Raises StudyError
+    and ManifestError.
+    """
+    cache = folder.project_cache
+    ready = {
+        name: decode_set(spec, name, read_evaluation_set(spec, source, cache), cache)
+        for name, source in sets.items()
+    }
+    check_contents(spec, ready, folder, sets)
 
 
 def _changed_lines(lines: Sequence[int], before: Sequence[str], now: Sequence[str]) -> list[int]:

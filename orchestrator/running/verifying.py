@@ -17,6 +17,7 @@ from orchestrator.records.worker_protocol import Hypotheses
 from orchestrator.reporting.rendering.escape import plain
 from orchestrator.running.completion import judged
 from orchestrator.running.exporting import requested_trial, source_of
+from orchestrator.running.preflight import check_measured_sets
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -47,11 +48,13 @@ def verify_study(
     result = requested_trial(*judged(spec, folder), number, folder)
     kept = best_adapter(folder, result)
     folder.shipped()  # raises if damaged: better now than after a long transcription
+    heard = chosen_sets(spec, names)
+    check_measured_sets(spec, heard, folder)
     from orchestrator.tuning.deploying.verification import Verification, verify
 
     job = Verification(
         spec=spec,
-        sets=chosen_sets(spec, names),
+        sets=heard,
         source=source_of(spec, kept),
         form="moonshine" if form == "moonshine" else "onnx",
         quantized=quantized,
