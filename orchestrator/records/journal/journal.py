@@ -59,7 +59,7 @@ class Journal:
         """
         stamp = stamp_of(self.path)
         if self._as_left is not None and stamp != self._as_left[0]:
-            self._ownership.confirm()  # raises, for this change or for its cause
+            self._ownership.confirm()  # raises where more than its time has changed, or for the cause
         if self._read is None or self._read[0] != stamp:
             self._read = (stamp, self._load(stamp))
         return self._read[1]
