@@ -33,6 +33,7 @@ from orchestrator.records.shipping import (
     write_manifest,
 )
 from orchestrator.reporting.cards.load_script import load_script
+from orchestrator.reporting.documents import verification_report
 from orchestrator.reporting.documents.verification_report import headline
 from orchestrator.running import verifying
 from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
@@ -41,6 +42,7 @@ from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.evaluation import EvaluationSpec
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
+from orchestrator.sweepfile.search_space import Metric
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.deploying import verification
 from orchestrator.tuning.deploying.moonshine_export import (
@@ -426,6 +428,33 @@ def test_a_limit_that_holds_as_measured_and_not_as_shipped_is_lost(tmp_path: Pat
         set(folder.shipped()) == {"onnx-int8/0", "onnx/0"}
         and folder.shipped()["onnx-int8/0"] == found
     )
+
+
+@pytest.mark.parametrize(
+    ("metric", "row"),
+    [
+        ("domain_wer", ("domain", "10.00", "10.00", "3.00", "2.50", "+0.50")),
+        ("domain_cer", ("domain", "20.00", "20.00", "5.00", "2.50", "+2.50")),
+    ],
+)
+def test_what_ships_of_a_sweep_by_the_cer_is_told_by_its_cer(
+    metric: str, row: tuple[str, ...]
+) -> None:
+    spec = make_spec(metric=Metric.model_validate({"name": metric}))
+    wrong = {
+        "baseline_measured": (2,) * 40,
+        "baseline_shipped": (2,) * 40,
+        "tuned_measured": (1,) * 10 + (0,) * 30,
+        "tuned_shipped": (1,) * 20 + (0,) * 20,
+    }
+    domain = shipped().sets["domain"]
+    counted = {
+        half: getattr(domain, half).model_copy(
+            update={"characters": (10,) * 40, "character_errors": errors}
+        )
+        for half, errors in wrong.items()
+    }
+    assert verification_report._row(spec, "domain", ShippedSet(**counted))[:6] == row
 
 
 def test_sets_that_have_changed_since_they_were_measured_are_not_heard(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from orchestrator.records.results import TrialResult
+from orchestrator.records.results import SetMeasurement, TrialResult
 from orchestrator.records.shipping import Shipped, ShippedSet
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents.verdict_table import verdict_table
@@ -27,6 +27,7 @@ from orchestrator.reporting.wording import (
 from orchestrator.scoring.limit_text import asked_text
 from orchestrator.scoring.rates import SetScore, estimate
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.headroom import rate_of, searched_rate
 from orchestrator.verdicts.shipping import JudgedAgain, judge_again
 
 SHOWN = 20
@@ -86,11 +87,12 @@ def _form(
     yield Paragraph(f"{which}, heard by {engine}: {headline(found, again)}.")
     if found.differences:
         yield Bullets(found.differences)
+    kind = searched_rate(spec)
     columns = (
         "set",
-        "baseline %",
+        f"baseline {kind} %",
         "as measured",
-        "winner %",
+        f"winner {kind} %",
         "as measured",
         "winner, change by form",
         "95 % bounds",
@@ -106,21 +108,27 @@ def _form(
 
 
 def _row(spec: SweepSpec, name: str, of_set: ShippedSet) -> tuple[str, ...]:
-    rates = [
+    kind = searched_rate(spec)
+    measured = [
         of_set.baseline_shipped,
         of_set.baseline_measured,
         of_set.tuned_shipped,
         of_set.tuned_measured,
     ]
-    before, after = (
-        SetScore(half.errors, half.reference_words, half.speakers)
-        for half in (of_set.tuned_measured, of_set.tuned_shipped)
+    found = estimate(
+        _score(of_set.tuned_measured, kind), _score(of_set.tuned_shipped, kind), seed=spec.seed
     )
-    found = estimate(before, after, seed=spec.seed)
     change = ("-", "-")
     if found is not None:
         change = points(found.point), change_bounds(found.lower(), found.upper())
-    return (name, *(percent(rate.wer) for rate in rates), *change)
+    return (name, *(percent(rate_of(each, kind)) for each in measured), *change)
+
+
+def _score(measured: SetMeasurement, kind: str) -> SetScore:
+    """Return the counts of one kind of rate, as `rate_of` returns the rate."""
+    if kind == "CER" and measured.characters:
+        return SetScore(measured.character_errors, measured.characters, measured.speakers)
+    return SetScore(measured.errors, measured.reference_words, measured.speakers)
 
 
 def _facts(found: Shipped) -> Iterator[tuple[str, str]]:

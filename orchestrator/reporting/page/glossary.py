@@ -112,6 +112,8 @@ HEADINGS: dict[str, str] = {
     "keeps the guardrails": "feasible",
     "limit": "guardrail",
     "baseline %": "baseline",
+    "baseline WER %": "baseline",
+    "baseline CER %": "baseline",
     "change": "points",
     "holds": "holds",
     "95 % bounds of the change": "bounds",
