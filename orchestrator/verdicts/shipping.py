@@ -4,7 +4,7 @@ measured in the search, and in an exported form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -118,19 +118,29 @@ def shipped_of(folder: StudyFolder, conclusion: Conclusion) -> Shipped | None:
     if conclusion.best is None:
         return None
     found = folder.shipped().get(f"{VERDICT_FORM}/{conclusion.best.number}")
-    baselines = filter(None, (conclusion.baseline, conclusion.confirm_baseline))
-    measured = {name: counts for baseline in baselines for name, counts in baseline.sets.items()}
-    return found if found is not None and _heard_all(found, measured) else None
+    measured = _measured_sets(conclusion)
+    if found is None or measured.keys() - found.sets.keys():
+        return None
+    return found if heard_same(found, conclusion) else None
 
 
-def _heard_all(found: Shipped, measured: Mapping[str, SetMeasurement]) -> bool:
-    # confirm sets may be replaced until they are used; equal words stand for equal utterances, as
-    # in `judge`
+def heard_same(found: Shipped, conclusion: Conclusion) -> bool:
+    """Whether the sets that an exported form was run on are those that the study was measured on:
+    confirm sets may be replaced until they are used.
+    """
+    measured = _measured_sets(conclusion)
+    # equal words stand for equal utterances, as in `judge`
     return all(
-        name in found.sets
-        and found.sets[name].baseline_measured.reference_words == counts.reference_words
-        for name, counts in measured.items()
+        name not in measured
+        or of_set.baseline_measured.reference_words == measured[name].reference_words
+        for name, of_set in found.sets.items()
     )
+
+
+def _measured_sets(conclusion: Conclusion) -> dict[str, SetMeasurement]:
+    """Return the untuned model's measurements of the search's and of the confirm sets."""
+    baselines = filter(None, (conclusion.baseline, conclusion.confirm_baseline))
+    return {name: counts for baseline in baselines for name, counts in baseline.sets.items()}
 
 
 def keeps_limits(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> bool | None:

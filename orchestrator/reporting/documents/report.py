@@ -62,7 +62,7 @@ def build(
     blocks += _taken_blocks(spec)
     blocks += _best_trial_blocks(spec, conclusion)
     blocks += _confirmation_blocks(spec, folder, conclusion)
-    blocks += verification_report.blocks(spec, folder, conclusion.best)
+    blocks += verification_report.blocks(spec, folder, conclusion)
     blocks += _cannot_say(spec, folder, conclusion, done)
     blocks += _baseline_blocks(spec, conclusion)
     blocks += _trials_blocks(spec, conclusion)

@@ -27,8 +27,9 @@ from orchestrator.reporting.wording import (
 from orchestrator.scoring.limit_text import asked_text
 from orchestrator.scoring.rates import SetScore, estimate
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.headroom import rate_of, searched_rate
-from orchestrator.verdicts.shipping import JudgedAgain, judge_again
+from orchestrator.verdicts.shipping import JudgedAgain, heard_same, judge_again
 
 SHOWN = 20
 """Most utterances with other words that a report lists; all are in shipped.json."""
@@ -37,12 +38,15 @@ NEAR = 1e-3
 """If the two best logits differ by less than this, rounding alone may change which is the best."""
 
 
-def blocks(spec: SweepSpec, folder: StudyFolder, result: TrialResult | None) -> Iterator[Block]:
-    """Yield the section on every exported form of a trial that was run; nothing where none was."""
+def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
+    """Yield the section on every exported form of the winner that was run on sets of the study;
+    nothing where none was.
+    """
+    result = conclusion.best
     mine = [
         shipped
         for shipped in folder.shipped().values()
-        if result is not None and shipped.trial == result.number
+        if result is not None and shipped.trial == result.number and heard_same(shipped, conclusion)
     ]
     if not mine or result is None:
         return
