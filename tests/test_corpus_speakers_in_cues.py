@@ -58,6 +58,9 @@ def test_names_that_begin_nearly_every_cue_are_speakers() -> None:
         ["Anna: hello", "Anna: hi"],
         ["note: one", "note: two", "note: three"],
         ["at 10:30", "5: five", "-5 degrees", "well - no"],
+        ["Matthew 5:3 Blessed are the poor", "Matthew 5:4 Blessed are those"] * 2,
+        ["At 10:30 we left", "At 10:45 it rained", "At 10:50 we came", "and went"],
+        ["AT 10:30 we left", "AT 10:45 it rained", "AT 10:50 we came", "and went"],
         ["USA: the land", "NASA: we have a problem", "FBI: open up"],  # none returns
         ["WARNING: keep back", "WARNING: it is hot", "NOTE: open the lid", "He left."],
         ["Note: use gloves", "Note: it is hot"] * 2 + ["Mix.", "Serve."],
