@@ -18,7 +18,7 @@ _PROGRAM = re.compile(
 """A speaker as programs write it, `SPEAKER_01:`, `Sprecher 1:` or `>> ANNA:`, and what is said."""
 _ASIDE = r"(?: ?\([^()]*\))?"
 _PERSON = re.compile(rf"(?:>>+ ?)?(?P<name>{NAME}){_ASIDE}(?!(?<=\d):\d):(?: ?(?P<said>\S.*)|)")
-"""A name before a colon, possibly with an aside in brackets, and what is said; `At 10:30` and `Matthew 5:3` are said."""
+"""A name before a colon, maybe with an aside in brackets, and what is said. `At 10:30` and `Matthew 5:3` are said."""
 _DASH = re.compile(r"[-–—]+ ?(?=[^\W\d_]|[\[(¿¡\"'>])")
 _CHANGE = re.compile(rf"(?<!\S)>>++(?!\s*+{NAME}{_ASIDE}:(?!\d))\s*+")
 """What captions of television put before the words of another speaker whom they do not name."""
