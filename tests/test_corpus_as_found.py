@@ -452,9 +452,10 @@ def test_ids_of_sentences_are_told_their_name(clips: Path) -> None:
 @pytest.mark.parametrize("keys", [("start", "end"), ("begin_time", "end_time")])
 def test_start_end_and_duration_that_agree_are_a_part(clips: Path, keys: tuple[str, str]) -> None:
     """And times of what a clip was cut from are none; a part beside the file's own length is asked
-    about.
+    about. The length of the recording, and other times of it, change nothing.
     """
-    row = records()[0] | {"sentence_length": 2}
+    row = records()[0] | {"sentence_length": 2, "recording_duration": 90.0}
+    row |= {"source_start": 40.0, "source_end": 60.0}
 
     def timed(start: float, end: float, seconds: float) -> dict[str, object]:
         return row | dict(zip(keys, (start, end), strict=True)) | {"duration": seconds}

@@ -140,12 +140,17 @@ def told_start(extra: Mapping[str, Any], duration: float | None, length: float) 
     if duration is None or abs(duration - length) <= TOLERANCE:
         return None
     times = [time for time in _times_of(extra) if time.by_itself and time.unit in (None, SECOND)]
-    told = {time.role: number_of(extra[time.key]) for time in times}
-    start, end = told.get("start"), told.get("end")
-    if len(times) != 2 or start is None or end is None:
-        return None
-    agree = start >= 0 and abs(end - start - duration) <= _ROUNDED
-    return start if agree and end <= length + _ROUNDED else None
+    starts, ends = (
+        [number_of(extra[time.key]) for time in times if time.role == role]
+        for role in ("start", "end")
+    )
+    agreeing = {
+        start
+        for start, end in product(starts, ends)
+        if start is not None and end is not None
+        if start >= 0 and abs(end - start - duration) <= _ROUNDED and end <= length + _ROUNDED
+    }
+    return agreeing.pop() if len(agreeing) == 1 else None
 
 
 def refuse_unread_times(extra: Mapping[str, Any], seconds: float, rate: int, name: str) -> None:
