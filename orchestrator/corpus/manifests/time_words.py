@@ -17,7 +17,7 @@ _TRANSLATED: dict[Role, str] = {
 TRANSLATED: dict[str, Role] = {
     word: role for role, words in _TRANSLATED.items() for word in words.split()
 }
-"""Those words of `ROLES` that are of other languages than English: they are recognised, and never read."""
+"""Those words of `ROLES` that are of other languages than English: read only where a duration agrees with them."""
 
 ROLES: dict[str, Role] = {
     **dict.fromkeys(("start", "begin", "beg", "from", "onset", "tmin", "xmin", "first"), "start"),
@@ -30,8 +30,8 @@ ROLES: dict[str, Role] = {
 }
 """Words in a key that say whether it is the start, the end or the length of a segment."""
 
-AMBIGUOUS = frozenset("from to fin fine slut".split())
-"""Those of these words that may also be people, languages, kinds or signs of an end."""
+AMBIGUOUS = frozenset("from to von bis desde hasta até fin fine slut longitud".split())
+"""Those of these words that may also be people, languages, kinds, signs of an end or places on the earth."""
 
 SECOND, FRAMES = 1, 0
 UNITS = {

@@ -282,8 +282,11 @@ def _meaning(key: str) -> _Time | None:
     are read before a sweep starts.
     """
     numbered = {"t0": "start", "t1": "end"}.get(key, key)
-    found = re.findall(r"[^\W\d_]+", _spelled(numbered))
-    words = frozenset(word for word in found if word.isascii() or word in ROLES or word in UNITS)
+    words = frozenset(
+        part
+        for word in re.findall(r"[^\W\d_]+", _spelled(numbered))
+        for part in ([word] if word in ROLES or word in UNITS else re.findall("[a-z]+", word))
+    )
     said = words & ROLES.keys()
     rest = words - said - UNITS.keys()
     unit = next((UNITS[word] for word in words if word in UNITS), None)
