@@ -24,6 +24,12 @@ def test_a_channel_of_a_recording_of_several_is_not_their_mean(clips: Path) -> N
     rows = records()
     commands: dict[int | str, str] = {0: "remix 1", "A": "remix 1", "ch_0": "remix 1"}
     commands |= {"B": "remix 2", "right": "remix 2", "Left channel": "remix 1", "ch_R": "remix 2"}
+    commands |= {
+        "Kanal 0": "remix 1",
+        "Kanal rechts": "remix 2",
+        "gauche": "remix 1",
+        "derecho": "remix 2",
+    }
     # whether it counts from 0 or from 1 is not known
     commands |= {1: "remix 1 saves the first, remix 2 the second"}
     for channel, command in commands.items():

@@ -13,11 +13,12 @@ _KEY = re.compile(
     r"_?(?:id|idx|index|no|nr|number|tag|name|selector|label)?"
 )
 """Keys that name a channel, after `_is_key` has brought them to lower case with underscores."""
+LEFT = "left|links|gauche|izquierd[ao]|sinistr[ao]|левый"
+RIGHT = "right|rechts|droite?|derech[ao]|destr[ao]|правый"
 _WORD = rf"(?:ch(?:an(?:nel)?)?|{_TRANSLATED})"
 _CHANNEL = re.compile(
-    rf"(?:{_WORD}[ _-]?)?(?:\d{{1,2}}(?:\.0)?|left|right)|(?:{_WORD}[ _-])?[ablr]"
-    rf"|(?:left|right)[ _-]?{_WORD}"
-    r"|links|rechts|gauche|droite?|izquierd[ao]|derech[ao]|sinistr[ao]|destr[ao]|левый|правый"
+    rf"(?:{_WORD}[ _-]?)?(?:\d{{1,2}}(?:\.0)?|{LEFT}|{RIGHT})|(?:{_WORD}[ _-])?[ablr]"
+    rf"|(?:{LEFT}|{RIGHT})[ _-]?{_WORD}"
     r"|(?:in|out)bound|rx|tx|local|remote"
     r"|agent|customer|client|operator|caller|callee|user|bot|assistant|doctor|patient"
     r"|kund(?:e|in)|berater(?:in)?|anrufer(?:in)?|agente|cliente|klant|medewerker|клиент|оператор",
@@ -26,6 +27,10 @@ _CHANNEL = re.compile(
 """Values that name one channel of a recording; the name of a broadcaster's channel does
 not match.
 """
+AROUND = re.compile(
+    rf"^{_WORD}[ _-]?(?=\d|\w$|{LEFT}|{RIGHT})|(?<=\w)[ _-]?{_WORD}$", re.IGNORECASE
+)
+"""What may stand before the number or name of a channel, or behind its name."""
 
 
 def channel_of(record: Mapping[str, Any]) -> str:

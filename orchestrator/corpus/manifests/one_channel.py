@@ -9,16 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.corpus.channel_names import channels_of
+from orchestrator.corpus.channel_names import AROUND, LEFT, RIGHT, channels_of
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.recordings.containers import open_audio
 
-_PLACES = {"0": 1, "a": 1, "l": 1, "left": 1, "b": 2, "r": 2, "right": 2, "links": 1, "rechts": 2}
-"""Which channel a value means, counted from 1, where that is certain."""
-_AROUND = re.compile(
-    r"^ch(an(nel)?)?[ _-]?(?=\d|\w$|left|right)|(?<=left|ight)[ _-]?ch(an(nel)?)?$"
-)
-"""What may stand before the number or name of a channel, or behind its name."""
+_PLACES = {1: re.compile(f"0|a|l|{LEFT}"), 2: re.compile(f"b|r|{RIGHT}")}
+"""The values that surely mean a channel, counted from 1."""
 _A_COUNT = '; where it says how many there are, call it "num_channels"'
 
 
@@ -45,7 +41,8 @@ def _command(channel: object) -> str:
     """Return the command that saves a channel; of a number from 1 on nobody knows whether the first
     is 0 or 1.
     """
-    place = _PLACES.get(_AROUND.sub("", str(channel).strip().casefold()))
+    name = AROUND.sub("", str(channel).strip().casefold())
+    place = next((place for place, form in _PLACES.items() if form.fullmatch(name)), None)
     if place is None:
         return "sox IN.wav OUT.wav remix 1 saves the first, remix 2 the second"
     return f"sox IN.wav OUT.wav remix {place}"
