@@ -31,9 +31,9 @@ _GENDER = re.compile(
     re.IGNORECASE,
 )
 _FILE = re.compile(
-    r"(?:audio|recording|rec|file|clip|sample|segment|seg|utterance|utt|track|chunk|part|common|speech|voice|sound|wav)s?"
-    r"|aufnahmen?|datei|tonspur|satz|spur|stimme|anruf|gespräch|enregistrement|fichier|appel|grabación|grabacion|archivo"
-    r"|llamada|registrazione|chiamata|gravação|gravacao|opname|bestand|запись|файл",
+    r"(?:audio|recording|rec|file|clip|sample|segment|seg|utterance|utt|track|chunk|part|common|speech|voice|sound"
+    r"|wav)s?|aufnahmen?|datei|tonspur|satz|spur|stimme|anruf|gespräch|enregistrement|fichier|appel|grabación|grabacion"
+    r"|archivo|llamada|registrazione|chiamata|gravação|gravacao|opname|bestand|запись|файл",
     re.IGNORECASE,
 )
 """`common` is that of `common_voice_en_1.mp3`."""

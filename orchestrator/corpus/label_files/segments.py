@@ -8,8 +8,8 @@ NAME = r"[^\W\d_][\w.'-]*(?: [\w.'-]+){0,3}"
 """A regular expression for how people and programs name a speaker before what is said."""
 
 SPEAKER = (
-    "(?:speaker|spkr?|guest|person|voice|sprecher(?:in)?|gast|locuteur|locutrice|intervenante?|hablante|locutora?|oradora?|"
-    "interlocutora?|falante|parlante|oratore|interlocutore|spreker|talare|taler|puhuja|mówca|mluvčí|konuşmacı|"
+    "(?:speaker|spkr?|guest|person|voice|sprecher(?:in)?|gast|locuteur|locutrice|intervenante?|hablante|locutora?|"
+    "oradora?|interlocutora?|falante|parlante|oratore|interlocutore|spreker|talare|taler|puhuja|mówca|mluvčí|konuşmacı|"
     "спикер|говорящий|диктор|说话人|发言人|發言人|話者|화자|참석자)"
 )
 """A regular expression for the word that programs put before the number of a speaker, in the language of who uses
