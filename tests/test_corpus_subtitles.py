@@ -110,6 +110,8 @@ def test_a_voice_is_a_speaker(tmp_path: Path) -> None:
         ("[SPEAKER_01]:", "SPEAKER_01"),
         ("Speaker 1:", "Speaker 1"),
         ("Sprecher 1:", "Sprecher 1"),
+        ("speaker#1:", "speaker#1"),
+        ("Speaker #1:", "Speaker #1"),
         ("INTERVENANTE 2:", "INTERVENANTE 2"),
         ("Спикер 1:", "Спикер 1"),
         ("说话人1:", "说话人1"),
@@ -127,12 +129,12 @@ def test_a_speaker_before_nearly_every_cue_is_no_word(begin: str, speaker: str) 
 
 
 def test_a_name_with_a_number_is_a_name() -> None:
-    texts = [f"Person {1 + number % 2}: number {number} is said" for number in range(6)]
+    texts = [f"Witness {1 + number % 2}: number {number} is said" for number in range(6)]
     assert spoken(*texts)[:2] == [
-        ("Person 1", "number 0 is said"),
-        ("Person 2", "number 1 is said"),
+        ("Witness 1", "number 0 is said"),
+        ("Witness 2", "number 1 is said"),
     ]
-    steps = [text.replace("Person", "Schritt") for text in texts]
+    steps = [text.replace("Witness", "Schritt") for text in texts]
     assert spoken(*steps)[0] == ("", "Schritt 1: number 0 is said")
 
 

@@ -16,6 +16,9 @@ SPEAKER = (
 them; for small letters and capitals it is compiled with IGNORECASE.
 """
 
+COUNTED = rf"{SPEAKER}[ _#-]*\d+"
+"""A regular expression for how programs count speakers: `SPEAKER_01`, `Speaker #1`, `Sprecher 2`."""
+
 ROLES = frozenset(
     (
         "agent customer client operator caller callee user bot assistant doctor patient "

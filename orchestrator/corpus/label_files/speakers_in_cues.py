@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from orchestrator.corpus.label_files.segments import NAME, SPEAKER, Segment
+from orchestrator.corpus.label_files.segments import COUNTED, NAME, Segment
 
 _PROGRAM = re.compile(
-    rf"(?:(?:>>+ ?)?\[?(?P<program>(?i:{SPEAKER})[ _-]?\d+)\]?|"
+    rf"(?:(?:>>+ ?)?\[?(?P<program>(?i:{COUNTED}))\]?|"
     rf">>+ ?(?P<name>{NAME})): ?(?P<said>\S.*)"
 )
 """A speaker as programs write it, `SPEAKER_01:`, `Sprecher 1:` or `>> ANNA:`, and what is said."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
-from orchestrator.corpus.label_files.segments import NAME, SPEAKER, UNTIL, seconds
+from orchestrator.corpus.label_files.segments import COUNTED, NAME, UNTIL, seconds
 from orchestrator.corpus.label_files.speakers_in_cues import is_read_aloud
 from orchestrator.corpus.manifest_errors import show
 
@@ -51,7 +51,7 @@ _WHOLE_ROW = re.compile(r"(\d+)\s+(\d+)\s+(?=.*[^\W\d_]).+")
 _ARROW = re.compile(r"\d+[.,]\d+ ?s?\s*-+>\s*\d+[.,]\d+ ?s?(?:$|\s.*)")
 """A line such as `0.50 --> 1.50`, as of subtitles, but without a clock."""
 _HEADING = re.compile(
-    rf"(?P<name>{NAME})(?P<gap>\s{{2,}}|\t|\s*[\[(|]\s*| )(?P<clock>{_CLOCK})[\])]?:?"
+    rf"(?P<name>{NAME}|(?i:{COUNTED}))(?P<gap>\s{{2,}}|\t|\s*[\[(|]\s*| )(?P<clock>{_CLOCK})[\])]?:?"
 )
 """A line such as `Speaker 1 0:00`, which stands above what is said."""
 _NEVER_SAID = re.compile(
@@ -60,9 +60,9 @@ _NEVER_SAID = re.compile(
 """Times of f4 and CHAT and times with frames, anywhere in a line, and the name that begins a line of
 CHAT.
 """
-_MACHINE = re.compile(rf"{SPEAKER}[ _-]?\d+", re.IGNORECASE)
-_MACHINE_TURN = re.compile(rf"\[{_MACHINE.pattern}\]:?\s+\S.*|{_MACHINE.pattern}:?", re.IGNORECASE)
-_TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME})\]?(?::\s+|\t+)\S.*")
+_MACHINE = re.compile(COUNTED, re.IGNORECASE)
+_MACHINE_TURN = re.compile(rf"\[{COUNTED}\]:?\s+\S.*|{COUNTED}:?", re.IGNORECASE)
+_TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME}|(?i:{COUNTED}))\]?(?::\s+|\t+)\S.*")
 _CAPITALS = "".join(filter(str.isupper, map(chr, range(0x2000))))
 """The capitals of all alphabets that have them, but for a few rare ones."""
 _TURNS_IN_LINE = re.compile(
