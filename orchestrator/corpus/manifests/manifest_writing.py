@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from orchestrator.corpus.manifest_errors import SHOWN, FaultsError, UnusableError, place_text, show
 from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
 from orchestrator.corpus.manifests.record_fields import AUDIO_KEYS
+from orchestrator.corpus.recordings.locating import real_folder
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 from orchestrator.files.atomic import new_file
@@ -67,9 +68,10 @@ def relative(path: Path, folder: Path) -> str:
     place = os.path.abspath(folder)
     written = os.path.relpath(path, place)
     if written.startswith(os.pardir):
-        real = os.path.realpath(path)
-        if os.path.realpath(os.path.join(place, written)) != real:
-            written = os.path.relpath(real, os.path.realpath(place))
+        own, name = os.path.split(os.path.join(os.getcwd(), path))
+        meant = real_folder(own)
+        if real_folder(os.path.join(place, os.path.dirname(written))) != meant:
+            written = os.path.relpath(os.path.join(meant, name), real_folder(place))
     return in_utf8(Path(written))
 
 

@@ -161,13 +161,14 @@ def _without_parents(place: str) -> Path:
     if os.pardir not in place:
         return Path(plain)
     folder, name = os.path.split(os.path.join(os.getcwd(), place))
-    meant = _real_folder(folder)
-    return Path(plain) if _real_folder(os.path.dirname(plain)) == meant else Path(meant, name)
+    meant = real_folder(folder)
+    return Path(plain) if real_folder(os.path.dirname(plain)) == meant else Path(meant, name)
 
 
 # cached, because a manifest names many recordings in one folder
 @lru_cache(maxsize=1024)
-def _real_folder(folder: str) -> str:
+def real_folder(folder: str) -> str:
+    """Return the path of a folder without links."""
     return os.path.realpath(folder)
 
 
