@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from orchestrator.corpus.manifests.manifest import Manifest, load_manifest
+from orchestrator.corpus.manifests.unread_times import span_keys
 from orchestrator.errors import ManifestError
 
 RATE = 16_000
@@ -115,6 +116,9 @@ def test_times_that_are_not_read_are_no_silence(clips: Path, keys: tuple[str, st
         {"source_start": 0.5, "source_end": 1.5},
         {"recording_begin": 0.5, "recording_end": 1.5},
         {"video_start_ms": 500, "video_end_ms": 1500},
+        {"video_start_ms": 500, "video_length_ms": 1000},
+        {"source_start": 0.5, "source_duration": 1.0},
+        {"from_ms": 500, "to_ms": 1500},
         {"starts_at": 0.5, "ends_at": 1.5},
         {"tstart": 0.5, "tend": 1.5},
         {"start_sample": 8000, "n_samples": 16000},
@@ -172,6 +176,8 @@ def test_times_however_they_are_spelled_are_no_silence(
         {"sentence_start": 61.0, "sentence_end": 63.0},
         {"source_start": 0.5, "source_end": 2.5},
         {"recording_duration": 90.0, "video_length": 1.0},
+        {"recording_offset": 120.5, "recording_length": 1500},
+        {"video_start": 12.0, "video_duration": 300},
         {"start": 0.0, "end": 2.0, "sentence_length": 1},
     ],
     ids=str,
@@ -181,6 +187,12 @@ def test_numbers_of_other_things_and_of_the_whole_file_are_no_fault(
 ) -> None:
     (clips / "set.jsonl").write_bytes(lines_of(records(**told)))
     assert len(load_manifest(clips / "set.jsonl").utterances) == len(records())
+
+
+def test_the_length_of_a_recording_is_not_that_of_its_parts() -> None:
+    """In a table of parts each of them went on to the end of the recording and beyond."""
+    assert span_keys(("start", "recording_duration", "text")) is None
+    assert span_keys(("start", "recording_duration", "dur")) == ("start", "dur")
 
 
 def test_a_time_that_is_none_is_answered_with_what_to_do(clips: Path) -> None:

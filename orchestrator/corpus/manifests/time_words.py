@@ -42,10 +42,14 @@ UNITS = {
 }
 """Words in a key that tell its unit: how many of them make a second."""
 
+WHOLES = {"source", "original", "orig", "recording", "video"}
+"""Those of `PARTS` whose length may be that of all that the audio was cut from."""
+
 PARTS = {
     *("segment", "seg", "clip", "audio", "utterance", "utt", "turn", "chunk", "sentence", "phrase"),
     *("cue", "subtitle", "caption", "region", "part", "excerpt"),
-    *("source", "original", "orig", "recording", "video", "cut", "crop"),
+    *("cut", "crop"),
+    *WHOLES,
 }
 """Words in a key that say what the times are of; two keys of one segment have the same."""
 

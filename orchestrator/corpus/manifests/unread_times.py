@@ -31,6 +31,7 @@ from orchestrator.corpus.manifests.time_words import (
     SECOND,
     TRANSLATED,
     UNITS,
+    WHOLES,
     Role,
 )
 
@@ -68,8 +69,8 @@ class _Time:
     part: frozenset[str]
     """The words of the key that say what the time is of, as in `PARTS`."""
     by_itself: bool
-    """Whether the key surely means a time; false for from and to, which may also be people and
-    languages, and for the like.
+    """Whether the key surely means a time of a segment; false for from and to, which may also be
+    people and languages, for the like, and for the length of what the audio was cut from.
     """
     words: frozenset[str]
     """All words of the key."""
@@ -219,8 +220,8 @@ def _refuse_span(
     (start, _), (end, own_unit) = _told(first, extra), _told(last, extra)
     if start is None or end is None:
         return
-    # from and to are taken for times only where they would be seconds of the file
-    unit = own_unit if first.by_itself and last.by_itself else SECOND
+    # from and to without a unit are taken for times only where they would be seconds of the file
+    unit = own_unit if first.by_itself and last.by_itself else own_unit or SECOND
     if not _is_part(start, start + end if last.role == "length" else end, unit, *file):
         return
     told = f'"{first.key}" is {start:g} and "{last.key}" is {end:g}, which are not read'
@@ -301,7 +302,8 @@ def _meaning(key: str) -> _Time | None:
         role = "length"
     else:
         return None
-    by_itself = said.isdisjoint(AMBIGUOUS)
+    of_whole = role == "length" and not rest.isdisjoint(WHOLES)
+    by_itself = said.isdisjoint(AMBIGUOUS) and not of_whole
     return _Time(key, role, unit, rest & PARTS, by_itself, words)
 
 
