@@ -123,6 +123,8 @@ def test_times_that_are_not_read_are_no_silence(clips: Path, keys: tuple[str, st
         {"tstart": 0.5, "tend": 1.5},
         {"start_sample": 8000, "n_samples": 16000},
         {"Beginn": "0,5", "Ende": "1,5"},
+        {"Inicio (milisegundos)": 500, "Fin (milisegundos)": 1500},
+        {"Inicio": "500 milisegundos", "Fin": "1500 milliseconden"},
         {"Startzeit (ms)": 500, "Endzeit (ms)": 1500},
         {"von": 0.5, "bis": 1.5},
         {"Anfang": 0.5, "Dauer in Sekunden": 1.0},

@@ -38,6 +38,7 @@ UNITS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "sek", "sekunden"), SECOND),
     **dict.fromkeys(("secondes", "segundos", "secondi", "seconden", "секунды"), SECOND),
     **dict.fromkeys(("ms", "msec", "millis", "milliseconds", "millisekunden"), 1000),
+    **dict.fromkeys(("millisecondes", "milisegundos", "millisecondi", "milliseconden"), 1000),
     **dict.fromkeys(("frame", "frames", "sample", "samples"), FRAMES),
 }
 """Words in a key that tell its unit: how many of them make a second."""
