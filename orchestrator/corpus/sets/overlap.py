@@ -230,10 +230,10 @@ def _lengths_told(utterance: Utterance) -> tuple[float, float]:
 
 def told_speed(utterance: Utterance) -> float:
     """Return how many times faster than its recording an utterance is, as `manifest noisy` writes
-    it into the lines of its copies; 1 where no such factor is told.
+    it into the lines of its copies, and of copies of these; 1 where no such factor is told.
     """
     speed = utterance.extra.get("speed")
-    if isinstance(speed, int | float) and SLOWEST <= speed <= FASTEST:
+    if isinstance(speed, int | float) and SLOWEST**2 <= speed <= FASTEST**2:
         return float(speed)
     return 1.0
 
