@@ -197,6 +197,13 @@ def test_the_length_of_a_recording_is_not_that_of_its_parts() -> None:
     assert span_keys(("start", "recording_duration", "dur")) == ("start", "dur")
 
 
+def test_times_of_what_a_recording_was_cut_from_hide_none_of_its_parts() -> None:
+    """A table that tells both was not read."""
+    source = ("source_start", "source_end")
+    assert span_keys(("start", "end", *source, "text")) == ("start", "end")
+    assert span_keys((*source, "text")) == source
+
+
 def test_a_time_that_is_none_is_answered_with_what_to_do(clips: Path) -> None:
     """Two callers, such as 0 and 1, look like seconds."""
     said = refusal(clips, lines_of(records(**{"from": 0, "to": 1})))

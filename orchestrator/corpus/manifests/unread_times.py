@@ -85,13 +85,16 @@ def time_keys(record: Mapping[str, Any]) -> set[str]:
 
 def span_keys(names: Iterable[str]) -> tuple[str, str] | None:
     """Return the key of a segment's start and that of its end, or else of its length, where each is the only one of
-    its kind that surely means a time, in English; None elsewhere.
+    its kind that surely means a time, in English; None elsewhere. Times in what the audio was cut from count only
+    where there is no other start.
     """
     times = [
         time
         for time in _times_of(dict.fromkeys(names))
         if time.by_itself and time.words.isdisjoint(TRANSLATED)
     ]
+    of_audio = [time for time in times if time.part.isdisjoint(WHOLES)]
+    times = of_audio if any(time.role == "start" for time in of_audio) else times
     starts, ends, lengths = (
         [time.key for time in times if time.role == role and time.unit != FRAMES]
         for role in ("start", "end", "length")
