@@ -217,8 +217,13 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--evaluation", action="store_true", help="measure evaluations on 2 x 60 clips, not steps"
     )
-    parser.add_argument("--only", help="comma-separated levers")
-    return parser.parse_args()
+    known = [lever.__name__ for lever in LEVERS]
+    parser.add_argument("--only", help=f"comma-separated levers, of {', '.join(known)}")
+    chosen = parser.parse_args()
+    chosen.levers = chosen.only.split(",") if chosen.only else known
+    if unknown := [name for name in chosen.levers if name not in known]:
+        parser.error(f"--only {unknown[0]} is no lever: {', '.join(known)}")
+    return chosen
 
 
 def seconds_with(changes: Sequence[Change], work: Callable[[], None]) -> float:
@@ -244,7 +249,9 @@ def step(worker: PackWorker, groups: Sequence[PackGroup]) -> None:
 
 
 def evaluate(worker: PackWorker, groups: Sequence[PackGroup]) -> None:
-    """Evaluate every trial."""
+    """Evaluate every trial as it begins: it hears what the untuned model hears, whose words are its
+    drafts, so that one pass of the decoder decides every row.
+    """
     for group in groups:
         worker.evaluator.measure([(slot.adapter, 1.0) for slot in group.slots])
 
@@ -264,16 +271,13 @@ def measured(
 
 def main() -> None:
     chosen = options()
-    wanted = chosen.only.split(",") if chosen.only else [lever.__name__ for lever in LEVERS]
     with tempfile.TemporaryDirectory(prefix="levers-") as name:
         folder = Path(name).resolve()
         clips = 60 if chosen.evaluation else 12
         work = workload.build(folder, chosen.data, chosen.model, 3 * chosen.k, 20, 1, clips, 13.0)
         worker, groups = filled(work, chosen.k, chosen.targets, "cpu", cores=1)
         levers: dict[str, list[Change]] = {"as it is": []}
-        levers |= {lever.__name__: lever() for lever in LEVERS if lever.__name__ in wanted}
-        # an evaluation's drafts are what the trials said last, after this step
-        step(worker, groups)
+        levers |= {lever.__name__: lever() for lever in LEVERS if lever.__name__ in chosen.levers}
         kind = evaluate if chosen.evaluation else step
         found = measured(partial(kind, worker, groups), levers, chosen.rounds)
     what = "evaluation" if chosen.evaluation else "step"
