@@ -10,6 +10,7 @@ have met.
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 from collections.abc import Iterable
@@ -211,14 +212,19 @@ class Checkpoints:
         there = self.worker_folder(before)
         return {
             name: before.files[name]
-            if name in before.files and _is_same_file(path, there / name)
+            if name in before.files and _is_taken_over(path, there / name)
             else digest_of(path.read_bytes())
             for name, path in _slot_files(slots).items()
         }
 
 
-def _is_same_file(path: Path, other: Path) -> bool:
-    return other.exists() and path.samefile(other)
+def _is_taken_over(path: Path, earlier: Path) -> bool:
+    """Say whether a file is a link to an earlier one, or a copy of it where the file system has no
+    hard links.
+    """
+    if not earlier.exists():
+        return False
+    return path.samefile(earlier) or filecmp.cmp(path, earlier, shallow=False)
 
 
 def _strange_folder(slots: Path) -> Path | None:
