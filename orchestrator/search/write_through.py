@@ -56,7 +56,9 @@ class WriteThroughStorage(InMemoryStorage):
         self._engine, self._study_id = engine, study._study_id
         self._new: set[int] = set()
         """Ids of trials that are not in the database yet."""
-        self._changed: dict[sqlalchemy.Table, set[int]] = {table: set() for table in _ROWS}
+        self._changed: dict[sqlalchemy.Table, set[int]] = {
+            table: set() for table in (_TRIALS, *_ROWS)
+        }
         """Table -> ids of the trials whose rows in it have changed."""
         self._changed_attributes: dict[tuple[sqlalchemy.Table, str], Any] = {}
         """(table, key) -> value of the study's attributes that have changed."""
@@ -104,12 +106,9 @@ class WriteThroughStorage(InMemoryStorage):
             return
         with self._engine.begin() as connection:
             self._count_commit(connection)
-            for table, changed in self._changed.items():
-                trials = [self.get_trial(trial_id) for trial_id in sorted(changed)]
-                if table is _TRIALS:
-                    self._write_trials(connection, trials)
-                else:
-                    self._write_rows(connection, table, trials)
+            self._write_trials(connection)
+            for table in _ROWS:
+                self._write_rows(connection, table)
             for table in (_STUDY_USER, _STUDY_SYSTEM):
                 rows = [
                     {"study_id": self._study_id, "key": key, "value_json": json.dumps(value)}
@@ -136,10 +135,13 @@ class WriteThroughStorage(InMemoryStorage):
         if connection.execute(_COUNT_COMMIT, last | now).rowcount != 1:
             raise NotAsLeft
 
-    def _write_trials(
-        self, connection: sqlalchemy.Connection, trials: Sequence[FrozenTrial]
-    ) -> None:
+    def _changed_in(self, table: sqlalchemy.Table) -> list[FrozenTrial]:
+        """Return the trials whose rows in a table have changed."""
+        return [self.get_trial(trial_id) for trial_id in sorted(self._changed[table])]
+
+    def _write_trials(self, connection: sqlalchemy.Connection) -> None:
         """Add new trials to the table that all others refer to, and change the rows of old ones."""
+        trials = self._changed_in(_TRIALS)
         new = [
             {"trial_id": trial._trial_id, "study_id": self._study_id, "number": trial.number}
             | _trial_row(trial)
@@ -156,13 +158,9 @@ class WriteThroughStorage(InMemoryStorage):
         if old:
             connection.execute(_UPDATE_TRIAL, old)
 
-    def _write_rows(
-        self,
-        connection: sqlalchemy.Connection,
-        table: sqlalchemy.Table,
-        trials: Sequence[FrozenTrial],
-    ) -> None:
-        """Replace the rows of these trials in one table. New trials have none there."""
+    def _write_rows(self, connection: sqlalchemy.Connection, table: sqlalchemy.Table) -> None:
+        """Replace the rows of changed trials in one table. New trials have none there."""
+        trials = self._changed_in(table)
         old = [{"changed": trial._trial_id} for trial in trials if trial._trial_id not in self._new]
         if old:
             connection.execute(_DELETE_OF_TRIAL[table], old)
@@ -310,17 +308,18 @@ def _attribute_rows(attributes: dict[str, Any]) -> Iterable[Row]:
 
 
 _ROWS: dict[sqlalchemy.Table, Callable[[FrozenTrial], Iterable[Row]]] = {
-    _TRIALS: lambda trial: [_trial_row(trial)],
     _PARAMS: _param_rows,
     _VALUES: _value_rows,
     _REPORTS: _report_rows,
     _USER: _user_rows,
     _SYSTEM: _system_rows,
 }
-"""Table -> function that returns the rows of one trial in it."""
+"""Table beside that of the trials -> function that returns the rows of one trial in it."""
 
 # Statements are made once: SQLAlchemy takes as long to make one as to execute it.
-_INSERT = {table: sqlalchemy.insert(table) for table in (*_ROWS, _STUDY_USER, _STUDY_SYSTEM)}
+_INSERT = {
+    table: sqlalchemy.insert(table) for table in (_TRIALS, *_ROWS, _STUDY_USER, _STUDY_SYSTEM)
+}
 _DELETE_OF_TRIAL = {
     table: sqlalchemy.delete(table).where(table.c.trial_id == sqlalchemy.bindparam("changed"))
     for table in _ROWS
