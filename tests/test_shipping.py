@@ -339,10 +339,12 @@ def test_the_runtime_begins_and_ends_texts_as_they_were_measured(
     monkeypatch.setitem(sys.modules, exporter.__name__, exporter)
     model, words = small_model("streaming"), AutoTokenizer.from_pretrained(SHIPPED)
     model.generation_config.decoder_start_token_id, model.generation_config.eos_token_id = 5, 9
+    model.generation_config.pad_token_id = -1  # transformers reads it, and refuses to write it
     export_moonshine(model, words, family_of(model), tmp_path)
     (config,) = given
     assert (config["bos_token_id"], config["eos_token_id"]) == (5, 9)
     assert (model.config.bos_token_id, model.config.eos_token_id) == (1, 2), "the model's own"
+    assert model.generation_config.pad_token_id == -1
     model.generation_config.eos_token_id = [2, 9]
     said = r"any of the tokens 2, 9, and the runtime knows one end token alone\n  Use --format onnx"
     with pytest.raises(ModelError, match=said):

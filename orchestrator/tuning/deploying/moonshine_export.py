@@ -23,7 +23,7 @@ from transformers import (
 
 from orchestrator.errors import ModelError
 from orchestrator.tuning.deploying.onnx_export import quiet
-from orchestrator.tuning.model.configuration import special_tokens
+from orchestrator.tuning.model.configuration import greedy_generation, special_tokens
 from orchestrator.tuning.model.families import Family
 
 GRAPHS = ("frontend", "encoder", "adapter", "cross_kv", "decoder_kv")
@@ -67,11 +67,14 @@ def export_moonshine(
     from moonshine_voice.lora.export import export_checkpoint
 
     windows = [list(window) for window in family.windows]
+    # transformers refuses to write some generation settings that it reads
+    greedy = greedy_generation(model, tokenizer)
     with TemporaryDirectory() as place:
         with (
             _changed(model.config.encoder_config, sliding_windows=windows),
             # the exporter takes these from config.json alone
             _changed(model.config, bos_token_id=special.start, eos_token_id=special.eos),
+            _changed(model, generation_config=greedy),
         ):
             model.save_pretrained(place)
         with quiet():
@@ -80,16 +83,16 @@ def export_moonshine(
 
 
 @contextmanager
-def _changed(config: Any, **fields: Any) -> Iterator[None]:
-    """A context within which fields of a configuration have other values."""
-    kept = {name: getattr(config, name) for name in fields}
+def _changed(owner: Any, **fields: Any) -> Iterator[None]:
+    """A context within which fields of a model or a configuration have other values."""
+    kept = {name: getattr(owner, name) for name in fields}
     try:
         for name, value in fields.items():
-            setattr(config, name, value)
+            setattr(owner, name, value)
         yield
     finally:
         for name, value in kept.items():
-            setattr(config, name, value)
+            setattr(owner, name, value)
 
 
 _SPACE = "\u2581".encode()
