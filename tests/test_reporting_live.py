@@ -62,6 +62,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+BY_CHARACTERS = Measurement(
+    trial=None,
+    step=0,
+    adapter_scale=1.0,
+    fingerprint="f",
+    sets={"domain": set_with(9, 10, 3, 40)},
+)
+"""The untuned model, with its characters counted."""
+
+
 def reporter(out: io.StringIO, now: list[float], **console: Any) -> LiveReporter:
     """One whose clock shows the last of `now`."""
     return LiveReporter(
@@ -71,16 +81,20 @@ def reporter(out: io.StringIO, now: list[float], **console: Any) -> LiveReporter
 
 def test_the_baseline_of_a_sweep_by_the_cer_is_told_with_its_cer() -> None:
     spec, out = SPEC.model_copy(update={"metric": Metric(name="domain_cer")}), io.StringIO()
-    measured = Measurement(
-        trial=None,
-        step=0,
-        adapter_scale=1.0,
-        fingerprint="f",
-        sets={"domain": set_with(9, 10, 3, 40)},
-    )
     with LiveReporter(Console(file=out, width=200), (), Budgeted.of(spec)) as show:
-        show.baseline(measured)
+        show.baseline(BY_CHARACTERS)
     assert out.getvalue() == "baseline: domain 90.00 %, domain CER 7.50 %\n"
+
+
+def test_the_baseline_event_of_a_sweep_by_the_cer_has_its_cer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)
+    with JsonReporter(tmp_path / "s", Budgeted.of(SPEC)) as show:
+        show.baseline(BY_CHARACTERS)
+    event = json.loads(out.getvalue())
+    assert (event["wer"], event["rates"]) == ({"domain": 90.0}, {"domain": 90.0, "domain_cer": 7.5})
 
 
 def test_piped_progress_is_plain_lines(tmp_path: Path) -> None:

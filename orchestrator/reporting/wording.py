@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from orchestrator.records.results import TrialResult
+from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.scoring.judge import Verdict, rate_name
 from orchestrator.scoring.limit_text import (
     asked_text,
@@ -25,7 +25,7 @@ from orchestrator.scoring.limits import Criterion, Evidence, LimitVerdict
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.judging import acceptance_of, guardrails_of
+from orchestrator.verdicts.judging import acceptance_of, guardrails_of, scores
 
 
 def literal(limit: LimitVerdict) -> str:
@@ -163,6 +163,17 @@ def rates_of(spec: SweepSpec) -> tuple[str, ...]:
         if criterion.metric != TRAIN_LOSS:
             names += [rate_name(metric, False) for metric in criterion.among or (criterion.metric,)]
     return tuple(dict.fromkeys(names))
+
+
+def all_rates(measurement: Measurement) -> dict[str, float]:
+    """Return all rates of a measurement in percent as they are shown, by the names that results
+    use.
+    """
+    return {
+        rate: shown_rate(rate, score.rate)
+        for rate, score in scores(measurement).sets.items()
+        if score.rate is not None
+    }
 
 
 def unit_text(only_wer: bool) -> str:

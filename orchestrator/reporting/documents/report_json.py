@@ -6,13 +6,12 @@ import json
 from math import isfinite
 from typing import Any
 
-from orchestrator.reporting.wording import limits_of, shown_result
+from orchestrator.reporting.wording import all_rates, limits_of, shown_result
 from orchestrator.scoring.judge import Verdict
 from orchestrator.scoring.limit_text import shown_bounds, shown_change, shown_rate
 from orchestrator.scoring.limits import LimitVerdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
-from orchestrator.verdicts.judging import scores
 
 
 def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bool) -> str:
@@ -44,20 +43,10 @@ def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bo
             }
             for finalist in conclusion.confirmed
         ],
-        "baseline": _untuned_rates(conclusion),
+        "baseline": all_rates(conclusion.baseline) if conclusion.baseline else {},
         "trials": [shown_result(result) for result in conclusion.results],
     }
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _untuned_rates(conclusion: Conclusion) -> dict[str, float]:
-    """Return the untuned model's rates on the sets of the search, by the names that trials have."""
-    measured = scores(conclusion.baseline).sets if conclusion.baseline else {}
-    return {
-        rate: shown_rate(rate, score.rate)
-        for rate, score in measured.items()
-        if score.rate is not None
-    }
 
 
 def _verdict_fields(verdict: Verdict | None) -> dict[str, Any] | None:

@@ -55,6 +55,10 @@ class BaselineEvent(_Event):
 
     event: Literal["baseline"] = "baseline"
     wer: Rates = Field(description="WER of the untuned model in percent, by set.")
+    rates: Rates = Field(
+        description="All rates of the untuned model in percent, by the names that measurements use; "
+        "recall and precision are shares that are found."
+    )
 
 
 class TrialStartedEvent(_OfTrial):

@@ -24,7 +24,7 @@ from orchestrator.reporting.progress import events
 from orchestrator.reporting.progress.sweep_standing import Budgeted
 from orchestrator.reporting.rendering.escape import plain
 from orchestrator.reporting.rendering.utf8_output import in_utf8
-from orchestrator.reporting.wording import shown_result
+from orchestrator.reporting.wording import all_rates, shown_result
 from orchestrator.scoring.judge import Verdict
 from orchestrator.scoring.limit_text import shown_change, shown_rate
 from orchestrator.verdicts.conclusion import Conclusion
@@ -94,9 +94,9 @@ class JsonReporter:
         """Write nothing: every event has its time."""
 
     def baseline(self, measurement: Measurement) -> None:
-        """Write the WER of the untuned model."""
+        """Write the rates of the untuned model."""
         wer = {name: score.wer for name, score in measurement.sets.items()}
-        self._write_event(events.BaselineEvent, wer=wer)
+        self._write_event(events.BaselineEvent, wer=wer, rates=all_rates(measurement))
 
     def admitted(self, plan: TrialPlan, step: int) -> None:
         """Write that a trial begins, or continues."""
