@@ -132,8 +132,8 @@ def _without_leading_marks(word: str) -> str:
     """Remove the marks that have no letter before them: NFKC makes a space and such a mark of an accent that stands
     alone.
     """
-    marks = (character for character in word if unicodedata.category(character)[0] != "M")
-    first = next(marks, None)
+    others = (character for character in word if unicodedata.category(character)[0] != "M")
+    first = next(others, None)
     return "" if first is None else word[word.index(first) :]
 
 
