@@ -112,6 +112,8 @@ def test_a_voice_is_a_speaker(tmp_path: Path) -> None:
         ("Sprecher 1:", "Sprecher 1"),
         ("speaker#1:", "speaker#1"),
         ("Speaker #1:", "Speaker #1"),
+        ("Locuteur 1 :", "Locuteur 1"),
+        ("说话人1：", "说话人1"),
         ("INTERVENANTE 2:", "INTERVENANTE 2"),
         ("Спикер 1:", "Спикер 1"),
         ("说话人1:", "说话人1"),

@@ -19,6 +19,9 @@ them; for small letters and capitals it is compiled with IGNORECASE.
 COUNTED = rf"{SPEAKER}[ _#-]*\d+"
 """A regular expression for how programs count speakers: `SPEAKER_01`, `Speaker #1`, `Sprecher 2`."""
 
+COLON = r"(?:\s?:|：)"
+"""A regular expression for the colon behind a speaker: in French a space stands before it, and Chinese has a wide one."""
+
 ROLES = frozenset(
     (
         "agent customer client operator caller callee user bot assistant doctor patient "

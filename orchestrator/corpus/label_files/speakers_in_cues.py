@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from orchestrator.corpus.label_files.segments import COUNTED, NAME, Segment
+from orchestrator.corpus.label_files.segments import COLON, COUNTED, NAME, Segment
 
 _PROGRAM = re.compile(
-    rf"(?:(?:>>+ ?)?\[?(?P<program>(?i:{COUNTED}))\]?|"
-    rf">>+ ?(?P<name>{NAME})): ?(?P<said>\S.*)"
+    rf"(?:(?:>>+ ?)?\[?(?P<program>(?i:{COUNTED}))\]?{COLON}|>>+ ?(?P<name>{NAME}):) ?(?P<said>\S.*)"
 )
 """A speaker as programs write it, `SPEAKER_01:`, `Sprecher 1:` or `>> ANNA:`, and what is said."""
 _ASIDE = r"(?: ?\([^()]*\))?"

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
-from orchestrator.corpus.label_files.segments import COUNTED, NAME, UNTIL, seconds
+from orchestrator.corpus.label_files.segments import COLON, COUNTED, NAME, UNTIL, seconds
 from orchestrator.corpus.label_files.speakers_in_cues import is_read_aloud
 from orchestrator.corpus.manifest_errors import show
 
@@ -61,8 +61,8 @@ _NEVER_SAID = re.compile(
 CHAT.
 """
 _MACHINE = re.compile(COUNTED, re.IGNORECASE)
-_MACHINE_TURN = re.compile(rf"\[{COUNTED}\]:?\s+\S.*|{COUNTED}:?", re.IGNORECASE)
-_TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME}|(?i:{COUNTED}))\]?(?::\s+|\t+)\S.*")
+_MACHINE_TURN = re.compile(rf"\[{COUNTED}\]:?\s+\S.*|{COUNTED}{COLON}?", re.IGNORECASE)
+_TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME}|(?i:{COUNTED}))\]?(?:\s?:\s+|：\s*|\t+)\S.*")
 _CAPITALS = "".join(filter(str.isupper, map(chr, range(0x2000))))
 """The capitals of all alphabets that have them, but for a few rare ones."""
 _TURNS_IN_LINE = re.compile(
