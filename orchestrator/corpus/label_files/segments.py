@@ -20,7 +20,7 @@ COUNTED = rf"{SPEAKER}[ _#-]*\d+"
 """A regular expression for how programs count speakers: `SPEAKER_01`, `Speaker #1`, `Sprecher 2`."""
 
 COLON = r"(?:\s?:|：)"
-"""A regular expression for the colon behind a speaker: in French a space stands before it, and Chinese has a wide one."""
+"""A regular expression for the colon behind a speaker: in French with a space before it, in Chinese a wide one."""
 
 ROLES = frozenset(
     (
