@@ -46,6 +46,10 @@ def test_names_that_begin_nearly_every_cue_are_speakers() -> None:
         ("Bert", "Good morning."),
         ("Anna Smith", "So."),
     ]
+    assert told("Anna : salut", "Bert\u00a0: oui", "Anna : bien")[:2] == [
+        ("Anna", "salut"),
+        ("Bert", "oui"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +72,7 @@ def test_names_that_begin_nearly_every_cue_are_speakers() -> None:
         ["Step: add flour", "Step two: add eggs", "Step: mix"],
         ["Achtung: Zug fährt ein", "Achtung: Türen schließen", "Achtung: es geht los", "Ja."],
         ["First: mix", "Second: stir", "First: again"],
+        ["Question : une", "Réponse : deux", "Question : trois"],
     ],
 )
 def test_what_may_be_said_stays(texts: list[str]) -> None:

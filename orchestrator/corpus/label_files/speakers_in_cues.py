@@ -12,14 +12,16 @@ from dataclasses import replace
 from orchestrator.corpus.label_files.segments import COLON, COUNTED, NAME, Segment
 
 _PROGRAM = re.compile(
-    rf"(?:(?:>>+ ?)?\[?(?P<program>(?i:{COUNTED}))\]?{COLON}|>>+ ?(?P<name>{NAME}):) ?(?P<said>\S.*)"
+    rf"(?:(?:>>+ ?)?\[?(?P<program>(?i:{COUNTED}))\]?|>>+ ?(?P<name>{NAME})){COLON} ?(?P<said>\S.*)"
 )
 """A speaker as programs write it, `SPEAKER_01:`, `Sprecher 1:` or `>> ANNA:`, and what is said."""
 _ASIDE = r"(?: ?\([^()]*\))?"
-_PERSON = re.compile(rf"(?:>>+ ?)?(?P<name>{NAME}){_ASIDE}(?!(?<=\d):\d):(?: ?(?P<said>\S.*)|)")
+_PERSON = re.compile(
+    rf"(?:>>+ ?)?(?P<name>{NAME}){_ASIDE}(?!(?<=\d):\d){COLON}(?: ?(?P<said>\S.*)|)"
+)
 """A name before a colon, maybe with an aside in brackets, and what is said. `At 10:30` and `Matthew 5:3` are said."""
 _DASH = re.compile(r"[-–—]+ ?(?=[^\W\d_]|[\[(¿¡\"'>])")
-_CHANGE = re.compile(rf"(?<!\S)>>++(?!\s*+{NAME}{_ASIDE}:(?!\d))\s*+")
+_CHANGE = re.compile(rf"(?<!\S)>>++(?!\s*+{NAME}{_ASIDE}{COLON}(?!\d))\s*+")
 """What captions of television put before the words of another speaker whom they do not name."""
 _READ_ALOUD = frozenset(
     (
