@@ -86,6 +86,13 @@ def test_languages_beside_texts_are_no_speakers(folder: Path, columns: str, lang
     assert [(each.text, each.speaker) for each in found] == [(f"say {name}", "") for name in NAMES]
 
 
+@pytest.mark.parametrize(("cell", "what"), [("en", "languages"), ("0.50", "numbers")])
+def test_an_empty_cell_makes_no_speakers_of_the_others(folder: Path, cell: str, what: str) -> None:
+    rows = (f"one.wav|say one|{cell}", "two.wav|say two|", f"three.wav|say three|{cell}")
+    (folder / "set.txt").write_text("".join(f"{row}\n" for row in rows))
+    assert f"is a list with {what} beside the texts" in refusal(folder / "set.txt")
+
+
 @pytest.mark.parametrize(
     "rows", ["ann|yes bob|no ann|stop", "7|seven 8|eight 7|seven", "s1|a1 s2|b2 s1|c3"]
 )

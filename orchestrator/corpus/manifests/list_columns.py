@@ -35,6 +35,7 @@ def columns_of_three(rows: Sequence[Sequence[str]], where: str) -> tuple[str, ..
     first, second = ([row[column].strip() for row in rows] for column in (1, 2))
     one_word = (_are_words(first), _are_words(second))
     beside_texts = first if one_word == (True, False) else second if one_word[1] else []
+    beside_texts = list(filter(None, beside_texts))
     if beside_texts and all(map(_DECIMAL.fullmatch, beside_texts)):
         raise UnusableError(
             f"is a list with numbers beside the texts, {where} {show(beside_texts[0])}, which name no speaker; write a "
