@@ -15,6 +15,7 @@ _KEY = re.compile(
 """Keys that name a channel, after `_is_key` has brought them to lower case with underscores."""
 LEFT = "left|links|gauche|izquierd[ao]|sinistr[ao]|левый"
 RIGHT = "right|rechts|droite?|derech[ao]|destr[ao]|правый"
+"""Names of the second channel of two, as `LEFT` are of the first, in several languages."""
 _WORD = rf"(?:ch(?:an(?:nel)?)?|{_TRANSLATED})"
 _CHANNEL = re.compile(
     rf"(?:{_WORD}[ _-]?)?(?:\d{{1,2}}(?:\.0)?|{LEFT}|{RIGHT})|(?:{_WORD}[ _-])?[ablr]"
