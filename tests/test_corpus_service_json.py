@@ -324,6 +324,14 @@ def test_google_without_times_of_words_does_not_tell_who_says_a_result() -> None
     assert [(part.text, part.speaker) for part in found or []] == [("Hello.", ""), ("Yes.", "")]
 
 
+def test_a_result_of_google_that_only_says_how_sure_it_is_hides_none_of_the_others() -> None:
+    """An empty transcript is left out of JSON, and all of the answer was of a form that is not read."""
+    sure = {"alternatives": [{"confidence": 0.1}], "resultEndTime": "4s"}
+    heard = {"alternatives": [{"transcript": "Hello."}], "resultEndTime": "3s"}
+    found = parts_of_service(json.dumps({"results": [heard, sure]}))
+    assert [(part.text, part.end) for part in found or []] == [("Hello.", 3.0)]
+
+
 def test_a_result_of_google_in_which_two_speak_has_no_speaker() -> None:
     """All of it was taken for what the first of them says."""
     words = [{"startTime": f"{tag}s", "speakerTag": tag} for tag in (1, 2)]

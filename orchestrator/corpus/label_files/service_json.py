@@ -203,7 +203,7 @@ def _google(value: Mapping[str, Any]) -> Iterator[Segment]:
             times = {"start": begin if told is None else told, "end": end}
             speakers = {who.get(_begin(word), _speaker_of(word)) for word in words} - {None}
             speaker = speakers.pop() if len(speakers) == 1 else None
-            yield _part(times, best["transcript"], speaker=speaker, channel=channel)
+            yield _part(times, best.get("transcript", ""), speaker=speaker, channel=channel)
 
 
 def _says_who(best: Mapping[str, Any]) -> bool:
