@@ -65,7 +65,7 @@ def explicit_attention() -> list[Change]:
             attn_mask = torch.ones(size, size, dtype=torch.bool, device=query.device).tril()
         scores = query @ key.mT * scale
         if attn_mask is not None:
-            scores = scores.masked_fill(~attn_mask, -torch.inf)
+            scores = scores + (additive(attn_mask) if attn_mask.dtype == torch.bool else attn_mask)
         return scores.softmax(-1) @ value
 
     return [(F, "scaled_dot_product_attention", attend)]
@@ -178,7 +178,7 @@ def _in_turn(count: int) -> list[Change]:
     owner = cores(torch.device("cpu"))
     return [
         (owner, "count", count),
-        (owner, "map", lambda part, parts: [part(each) for each in parts]),
+        (owner, "map", lambda part, parts: (part(each) for each in parts)),
     ]
 
 
