@@ -1,4 +1,4 @@
-"""The functions and attributes that the benchmarks time or patch by name exist."""
+"""What the benchmarks time or patch by name exists, and a patch changes no result."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -20,6 +21,8 @@ from orchestrator.planning.cost import Cost
 from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.reporting.documents.plan_report import cost_texts
 from orchestrator.sweepfile.loading import load_spec
+from tests.test_tuning_pack import Scene, packed, scene
+from tests.tuning_models import params
 
 
 @pytest.mark.parametrize(("module", "path"), [part[:2] for part in profile_step.PARTS])
@@ -27,10 +30,23 @@ def test_what_is_profiled_is_there(module: str, path: str) -> None:
     assert callable(functools.reduce(getattr, path.split("."), import_module(module)))
 
 
+@pytest.fixture(scope="module")
+def stage() -> Scene:
+    return scene("streaming")
+
+
 @pytest.mark.parametrize("lever", levers.LEVERS, ids=lambda lever: str(lever.__name__))
-def test_what_a_lever_changes_is_there(lever: Callable[[], list[levers.Change]]) -> None:
-    for owner, name, _ in lever():
-        assert hasattr(owner, name)
+def test_a_lever_changes_nothing_of_a_step_but_its_time(
+    lever: Callable[[], list[levers.Change]], stage: Scene
+) -> None:
+    found: list[torch.Tensor] = []
+
+    def step() -> None:
+        found.append(packed(stage, [params(), params(adapter="dora", seed=7)])[0].flat.clone())
+
+    for changes in ([], lever()):
+        levers.seconds_with(changes, step)
+    torch.testing.assert_close(*found, rtol=0, atol=1e-10)
 
 
 def test_the_trials_of_the_real_size_are_a_sweep_of_two_rungs(tmp_path: Path) -> None:
