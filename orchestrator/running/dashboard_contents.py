@@ -16,7 +16,7 @@ from orchestrator.reporting.page.figures import figure
 from orchestrator.reporting.page.utterances import utterance_sets
 from orchestrator.reporting.rendering import markdown
 from orchestrator.reporting.rendering.report_blocks import Block, Document, Heading, Table
-from orchestrator.reporting.wording import rates_of, shown_percent, shown_points
+from orchestrator.reporting.wording import all_rates, rates_of, shown_percent, shown_points
 from orchestrator.running.checkpoints import known_as_ended
 from orchestrator.running.completion import judged
 from orchestrator.running.dashboard_transcripts import HeardSet, Worse, attachments, worst_of
@@ -82,11 +82,12 @@ def _study_note(
 
 def _study_attributes(spec: SweepSpec, conclusion: Conclusion, done: bool) -> dict[str, Attribute]:
     """Return the untuned model's rates, every limit in words, and the verdict once there is one."""
-    found: dict[str, Attribute] = {}
-    untuned = scores(conclusion.baseline).sets if conclusion.baseline else {}
-    for rate in rates_of(spec):
-        if rate in untuned and (value := untuned[rate].rate) is not None:
-            found[f"untuned: {rate_text(rate)}, %"] = round(shown_rate(rate, value), 2)
+    untuned = all_rates(conclusion.baseline) if conclusion.baseline else {}
+    found: dict[str, Attribute] = {
+        f"untuned: {rate_text(rate)}, %": round(untuned[rate], 2)
+        for rate in rates_of(spec)
+        if rate in untuned
+    }
     for kind, criteria in (("guardrail", guardrails_of(spec)), ("asked", acceptance_of(spec))):
         found |= {f"{kind} {n}": asked_text(each) for n, each in enumerate(criteria, start=1)}
     decision = conclusion.shown_decision(done)

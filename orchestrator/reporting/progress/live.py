@@ -41,6 +41,7 @@ from orchestrator.reporting.progress.sweep_standing import (
 )
 from orchestrator.reporting.rendering.escape import plain
 from orchestrator.reporting.wording import (
+    all_rates,
     delta_text,
     duration_text,
     params_text,
@@ -51,7 +52,6 @@ from orchestrator.reporting.wording import (
 )
 from orchestrator.scoring.judge import Verdict
 from orchestrator.set_names import confirm_name, is_wer
-from orchestrator.verdicts.judging import scores
 
 REDRAW_SECONDS = 0.1
 """Least seconds between two redraws when only counters changed."""
@@ -140,11 +140,11 @@ class LiveReporter:
     def baseline(self, measurement: Measurement) -> None:
         """Show the WER of the untuned model on every set, and its other rates that are shown."""
         wers = [f"{name} {percent(score.wer)} %" for name, score in measurement.sets.items()]
-        measured = scores(measurement).sets
+        rates = all_rates(measurement)
         others = [
-            f"{rate_heading(rate)} {shown_percent(rate, measured[rate].rate)} %"
+            f"{rate_heading(rate)} {percent(rates[rate])} %"
             for rate in self._budget.rates
-            if not is_wer(rate) and rate in measured
+            if not is_wer(rate) and rate in rates
         ]
         self.say(f"baseline: {', '.join([*wers, *others])}")
 
