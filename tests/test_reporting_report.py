@@ -494,6 +494,19 @@ def test_diagnose_counts_one_finding_in_the_singular() -> None:
         assert document.headline.startswith(said)
 
 
+def test_a_finding_that_begins_with_the_name_of_a_field_keeps_it_as_it_is_written(
+    tmp_path: Path,
+) -> None:
+    run(SPEC, tmp_path)
+    folder = StudyFolder(tmp_path, "s")
+    messages = ("data.confirm keeps utterances.", "few errors are left, e.g. none.")
+    with folder.lock():
+        folder.write_findings("data", [finding("low-headroom", each) for each in messages])
+    found = conclude(SPEC, folder, RESAMPLES)
+    text = markdown.render(report.build(SPEC, folder, found, ["s"], done=True))
+    assert "data.confirm keeps utterances." in text and "Few errors are left, e.g. none." in text
+
+
 def test_status_lists_what_trains(root: Path, tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path, "s")
     plan = StudyFolder(root, "s").read_plan(0)

@@ -59,13 +59,15 @@ def caveats(
         yield from _decoding_sentences([m for r in ended if (m := chosen_measurement(folder, r))])
     for found in folder.findings():
         ignored = f"Check {found.name} was ignored: " if found.name in spec.checks.ignore else ""
-        yield (
-            f"{ignored}{found.message}"
-            if ignored
-            else f"{found.message[0].upper()}{found.message[1:]}"
-        )
+        yield f"{ignored}{found.message}" if ignored else _as_sentence(found.message)
     if any(result.pruned_by == "wall_clock" for result in conclusion.results):
         yield "The wall clock cut trials short: they might have ended better."
+
+
+def _as_sentence(message: str) -> str:
+    """Return a finding's message with a capital at its beginning, unless that names a field."""
+    first = message.partition(" ")[0]
+    return message if "." in first else f"{message[0].upper()}{message[1:]}"
 
 
 def _chosen_sentences(measured: int) -> str:
