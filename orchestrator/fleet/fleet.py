@@ -113,8 +113,8 @@ class Fleet:
 
     def advance(self) -> tuple[Event, ...]:
         """Return the events of the pack that is next, or the progress that there was; after a second
-        without any, nothing. An evaluation may take minutes, and a machine may be waited for for
-        hours, in which the caller may be asked to stop.
+        without any, nothing. An evaluation may take minutes, and a machine come after hours, and
+        meanwhile the caller may be asked to stop.
         """
         assert self._of, "nothing to advance"
         waited = False

@@ -100,8 +100,8 @@ class Worker(Protocol):
         """Give the plan a slot. Raises ModelError when its targets do not fit the model."""
 
     def advance(self) -> tuple[Event, ...]:
-        """Train all slots up to the next tick at which there is something to say, and return that;
-        never empty while a slot is active.
+        """Train all slots up to the next tick at which there is something to say, and return that; a
+        single pack always has something to say while a slot is active.
 
         Of several packs, these are the events of the one that is next by the fleet's clock, and none
         after a second in which there are none.
