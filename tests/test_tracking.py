@@ -428,6 +428,12 @@ def test_runs_are_sent_to_another_project_of_wandb_too(
     assert opened(project="two") == [("two", name) for _, name in first]
     assert len(opened(project="two", mode="offline")) == len(first)
     assert opened(project="one") == opened(project="two") == []
+    assert len(opened(project="one", entity="team")) == len(first)
+    monkeypatch.setenv("WANDB_ENTITY", "team")
+    assert opened(project="one", entity="team") == opened(project="one") == []
+    monkeypatch.setenv("WANDB_ENTITY", "others")
+    assert opened(project="one", entity="team") == []
+    assert len(opened(project="one")) == len(first)
 
 
 def test_a_client_that_hangs_changes_nothing_of_the_sweep(

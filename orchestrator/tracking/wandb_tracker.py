@@ -80,9 +80,9 @@ def _fill(open_run: Any, run: TrackedRun) -> None:
 
 def _destination(spec: WandbSpec) -> str:
     """Return a digest of where runs go, which a person may change: a study keeps no address."""
-    mode = spec.mode or os.environ.get("WANDB_MODE")
-    asked = [os.environ.get(name) for name in ("WANDB_BASE_URL", "WANDB_ENTITY")]
-    return digest([mode or "online", spec.project, spec.entity, *asked])[:12]
+    mode = spec.mode or os.environ.get("WANDB_MODE") or "online"
+    entity = spec.entity or os.environ.get("WANDB_ENTITY")
+    return digest([mode, spec.project, entity, os.environ.get("WANDB_BASE_URL")])[:12]
 
 
 def _id(study: str, name: str) -> str:
