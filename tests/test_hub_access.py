@@ -5,8 +5,10 @@ A real server on this machine answers the hub's own client.
 
 from __future__ import annotations
 
+import os
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,13 +177,7 @@ def test_the_feature_extractor_of_a_model_of_the_hub_is_there_for_its_exports(
     closed.write_text("a file where the cache belongs")
     with serving(200, HUB, missing=("adapter_config.json", "/processor_config.json")) as (url, _):
         for place in (cache, closed):  # in which nothing can be written, but a model may be there
-            said = subprocess.run(
-                ["python", "-c", code],
-                env={"HF_ENDPOINT": url, "HF_HUB_CACHE": str(place)} | _environment(),
-                check=True,
-                capture_output=True,
-                text=True,
-            ).stdout
+            said = printed(code, {"HF_ENDPOINT": url, "HF_HUB_CACHE": str(place)})
             assert said == "('x/y', {'revision': 'main'})\n"
     copy_processor_files(ModelSpec(id="x/y"), tmp_path)
     assert (tmp_path / "preprocessor_config.json").read_bytes() == PAGE
@@ -198,14 +194,7 @@ def test_a_model_of_the_hub_is_heard_at_the_level_and_cap_that_lie_beside_it(
     code += "print(settings_of('x/y').model_dump_json(), settings_of('x/none').rms)"
     with serving(200, HUB, missing="none/resolve/main/transcription.json", page=kept) as (url, _):
         place = str(cache if offline else cache.parent / "empty")
-        said = subprocess.run(
-            ["python", "-c", code],
-            env={"HF_ENDPOINT": url, "HF_HUB_CACHE": place, "HF_HUB_OFFLINE": offline}
-            | _environment(),
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
+        said = printed(code, {"HF_ENDPOINT": url, "HF_HUB_CACHE": place, "HF_HUB_OFFLINE": offline})
     expected = '{"rms":null,"max_tokens_per_second":9.0,"encoder_windows":"stock"}'
     assert said == f"{expected} 0.075\n"
 
@@ -238,13 +227,7 @@ def test_nobody_is_asked_to_convert_pickled_weights_of_the_hub(cache: Path) -> N
     missing = ("adapter_config.json", "model.safetensors", "model.safetensors.index.json")
     page = (DATA / "base-model" / "config.json").read_bytes()
     with serving(200, HUB, missing=missing, page=page) as (url, asked):
-        said = subprocess.run(
-            ["python", "-c", code],
-            env={"HF_ENDPOINT": url, "HF_HUB_CACHE": str(cache)} | _environment(),
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
+        said = printed(code, {"HF_ENDPOINT": url, "HF_HUB_CACHE": str(cache)})
     assert said == (
         "model 'x/y' cannot be loaded: x/y does not appear to have a file named model.safetensors or "
         "model.safetensors.index.json and thus cannot be loaded with `safetensors`. Next: check the name and the "
@@ -269,36 +252,29 @@ def test_a_certificate_that_is_not_trusted_is_told_from_a_network_that_is_away(
         assert problem is not None and problem.cure.endswith("export SSL_CERT_FILE=FILE.pem")
         assert problem.what.startswith(f"the certificate of {address} is not trusted (")
         code = "from orchestrator.host.hub_access import hub_problem; print(hub_problem('x/y'))"
-        followed = subprocess.run(
-            ["python", "-c", code],
-            env={"HF_ENDPOINT": address, "SSL_CERT_FILE": str(own)} | _environment(),
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-    assert followed.stdout == "None\n"
+        followed = printed(code, {"HF_ENDPOINT": address, "SSL_CERT_FILE": str(own)})
+    assert followed == "None\n"
 
 
 def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     code = "from orchestrator.host.hub_access import hub_problem; print(hub_problem('x/y'))"
     with serving(407, {}) as (proxy, _):
-        said = subprocess.run(
-            ["python", "-c", code],
-            env={"HF_ENDPOINT": "https://hub.invalid", "HTTPS_PROXY": proxy} | _environment(),
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
+        said = printed(code, {"HF_ENDPOINT": "https://hub.invalid", "HTTPS_PROXY": proxy})
     assert "https://hub.invalid does not answer (407" in said
     assert "check HTTPS_PROXY, or go round it: export NO_PROXY=hub.invalid" in said
 
 
-def _environment() -> dict[str, str]:
-    import os
-    import sys
-
+def printed(code: str, variables: dict[str, str]) -> str:
+    """What a process prints that runs this code with these variables of its environment alone."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {"PATH": path, "PYTHONPATH": ":".join(filter(None, sys.path))}
+    found = {"PATH": path, "PYTHONPATH": ":".join(filter(None, sys.path))}
+    return subprocess.run(
+        ["python", "-c", code],
+        env=variables | found,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
 
 
 def test_validate_says_that_a_model_of_the_hub_could_not_be_checked(
