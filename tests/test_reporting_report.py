@@ -432,6 +432,13 @@ def test_no_word_or_number_of_a_table_is_broken(root: Path, width: int) -> None:
         assert cell_len(line) <= width or line.startswith("  orchestrate")
 
 
+def test_short_cells_of_a_table_stand_in_one_line_and_long_ones_share_the_rest() -> None:
+    changes, reasons, points = "8.32 (-3.55)", "word " * 30, "name=1 " * 40
+    widths = terminal.widths_of(("a", "b", "c"), ((changes, reasons, points),), 120)
+    assert widths is not None and terminal.width_taken(widths) == 120
+    assert widths[0] == len(changes) and abs(widths[1] - widths[2]) <= 1
+
+
 def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path, "s")
     document = report.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), ["s.yaml"], done=False)

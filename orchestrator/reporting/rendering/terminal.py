@@ -102,7 +102,8 @@ def widths_of(
     columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], room: int
 ) -> list[int] | None:
     """Return the widths of a table's columns, in which no word of up to `LONGEST_WORD` characters
-    is broken; None where those do not fit into `room`.
+    is broken; None where those do not fit into `room`. What is left goes to the narrowest columns
+    first, so that numbers stand in one line and long texts share the rest.
     """
     texts = [[plain(text) for text in own] for own in zip(columns, *rows, strict=True)]
     whole = [max(map(cell_len, own)) for own in texts]
@@ -113,9 +114,8 @@ def widths_of(
     spare = room - width_taken(widths)
     if spare < 0:
         return None
-    while spare and (lacking := max(w - own for w, own in zip(whole, widths, strict=True))) > 0:
-        place = next(at for at, own in enumerate(widths) if whole[at] - own == lacking)
-        widths[place] += 1
+    while spare and (lacking := [at for at, own in enumerate(widths) if own < whole[at]]):
+        widths[min(lacking, key=widths.__getitem__)] += 1
         spare -= 1
     return widths
 
