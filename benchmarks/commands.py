@@ -10,7 +10,6 @@ git reference, of which a worktree is made and removed. Compare the rows of one 
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import statistics
 import subprocess
@@ -19,7 +18,7 @@ import time
 from pathlib import Path
 
 from _shared import ROOT
-from _shared.checkouts import checkout
+from _shared.checkouts import checkout, command_of
 from _shared.tables import markdown
 
 SPEC = "sweeps/quickstart.yaml"
@@ -56,14 +55,9 @@ def time_command(place: Path, command: str) -> tuple[float, float]:
     seconds. Ends the program where the command fails.
     """
     arguments = [command] if command.startswith("-") else [command, SPEC]
-    environment = os.environ | {"PYTHONPATH": str(place)}
+    line, environment = command_of(place, *arguments)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "orchestrator", *arguments],
-        cwd=place,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    )
+    done = subprocess.run(line, cwd=place, env=environment, stdout=subprocess.DEVNULL)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"{command} in {place} ended with exit code {done.returncode}")

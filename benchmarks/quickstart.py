@@ -12,16 +12,14 @@ next, so the sides need not train the same trials; the verdicts stand beside the
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import statistics
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from _shared import ROOT
-from _shared.checkouts import checkout
+from _shared.checkouts import checkout, command_of
 from _shared.processes import run_all
 from _shared.sides import VERDICTS
 from _shared.tables import markdown
@@ -76,12 +74,12 @@ def _options() -> argparse.Namespace:
 
 def _run(path: Path, words: tuple[str, ...], studies: Path, study: str) -> Run:
     spec = str(path / "sweeps" / "quickstart.yaml")
-    command = [sys.executable, "-P", "-m", "orchestrator", spec, f"name={study}", *words]
+    command, environment = command_of(path, spec, f"name={study}", *words)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     usage = run_all(
         [[*command, "--quiet", "--studies", str(studies)]],
         accepted=VERDICTS,
-        environment=os.environ | {"PYTHONPATH": str(path)},
+        environment=environment,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime

@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from _shared import ROOT
-from _shared.checkouts import checkout
+from _shared.checkouts import checkout, command_of
 from _shared.processes import Usage, run_all
 from _shared.sides import VERDICTS
 from _shared.workload import NAMES, real_size
@@ -89,25 +87,11 @@ def _write_sweep(folder: Path, data: Path, model: Path, steps: int, pack: str) -
     return path
 
 
-def _command(sweep: Path, name: str, path: Path, studies: Path) -> dict[str, Any]:
-    """Return the command line of a checkout, and the environment in which Python imports that
-    checkout's package.
-    """
-    return {
-        "args": [sys.executable, "-m", "orchestrator", name, str(sweep), "--studies", str(studies)],
-        "env": os.environ | {"PYTHONPATH": str(path), "COLUMNS": "400"},
-    }
-
-
 def _time_said(sweep: Path, folder: Path) -> str:
     """Run `plan --probe` and return the sentence in which it predicts the time of the sweep."""
-    command = _command(sweep, "plan", ROOT, folder / "probe")
+    command, environment = _command(sweep, "plan", ROOT, folder / "probe")
     done = subprocess.run(
-        [*command["args"], "--probe"],
-        env=command["env"],
-        capture_output=True,
-        text=True,
-        check=True,
+        [*command, "--probe"], env=environment, capture_output=True, text=True, check=True
     )
     return time_in(done.stdout)
 
@@ -119,8 +103,14 @@ def time_in(plan: str) -> str:
 
 
 def _run_sweep(sweep: Path, path: Path, studies: Path) -> Usage:
-    command = _command(sweep, "run", path, studies)
-    return run_all([[*command["args"], "--quiet"]], accepted=VERDICTS, environment=command["env"])
+    command, environment = _command(sweep, "run", path, studies)
+    return run_all([[*command, "--quiet"]], accepted=VERDICTS, environment=environment)
+
+
+def _command(sweep: Path, name: str, path: Path, studies: Path) -> tuple[list[str], dict[str, str]]:
+    """Return a command line of the checkout at `path`, and its environment."""
+    command, environment = command_of(path, name, str(sweep), "--studies", str(studies))
+    return command, environment | {"COLUMNS": "400"}
 
 
 def _table(runs: dict[str, list[Usage]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -16,6 +17,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import levers
 import profile_step
 import real_size
+from _shared.checkouts import command_of
 
 from orchestrator.planning.cost import Cost
 from orchestrator.planning.trial_plan import trial_plan
@@ -62,3 +64,18 @@ def test_the_trials_of_the_real_size_are_a_sweep_of_two_rungs(tmp_path: Path) ->
 def test_the_time_that_plan_says_is_found_among_its_points() -> None:
     (said,) = cost_texts((Cost(low=80.0, high=120.0, basis="a probe"),), clock_lost=False)
     assert real_size.time_in(f"- at most 80 optimizer steps\n  - {said}\n- and more") == said
+
+
+@pytest.mark.parametrize("folder", ["other", "here"])
+def test_the_command_of_a_checkout_runs_its_package_wherever_the_benchmark_was_started(
+    tmp_path: Path, folder: str
+) -> None:
+    for name in ("here", "other"):
+        package = tmp_path / name / "orchestrator"
+        package.mkdir(parents=True)
+        (package / "__main__.py").write_text(f"import sys; print({name!r}, sys.argv[1:])")
+    command, environment = command_of(tmp_path / folder, "plan", "a.yaml")
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path / "here", capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{folder} ['plan', 'a.yaml']\n"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,3 +29,11 @@ def checkout(named: str | None) -> Iterator[Path | None]:
             yield place
         finally:
             subprocess.run([*git, "remove", "--force", str(place)], check=True)
+
+
+def command_of(path: Path, *words: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command line that runs the product of the checkout at `path`, and its environment.
+    Without -P, the package in the current folder would run instead: this checkout's, as a rule.
+    """
+    command = [sys.executable, "-P", "-m", "orchestrator", *words]
+    return command, os.environ | {"PYTHONPATH": str(path)}
