@@ -24,11 +24,13 @@ from orchestrator.corpus.manifests.time_values import (
 )
 from orchestrator.corpus.manifests.time_words import (
     AMBIGUOUS,
+    EDGES,
     FRAMES,
     PARTS,
     ROLES,
     SAY_NOTHING,
     SECOND,
+    SHORT,
     TRANSLATED,
     UNITS,
     WHOLES,
@@ -282,23 +284,22 @@ def _times_of(record: Mapping[str, Any]) -> list[_Time]:
 @lru_cache(maxsize=1024)
 def _meaning(key: str) -> _Time | None:
     """Return what a key means; None where it means no time. `End Time`, `endTime` and `end_time`
-    are the same. Cached, because a manifest has the same keys in every record, and 20,000 of them
-    are read before a sweep starts.
+    are the same. Cached, because a manifest has the same keys in each of its 20,000 records.
     """
-    numbered = {"t0": "start", "t1": "end"}.get(key, key)
+    spelled = _spelled(key)
     words = frozenset(
         part
-        for word in re.findall(r"[^\W\d_]+", _spelled(numbered))
+        for word in re.findall(r"[^\W\d_]+", SHORT.get(spelled, spelled))
         for part in ([word] if word in ROLES or word in UNITS else re.findall("[a-z]+", word))
     )
-    said = words & ROLES.keys()
+    said = words & ROLES.keys() or (words & EDGES.keys() if "offset" not in words else set())
     rest = words - said - UNITS.keys()
     unit = next((UNITS[word] for word in words if word in UNITS), None)
     of_anything = said & {"first", "last"} and unit != FRAMES
     if of_anything or words in ({"sentence", "length"}, {"phrase", "length"}):
         return None  # a sentence is as long as its words are many
     if len(said) == 1 and rest <= PARTS | SAY_NOTHING:
-        role = ROLES[next(iter(said))]
+        role = {**EDGES, **ROLES}[next(iter(said))]
     elif not said and rest - PARTS == {"offset"}:
         role = "start"
     elif not said and rest in ({"num"}, {"n"}) and unit == FRAMES:
