@@ -141,7 +141,8 @@ def test_a_name_with_a_number_is_a_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Speaker A", "Guest-1", "Sprecherin 2", "Kunde", "Ärztin", "Врач"]
+    "name",
+    ["Speaker A", "Guest-1", "Sprecherin 2", "Kunde", "Ärztin", "Врач", "Guest", "Gast", "Woman 2"],
 )
 def test_a_number_or_a_role_in_any_language_is_another_person_in_each_recording(
     tmp_path: Path, name: str

@@ -31,14 +31,17 @@ ROLES = frozenset(
         "patiente enquêteur enquêtrice élève enfant operador operadora médico médica paciente entrevistador "
         "entrevistadora entrevistado entrevistada profesor profesora alumno alumna operatore operatrice paziente "
         "intervistatore intervistatrice klant medewerker arts patiënt asiakas lääkäri potilas haastattelija "
-        "haastateltava агент клиент оператор врач пациент"
+        "haastateltava агент клиент оператор врач пациент "
+        "man woman boy girl mann frau homme femme hombre mujer uomo donna homem mulher мужчина женщина"
     ).split()
 )
-"""What people in a conversation are, as speakers and tiers are named after them, in several languages."""
+"""What people in a conversation are, as speakers and tiers are named after them where their names are not told, in
+several languages.
+"""
 
-NUMBERED = rf"(?:{SPEAKER}|{'|'.join(sorted(ROLES))})(?:[ _#-]*\d{{1,2}}|[ _#-]+[^\W\d_])"
+NUMBERED = rf"{SPEAKER}|(?:{SPEAKER}|{'|'.join(sorted(ROLES))})(?:[ _#-]*\d{{1,2}}|[ _#-]+[^\W\d_])"
 """A regular expression for how programs and people count those who speak in one recording: `SPEAKER_01`, `speaker#1`,
-`Guest-2`, `Speaker A`.
+`Guest-2`, `Speaker A`, and `Guest` where there is one of them.
 """
 
 UNTIL = "(?:to|bis|jusqu'à|à|a|al|hasta|até|tot|до)"
