@@ -163,11 +163,13 @@ def test_where_no_thread_can_be_had_files_are_synced_all_the_same(
     assert {path.stat().st_ino for path in (*paths, tmp_path)} <= synced
 
 
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.EIO])
 def test_a_file_system_that_cannot_sync_folders_takes_files(
     tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Linux answers EINVAL where a file system has no fsync of folders, as afs and vboxsf."""
+    """Linux answers EINVAL where a file system has no fsync of folders, as afs and vboxsf; some
+    FUSE file systems, such as gocryptfs, answer EOPNOTSUPP.
+    """
 
     def refused(descriptor: int) -> None:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
@@ -186,3 +188,26 @@ def test_a_file_system_that_cannot_sync_folders_takes_files(
     with new_folder(tmp_path / "b") as aside:
         (aside / "c").write_text("c")
     assert (tmp_path / "new" / "a").read_text() + (tmp_path / "b" / "c").read_text() == "ac"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.EIO])
+def test_a_file_system_that_sets_no_modes_takes_files(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On vboxsf, or a CIFS share or NTFS disk that root has mounted, all files are root's, and
+    chmod is refused to everybody else with EPERM, whoever made the file; gvfs has no chmod.
+    """
+
+    def refused(place: Path, mode: int, **_: object) -> None:
+        raise OSError(number, os.strerror(number), str(place))
+
+    monkeypatch.setattr(os, "chmod", refused)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="Input/output"), new_file(tmp_path / "a") as aside:
+            aside.write_text("a")
+        return
+    with new_file(tmp_path / "a") as aside:
+        aside.write_text("a")
+    with new_folder(tmp_path / "b") as aside:
+        (aside / "c").write_text("c")
+    assert (tmp_path / "a").read_text() + (tmp_path / "b" / "c").read_text() == "ac"

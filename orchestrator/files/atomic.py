@@ -40,6 +40,13 @@ ADVICE = {
 """What a person can do about an error of the system, by its error number."""
 _NUMBER = re.compile(r"(?:\[Errno |\(os error )(\d+)[\])]")
 _REFUSED = FULL | {errno.EIO, errno.EFBIG}
+_NOT_SUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_NO_MODES = _NOT_SUPPORTED | {errno.EPERM, errno.EACCES}
+"""Errors of a file system on which the mode of a file cannot be set, as it gives all files one mode
+or another owner: a share mounted by root, vboxsf, gvfs.
+"""
+_NO_SYNC_OF_FOLDERS = _NOT_SUPPORTED | {errno.EINVAL}
+"""Errors of a file system that cannot sync a folder: Linux's afs, orangefs and vboxsf, gocryptfs."""
 _SYNCING = 8
 """Number of threads that fsync files at the same time."""
 
@@ -114,10 +121,15 @@ def new_files(
 
 def _give_usual_mode(place: Path) -> None:
     """Give a file the mode of one that `open` creates here: safetensors makes files that only
-    their owner can read, and a copy has the mode of its source, which may be read-only.
+    their owner can read, and a copy has the mode of its source, which may be read-only. Where the
+    file system sets no modes, the file keeps the one that it has.
     """
     if place.is_file() and not place.is_symlink():
-        place.chmod(0o666 & ~_umask())
+        try:
+            place.chmod(0o666 & ~_umask())
+        except OSError as error:
+            if error.errno not in _NO_MODES:
+                raise
 
 
 @lru_cache
@@ -214,13 +226,13 @@ def make_folder(folder: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Call fsync on a folder: without it a rename inside it may be lost at a power cut. Does
-    nothing where the file system cannot do that, such as Linux's afs, orangefs and vboxsf.
+    nothing where the file system cannot do that.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:
+        if error.errno not in _NO_SYNC_OF_FOLDERS:
             raise
     finally:
         os.close(descriptor)
