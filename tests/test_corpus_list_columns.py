@@ -67,18 +67,31 @@ def test_lengths_beside_texts_are_no_speakers(folder: Path, columns: str) -> Non
     assert [(each.text, each.speaker) for each in found] == [(f"say {name}", "") for name in NAMES]
 
 
-@pytest.mark.parametrize("columns", ["path|language|text", "path|text|language"])
-@pytest.mark.parametrize("language", ["en", "ZH", "pt_br"])
-def test_languages_beside_texts_are_no_speakers(folder: Path, columns: str, language: str) -> None:
+@pytest.mark.parametrize("form", ["path|{}|text", "path|text|{}"])
+@pytest.mark.parametrize(
+    ("words", "column", "what"),
+    [
+        ("en en en", "language", "languages"),
+        ("ZH pt_br ZH", "language", "languages"),
+        ("English german English", "language", "languages"),
+        ("F M F", "gender", "genders or ages"),
+        ("female male female", "gender", "genders or ages"),
+        ("train dev test", "split", "the parts of a corpus"),
+    ],
+)
+def test_languages_genders_and_parts_beside_texts_are_no_speakers(
+    folder: Path, form: str, words: str, column: str, what: str
+) -> None:
     """All recordings of a language were said by one person of that name."""
-    order = [columns.split("|").index(name) for name in ("path", "language", "text")]
-    cells = [(f"{name}.wav", language, f"say {name}") for name in NAMES]
+    columns, told = form.format(column), words.split()
+    order = [columns.split("|").index(name) for name in ("path", column, "text")]
+    cells = [(f"{name}.wav", word, f"say {name}") for name, word in zip(NAMES, told, strict=True)]
     rows = ["|".join(row[order.index(place)] for place in range(3)) for row in cells]
     listed = "".join(f"{row}\n" for row in rows)
     (folder / "set.txt").write_text(listed)
     assert refusal(folder / "set.txt") == (
-        f"{folder}/set.txt is a list with languages beside the texts, as in line 1 {language!r}, which name no "
-        "speaker; write a first line that names the columns, such as path|language|text or path|text|language, or "
+        f"{folder}/set.txt is a list with {what} beside the texts, as in line 1 {told[0]!r}, which name no speaker; "
+        f"write a first line that names the columns, such as path|{column}|text or path|text|{column}, or "
         "path|speaker|text where they are people"
     )
     (folder / "set.txt").write_text(f"{columns}\n{listed}")

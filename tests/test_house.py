@@ -94,14 +94,14 @@ OF_CORPUS: dict[str, set[str]] = {
     "recordings": _SOUND,
     "line_numbers": set(),
     "channel_names": set(),
-    "language_codes": set(),
+    "names_of_nobody": set(),
     "label_files": {"manifest_errors", "line_numbers", "channel_names"},
     "manifests": _SOUND
-    | {"recordings", "label_files", "line_numbers", "channel_names", "language_codes"},
+    | {"recordings", "label_files", "line_numbers", "channel_names", "names_of_nobody"},
     "cache": _SOUND | {"recordings", "manifests"},
     "sets": _SOUND | {"recordings", "manifests", "cache"},
     "importing": _SOUND
-    | {"recordings", "label_files", "manifests", "channel_names", "language_codes"},
+    | {"recordings", "label_files", "manifests", "channel_names", "names_of_nobody"},
 }
 """The same of what `corpus` consists of."""
 OF_REPORTING: dict[str, set[str]] = {

@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.corpus.importing.folders_of_nobody import begin_names_of_files, named_as
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.manifests.manifest_writing import Made, in_utf8
+from orchestrator.corpus.names_of_nobody import begin_names_of_files, named_as
 
 SpeakerRule = Literal["none", "folder", "prefix"]
 """Where the speaker of a recording is found: nowhere; in the first folder below the top, as in

@@ -7,9 +7,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from orchestrator.corpus.language_codes import LANGUAGE_CODE
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifests.plain_words import plain_words
+from orchestrator.corpus.names_of_nobody import used_for
 
 _TWICE = ("audio_filepath", "text", "normalized_text")
 _SPEAKER_FIRST = ("audio_filepath", "speaker", "text")
@@ -18,7 +18,8 @@ _NAMED_ID = re.compile(r"[^\W\d_]+[_-]?\d\w*")
 """Ids of speakers such as spk0 and p225; `4th` and 1089 do not match."""
 _DECIMAL = re.compile(r"\d+[.,]\d+")
 """A number as lengths in seconds are, and no names."""
-_LANGUAGE = re.compile(LANGUAGE_CODE, re.IGNORECASE)
+_COLUMNS = {"languages": "language", "genders or ages": "gender", "the parts of a corpus": "split"}
+"""The names of columns whose cells are nobody's names, by what these are used for."""
 _FEW = 2
 """The number of rows per name, at least, for names of several words to be recognised as speakers by
 how few they are.
@@ -41,10 +42,12 @@ def columns_of_three(rows: Sequence[Sequence[str]], where: str) -> tuple[str, ..
             f"is a list with numbers beside the texts, {where} {show(beside_texts[0])}, which name no speaker; write a "
             "first line that names the columns, such as path|duration|text or path|text|duration"
         )
-    if one_word[0] != one_word[1] and all(map(_LANGUAGE.fullmatch, beside_texts)):
+    what = used_for(set(beside_texts)) if one_word[0] != one_word[1] else ""
+    if what:
+        column = _COLUMNS[what]
         raise UnusableError(
-            f"is a list with languages beside the texts, {where} {show(beside_texts[0])}, which name no speaker; write "
-            "a first line that names the columns, such as path|language|text or path|text|language, or "
+            f"is a list with {what} beside the texts, {where} {show(beside_texts[0])}, which name no speaker; write a "
+            f"first line that names the columns, such as path|{column}|text or path|text|{column}, or "
             "path|speaker|text where they are people"
         )
     if one_word == (True, False):
