@@ -284,14 +284,14 @@ def test_numbers_around_all_texts_are_told(
 def test_a_text_without_a_recording_is_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A recording that was not copied, or whose name differs in case, was missed by nobody."""
+    """A recording that was not copied, or whose name differs in a sign, was missed by nobody."""
     folder = tmp_path / "d"
     tones(folder, "s/a.wav", "s/b.x_mic1.wav", "s/A1.wav", "t/c.wav")
     for name in (
         "s/a",
         "s/a.original",
         "s/b.x",
-        "s/a1",
+        "s/A-1",
         "s/lost",
         "s/README",
         "s/e",
@@ -303,5 +303,5 @@ def test_a_text_without_a_recording_is_counted(
     assert set(made(folder)) == {"s/a", "s/b.x_mic1", "t/c"}
     assert capsys.readouterr().out.splitlines()[1] == (
         "left out 4 of 7: 1 without a transcript, 1 not read as sound, such as s/e.m4a, 2 .txt without a recording of "
-        "its name (the first is s/a1.txt)"
+        "its name (the first is s/A-1.txt)"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from orchestrator.corpus.importing.parallel_texts import ParallelTexts, names_of
 from orchestrator.corpus.importing.transcript_files import read_text
 from orchestrator.corpus.label_files.label_file import WITHOUT_SENTENCES, has_sentences
-from orchestrator.corpus.manifests.unicode_forms import composed
+from orchestrator.corpus.manifests.unicode_forms import composed, unique_folds
 
 EXPORT = "export it as Praat TextGrid or as subtitles beside its recording"
 """What to do with a file of another program that tells times."""
@@ -105,12 +105,12 @@ class FilesBeside:
         own, *shared = [[f"{name}{ending}" for ending in endings] for name in names_of(path)]
         own += [f"{path.name}{ending}" for ending in _AFTER]
         captions = self._captions(path)
-        beside = self._named(path.parent, own) + captions * (len(captions) == 1)
+        beside = self._named(path, own) + captions * (len(captions) == 1)
         # a text under a microphone's own name comes before the one that several microphones share
         for names in shared:
-            beside = beside or self._named(path.parent, names)
+            beside = beside or self._named(path, names)
         found = list(dict.fromkeys(beside)) or self._elsewhere(path)
-        return [text for text in found if text.suffix != _STM or text.stat().st_size]
+        return [text for text in found if text.suffix.lower() != _STM or text.stat().st_size]
 
     def _elsewhere(self, path: Path) -> list[Path]:
         """Return the texts in a separate folder. A `.lab` there may hold sounds alone, as CMU
@@ -120,7 +120,7 @@ class FilesBeside:
         return [
             text
             for text in found
-            if text.suffix != _LAB or has_sentences(read_text(text, []) or "")
+            if text.suffix.lower() != _LAB or has_sentences(read_text(text, []) or "")
         ]
 
     def program_output(self, path: Path) -> list[Path]:
@@ -129,7 +129,7 @@ class FilesBeside:
         checked here.
         """
         names = [f"{path.stem}{ending}" for ending in _OF_PROGRAMS]
-        beside = self._named(path.parent, [*names, f"{path.name}.json"])
+        beside = self._named(path, [*names, f"{path.name}.json"])
         return beside or self._parallel.find(path, _OF_PROGRAMS)
 
     def unread(self, path: Path) -> tuple[Path, str] | None:
@@ -141,7 +141,7 @@ class FilesBeside:
             wanted = f"NAME{captions[0].suffix}"
             return captions[0], f"is one of several of its recording; name the one to read {wanted}"
         for ending, what in _UNREAD.items():
-            found = self._named(path.parent, [f"{path.stem}{ending}", f"{path.name}{ending}"])
+            found = self._named(path, [f"{path.stem}{ending}", f"{path.name}{ending}"])
             if found and _may_tell_words(found[0], what):
                 return found[0], what
         return None
@@ -150,10 +150,11 @@ class FilesBeside:
         """Return the `.txt` that have the name of no recording nor of any other file, in the folders of those of
         `texts`, the texts of recordings, that are such files beside theirs.
         """
+        taken = set(texts)
         beside = {path.parent for path in recordings}
         own = {(path.parent, composed(name)) for path in recordings for name in names_of(path)}
         found = []
-        for folder in sorted({text.parent for text in texts if _is_txt(text.name)} & beside):
+        for folder in sorted({text.parent for text in taken if _is_txt(text.name)} & beside):
             names = self._listing(folder).names
             others = {Path(name).stem for name in names if not _is_txt(name)}
             plain = (name for name in names if _is_txt(name) and not _NO_TEXT.match(name))
@@ -162,7 +163,7 @@ class FilesBeside:
                 path
                 for name in alone
                 if own.isdisjoint((folder, before) for before in _before_its_dots(name))
-                if (path := folder / names[name]).is_file()
+                if (path := folder / names[name]).is_file() and path not in taken
             ]
         return found
 
@@ -172,10 +173,21 @@ class FilesBeside:
         files = (path.with_name(name) for name in listed)
         return [file for file in files if file.with_suffix("") not in self._own and file.is_file()]
 
-    def _named(self, folder: Path, names: Iterable[str]) -> list[Path]:
-        """Return the files of a folder that have one of `names`, in their order."""
-        there = self._listing(folder).names
-        written = [there[form] for name in names if (form := composed(name)) in there]
+    def _named(self, recording: Path, names: Iterable[str]) -> list[Path]:
+        """Return the files beside a recording that have one of `names`, in their order; where there is none, those
+        that differ from them in capitals alone, which are the same names on Windows and macOS.
+        """
+        folder, own = recording.parent, recording.with_suffix("")
+        listing, wanted = self._listing(folder), [composed(name) for name in names]
+        written = [listing.names[name] for name in wanted if name in listing.names]
+        written = written or [
+            other
+            for name in wanted
+            if (other := listing.in_other_capitals(name))
+            and self._own.isdisjoint(
+                {folder / before for before in _before_its_dots(other)} - {own}
+            )
+        ]
         return [path for name in dict.fromkeys(written) if (path := folder / name).is_file()]
 
     def _listing(self, folder: Path) -> _Listing:
@@ -190,6 +202,11 @@ class _Listing:
     def __init__(self, folder: Path) -> None:
         self.names = {composed(name): name for name in sorted(os.listdir(folder))}
         """Each name by its composed form."""
+        self._folded = unique_folds(self.names)
+
+    def in_other_capitals(self, name: str) -> str:
+        """Return the only name that differs from `name` in capitals alone; empty where there is none."""
+        return self.names.get(self._folded.get(name.casefold(), ""), "")
 
     @cached_property
     def captions(self) -> dict[str, list[str]]:
@@ -214,7 +231,13 @@ def _may_tell_words(path: Path, what: str) -> bool:
     """Whether a file may hold what is said: JSON that has keys of words, a table with words below its first row, or
     any other kind of file.
     """
-    form = _TELLS_WORDS if path.suffix == ".json" else _ROW_OF_WORDS if what == _TABLE else None
+    form = (
+        _TELLS_WORDS
+        if path.suffix.lower() == ".json"
+        else _ROW_OF_WORDS
+        if what == _TABLE
+        else None
+    )
     try:
         with path.open("rb") as stream:
             return form is None or form.search(stream.read(_LOOKED_AT)) is not None

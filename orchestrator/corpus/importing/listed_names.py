@@ -1,6 +1,6 @@
 """Which recordings of a folder the names in a list mean: by their path or the end of it, with their ending, without it
-or with another one, spelled as another system does, and where the list was written for another place. No audio is
-read here.
+or with another one, in the spelling or with the capitals of another system, and where the list was written for another
+place. No audio is read here.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path, PurePosixPath
 
 from orchestrator.corpus.manifest_errors import UnusableError
@@ -91,13 +91,15 @@ def recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) ->
         return []
 
 
-def recordings_with_another_ending(name: str, names: Mapping[str, list[Path]]) -> list[Path]:
-    """Return the recordings that a name means which has the ending of another kind of sound."""
-    for spelling in dict.fromkeys((name, spelled_here(name))):
-        plain = without_ending(spelling)
-        if plain != spelling and (found := names.get(plain.removeprefix("./"))):
-            return found
-    return []
+def name_nearly_as(name: str, names: Mapping[str, list[Path]], folds: Mapping[str, str]) -> str:
+    """Return which of `names` a name in a list means that has the ending of another kind of sound or, as on Windows and
+    macOS, other capitals; empty where there is none. `folds` are those that `unique_folds` returns of `names`.
+    """
+    written = [each.removeprefix("./") for each in dict.fromkeys((name, spelled_here(name)))]
+    plain = [without_ending(each) for each in written]
+    same = (each for each in plain if each in names and each not in written)
+    folded = (folds[each.casefold()] for each in (*written, *plain) if each.casefold() in folds)
+    return next(chain(same, folded), "")
 
 
 def ending_of_sound(name: str) -> str:

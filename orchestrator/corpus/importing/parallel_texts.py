@@ -13,9 +13,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 
-from orchestrator.corpus.manifests.unicode_forms import composed
+from orchestrator.corpus.manifests.unicode_forms import composed, unique_folds
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, UNREAD_SUFFIXES
 
 _SOUND = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES)
@@ -85,6 +86,7 @@ class ParallelTexts:
         self._stems = Counter(path.stem for path in every)
         self._folders_of_texts = cache(self._find_folders)
         self._names = cache(spellings_in)
+        self._folds = cache(lambda place: unique_folds(self._names(place)))
 
     def find(self, path: Path, endings: Sequence[str], names: Sequence[str] = ()) -> list[Path]:
         """Return the texts of a recording, in the order of `endings`. `names` are looked for
@@ -95,17 +97,29 @@ class ParallelTexts:
             for place in dict.fromkeys(self._places(path))
             if not any(composed(f"{path.stem}{ending}") in self._names(place) for ending in _SOUND)
         ]
-        for name in names or names_of(path):
+        forms = [composed(name) for name in names or names_of(path)]
+        for spelled, name in product((self._as_written, self._in_other_capitals), forms):
             found = [
                 text
                 for ending in endings
                 for place in places
-                if (written := self._names(place).get(composed(f"{name}{ending}")))
+                if (written := spelled(place, f"{name}{ending}"))
                 and (text := place / written).is_file()
             ]
             if found:
-                return found
+                return list(dict.fromkeys(found))
         return []
+
+    def _as_written(self, place: Path, name: str) -> str:
+        return self._names(place).get(name, "")
+
+    def _in_other_capitals(self, place: Path, name: str) -> str:
+        """Return the only name in a folder that differs from `name` in capitals alone, unless it is that of another
+        recording.
+        """
+        found = self._folds(place).get(name.casefold(), "")
+        is_own = Path(found).stem == Path(name).stem or Path(found).stem not in self._stems
+        return self._as_written(place, found) if is_own else ""
 
     def _places(self, path: Path) -> Iterator[Path]:
         """Yield the folders that may hold the text of a recording: its own path with one folder

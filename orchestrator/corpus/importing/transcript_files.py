@@ -51,7 +51,7 @@ def program_output(places: Sequence[Path], faults: list[str]) -> list[Transcript
         text = read_text(place, faults)
         if not text:
             continue
-        is_table = place.suffix in (".tsv", ".csv", ".tdf")
+        is_table = place.suffix.lower() in (".tsv", ".csv", ".tdf")
         if is_table and (kind := kind_of_labels(text)):
             return [part for _, part in labelled_parts(place, text, kind, faults)]
         try:

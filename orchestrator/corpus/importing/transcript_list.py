@@ -17,12 +17,11 @@ from typing import Any
 
 from orchestrator.corpus.importing.listed_names import (
     ending_of_sound,
+    name_nearly_as,
     recordings_by_name,
     recordings_meant,
-    recordings_with_another_ending,
     root_elsewhere,
     spelled_here,
-    without_ending,
 )
 from orchestrator.corpus.importing.parts_beside import channel_fault, with_recording
 from orchestrator.corpus.importing.records_as_transcripts import said_in_record
@@ -38,6 +37,7 @@ from orchestrator.corpus.manifests.toolkit_lists import (
     refuse_toolkit_record,
     speech_brain_cure,
 )
+from orchestrator.corpus.manifests.unicode_forms import unique_folds
 from orchestrator.corpus.manifests.unread_times import (
     refuse_unread_end,
     refuse_unread_times,
@@ -103,27 +103,31 @@ def texts_from_list(
     names = recordings_by_name(recordings, folder)
     silent: list[tuple[str, Transcript]] = []
     rows = _spoken(_rows_of_list(table, folder, findings.faults), silent)
-    texts, missing = _matched_by_any_ending(rows, names, table, findings.faults)
+    texts, missing = _matched_or_nearly(rows, names, table, findings.faults)
     with_text = len(missing) + sum(map(len, texts.values()))
     _refuse_times(texts, findings)
     channels = (channel_fault(own, path) for path, own in texts.items())
     findings.faults.extend(fault for fault in channels if fault)
     if len(silent) > with_text:
         draft = silent[0][1].record
-        has_words = table.suffix == ".json" and draft is not None and "words" in draft.unread
+        has_words = (
+            table.suffix.lower() == ".json" and draft is not None and "words" in draft.unread
+        )
         command = speech_brain_cure(table).partition(": ")[2]
         cure = f"; the words of SpeechBrain become texts with: {command}" if has_words else ""
         findings.faults.append(f"{_mostly_silent([said for _, said in silent], with_text)}{cure}")
         return {}
+    folds = unique_folds(names if silent else ())
     for name, said in silent:
-        found = recordings_meant(name, names, table) or recordings_with_another_ending(name, names)
+        found = recordings_meant(name, names, table)
+        found = found or names.get(name_nearly_as(name, names, folds), [])
         place = f"{said.origin}: {show(name)}"
         findings.silent[place] = found[0] if len(found) == 1 else None
     written = [] if texts else [(spelled_here(name), said) for name, said in missing]
     root = root_elsewhere([name for name, _ in written], recordings, folder)
     if root:
         here = ((name.removeprefix(root), said) for name, said in written)
-        texts, missing = _matched_by_any_ending(here, names, table, findings.faults)
+        texts, missing = _matched_or_nearly(here, names, table, findings.faults)
         findings.choices[f"{root} in {table.name} is taken for {folder}"] += len(texts)
     findings.choices.update(what for path, own in texts.items() for what in _choices_of(path, own))
     findings.unmatched.extend(f"{said.origin}: {show(name)}" for name, said in missing)
@@ -210,22 +214,25 @@ def _mostly_silent(silent: Sequence[Transcript], others: int) -> str:
     )
 
 
-def _matched_by_any_ending(
+def _matched_or_nearly(
     rows: Iterable[tuple[str, Transcript]],
     names: dict[str, list[Path]],
     table: Path,
     faults: list[str],
 ) -> tuple[Transcripts, list[tuple[str, Transcript]]]:
-    """Match rows as `_matched` does. Where no row names a recording with its own ending, rows that name it with the
-    ending of another kind of sound mean it.
+    """Match rows as `_matched` does. Where no row names a recording as it is, rows that name it with the ending of
+    another kind of sound mean it, or else rows that name it with other capitals.
     """
     texts, missing = _matched(rows, names, table, faults)
+    folds = unique_folds(names if missing else ())
     former, absent = list[tuple[str, Transcript]](), list[tuple[str, Transcript]]()
     for name, row in missing:
-        found = recordings_with_another_ending(name, names)
-        here = found and texts.keys().isdisjoint(found)
-        (former if here else absent).append((name, row))
-    again, _ = _matched(((without_ending(name), row) for name, row in former), names, table, faults)
+        meant = name_nearly_as(name, names, folds)
+        if meant and texts.keys().isdisjoint(names[meant]):
+            former.append((meant, row))
+        else:
+            absent.append((name, row))
+    again, _ = _matched(former, names, table, faults)
     return texts | again, absent
 
 

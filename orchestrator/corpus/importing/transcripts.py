@@ -121,7 +121,7 @@ def _written_by_programs(path: Path, beside: FilesBeside, findings: Findings) ->
     if parts and (folder := doubtful_folder(Path(parts[0].origin.rpartition(":")[0]), path)):
         findings.choices[f"{_OF_ITS_NAME} {show(folder)}"] += 1
     for place in places if not (parts or faults) else ():
-        text = read_text(place, []) if place.suffix == ".json" else None
+        text = read_text(place, []) if place.suffix.lower() == ".json" else None
         if text and (found := record_beside(text, place, path, findings.faults)) is not None:
             if not found.by_name:
                 findings.choices[f"the text is that of {_ending_of(place, path)}{_NAMES_NONE}"] += 1
@@ -141,7 +141,8 @@ def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Tr
     if said and others:
         names = ", ".join(dict.fromkeys(_ending_of(other, path) for other in others))
         findings.choices[f"the text is {_ending_of(first, path)}, and not {names}"] += 1
-    if said and not composed(first.name).startswith(composed(name_before_conversion(path))):
+    whole = composed(name_before_conversion(path)).casefold()
+    if said and not composed(first.name).casefold().startswith(whole):
         microphone = re.sub(r"\d+$", "1", path.stem.removeprefix(names_of(path)[-1]))
         findings.choices[f"{_OF_ALL_MICROPHONES} --name '*{microphone}.*'"] += 1
     if said and names_language(first.name) and first.stem not in (path.stem, path.name):
@@ -156,7 +157,8 @@ def _ending_of(text: Path, recording: Path) -> str:
     """Return the name of a text with NAME in the place of its recording's, such as `NAME.txt`."""
     written = composed(text.name)
     names = map(composed, names_of(recording))
-    return f"NAME{written.removeprefix(next(filter(written.startswith, names)))}"
+    own = next(name for name in names if written.casefold().startswith(name.casefold()))
+    return f"NAME{written[len(own) :]}"
 
 
 def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list[str]:
@@ -197,7 +199,7 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
         return parts_of_recording(parts, recording, faults, kind)
     if (tabled := tabled_parts(path, text, faults)) is not None:
         return parts_of_recording(tabled, recording, faults)
-    is_own = path.suffix == ".stm" or recording.stem in text.split()
+    is_own = path.suffix.lower() == ".stm" or recording.stem in text.split()
     if is_own and kind_of_list(text, path.suffix) == "STM":
         return _own_parts(path, recording, labelled_parts(path, text, "STM", faults), faults)
     if why := _why_no_words(path, text):

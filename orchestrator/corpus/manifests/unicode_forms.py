@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 
 def composed(text: str) -> str:
@@ -10,6 +11,15 @@ def composed(text: str) -> str:
     file as two characters, and a keyboard types one.
     """
     return unicodedata.normalize("NFC", text)
+
+
+def unique_folds(names: Iterable[str]) -> dict[str, str]:
+    """Return each of several names by its form without capitals, but for those that have this form in common."""
+    found: dict[str, str] = {}
+    for name in names:
+        fold = name.casefold()
+        found[fold] = "" if fold in found else name
+    return {fold: name for fold, name in found.items() if name}
 
 
 def in_one_line(text: str) -> str:
