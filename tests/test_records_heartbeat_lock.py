@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -261,6 +262,27 @@ def test_an_owner_that_stands_still_in_a_beat_looks_once_more(
     clock.now += heartbeat_lock.SURE_SECONDS + 1
     with pytest.raises(StudyError, match="was taken over by process 4711 on login2"):
         first.confirm()
+
+
+def test_an_owner_whose_file_server_does_not_answer_was_not_taken_over(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = take_turn(tmp_path, "phase3", FIRST)
+    read = Path.read_text
+
+    def unanswered(path: Path, *_: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(Path, "read_text", unanswered)
+    with suppress(StudyError):  # as the thread that beats
+        turn._beat()
+    turn.confirm()  # the beat before is recent enough
+    clock.now += heartbeat_lock.SURE_SECONDS + 1
+    with pytest.raises(StudyError, match="beat.json could not be written: Input/output error"):
+        turn.confirm()
+    monkeypatch.setattr(Path, "read_text", read)
+    turn.confirm()
+    turn.end()
 
 
 @pytest.mark.usefixtures("shared")

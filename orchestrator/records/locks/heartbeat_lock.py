@@ -131,7 +131,13 @@ class Turn:
         """Beat once. Raises StudyError where another process has taken the turn, or the disk
         refuses.
         """
-        began, successor = _now(), self._successor()
+        began = _now()
+        try:
+            successor = self._successor()
+            if successor is None:
+                self._write(released=False)
+        except OSError as error:
+            raise refused(self._path / "beat.json", error, _SIZE) from error
         if successor is not None:
             self._beaten = float("-inf")
             raise StudyError(
@@ -139,10 +145,6 @@ class Turn:
                 f"for more than {STILL_SECONDS:g} s\n"
                 "  What it had sealed is safe, and the other one goes on from there."
             )
-        try:
-            self._write(released=False)
-        except OSError as error:
-            raise refused(self._path / "beat.json", error, _SIZE) from error
         self._beaten = began
 
     def _too_slow(self, seconds: float) -> StudyError:
@@ -154,10 +156,12 @@ class Turn:
         )
 
     def _successor(self) -> str | None:
-        """Return who took the turn; None while nobody has."""
+        """Return who took the turn; None while nobody has. Raises OSError where the file system does
+        not say.
+        """
         try:
             taken = (self._path / "taken").read_text()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):  # removed by the owner after the next one
             return "another process"
         return taken or ("another process" if _next(self._path).exists() else None)
 
