@@ -278,7 +278,7 @@ def test_an_owner_whose_file_server_does_not_answer_was_not_taken_over(
         turn._beat()
     turn.confirm()  # the beat before is recent enough
     clock.now += heartbeat_lock.SURE_SECONDS + 1
-    with pytest.raises(StudyError, match="beat.json could not be written: Input/output error"):
+    with pytest.raises(StudyError, match=r"beat\.json could not be written: Input/output error"):
         turn.confirm()
     monkeypatch.setattr(Path, "read_text", read)
     turn.confirm()
