@@ -5,6 +5,7 @@ is never taken for them.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,60 @@ def test_rows_of_a_table_with_times_are_refused(row: str) -> None:
         f"is a row of a table with times, {row!r}; {EXPORT}, or write rows of begin, end and text "
         "in seconds with tabs between them"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Label track\n0.10\t0.40\thello there\n",
+        "hello there\nand you\n1e-05\t0.4\tsaid\n",
+        "0.5|1.0|hello\n1.0|2.0|bye\n",
+        "anna 0.5 1.0 hello\nbob 1.0 2.0 bye",
+        "hello 0.5 1.0\ngood bye 1.5 2.0",
+        "0.5\thello there\n2.5\tgood bye",
+        "0,5 | hallo\n1,5 | auf Wiedersehen",
+        "0.5 hello\n1.5 good bye\n2.5 well",
+        "0.5s: hello\n1.5s: good bye\n2.5s: well",
+    ],
+)
+def test_times_in_the_form_of_a_table_are_refused(text: str) -> None:
+    """A row that was written otherwise than the others made words of all times."""
+    for length in (3.0, math.inf):
+        found = times_or_turns(text, length)
+        assert found is not None and "is a row of a table with times" in found[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.1 Introduction\n1.2 Methods\n1.3 Results",
+        "1.5 litres of milk\n2.5 cups of flour",
+        "0.5 hello\n2.5 good bye\n1.5 well",
+        "it rose from 1.5 2.5 percent\nand 3.5 4.5 later",
+        "7.5\tseven\n30.5\tthirty",
+    ],
+)
+def test_numbers_that_are_no_times_of_the_recording_are_said(text: str) -> None:
+    assert times_or_turns(text, 4.0) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "place"), [("0.5\tgood bye", 1), ("and more", 2), ("0.50 0.90 good bye", 3)]
+)
+def test_a_row_that_is_no_label_is_named(row: str, place: int) -> None:
+    """All of the file was taken for one text, with its times."""
+    rows = [f"{number}.1\t{number}.9\thello there" for number in range(5)]
+    rows[place] = row
+    text = "\n".join(rows)
+    kind = kind_of_labels(text)
+    with pytest.raises(UnusableError, match=rf"is Audacity labels, and line {place + 1} is none"):
+        segments_of(text, kind)
+
+
+def test_a_label_may_begin_at_a_number_as_scripts_write_it() -> None:
+    text = "1e-05\t0.9\thello\n1.0\t1.9\tgood bye\n"
+    found = segments_of(text, kind_of_labels(text))
+    assert [(part.begin, part.text) for part in found] == [(1e-05, "hello"), (1.0, "good bye")]
 
 
 @pytest.mark.parametrize(

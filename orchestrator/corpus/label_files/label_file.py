@@ -35,7 +35,9 @@ _SURELY_LYRICS = re.compile(r"\[\d+:\d\d\.|\[[a-z]+:")
 """The beginning of a lyrics line that plain text never has; `[10:30] bring lunch` could be said."""
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _EXACT = r"\d+[.,]\d+"
-_AUDACITY = re.compile(rf"({_NUMBER})\t({_NUMBER})(?:\t(.*))?")
+_TIME = rf"-?{_NUMBER}(?:[eE]-?\d+)?"
+_AUDACITY = re.compile(rf"({_TIME})\t({_TIME})(?:\t(.*))?")
+"""A row of labels; what begins before the recording has a negative time, and scripts write `1e-05`."""
 _NO_SPEAKER = re.compile(r" |^\d+[.,]\d+$")
 """What names no speaker of a label track: several words, or how sure a recogniser is."""
 _LONG = 100.0
@@ -120,10 +122,12 @@ def _is_label_track(lines: list[str]) -> bool:
     only where words stand behind them.
     """
     rows = [row for line in lines if (row := _AUDACITY.fullmatch(line))]
+    exact = sum(re.search("[.,eE]", row[1]) is not None for row in rows)
+    if rows and _AUDACITY.fullmatch(lines[0]) and exact == len(rows):
+        # one that is none of them has its own fault
+        return len(rows) == len(lines) or 2 * len(rows) > len(lines)
     if not rows or len(rows) < len(lines):
         return False
-    if all(re.fullmatch(_EXACT, row[1]) for row in rows):
-        return True
     has_words = any(re.search(r"[^\W\d_]", row[3] or "") for row in rows)
     return has_words and all(
         seconds(row[1]) <= seconds(row[2]) and "\t" not in (row[3] or "") for row in rows
@@ -227,8 +231,8 @@ def _label_rows(text: str) -> Iterator[Segment]:
         row = _AUDACITY.fullmatch(line)
         if row is None:
             raise UnusableError(
-                f"is Audacity labels, and line {number} is none: {show(line[:60])}; "
-                "export the labels again"
+                f"is Audacity labels, and line {number} is none: {show(line[:60])}; export the labels again, or write "
+                "begin, end and text in seconds with tabs between them"
             )
         begin, end = seconds(row[1]), seconds(row[2])
         if f"{row[1]}{row[2]}".isdigit() and end - begin >= _LONG:

@@ -15,12 +15,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
+from orchestrator.corpus.label_files.rows_in_text import (
+    CLOCK,
+    TIME,
+    Line,
+    begins_with_whole_spans,
+    first_row,
+)
 from orchestrator.corpus.label_files.segments import COLON, COUNTED, NAME, UNTIL, seconds
 from orchestrator.corpus.label_files.speakers_in_cues import is_read_aloud
 from orchestrator.corpus.manifest_errors import show
 
-_CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d\d(?:[.,]\d+)?"
-_NUMBER = re.compile(rf"\d+(?:[.,]\d+)?|{_CLOCK}")
+_CLOCK = CLOCK
 _TIMED = re.compile(
     rf"(?:(?P<name>{NAME}) ?)?[\[(]\s*(?P<inside>{_CLOCK})(?P<span>\s*(?:-+>?|–|—|{UNTIL})\s*{_CLOCK})?\s*[\])]"
     rf"(?P<colon>:?)\s*(?P<said>.*)|(?P<bare>{_CLOCK})(?:\s*-+\s*{_CLOCK})?(?:$|[\s:|-]+(?P<words>.*))"
@@ -40,14 +46,6 @@ _TURN_BETWEEN_GAPS = re.compile(rf"{NAME}(?:\s{{2,}}|\t)(?P<clock>{_CLOCK})(?:\s
 _SPAN_ALONE = re.compile(rf"(?P<clock>{_CLOCK})\s*(?:,|-+|–)\s*{_CLOCK}")
 """A line such as `0:00:00.500,0:00:02.310` of SBV, which stands above what is said."""
 _WITHIN = re.compile(rf"\[({_CLOCK})\]")
-_SPACED_ROW = re.compile(
-    r"(?:(?=[^\sA-Za-z]*[A-Za-z][^\s\d]*\d)\S+\s+)?(\d+[.,]\d+)\s*[\s,;–-]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+"
-)
-"""A row such as `0.0 2.5 hello`, or one with a name before it, as Switchboard has. Only several of
-them prove anything, because people say such numbers too.
-"""
-_WHOLE_ROW = re.compile(r"(\d+)\s+(\d+)\s+(?=.*[^\W\d_]).+")
-"""A row such as `500 1500 hello there`, in milliseconds; several of them follow one another."""
 _ARROW = re.compile(r"\d+[.,]\d+ ?s?\s*-+>\s*\d+[.,]\d+ ?s?(?:$|\s.*)")
 """A line such as `0.50 --> 1.50`, as of subtitles, but without a clock."""
 _HEADING = re.compile(
@@ -77,32 +75,15 @@ taken for a conversation.
 """
 _FEW_TURNS = 2
 """The same number for turns within one line; one of them may be said."""
-_LOOKED_AT = 5
-"""The number of lines at the beginning by which a table is recognised."""
-
-_LATE = 1.0
-"""Seconds by which programs let the last part end after its recording does."""
-_MILLISECONDS = 100
-"""What the shortest part lasts at least, in milliseconds, or in samples, of which it has more."""
-_HIGHEST_RATE = 48_000
-"""Samples in a second, at most, in which programs tell times."""
 
 _NEXT = "export it as SubRip, WebVTT or Praat TextGrid"
-
-
-@dataclass(frozen=True)
-class _Line:
-    number: int
-    text: str
-    opens: bool
-    """Whether it begins a paragraph: it is the first line, or a blank one precedes it."""
 
 
 @dataclass(frozen=True)
 class _Mark:
     """A line that begins with a time, or has one as its heading."""
 
-    line: _Line
+    line: Line
     seconds: float
     sure: bool
     """Whether the time cannot be a time of day."""
@@ -114,7 +95,7 @@ def times_or_turns(text: str, length: float = math.inf) -> tuple[int, str] | Non
     say.
     """
     lines = list(_filled_lines(text))
-    if line := _first_row(lines, length):
+    if line := first_row(lines, length):
         return line.number, (
             f"is a row of a table with times, {show(line.text[:60])}; {_NEXT}, or write rows of begin, end and "
             "text in seconds with tabs between them"
@@ -142,7 +123,7 @@ def may_begin_with_times(text: str) -> bool:
     """Whether a text has several lines and each begins with two numbers, of which the second is later, that may be
     times in any unit, or may be said.
     """
-    return bool(_whole_spans(list(_filled_lines(text))[:_LOOKED_AT]))
+    return bool(begins_with_whole_spans(list(_filled_lines(text))))
 
 
 def kind_of_json(text: str) -> str:
@@ -162,16 +143,16 @@ def kind_of_json(text: str) -> str:
     return ""
 
 
-def _filled_lines(text: str) -> Iterator[_Line]:
+def _filled_lines(text: str) -> Iterator[Line]:
     opens = True
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for number, line in enumerate(lines, start=1):
         if said := line.strip():
-            yield _Line(number, said, opens)
+            yield Line(number, said, opens)
         opens = not said
 
 
-def _first_mark(lines: Sequence[_Line], length: float) -> _Line | None:
+def _first_mark(lines: Sequence[Line], length: float) -> Line | None:
     """Return the first line that has a time at its head which is not said; None where there is
     none. Times that could be times of day count only where several lines have one, in order, and
     all lie within the recording's `length`: later ones may be those of a timetable, or verses of
@@ -192,7 +173,7 @@ def _first_mark(lines: Sequence[_Line], length: float) -> _Line | None:
     return None
 
 
-def _first_printed(lines: Sequence[_Line]) -> _Line | None:
+def _first_printed(lines: Sequence[Line]) -> Line | None:
     """Return the first line whose times are written as only programs write them."""
     for line, following in zip_longest(lines, lines[1:]):
         alone = _SPAN_ALONE.fullmatch(line.text)
@@ -212,7 +193,7 @@ def _first_printed(lines: Sequence[_Line]) -> _Line | None:
     return None
 
 
-def _leading_times(lines: Sequence[_Line]) -> list[_Mark]:
+def _leading_times(lines: Sequence[Line]) -> list[_Mark]:
     """Return the lines that begin with a time and have words behind it or in the next line."""
     marks: list[_Mark] = []
     wrapped = False
@@ -231,7 +212,7 @@ def _leading_times(lines: Sequence[_Line]) -> list[_Mark]:
         if wrapped:
             continue
         said = found["said"] or found["words"]
-        if not said and (place + 1 == len(lines) or _NUMBER.fullmatch(lines[place + 1].text)):
+        if not said and (place + 1 == len(lines) or TIME.fullmatch(lines[place + 1].text)):
             continue  # without words behind it, the time itself is said
         if found["inside"]:
             named = found["name"] is not None and not found["colon"]
@@ -242,7 +223,7 @@ def _leading_times(lines: Sequence[_Line]) -> list[_Mark]:
     return marks
 
 
-def _headings(lines: Sequence[_Line]) -> list[_Mark]:
+def _headings(lines: Sequence[Line]) -> list[_Mark]:
     """Return the lines of a name and a time that stand above what is said. A sentence may also end
     with a time; so there must be as many of them as paragraphs, or a wide gap, brackets or a
     numbered name (`Speaker 1`) must set the time apart.
@@ -262,54 +243,7 @@ def _headings(lines: Sequence[_Line]) -> list[_Mark]:
     return marks if any(mark.sure for mark in marks) or opening == paragraphs else []
 
 
-def _first_row(lines: Sequence[_Line], length: float) -> _Line | None:
-    """Return the first line of a table in which every row has at least two times, after a first row
-    that may name the columns; None where the text is no table of a recording of `length` seconds.
-    """
-    rows = list(lines[:_LOOKED_AT])
-    spaced = [_SPACED_ROW.fullmatch(row.text) for row in rows]
-    if len(rows) > 1 and all(row and seconds(row[1]) < seconds(row[2]) for row in spaced):
-        return rows[0]
-    if _are_whole_rows(rows, length):
-        return rows[0]
-    if len(rows) > 1 and rows[0].text.count("\t") > 1 and not _times_between_tabs(rows[0]):
-        rows = rows[1:]
-    named = all(re.search(r"[^\W\d_]", row.text) for row in rows)
-    return rows[0] if rows and named and all(_times_between_tabs(row) > 1 for row in rows) else None
-
-
-def _are_whole_rows(rows: Sequence[_Line], length: float) -> bool:
-    """Whether all rows begin with the whole numbers of a part of the recording: in seconds, where the parts follow
-    one another without a pause or the first begins at 0, or else in milliseconds or samples, in which a part is as
-    long as a word at least. `1 2 buckle my shoe` and the years of a war are said.
-    """
-    spans = _whole_spans(rows)
-    if not spans:
-        return False
-    gaps = [later[0] - earlier[1] for earlier, later in pairwise(spans)]
-    shortest = min(end - begin for begin, end in spans)
-    in_order = min(gaps) >= 0 and (len(spans) > 2 or not any(gaps))
-    in_seconds = spans[-1][1] <= length + _LATE and (not any(gaps) or spans[0][0] == 0)
-    in_parts = shortest >= _MILLISECONDS and spans[-1][1] <= (length + _LATE) * _HIGHEST_RATE
-    return in_order and (in_seconds or in_parts)
-
-
-def _whole_spans(rows: Sequence[_Line]) -> list[tuple[int, int]]:
-    """Return the two whole numbers with which each of several rows begins, where the second is the larger in all;
-    empty for other rows.
-    """
-    found = [row for line in rows if (row := _WHOLE_ROW.fullmatch(line.text))]
-    spans = [(int(row[1]), int(row[2])) for row in found]
-    several = len(found) == len(rows) > 1
-    return spans if several and all(begin < end for begin, end in spans) else []
-
-
-def _times_between_tabs(line: _Line) -> int:
-    """Return the number of cells between tabs that are times."""
-    return sum(_NUMBER.fullmatch(cell.strip()) is not None for cell in line.text.split("\t"))
-
-
-def _first_turn(lines: Sequence[_Line]) -> _Line | None:
+def _first_turn(lines: Sequence[Line]) -> Line | None:
     """Return the first line, where it begins with a program's name for a speaker, or all of several
     lines begin with names; else None.
     """
