@@ -111,6 +111,7 @@ def test_times_in_the_form_of_a_table_are_refused(text: str) -> None:
         "0.5 hello\n2.5 good bye\n1.5 well",
         "it rose from 1.5 2.5 percent\nand 3.5 4.5 later",
         "7.5\tseven\n30.5\tthirty",
+        f"1.5{300_000 * ' '}7\nten",  # took half an hour, as a run of spaces was divided in every way
     ],
 )
 def test_numbers_that_are_no_times_of_the_recording_are_said(text: str) -> None:

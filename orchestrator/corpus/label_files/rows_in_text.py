@@ -23,7 +23,7 @@ _WRITTEN = rf"-?(?:{_EXACT}(?:[eE]-?\d+)?|\d+[eE]-\d+)"
 _TABBED = re.compile(rf"{_WRITTEN}\t+{_WRITTEN}\t")
 """The beginning of a row of labels, which nobody says."""
 _SPACED_ROW = re.compile(
-    rf"(?:(?=[^\sA-Za-z]*[A-Za-z][^\s\d]*\d)\S+\s+)?({_EXACT})\s*[\s,;|–-]\s*({_EXACT})[\s,;|]\s*(?=.*[^\W\d_]).+"
+    rf"(?:(?=[^\sA-Za-z]*[A-Za-z][^\s\d]*\d)\S+\s+)?({_EXACT})(?:\s*+[,;|–-]\s*+|\s++)({_EXACT})[\s,;|]\s*+(?=.*[^\W\d_]).+"
 )
 """A row such as `0.0 2.5 hello`, or one with a name before it, as Switchboard has. Only several of
 them prove anything, because people say such numbers too.
