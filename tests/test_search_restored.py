@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
+import optuna
 import pytest
 
 from orchestrator.cli import main
@@ -168,3 +169,23 @@ def test_a_commit_upon_another_commit_than_the_last_one_writes_nothing(tmp_path:
     again = Study.open(database, spec)
     assert len(again.trials()) == 1
     again.close()
+
+
+@pytest.mark.parametrize("revision", ["v2.6.0.a", "v99.0.0.a"])
+def test_a_study_db_of_another_version_of_optuna_is_said_and_can_be_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], revision: str
+) -> None:
+    """As where the environment was updated, or the study comes from another machine."""
+    spec = ran_project(tmp_path)
+    database = folder_of(spec).database
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    capsys.readouterr()
+    assert orchestrate(spec, "--quiet", "budget.trials=6") == 3
+    assert capsys.readouterr().err == (
+        f"{database} has the tables of another version of Optuna than {optuna.__version__}, which is installed\n"
+        "  Move study.db away, then run `orchestrate repair SPEC`: it makes it again from the files of the trials.\n"
+    )
+    database.rename(database.with_name("away.db"))
+    assert orchestrate("repair", spec) == 0
+    assert orchestrate(spec, "--quiet", "budget.trials=6") in (0, 4, 5)

@@ -25,8 +25,7 @@ from optuna_dashboard import save_note, save_plotly_graph_object
 
 from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
-from orchestrator.search.database_differences import remake_advice
-from orchestrator.search.storage import Database
+from orchestrator.search.storage import Database, remake_advice
 
 _ARTIFACT = "artifacts:{}"
 """The attribute under which Optuna keeps the description of an artifact."""

@@ -13,7 +13,12 @@ from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.search.dashboard_study import Check
-from orchestrator.search.storage import Database, open_read_only, storage_errors
+from orchestrator.search.storage import (
+    Database,
+    open_read_only,
+    remake_advice,
+    storage_errors,
+)
 from orchestrator.search.trial_results import StudyTrial, optuna_end, study_trial
 from orchestrator.sweepfile.sweep import SweepSpec
 
@@ -136,12 +141,6 @@ def _went_on_error(database: Database, number: int) -> StudyError:
         f"{database} knows how trial {number} ended, and this folder does not: a copy of the study "
         f"went on there\n  {remake_advice(database)} It then has a name of its own there."
     )
-
-
-def remake_advice(database: Database) -> str:
-    """Say what helps where a database and the sealed files of a trial differ."""
-    away = "Move study.db away, then run" if isinstance(database, Path) else "Run"
-    return f"{away} `orchestrate repair SPEC`: it makes it again from the files of the trials."
 
 
 def _alike(held: object, recorded: object) -> bool:

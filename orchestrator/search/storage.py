@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
@@ -137,7 +138,7 @@ def _open_file(path: Path) -> RDBStorage:
     WAL, synchronous=FULL (a trial costs minutes, an fsync milliseconds), BEGIN IMMEDIATE (SQLite
     has no SELECT .. FOR UPDATE). The connection is made from the path itself: in a URL, `?` and `{`
     of a folder's name would be read as syntax. One writer at a time; the caller holds the study's
-    lock.
+    lock. Raises StudyError for tables of another version of Optuna.
     """
 
     def connect() -> sqlite3.Connection:
@@ -147,9 +148,23 @@ def _open_file(path: Path) -> RDBStorage:
         connection.execute("PRAGMA synchronous=FULL")
         return connection
 
-    storage = RDBStorage("sqlite://", engine_kwargs={"creator": connect, "poolclass": QueuePool})
+    kwargs = {"creator": connect, "poolclass": QueuePool}
+    try:
+        storage = RDBStorage("sqlite://", engine_kwargs=kwargs)
+    except RuntimeError as error:
+        raise StudyError(
+            f"{path} has the tables of another version of Optuna than {optuna.__version__}, which is installed\n"
+            f"  {remake_advice(path)}"
+        ) from error
     sqlalchemy.event.listen(storage.engine, "begin", _begin_immediate)
     return storage
+
+
+def remake_advice(database: Database) -> str:
+    """Say what helps where a database is not what the files of the trials say, or of no use to this version of
+    Optuna."""
+    away = "Move study.db away, then run" if isinstance(database, Path) else "Run"
+    return f"{away} `orchestrate repair SPEC`: it makes it again from the files of the trials."
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from optuna.trial import TrialState as OptunaState
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.limit_text import rate_text
-from orchestrator.search.database_differences import refuse_differing, remake_advice
+from orchestrator.search.database_differences import refuse_differing
 from orchestrator.search.file_as_left import FileAsLeft
 from orchestrator.search.postgres import ServerDatabase
 from orchestrator.search.pruners import Pruner
@@ -36,6 +36,7 @@ from orchestrator.search.storage import (
     close_storage,
     open_storage,
     refuse_other_kinds,
+    remake_advice,
     storage_errors,
 )
 from orchestrator.search.trial_results import (
