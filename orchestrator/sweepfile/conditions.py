@@ -84,6 +84,9 @@ def _not_earlier(name: str, other: str, earlier: list[str], searched: Container[
         )
     if other == name or other in searched:
         return f"when of {name} names {in_backticks(other)}, which is not above it in the file; move it up; {allowed}"
+    if other in TABLE:  # alpha or alpha_ratio, of which a file has one
+        given = "alpha_ratio" if other == "alpha" else "alpha"
+        return f"when of {name} names {other}, which follows from {given} and rank here; {allowed}"
     hint = did_you_mean(other, TABLE) or ";"
     return f"when of {name} names the unknown parameter {in_backticks(other)}{hint} {allowed}"
 
