@@ -93,7 +93,10 @@ def test_a_run_keeps_what_was_taken_and_a_changed_choice_is_refused(
     changed = load_chained_spec(project, [f"take.trial={other}"], studies(project))
     with pytest.raises(StudyError) as refused:
         agree_on_spec(changed, folder)
-    assert f"take.trial: {stored.take.trial} keeps what was taken then" in str(refused.value)
+    assert (
+        f"The sweep file takes trial {other} now: its own take.trial says so, or the other study has another best "
+        f"trial than when this study began. take.trial: {stored.take.trial} keeps what was taken then.\n"
+    ) in str(refused.value)
     assert "take.recipe" in str(refused.value)
     kept = load_chained_spec(project, [f"take.trial={stored.take.trial}"], studies(project))
     agree_on_spec(kept, folder)

@@ -123,8 +123,8 @@ def _disagreement_text(name: str, changes: list[FieldChange]) -> str:
     return (
         f"Study {name} was begun with another sweep file:\n{table}\n"
         + (
-            "The study that `take` names has another best trial than when this study began; take.trial: "
-            f"{moved.old} keeps what was taken then.\n"
+            f"The sweep file takes trial {moved.new} now: its own take.trial says so, or the other study has another "
+            f"best trial than when this study began. take.trial: {moved.old} keeps what was taken then.\n"
             if moved
             else ""
         )
