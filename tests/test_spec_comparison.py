@@ -135,6 +135,29 @@ def test_one_change(load, override: str, change: FieldChange) -> None:  # type: 
     assert changed_fields(load(), load(override)) == [change]
 
 
+@pytest.mark.parametrize(
+    "wider",
+    [
+        "{min: 100, max: 700, step: 50}",
+        "{min: 100, max: 700}",
+        "{min: 100, max: 700, step: 100, when: {adapter: lora}}",
+    ],
+)
+def test_a_wider_range_of_other_values_or_conditions_is_another_search(load, wider: str) -> None:  # type: ignore[no-untyped-def]
+    stored = load("parameters.warmup_steps={min: 100, max: 500, step: 100}")
+    changes = changed_fields(stored, load(f"parameters.warmup_steps={wider}"))
+    assert [(change.path, change.allowed) for change in changes] == [
+        ("parameters.warmup_steps", False)
+    ]
+
+
+def test_a_folder_may_stand_for_a_folder_and_not_for_a_model_of_the_hub(load) -> None:  # type: ignore[no-untyped-def]
+    hub, here, there = load(), load("model.id=./here"), load("model.id=./there")
+    for stored, new, allowed in ((here, there, True), (hub, here, False), (here, hub, False)):
+        changes = changed_fields(stored, new)
+        assert [(change.path, change.allowed) for change in changes] == [("model.id", allowed)]
+
+
 @pytest.mark.parametrize("wider", ["", "parameters.learning_rate.max=2e-2"])
 def test_the_order_of_the_searched_parameters_is_kept_beside_a_wider_range(
     tmp_path: Path, wider: str
