@@ -27,6 +27,7 @@ BELOW: dict[str, set[str]] = {
     "refused_findings": {"checks", "errors"},
     "host.loopback": {"errors"},
     "files.file_kinds": set(),
+    "files.system_files": set(),
     "host.machine": set(),
     "host.garbage_collection": set(),
     "host.child_processes": set(),
@@ -49,7 +50,8 @@ BELOW: dict[str, set[str]] = {
     "planning": _VALUES | {"host.machine"},
     "scoring": _VALUES,
     "records": (_STUDY - {"records"})
-    | {"files.atomic", "files.names_aside", "files.file_kinds", "host.garbage_collection"},
+    | {"files.atomic", "files.names_aside", "files.file_kinds", "files.system_files"}
+    | {"host.garbage_collection"},
     "verdicts": _STUDY,
     "search": (_STUDY - {"corpus"}) | {"verdicts", "host.loopback", "files.file_kinds"},
     "reporting": _STUDY
@@ -63,7 +65,9 @@ BELOW: dict[str, set[str]] = {
         "host.hub_access",
         "refused_findings",
     },
-    "fleet": _STUDY | {"files.atomic", "host.child_processes", "host.machine", "host.orphans"},
+    "fleet": _STUDY
+    | {"files.atomic", "files.system_files"}
+    | {"host.child_processes", "host.machine", "host.orphans"},
     "running": _STUDY
     | {
         "search",
@@ -73,6 +77,7 @@ BELOW: dict[str, set[str]] = {
         "files.atomic",
         "files.names_aside",
         "files.file_kinds",
+        "files.system_files",
         "fleet",
         "host.machine",
     }

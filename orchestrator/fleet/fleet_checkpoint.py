@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.errors import StudyError
+from orchestrator.files.system_files import without_system_files
 from orchestrator.fleet.pack_commands import Files
 from orchestrator.fleet.pack_history import Pack
 from orchestrator.fleet.pack_server import write_files
@@ -38,7 +39,7 @@ def save_packs(
             pack.was_saved(folder / place.name, at)
         elif pack.saved is not None:
             place.mkdir()
-            for path in pack.saved.iterdir():
+            for path in without_system_files(pack.saved.iterdir()):
                 _link(path, place / path.name)
             pack.saved = folder / place.name
     rows = tuple(_row(pack) for pack in packs)

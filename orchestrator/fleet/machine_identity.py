@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import FingerprintError, StudyError
+from orchestrator.files.system_files import without_system_files
 from orchestrator.records.locks.study_lock import one_at_a_time
 from orchestrator.records.provenance import package_version
 from orchestrator.records.readiness.reading_sets import decode_sets, set_records
@@ -63,7 +64,7 @@ def versions() -> dict[str, str]:
 
 def _code() -> str:
     total = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
+    for path in without_system_files(sorted(_PACKAGE.rglob("*.py"))):
         total.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return total.hexdigest()[:16]
 

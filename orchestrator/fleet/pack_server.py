@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from orchestrator.files.system_files import without_system_files
 from orchestrator.fleet.machine_identity import hardware
 from orchestrator.fleet.pack_commands import Advanced, Files, PackState, Rebuilt, events_digest
 from orchestrator.planning.trial_plan import TrialPlan
@@ -115,7 +116,8 @@ class PackServer:
 
 def read_files(folder: Path) -> Files:
     """Return all files of a folder without sub-folders."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    files = without_system_files(sorted(folder.iterdir()))
+    return {path.name: path.read_bytes() for path in files}
 
 
 def write_files(files: Files, folder: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from orchestrator.errors import StudyError
 from orchestrator.files.atomic import sync_folder
 from orchestrator.files.names_aside import remove
+from orchestrator.files.system_files import without_system_files
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.journal.journal import HELP
 from orchestrator.records.journal.sealed import SealedFiles
@@ -204,7 +205,7 @@ class TrialFiles(SealedFiles):
 
     def names_in_trials(self) -> list[str]:
         """Return the paths within the study of all files in trial folders that must be sealed: all
-        but tracebacks and what is not published yet.
+        but tracebacks, what is not published yet, and what a system put there.
         """
         found = [
             path for parent in ("trials", "confirm") for path in self.path.glob(f"{parent}/*/*")
@@ -214,7 +215,9 @@ class TrialFiles(SealedFiles):
         files = [*own, *(file for adapter in adapters for file in adapter.rglob("*"))]
         # a file with .tmp- in its name is not published yet
         sealed = [path for path in files if path.is_file() and ".tmp-" not in path.name]
-        return [path.relative_to(self.path).as_posix() for path in sorted(sealed)]
+        return [
+            path.relative_to(self.path).as_posix() for path in sorted(without_system_files(sealed))
+        ]
 
     def write_failure(self, number: int, traceback: str) -> None:
         """Keep the traceback of a failed trial for people who look for the cause; no code reads

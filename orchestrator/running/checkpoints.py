@@ -22,6 +22,7 @@ from orchestrator.errors import StudyError
 from orchestrator.files.atomic import make_folder
 from orchestrator.files.file_kinds import other_kind
 from orchestrator.files.names_aside import remove
+from orchestrator.files.system_files import without_system_files
 from orchestrator.records.journal.journal import digest_of
 from orchestrator.records.json_files import not_a_file
 from orchestrator.records.misplaced_links import link_error
@@ -264,7 +265,7 @@ def _slot_files(slots: Path) -> dict[str, Path]:
     a slot.
     """
     files = [path for path in sorted(slots.rglob("*")) if path.is_file()]
-    return {path.relative_to(slots).as_posix(): path for path in files}
+    return {path.relative_to(slots).as_posix(): path for path in without_system_files(files)}
 
 
 def _slot_digests(slots: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import SpecError, StudyError
 from orchestrator.files.atomic import new_folder
+from orchestrator.files.system_files import without_system_files
 from orchestrator.records.base_weights import measured_model, write_base_model
 from orchestrator.records.readiness.optional_packages import check_installed
 from orchestrator.records.results import TrialResult
@@ -147,7 +148,8 @@ def _write(
 
         export_merged(spec.model, kept.folder, aside, spec.evaluation.encoder_windows)
     elif form.form == "adapter":
-        for path in kept.folder.iterdir():  # their content alone: an archived study is read-only
+        # their content alone: an archived study is read-only
+        for path in without_system_files(kept.folder.iterdir()):
             shutil.copyfile(path, aside / path.name)
         _name_base(aside, spec)
         copy_processor_files(spec.model, aside)

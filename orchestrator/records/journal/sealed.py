@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.errors import StudyError
 from orchestrator.files.atomic import new_folder
+from orchestrator.files.system_files import without_system_files
 from orchestrator.records.journal.journal import HELP, Journal, digest_of
 from orchestrator.records.journal.unsealed import UnsealedFiles
 from orchestrator.records.json_files import Model, parse_json
@@ -61,7 +62,7 @@ class SealedFiles(UnsealedFiles):
         self.ownership.confirm()
 
         def seal(aside: Path) -> None:
-            written = [path for path in sorted(aside.rglob("*")) if path.is_file()]
+            written = _files_below(aside)
             new = {
                 folder / path.relative_to(aside): digest_of(path.read_bytes()) for path in written
             }
@@ -94,8 +95,7 @@ class SealedFiles(UnsealedFiles):
         written.
         """
         files = self.sealed_under(folder)
-        there = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        self.journal.check(*files, *there)
+        self.journal.check(*files, *_files_below(folder))
         return bool(files)
 
     def sealed_under(self, folder: Path) -> list[Path]:
@@ -104,3 +104,8 @@ class SealedFiles(UnsealedFiles):
             self.path / file
             for file in self.journal.chain().under(folder.relative_to(self.path).as_posix())
         ]
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Return the files in a folder and in those within it, by name."""
+    return without_system_files(path for path in sorted(folder.rglob("*")) if path.is_file())
