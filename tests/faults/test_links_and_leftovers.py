@@ -13,7 +13,13 @@ import pytest
 from orchestrator.corpus.cache import clip_cache
 from orchestrator.errors import StudyError
 from orchestrator.files.atomic import new_file, new_folder
-from orchestrator.files.names_aside import aside_of, clear_leftovers, is_abandoned, published
+from orchestrator.files.names_aside import (
+    aside_of,
+    clear_dead,
+    clear_leftovers,
+    is_abandoned,
+    published,
+)
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.sweep import Budget
 from tests.running_support import make_spec, run
@@ -117,6 +123,33 @@ def test_the_file_of_a_killed_writer_goes_and_that_of_a_live_one_stays(
     with new_file(tmp_path / "out.jsonl") as aside:
         aside.write_text("whole")
     assert live.exists() and other.exists() and not dead.exists()
+
+
+def test_what_a_process_of_another_user_writes_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system says of it that it may not be sent a signal, and so that it runs."""
+
+    def refused(process: int, number: int) -> None:
+        raise PermissionError
+
+    theirs = tmp_path / f"out.jsonl.tmp-{os.getppid()}"
+    theirs.write_text("half")
+    monkeypatch.setattr(os, "kill", refused)
+    with new_file(tmp_path / "out.jsonl") as aside:
+        aside.write_text("whole")
+    assert theirs.exists()
+
+
+def test_the_old_version_of_a_folder_that_is_being_replaced_is_nobody_s_leftover(
+    tmp_path: Path,
+) -> None:
+    """Without the lock of a study nobody can tell whether it has to get its name back."""
+    old = tmp_path / "out.tmp-old"
+    old.mkdir()
+    clear_dead(tmp_path)
+    clear_dead(tmp_path, "out")
+    assert old.exists()
 
 
 def test_the_folder_of_a_killed_export_goes(tmp_path: Path, gone: int) -> None:

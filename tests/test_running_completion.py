@@ -1,0 +1,48 @@
+"""Whether a search is over is told by its files, also where one of them is behind or lost."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker_protocol import Worker
+from orchestrator.running.checkpoints import Checkpoint, Checkpoints
+from orchestrator.running.completion import search_is_over
+from orchestrator.sweepfile.sweep import Budget
+from tests.crashes import Killed
+from tests.running_support import history, make_spec, run
+
+
+def test_a_search_whose_last_checkpoint_has_trials_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All trials have ended then, but the database was not told so."""
+    spec = make_spec(budget=Budget(trials=2))
+    folder = StudyFolder(tmp_path, spec.name)
+    write = Checkpoints.write
+
+    def killed(checkpoints: Checkpoints, state: Checkpoint, worker: Worker) -> None:
+        if state.asked == 2 and not state.slots:
+            raise Killed
+        write(checkpoints, state, worker)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Checkpoints, "write", killed)
+        run(spec, tmp_path)
+    last = Checkpoints(folder.checkpoint).latest()
+    assert last is not None and last.slots and len(folder.results()) == last.asked == 2
+    assert not search_is_over(spec, folder)
+    run(spec, tmp_path)
+    assert search_is_over(spec, folder) and len(history(spec, tmp_path)) == 2
+
+
+def test_a_search_that_spent_its_time_is_over_without_its_clock(tmp_path: Path) -> None:
+    spec = make_spec(budget=Budget(trials=50, wall_clock=60.0))
+    folder, seconds = StudyFolder(tmp_path, spec.name), itertools.count()
+    assert run(spec, tmp_path, clock=lambda: float(next(seconds))).out_of_time
+    assert search_is_over(spec, folder)
+    (folder.path / "clock.json").unlink()
+    assert search_is_over(spec, folder), "the last checkpoint has the time, too"
