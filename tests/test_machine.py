@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -156,3 +159,35 @@ def test_garbage_is_looked_for_again_as_before(enabled: bool) -> None:
         assert gc.isenabled() is enabled
     finally:
         (gc.enable if before else gc.disable)()
+
+
+FREED_AND_ASKED_FOR = """
+import resource
+from orchestrator.host.machine import keep_freed_memory, return_freed_memory, used_memory
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+keep_freed_memory()
+b"x" * (64 << 20)
+before = faults()
+for _ in range(10):
+    b"x" * (64 << 20)
+print(faults() - before)
+held = used_memory()
+return_freed_memory()
+print(held - used_memory())
+"""
+"""Prints the page faults of ten blocks of 64 MiB, each freed before the next, and the bytes that are
+given back at the end.
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is another one")
+@pytest.mark.parametrize("own", [{}, {"MALLOC_TRIM_THRESHOLD_": "131072"}])
+def test_freed_memory_is_kept_and_given_back_when_it_is_asked_to(own: dict[str, str]) -> None:
+    """Unless the environment has settings of its own for the allocator."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC")}
+    command = [sys.executable, "-c", FREED_AND_ASKED_FOR]
+    run = subprocess.run(command, env={**others, **own}, capture_output=True, text=True, check=True)
+    faults, given_back = map(int, run.stdout.split())
+    pages = (64 << 20) // os.sysconf("SC_PAGESIZE")
+    assert (faults < pages, given_back > 60 << 20) == ((False, False) if own else (True, True))

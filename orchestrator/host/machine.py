@@ -17,6 +17,9 @@ GPU_FILES = ("nvidia[0-9]*", "kfd", "dxg", "nvmap")
 Jetson's.
 """
 
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
+"""Parameters of glibc's allocator, as mallopt(3) and malloc.h number them."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -103,6 +106,24 @@ def own_memory() -> int:
     needs memory. All of `used_memory` where the system does not say.
     """
     return 1024 * _status_kb("RssAnon") or used_memory()
+
+
+def keep_freed_memory() -> None:
+    """Let this process's allocator keep what is freed, in one heap, for what is asked for next, until
+    `return_freed_memory` (glibc, mallopt(3)).
+
+    Steps ask for tensors of the same sizes again and again. By default each of many megabytes is a
+    mapping of its own, which goes back when it is freed, and whose pages the system fills with zeros
+    when it is asked for anew; and each thread keeps a heap. Whatever the environment says of the
+    allocator stays as it is.
+    """
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)  # never
+        mallopt(M_ARENA_MAX, 1)
 
 
 def return_freed_memory() -> None:

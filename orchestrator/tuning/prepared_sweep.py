@@ -17,7 +17,7 @@ import torch
 from orchestrator.checks import Finding
 from orchestrator.corpus.cache.reading_once import once
 from orchestrator.errors import ModelError, ObjectiveError
-from orchestrator.host.machine import machine_cores, usable_cores
+from orchestrator.host.machine import keep_freed_memory, machine_cores, usable_cores
 from orchestrator.planning.shares import Share, cores_of_all, share_of
 from orchestrator.records.readiness.reading_sets import read_sets
 from orchestrator.refused_findings import stop
@@ -90,6 +90,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     """
     execution = spec.execution
     _take_cores(spec)
+    keep_freed_memory()
     asked_by = "execution.devices" if execution.devices else "execution.device"
     device, notes = choose_device(execution.first_device, asked_by)
     base, said = _base_model(spec, device)

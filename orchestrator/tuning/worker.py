@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.errors import ModelError, OrchestrateError
-from orchestrator.host.machine import this_machine
+from orchestrator.host.machine import return_freed_memory, this_machine
 from orchestrator.planning.shares import decided
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
@@ -96,6 +96,7 @@ class PackWorker:
                         self.store.keep(name, depth)
             with self.autocast():
                 self.evaluator.measure_baseline()
+        return_freed_memory()  # this process computes no more; the packs have memory of their own
 
     def sibling(self, cores_now: Callable[[], int] | None = None) -> PackWorker:
         """Return another worker on the same model and data, of the same capacity and without a
