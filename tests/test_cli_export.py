@@ -30,7 +30,7 @@ from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.model import base_model as stock_models
 from orchestrator.tuning.model.identity import weights_sha256
 from orchestrator.tuning.worker import start_worker
-from orchestrator.verdicts.conclusion import conclude
+from orchestrator.verdicts.concluding import conclude
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.embedded import DATA, small_sweep
 from tests.test_cli_transcribe import CAP, stock_words

@@ -17,7 +17,7 @@ from orchestrator.running.dashboard_contents import dashboard_study
 from orchestrator.scoring.judge import Decision
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts import conclusion
+from orchestrator.verdicts import concluding
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.fake_worker import FakeWorker
 
@@ -180,15 +180,15 @@ def test_a_sweep_that_ends_while_it_is_judged_has_no_verdict_by_fewer_trials(
     spec = make_project(tmp_path, NO_CONFIRMATION)
     monkeypatch.chdir(tmp_path)
     assert orchestrate(spec, "--quiet", worker=lambda *_: Cut(1, "domain")) == Interrupted.exit_code
-    decide = conclusion._decide_study
+    decide = concluding._decide_study
 
     def ending_meanwhile(*given: Any) -> Decision | None:
-        monkeypatch.setattr(conclusion, "_decide_study", decide)
+        monkeypatch.setattr(concluding, "_decide_study", decide)
         assert orchestrate(spec, "--quiet") == 0
         capsys.readouterr()
         return decide(*given)
 
-    monkeypatch.setattr(conclusion, "_decide_study", ending_meanwhile)
+    monkeypatch.setattr(concluding, "_decide_study", ending_meanwhile)
     if what == "dashboard":
         found = dashboard_study(load_spec(spec), folder_of(spec), ["demo"])
         said = f"{found.note}{found.attributes}"

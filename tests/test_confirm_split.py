@@ -25,7 +25,7 @@ from orchestrator.reporting.rendering import markdown
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.tuning import prepared_sweep
 from orchestrator.tuning.worker import start_worker
-from orchestrator.verdicts.conclusion import conclude
+from orchestrator.verdicts.concluding import conclude
 from orchestrator.verdicts.confirming import confirmation_spec
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.embedded import ROOT, confirmed_sweep, run_to_end

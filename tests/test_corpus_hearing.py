@@ -17,7 +17,7 @@ from orchestrator.corpus.manifests.manifest import load_manifest
 from orchestrator.corpus.recordings.audio import load_audio
 from orchestrator.reporting.documents.headline import doubt
 from orchestrator.sweepfile.loading import load_spec
-from orchestrator.verdicts.conclusion import conclude
+from orchestrator.verdicts.concluding import conclude
 from orchestrator.verdicts.headroom import high_rates
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.scoring_support import set_with

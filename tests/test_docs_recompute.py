@@ -22,7 +22,7 @@ from orchestrator.reporting.rendering import markdown
 from orchestrator.reporting.wording import percent, points
 from orchestrator.scoring.rates import SetScore, estimate
 from orchestrator.sweepfile.loading import load_spec
-from orchestrator.verdicts.conclusion import conclude
+from orchestrator.verdicts.concluding import conclude
 from tests.embedded import ROOT, cut_manifest, run_to_end, small_sweep
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")

@@ -8,6 +8,7 @@ import ast
 import subprocess
 import sys
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,15 @@ def test_imports_point_down_within_a_room(outer: str, below: dict[str, set[str]]
         others = {name.split(".")[2] for name in names} - {own}
         if own in below or outer != "records":
             assert others <= (below[own] if own != "__init__" else set()), path
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    """Not for their types alone, either: what two modules know of each other is one module."""
+    modules = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): imports(path)
+        for path in PACKAGE.rglob("*.py")
+    }
+    TopologicalSorter(modules).prepare()  # raises CycleError, which names them
 
 
 @pytest.mark.parametrize("library", OWNERS)

@@ -28,7 +28,8 @@ from orchestrator.reporting.page.sound import original_sound, packed_mp3
 from orchestrator.reporting.page.utterances import utterance_sets
 from orchestrator.reporting.rendering.report_blocks import Document
 from orchestrator.running.completion import judged
-from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.concluding import conclude
+from orchestrator.verdicts.conclusion import Conclusion
 from tests.page_study import SWEEP_TEXT, folder_of, make_study
 
 

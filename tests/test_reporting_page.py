@@ -31,7 +31,7 @@ from orchestrator.reporting.wording import percent
 from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.sweep import Budget, SweepSpec
-from orchestrator.verdicts.conclusion import conclude
+from orchestrator.verdicts.concluding import conclude
 from tests.cli_project import orchestrate
 from tests.page_study import HOSTILE, SWEEP_TEXT, HearingWorker, folder_of, make_study
 from tests.running_support import RESAMPLES, make_spec, run

@@ -44,8 +44,9 @@ from orchestrator.sweepfile.data import AlsoSet, ConfirmData, DataSpec
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.search_space import Dimension, Metric
 from orchestrator.sweepfile.sweep import Budget, ConfirmSpec, SweepSpec
-from orchestrator.verdicts import conclusion
-from orchestrator.verdicts.conclusion import conclude
+from orchestrator.verdicts import concluding
+from orchestrator.verdicts.concluding import conclude
+from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.confirming import rank_feasible
 from orchestrator.verdicts.judging import guardrails_of, late_rates
 from orchestrator.verdicts.shipping import shipped_of
@@ -196,12 +197,12 @@ def test_a_sweep_that_asks_for_the_exported_model_waits_for_what_it_keeps(
     assert conclude(asked, folder, RESAMPLES).decision is Decision.INCONCLUSIVE, "it was not run"
     best, seen = conclude(SPEC, folder, RESAMPLES).best, []
 
-    def keeps(kept: bool, _: SweepSpec, __: StudyFolder, found: conclusion.Conclusion) -> bool:
+    def keeps(kept: bool, _: SweepSpec, __: StudyFolder, found: Conclusion) -> bool:
         seen.append(found.best)
         return kept
 
     for kept, decision in ((True, Decision.ACCEPT), (False, Decision.REJECT)):
-        monkeypatch.setattr(conclusion, "keeps_limits", partial(keeps, kept))
+        monkeypatch.setattr(concluding, "keeps_limits", partial(keeps, kept))
         assert conclude(asked, folder, RESAMPLES).decision is decision
     assert seen == [best, best], "the trial to use is the one that is exported"
     assert conclude(SPEC, folder, RESAMPLES).decision is Decision.ACCEPT

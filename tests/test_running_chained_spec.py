@@ -16,7 +16,8 @@ from orchestrator.running.chained_spec import load_chained_spec
 from orchestrator.running.spec_changes import agree_on_spec
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import TakeSpec
-from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.concluding import conclude
+from orchestrator.verdicts.conclusion import Conclusion
 from tests.cli_project import SWEEP, make_project, orchestrate
 
 PHASE2 = (

@@ -28,7 +28,7 @@ from orchestrator.search.dashboard import open_server
 from orchestrator.search.dashboard_study import DashboardStudy
 from orchestrator.search.postgres import ServerDatabase
 from orchestrator.search.storage import open_read_only
-from orchestrator.verdicts.conclusion import conclude
+from orchestrator.verdicts.concluding import conclude
 from tests.page_study import CLIPS, SWEEP_TEXT, folder_of, make_study
 from tests.screenshots import served
 

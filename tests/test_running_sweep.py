@@ -30,7 +30,7 @@ from orchestrator.search.study import Study
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.search_space import Dimension
 from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
-from orchestrator.verdicts.conclusion import conclude
+from orchestrator.verdicts.concluding import conclude
 from orchestrator.verdicts.saved_adapters import final_adapter
 from tests.crashes import Killed
 from tests.fake_worker import FakeWorker

@@ -56,7 +56,7 @@ from orchestrator.tuning.deploying.verification import _is_kept
 from orchestrator.tuning.deploying.writing import Source
 from orchestrator.tuning.model.families import family_of
 from orchestrator.typed_words import install_command
-from orchestrator.verdicts.conclusion import _as_shipped
+from orchestrator.verdicts.concluding import _as_shipped
 from orchestrator.verdicts.judging import acceptance_of
 from orchestrator.verdicts.shipping import JudgedAgain, asks_for_shipped, judge_again
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project

@@ -27,7 +27,8 @@ from orchestrator.sweepfile.parameters import TABLE
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.search_space import Dimension, SearchSpace
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.concluding import conclude
+from orchestrator.verdicts.conclusion import Conclusion
 from tests.cli_project import make_project, orchestrate
 from tests.embedded import DATA, ROOT
 

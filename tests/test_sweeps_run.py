@@ -24,7 +24,8 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.running.completion import is_finished
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.worker import start_worker
-from orchestrator.verdicts.conclusion import EXIT_CODES, Conclusion, conclude
+from orchestrator.verdicts.concluding import conclude
+from orchestrator.verdicts.conclusion import EXIT_CODES, Conclusion
 from tests.embedded import DATA, ROOT
 from tests.tuning_models import small_model_folder
 

@@ -20,7 +20,7 @@ from orchestrator.sweepfile.evaluation import Precisions
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.model import kernel_choice, linear_kernels
-from orchestrator.verdicts.conclusion import conclude
+from orchestrator.verdicts.concluding import conclude
 from tests.embedded import confirmed_sweep, run_to_end
 
 PAIR = "evaluation.precision={search: bf16, verdict: fp32}"

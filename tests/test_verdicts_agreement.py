@@ -20,13 +20,8 @@ from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
 from orchestrator.scoring.limits import Criterion
 from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.sweep import ConfirmSpec
-from orchestrator.verdicts.conclusion import (
-    Agreement,
-    Conclusion,
-    Confirmed,
-    SeedRun,
-    _decide_study,
-)
+from orchestrator.verdicts.concluding import _decide_study
+from orchestrator.verdicts.conclusion import Agreement, Conclusion, Confirmed, SeedRun
 from tests.running_support import make_spec
 from tests.scoring_support import score, set_with
 

@@ -26,14 +26,8 @@ from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import (
-    Conclusion,
-    Confirmed,
-    SeedRun,
-    _best_trial,
-    conclude,
-    n_competing,
-)
+from orchestrator.verdicts.concluding import _best_trial, conclude
+from orchestrator.verdicts.conclusion import Conclusion, Confirmed, SeedRun, n_competing
 from orchestrator.verdicts.confirming import rank_feasible
 from orchestrator.verdicts.headroom import HIGH, headroom, on_its_side
 from orchestrator.verdicts.judging import acceptance_of, late_rates

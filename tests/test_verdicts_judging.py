@@ -26,7 +26,7 @@ from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.data import AlsoSet
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.search_space import Dimension, Metric
-from orchestrator.verdicts.conclusion import conclude
+from orchestrator.verdicts.concluding import conclude
 from orchestrator.verdicts.judging import (
     best_verdict,
     judge_scores,

@@ -157,7 +157,7 @@ def _diagnose_sweep(
     from orchestrator.reporting.rendering import terminal
     from orchestrator.running.preflight import find_all, find_beyond_model
     from orchestrator.sweepfile.loading import check_inputs
-    from orchestrator.verdicts.conclusion import conclude
+    from orchestrator.verdicts.concluding import conclude
 
     sweep, folder = open_sweep(spec, overrides, studies)
     if folder.exists:

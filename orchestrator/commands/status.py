@@ -93,7 +93,7 @@ def _standing_document(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Doc
     from orchestrator.records.fleet_file import read_fleet
     from orchestrator.reporting.documents import status as standing
     from orchestrator.running.checkpoints import Checkpoints
-    from orchestrator.verdicts.conclusion import conclude
+    from orchestrator.verdicts.concluding import conclude
 
     checkpoints = Checkpoints(folder.checkpoint)
     last = checkpoints.latest()

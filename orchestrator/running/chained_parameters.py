@@ -24,7 +24,8 @@ from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.search_space_reading import CUSTOM
 from orchestrator.sweepfile.sweep import TakeSpec
-from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.concluding import conclude
+from orchestrator.verdicts.conclusion import Conclusion
 
 
 def chained_overrides(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.concluding import conclude
+from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.confirming import pending_runs
 
 

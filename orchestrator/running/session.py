@@ -36,7 +36,8 @@ from orchestrator.running.recording_findings import notice_text, record_findings
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.spec_changes import agree_on_spec
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.concluding import conclude
+from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.confirming import confirmation_runs, pending_runs
 from orchestrator.verdicts.shipping import asks_for_shipped, check_can_ship
 

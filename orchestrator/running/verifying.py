@@ -21,7 +21,8 @@ from orchestrator.running.preflight import check_measured_sets
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import chosen_measurement, conclude
+from orchestrator.verdicts.concluding import conclude
+from orchestrator.verdicts.conclusion import chosen_measurement
 from orchestrator.verdicts.saved_adapters import best_adapter
 from orchestrator.verdicts.shipping import VERDICT_FORM, shipped_of
 

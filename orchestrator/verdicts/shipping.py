@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from orchestrator.records.readiness.optional_packages import check_installed
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
@@ -17,11 +16,9 @@ from orchestrator.scoring.limits import LimitVerdict
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.limits import SHIPPED
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
+from orchestrator.verdicts.conclusion import Conclusion
+from orchestrator.verdicts.judging import judge_scores, scores
 from orchestrator.verdicts.training_losses import all_losses
-
-if TYPE_CHECKING:
-    from orchestrator.verdicts.conclusion import Conclusion
 
 VERDICT_FORM = "onnx"
 """The exported form that `acceptance: {shipped: true}` asks about."""
@@ -55,11 +52,7 @@ class JudgedAgain:
 
 
 def judge_again(
-    spec: SweepSpec,
-    folder: StudyFolder,
-    result: TrialResult,
-    found: Shipped,
-    resamples: int = RESAMPLES,
+    spec: SweepSpec, folder: StudyFolder, result: TrialResult, found: Shipped
 ) -> Iterator[JudgedAgain]:
     """Judge both forms on the search's sets, then on the confirm sets, as far as the exported form
     was run on them.
@@ -82,9 +75,7 @@ def judge_again(
                 for model in ("tuned", "baseline")
             ]
             tuned, baseline = scores(rows[0], *losses), scores(rows[1])
-            verdicts.append(
-                judge_scores(spec, tuned, baseline, confirmed=confirmed, resamples=resamples)
-            )
+            verdicts.append(judge_scores(spec, tuned, baseline, confirmed=confirmed))
         yield JudgedAgain(confirmed, *verdicts)
 
 

@@ -12,7 +12,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Verdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement, n_competing
-from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
+from orchestrator.verdicts.judging import judge_scores, scores
 
 MOST = 40
 """Most trials whose bounds are computed, those with the largest gain; more crosses hide
@@ -27,7 +27,6 @@ def bound_crosses(
     folder: StudyFolder,
     conclusion: Conclusion,
     dots: Sequence[TrialResult],
-    resamples: int = RESAMPLES,
 ) -> Iterator[tuple[TrialResult, tuple[Point, ...]]]:
     """Yield each trial in `dots`, up to MOST, with the points of a line that draws its bounds as a
     cross.
@@ -49,7 +48,6 @@ def bound_crosses(
             scores(measurement),
             scores(conclusion.baseline),
             n_comparisons=competing,
-            resamples=resamples,
         )
         if points := _cross_points(verdict, f"trial {result.number}"):
             yield result, points

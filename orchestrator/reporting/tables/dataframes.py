@@ -16,7 +16,8 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.tables.study_tables import DataTable, Row, table
 from orchestrator.sweepfile.loading import project_root
 from orchestrator.typed_words import install_command
-from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.concluding import conclude
+from orchestrator.verdicts.conclusion import Conclusion
 
 if TYPE_CHECKING:
     import pandas
