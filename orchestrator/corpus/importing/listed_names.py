@@ -14,9 +14,7 @@ from pathlib import Path, PurePosixPath
 from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.manifests.unicode_forms import composed
 from orchestrator.corpus.recordings.locating import (
-    AUDIO_SUFFIXES,
-    HEADLESS_SUFFIXES,
-    UNREAD_SUFFIXES,
+    SOUND_SUFFIXES,
     locate,
 )
 
@@ -24,7 +22,6 @@ _FEATURES = re.compile(r"(^|/)mfc/")
 """The folder of the features that HTK computed of a recording; the prompts of VoxForge name the
 recording by it.
 """
-_SOUND = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
 _OF_SOUND = ("wav", "flac")
 """The folders of VoxForge that hold recordings, in the place of that of features."""
 
@@ -105,7 +102,7 @@ def name_nearly_as(name: str, names: Mapping[str, list[Path]], folds: Mapping[st
 def ending_of_sound(name: str) -> str:
     """Return the ending of a name where it is one of a sound, read here or not; empty for any other."""
     ending = PurePosixPath(name).suffix
-    return ending if ending.lower() in _SOUND else ""
+    return ending if ending.lower() in SOUND_SUFFIXES else ""
 
 
 def without_ending(name: str) -> str:

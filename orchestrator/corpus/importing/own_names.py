@@ -7,11 +7,10 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+from orchestrator.corpus.manifests.name_lists import BEHIND, FESTIVAL, text_of_row
 from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, UNREAD_SUFFIXES
 
 _BEFORE = re.compile(r"(?P<name>[^\s:|,;]+)(?:\s*[:|,;]\s*|\s+)(?P<text>\S.*)")
-_BEHIND = re.compile(r"(?:<s>\s*)?(?P<text>\S.*?)\s*(?:</s>)?\s*\((?P<name>[^\s()]+)\)")
-_FESTIVAL = re.compile(r'\(\s*(?P<name>\S+)\s+"(?P<text>.*)"\s*\)')
 _ID = re.compile(r"(?=.*\d)(?=.*[^\d]).{4,}|\d{6,}")
 """What is hardly ever said as a word; `7`, `b2` and `2001` may be said."""
 
@@ -35,10 +34,10 @@ def without_own_name(text: str, stem: str) -> str:
     line = text.strip()
     if "\n" in line or not looks_like_an_id(stem):
         return text
-    for form in (_FESTIVAL, _BEHIND, _BEFORE):
+    for form in (FESTIVAL, BEHIND, _BEFORE):
         found = form.fullmatch(line)
         if found is not None and stem_of_name(found["name"]) == stem.casefold():
-            return found["text"].replace('\\"', '"') if form is _FESTIVAL else found["text"]
+            return text_of_row(found)
     return text
 
 

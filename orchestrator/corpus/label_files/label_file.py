@@ -24,6 +24,7 @@ from orchestrator.corpus.label_files.bracketed_turns import (
     read_babel,
     read_magic_hub,
 )
+from orchestrator.corpus.label_files.rows_in_text import EXACT, NUMBER
 from orchestrator.corpus.label_files.segments import SHORTEST_WORD, Segment, is_unspoken, seconds
 from orchestrator.corpus.label_files.subtitles import LIKE_CUE, read_subtitles
 from orchestrator.corpus.label_files.textgrid import read_textgrid
@@ -33,9 +34,7 @@ from orchestrator.corpus.manifest_errors import UnusableError, show
 _LYRICS = re.compile(r"\[\d+:\d\d(?:\.\d+)?\].*|\[[a-z]+:.*\]")
 _SURELY_LYRICS = re.compile(r"\[\d+:\d\d\.|\[[a-z]+:")
 """The beginning of a lyrics line that plain text never has; `[10:30] bring lunch` could be said."""
-_NUMBER = r"\d+(?:[.,]\d+)?"
-_EXACT = r"\d+[.,]\d+"
-_TIME = rf"-?{_NUMBER}(?:[eE]-?\d+)?"
+_TIME = rf"-?{NUMBER}(?:[eE]-?\d+)?"
 _AUDACITY = re.compile(rf"({_TIME})\t({_TIME})(?:\t(.*))?")
 """A row of labels; what begins before the recording has a negative time, and scripts write `1e-05`."""
 _NO_SPEAKER = re.compile(r" |^\d+[.,]\d+$")
@@ -45,15 +44,15 @@ _LONG = 100.0
 milliseconds.
 """
 _STM = re.compile(
-    rf"(?P<recording>\S+)\s+(?P<channel>\S+)\s+(?P<speaker>\S+)\s+(?P<begin>{_NUMBER})\s+(?P<end>{_NUMBER})"
+    rf"(?P<recording>\S+)\s+(?P<channel>\S+)\s+(?P<speaker>\S+)\s+(?P<begin>{NUMBER})\s+(?P<end>{NUMBER})"
     r"(?:\s+(?P<label><[^>\s]*>))?(?:\s+(?P<text>\S.*))?"
 )
 _LDC = re.compile(
-    rf"({_EXACT})\s+({_EXACT})(?:\s+(?:(?P<speaker>[^\W\d_][\w .#'-]{{0,30}}):(?P<tab> *\t)?)?\s*(?P<text>.*))?"
+    rf"({EXACT})\s+({EXACT})(?:\s+(?:(?P<speaker>[^\W\d_][\w .#'-]{{0,30}}):(?P<tab> *\t)?)?\s*(?P<text>.*))?"
 )
 """A row such as `1.25 2.40 A: hello` of Fisher; the Santa Barbara Corpus has tabs in between."""
-_CTM = re.compile(rf"\S+\s+\S+\s+{_EXACT}\s+{_EXACT}\s+\S+(\s+{_NUMBER})?")
-_RTTM = re.compile(rf"(?:SPEAKER|SPKR-INFO|LEXEME)\s+\S+\s+\S+\s+(?:<NA>|{_NUMBER})\s.*")
+_CTM = re.compile(rf"\S+\s+\S+\s+{EXACT}\s+{EXACT}\s+\S+(\s+{NUMBER})?")
+_RTTM = re.compile(rf"(?:SPEAKER|SPKR-INFO|LEXEME)\s+\S+\s+\S+\s+(?:<NA>|{NUMBER})\s.*")
 _COUNTED = re.compile(r"(\d+)\s+(\d+)\s+\S+")
 """A row of HTK or TIMIT: begin and end in units of their own, and a word or a sound."""
 _TIMIT = re.compile(r"0 (?:[89]\d{3}|\d{5,}) (?P<text>\D.*)", re.DOTALL)

@@ -16,24 +16,24 @@ from orchestrator.corpus.label_files.segments import seconds
 
 CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d\d(?:[.,]\d+)?"
 """A regular expression for `0:05` and `00:00:05.500`."""
-TIME = re.compile(rf"\d+(?:[.,]\d+)?|{CLOCK}")
+NUMBER = r"\d+(?:[.,]\d+)?"
+EXACT = r"\d+[.,]\d+"
+"""Regular expressions for a number, and for one with decimals."""
+TIME = re.compile(rf"{NUMBER}|{CLOCK}")
 """A time, in seconds or as a clock."""
-_EXACT = r"\d+[.,]\d+"
-_WRITTEN = rf"-?(?:{_EXACT}(?:[eE]-?\d+)?|\d+[eE]-\d+)"
+_WRITTEN = rf"-?(?:{EXACT}(?:[eE]-?\d+)?|\d+[eE]-\d+)"
 _TABBED = re.compile(rf"{_WRITTEN}\t+{_WRITTEN}\t")
 """The beginning of a row of labels, which nobody says."""
 _SPACED_ROW = re.compile(
-    rf"(?:(?=[^\sA-Za-z]*[A-Za-z][^\s\d]*\d)\S+\s+)?({_EXACT})(?:\s*+[,;|–-]\s*+|\s++)({_EXACT})[\s,;|]\s*+(?=.*[^\W\d_]).+"
+    rf"(?:(?=[^\sA-Za-z]*[A-Za-z][^\s\d]*\d)\S+\s+)?({EXACT})(?:\s*+[,;|–-]\s*+|\s++)({EXACT})[\s,;|]\s*+(?=.*[^\W\d_]).+"
 )
 """A row such as `0.0 2.5 hello`, or one with a name before it, as Switchboard has. Only several of
 them prove anything, because people say such numbers too.
 """
-_SPAN_WITHIN = re.compile(
-    rf"(?:\S+\s+)?({_EXACT})\s+({_EXACT})(?:\s.*)?|.*\s({_EXACT})\s+({_EXACT})"
-)
+_SPAN_WITHIN = re.compile(rf"(?:\S+\s+)?({EXACT})\s+({EXACT})(?:\s.*)?|.*\s({EXACT})\s+({EXACT})")
 """The two times of a row such as `anna 0.0 2.5 hello` or `hello 0.0 2.5`; several of them follow one another."""
 _START = re.compile(
-    rf"({_EXACT})(?: ?s)?(?P<gap>\t\s*+|\s*+[|;)]\s*+|:?\s++)(?=.*[^\W\d_])(?!{_EXACT}).+"
+    rf"({EXACT})(?: ?s)?(?P<gap>\t\s*+|\s*+[|;)]\s*+|:?\s++)(?=.*[^\W\d_])(?!{EXACT}).+"
 )
 """A row such as `0.5 hello` or `0.5s: hello`, of a start alone; numbers of chapters are read aloud in the same form."""
 _WHOLE_ROW = re.compile(r"(\d+)\s+(\d+)\s+(?=.*[^\W\d_]).+")

@@ -17,6 +17,7 @@ from itertools import pairwise, zip_longest
 
 from orchestrator.corpus.label_files.rows_in_text import (
     CLOCK,
+    NUMBER,
     TIME,
     Line,
     begins_with_whole_spans,
@@ -26,30 +27,28 @@ from orchestrator.corpus.label_files.segments import COLON, COUNTED, NAME, UNTIL
 from orchestrator.corpus.label_files.speakers_in_cues import is_read_aloud
 from orchestrator.corpus.manifest_errors import show
 
-_CLOCK = CLOCK
 _TIMED = re.compile(
-    rf"(?:(?P<name>{NAME}) ?)?[\[(]\s*(?P<inside>{_CLOCK})(?P<span>\s*(?:-+>?|–|—|{UNTIL})\s*{_CLOCK})?\s*[\])]"
-    rf"(?P<colon>:?)\s*(?P<said>.*)|(?P<bare>{_CLOCK})(?:\s*-+\s*{_CLOCK})?(?:$|[\s:|-]+(?P<words>.*))"
+    rf"(?:(?P<name>{NAME}) ?)?[\[(]\s*(?P<inside>{CLOCK})(?P<span>\s*(?:-+>?|–|—|{UNTIL})\s*{CLOCK})?\s*[\])]"
+    rf"(?P<colon>:?)\s*(?P<said>.*)|(?P<bare>{CLOCK})(?:\s*-+\s*{CLOCK})?(?:$|[\s:|-]+(?P<words>.*))"
 )
 """A line such as `[00:00:00.000 - 00:00:02.500] Anna: hello`, `Anna (00:03): hello`, `0:00 hello`
 or the clock alone.
 """
-_SECONDS = r"\d+(?:[.,]\d+)?"
 _PRINTED = re.compile(
-    rf"(?:(?=[^\s\d]*\d)\S+\s+)?\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*[-,]\s*\d+\.\d+)\s*\].*"
+    rf"(?:(?=[^\s\d]*\d)\S+\s+)?\[\s*(?:{NUMBER} ?s?\s*-+>\s*{NUMBER} ?s?|\d+\.\d+\s*[-,]\s*\d+\.\d+)\s*\].*"
 )
 """A line such as `[0.00s -> 2.50s] hello`, as scripts print the segments of faster-whisper, or
 `[6.29-8.24]: hello` of IEMOCAP, which may stand behind the name of a turn.
 """
-_TURN_BETWEEN_GAPS = re.compile(rf"{NAME}(?:\s{{2,}}|\t)(?P<clock>{_CLOCK})(?:\s{{2,}}|\t)\S.*")
+_TURN_BETWEEN_GAPS = re.compile(rf"{NAME}(?:\s{{2,}}|\t)(?P<clock>{CLOCK})(?:\s{{2,}}|\t)\S.*")
 """A line such as `Speaker 0    00:00:02    hello`, as Rev prints them."""
-_SPAN_ALONE = re.compile(rf"(?P<clock>{_CLOCK})\s*(?:,|-+|–)\s*{_CLOCK}")
+_SPAN_ALONE = re.compile(rf"(?P<clock>{CLOCK})\s*(?:,|-+|–)\s*{CLOCK}")
 """A line such as `0:00:00.500,0:00:02.310` of SBV, which stands above what is said."""
-_WITHIN = re.compile(rf"\[({_CLOCK})\]")
+_WITHIN = re.compile(rf"\[({CLOCK})\]")
 _ARROW = re.compile(r"\d+[.,]\d+ ?s?\s*-+>\s*\d+[.,]\d+ ?s?(?:$|\s.*)")
 """A line such as `0.50 --> 1.50`, as of subtitles, but without a clock."""
 _HEADING = re.compile(
-    rf"(?P<name>{NAME}|(?i:{COUNTED}))(?P<gap>\s{{2,}}|\t|\s*[\[(|]\s*| )(?P<clock>{_CLOCK})[\])]?:?"
+    rf"(?P<name>{NAME}|(?i:{COUNTED}))(?P<gap>\s{{2,}}|\t|\s*[\[(|]\s*| )(?P<clock>{CLOCK})[\])]?:?"
 )
 """A line such as `Speaker 1 0:00`, which stands above what is said."""
 _NEVER_SAID = re.compile(

@@ -30,20 +30,20 @@ from orchestrator.corpus.recordings.locating import (
 _NAMED = re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*::?[ \t]+(?P<text>\S.*)")
 _CLOSE = re.compile(r"(?P<name>[^:\s]+):(?P<text>\S.*)")
 _SPACED = re.compile(r"(?P<name>\S+)[ \t]+(?P<text>\S.*)")
-_FESTIVAL = re.compile(r'\(\s*(?P<name>\S+)\s+"(?P<text>.*)"\s*\)')
-_BEHIND = re.compile(r"(?:<s>\s*)?(?P<text>\S.*?)\s*(?:</s>)?\s*\((?P<name>[^\s()]+)\)")
+FESTIVAL = re.compile(r'\(\s*(?P<name>\S+)\s+"(?P<text>.*)"\s*\)')
+BEHIND = re.compile(r"(?:<s>\s*)?(?P<text>\S.*?)\s*(?:</s>)?\s*\((?P<name>[^\s()]+)\)")
 _FORMS = {
     _NAMED: "name: text",
     _CLOSE: "name:text",
     _SPACED: "name text",
-    _FESTIVAL: '( name "text" )',
-    _BEHIND: "text (name)",
+    FESTIVAL: '( name "text" )',
+    BEHIND: "text (name)",
 }
 _WITHOUT_TEXT = {
     _NAMED: re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*::?"),
     _CLOSE: re.compile(r"(?P<name>[^:\s]+):"),
     _SPACED: re.compile(r"(?P<name>\S+)"),
-    _BEHIND: re.compile(r"(?:<s>\s*)?(?:</s>\s*)?\((?P<name>[^\s()]+)\)"),
+    BEHIND: re.compile(r"(?:<s>\s*)?(?:</s>\s*)?\((?P<name>[^\s()]+)\)"),
 }
 """Rows of a name without a text, by the form of the list; Festival has empty quotes there."""
 _COMMENT = re.compile(rb"[;#]+(\s.*)?", re.DOTALL)
@@ -61,9 +61,9 @@ def list_pattern(line: str, path: Path, is_audio: Callable[[str], bool]) -> re.P
     `is_audio` says whether a name is that of a recording. Raises UnusableError for Kaldi's files.
     """
     text = line.strip()
-    if _FESTIVAL.fullmatch(text):
-        return _FESTIVAL
-    spaced, named, behind = (form.fullmatch(text) for form in (_SPACED, _NAMED, _BEHIND))
+    if FESTIVAL.fullmatch(text):
+        return FESTIVAL
+    spaced, named, behind = (form.fullmatch(text) for form in (_SPACED, _NAMED, BEHIND))
     if (
         spaced
         and not spaced["name"].lower().endswith(AUDIO_SUFFIXES)
@@ -78,7 +78,7 @@ def list_pattern(line: str, path: Path, is_audio: Callable[[str], bool]) -> re.P
         return _SPACED
     if (close := _CLOSE.fullmatch(text)) and is_audio(close["name"]):
         return _CLOSE
-    return _BEHIND if behind and is_audio(behind["name"]) else None
+    return BEHIND if behind and is_audio(behind["name"]) else None
 
 
 def listed_rows(
@@ -97,8 +97,7 @@ def listed_rows(
         elif alone and (named := alone.fullmatch(text.strip())) and is_audio(named["name"]):
             yield number, {"audio_filepath": named["name"]}
         elif found := pattern.fullmatch(text.strip()):
-            said = found["text"].replace('\\"', '"') if pattern is _FESTIVAL else found["text"]
-            yield number, {"audio_filepath": found["name"], "text": said}
+            yield number, {"audio_filepath": found["name"], "text": text_of_row(found)}
         else:
             form = _FORMS[pattern]
             yield (
@@ -107,6 +106,11 @@ def listed_rows(
                     number, f"{show(text.strip()[:60])} is no {form}, as the lines before it are"
                 ),
             )
+
+
+def text_of_row(found: re.Match[str]) -> str:
+    """Return what is said by a row of a list; Festival writes a quote in it as `\\"`."""
+    return found["text"].replace('\\"', '"') if found.re is FESTIVAL else found["text"]
 
 
 def audio_names(folder: Path, with_below: bool) -> Callable[[str], bool]:

@@ -12,8 +12,7 @@ from pathlib import Path, PurePosixPath
 from orchestrator.corpus.recordings.folders_below import folders_below
 from orchestrator.corpus.recordings.locating import (
     AUDIO_SUFFIXES,
-    HEADLESS_SUFFIXES,
-    UNREAD_SUFFIXES,
+    SOUND_SUFFIXES,
 )
 from orchestrator.typed_words import quoted_path
 
@@ -42,7 +41,6 @@ _FILES, _OF_A_FOLDER = 200, 20
 """The most files of text that are searched, in all and in one folder."""
 _FEW = 2
 """The number of names without their endings from which on a text may be a list."""
-_ENDINGS = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
 
 
 def names_below(written: str, path: Path) -> str:
@@ -103,5 +101,5 @@ def _words_of(path: Path) -> tuple[set[str], set[str]]:
     if "\0" in text:
         return set(), set()
     words = {word for signs in (_BETWEEN, f"{_BETWEEN}:") for word in re.split(f"[{signs}]+", text)}
-    sounds = map(PurePosixPath, (word for word in words if word.lower().endswith(_ENDINGS)))
+    sounds = map(PurePosixPath, (word for word in words if word.lower().endswith(SOUND_SUFFIXES)))
     return words, {sound.stem for sound in sounds}

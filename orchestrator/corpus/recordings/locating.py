@@ -32,6 +32,8 @@ last four are those of dictation machines.
 """
 HEADLESS_SUFFIXES = (".pcm", ".raw", ".ulaw", ".ul", ".alaw", ".al")
 """Endings of files that contain sound without a header, or something else."""
+SOUND_SUFFIXES = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
+"""Endings of files that contain sound, whether they are read or not."""
 
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _VARIABLE = re.compile(r"\$\w|\$\{|%\w+%|\{\w+\}")

@@ -10,8 +10,7 @@ from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.recordings.audio_containers import wave_coding
 from orchestrator.corpus.recordings.locating import (
     AUDIO_SUFFIXES,
-    HEADLESS_SUFFIXES,
-    UNREAD_SUFFIXES,
+    SOUND_SUFFIXES,
 )
 from orchestrator.typed_words import quoted_path
 
@@ -152,7 +151,7 @@ def _told_by_text(start: bytes, ending: str) -> str:
     """Say what a text is: a web page or the answer of a server, saved in the place of the sound; or
     by the `ending` of its name a file that was never meant to be sound, such as a list.
     """
-    is_sound = ending in ("", *AUDIO_SUFFIXES, *UNREAD_SUFFIXES, *HEADLESS_SUFFIXES)
+    is_sound = ending in ("", *SOUND_SUFFIXES)
     cure = "download the recording itself" if is_sound else _ITSELF
     begun = start.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip()
     tag = begun[:9].lower()
