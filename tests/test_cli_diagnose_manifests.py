@@ -48,9 +48,9 @@ def test_lengths_and_parts_of_every_manifest(
         f"{named}: 9 samples are left within 20 s; to train on fewer than 200, most trials memorise them."
         in out
     )
-    first, _ = diagnose_manifests([named, nameless], 8.0, 0.25, 0)
+    first, _ = diagnose_manifests([named, nameless], 8.0, 0.25)
     assert (first.kept, first.train + first.validation, first.by) == (6, 6, "speaker")
-    assert diagnose_manifests([nameless], 0.5, 0.25, 0)[0].kept == 0
+    assert diagnose_manifests([nameless], 0.5, 0.25)[0].kept == 0
 
 
 def test_one_line_without_a_speaker_is_said_as_such(
@@ -108,7 +108,7 @@ def test_a_rate_is_not_rounded_onto_what_it_is_said_to_be_beyond(
 ) -> None:
     path = written(tmp_path, "a", [1.0])
     baselines = {path: ManifestBaseline(wer, 1, 0, 0, 6.5)}
-    found = diagnose_manifests([path], 20.0, 0.25, 0)
+    found = diagnose_manifests([path], 20.0, 0.25)
     shown = render(manifest_diagnosis.build(found, 20.0, baselines, "a model", "basic"))
     assert f"a.jsonl: the model's WER is {said}" in shown
     assert f"a.jsonl | {wer} | 1 |" in " ".join(shown.split())

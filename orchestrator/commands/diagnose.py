@@ -193,7 +193,7 @@ def _diagnose_manifests(
     from orchestrator.reporting.rendering import terminal
 
     choice_of("--normalizer", normalizer, ("whisper-en", "basic", "none"))
-    found = diagnose_manifests(paths, max_seconds, validation, seed=0)
+    found = diagnose_manifests(paths, max_seconds, validation)
     baselines = {}
     if model is not None:
         from orchestrator.tuning.decoding.audio_files import open_model, settings_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -35,14 +35,14 @@ def this_machine() -> Machine:
     return Machine(machine_cores(), machine_memory(), may_have_gpu())
 
 
-def may_have_gpu(devices: Path = Path("/dev"), patterns: Sequence[str] = GPU_FILES) -> bool:
+def may_have_gpu(devices: Path = Path("/dev")) -> bool:
     """Whether the driver of a GPU is loaded and the installed torch is not a build for CPUs only.
     torch itself would know for certain, but takes seconds to import.
     """
     with suppress(PackageNotFoundError):
         if version("torch").endswith("+cpu"):
             return False
-    return any(next(devices.glob(pattern), None) is not None for pattern in patterns)
+    return any(next(devices.glob(pattern), None) is not None for pattern in GPU_FILES)
 
 
 def usable_cores() -> int:
@@ -93,7 +93,9 @@ def machine_memory() -> int:
     that is less.
     """
     total = int(psutil.virtual_memory().total)
-    return min([total, *_numbers_of("memory", "memory.max", "memory.limit_in_bytes")])
+    files = ("memory.max", "memory.limit_in_bytes")  # of version 2 and of version 1
+    limits = [_line_of(group / file) for group in control_groups("memory") for file in files]
+    return min([total, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 def used_memory() -> int:
@@ -191,12 +193,6 @@ def control_groups(
             continue
         own = PurePosixPath(path)
         yield from (folder / str(group).lstrip("/") for group in (own, *own.parents))
-
-
-def _numbers_of(controller: str, *names: str) -> list[int]:
-    """Read the limits in files of these names, in all control groups, where they hold a number."""
-    lines = [_line_of(group / name) for group in control_groups(controller) for name in names]
-    return [int(line) for line in lines if line.isdigit()]
 
 
 def _line_of(path: Path) -> str:

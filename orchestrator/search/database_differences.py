@@ -37,7 +37,7 @@ def differing_trial(
     spec: SweepSpec,
     held: Iterable[FrozenTrial],
     results: Iterable[TrialResult],
-    ended: Collection[int] = (),
+    ended: Collection[int],
 ) -> int | None:
     """Return the first trial that the study has otherwise than its result, or that it does not know
     to have ended although it is one of `ended`; None where all agree.

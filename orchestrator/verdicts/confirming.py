@@ -67,7 +67,7 @@ def confirmation_plan(
     result: TrialResult,
     seed: int,
     number: int,
-    sets: Mapping[str, SetRecord] | None = None,
+    sets: Mapping[str, SetRecord],
 ) -> TrialPlan:
     """Return the plan of a confirmation run: the finalist's recipe with another seed, evaluated
     once, at the finalist's best step and adapter scale.
@@ -81,7 +81,7 @@ def confirmation_plan(
     )
     evaluation = plan.evaluation.of_verdict.model_copy(update={"every": result.step})
     data = confirmation_spec(spec).portable.data
-    contents = confirm_contents(sets or {}, plan.contents)
+    contents = confirm_contents(sets, plan.contents)
     changes = {
         "number": number,
         "params": params,

@@ -98,7 +98,7 @@ class Table:
 
 
 def table_records(
-    path: Path, lines: Lines, needs_text: bool, list_of: Path | None = None
+    path: Path, lines: Lines, needs_text: bool, list_of: Path | None
 ) -> Iterator[Record]:
     """Yield the records of a table or list; `lines` begins with the first that is not blank. The
     recordings lie beside the file, or in the folder `list_of`, which ids may name too.

@@ -58,7 +58,7 @@ class ManifestBaseline:
 
 
 def diagnose_manifests(
-    paths: Sequence[Path], max_seconds: float, validation: float, seed: int
+    paths: Sequence[Path], max_seconds: float, validation: float
 ) -> list[ManifestDiagnosis]:
     """Diagnose every manifest: those utterances that are within `max_seconds` are divided, with
     about `validation` of them set apart. Raises ManifestError with all faults of all manifests.
@@ -72,11 +72,11 @@ def diagnose_manifests(
             errors.append(error)
     if errors:
         raise joined_errors(errors)
-    return [_measure_manifest(manifest, max_seconds, validation, seed) for manifest in manifests]
+    return [_measure_manifest(manifest, max_seconds, validation) for manifest in manifests]
 
 
 def _measure_manifest(
-    manifest: Manifest, max_seconds: float, validation: float, seed: int
+    manifest: Manifest, max_seconds: float, validation: float
 ) -> ManifestDiagnosis:
     kept = tuple(utterance for utterance in manifest.utterances if utterance.seconds <= max_seconds)
     speakers = [utterance.speaker for utterance in kept]
@@ -87,7 +87,7 @@ def _measure_manifest(
     sizes = (0, len(kept))
     if len(kept) > 1:
         unit: Literal["speaker", "utterance"] = "speaker" if by == "speaker" else "utterance"
-        apart, rest = divide(replace(manifest, utterances=kept), unit, (validation,), seed)
+        apart, rest = divide(replace(manifest, utterances=kept), unit, (validation,), seed=0)
         sizes = (len(apart), len(rest))
     return ManifestDiagnosis(
         manifest, duration_profile(manifest), len(kept), sizes[1], sizes[0], by, nameless

@@ -69,7 +69,7 @@ def sentence_key(text: str) -> str:
 def name_recordings(
     sets: Mapping[str, Manifest],
     pcm: Mapping[str, Sequence[str]],
-    known: KnownFiles | None = None,
+    known: KnownFiles | None,
 ) -> dict[str, Recordings]:
     """Identify the recordings of all sets together. Only files that have the same size as another
     one are read, to compare their bytes, and of them only those whose hash is not `known`.

@@ -175,7 +175,7 @@ class Lock:
 
 
 @contextmanager
-def exclusive(path: Path, study: str, owners: Path | None = None) -> Iterator[Lock]:
+def exclusive(path: Path, study: str, owners: Path | None) -> Iterator[Lock]:
     """Hold the lock whose file is `path`, in the study's folder. Raises StudyError at once, naming
     process and host, when another process holds it, or where the file system has no locks.
 

@@ -28,7 +28,7 @@ from orchestrator.sweepfile.execution import Execution
 
 
 def set_sizes(
-    sets: Mapping[str, Manifest], normalizer_name: str, cache: Path | None = None
+    sets: Mapping[str, Manifest], normalizer_name: str, cache: Path | None
 ) -> dict[str, SetSize]:
     """Count the utterances and the reference words of each set, as the corpus WER counts them. The
     project's `cache` remembers the counts of texts that were counted before.

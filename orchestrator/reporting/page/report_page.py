@@ -120,9 +120,10 @@ def _verdict_screen(
     place where a script shows what became worse.
     """
     decision = _decision_word(conclusion, done)
-    reasons = []
+    reasons = ""
     if conclusion.deciding:
-        reasons = [_limit_reason(limit) for limit in limits_of(conclusion.deciding)]
+        reasons = "".join(map(_limit_reason, limits_of(conclusion.deciding)))
+    why = f'<h2>Why</h2><ul class="reasons">{reasons}</ul>' if reasons else ""
     caveats: list[str] = []
     for block in sections.get(CANNOT_SAY, []):
         if isinstance(block, Bullets):
@@ -137,16 +138,12 @@ def _verdict_screen(
         f'<section id="verdict" aria-label="Verdict"><h1>{html_text(document.title)}</h1>'
         f'<p class="headline"><span class="badge {decision.split()[0].lower()}">{html_text(decision)}</span> '
         f"{html_text(document.headline.removeprefix(f'{decision}: '))} {term_html('verdict', '?')}</p>"
-        f"{_titled_list('Why', reasons)}{_winner_block(conclusion)}"
+        f"{why}{_winner_block(conclusion)}"
         + (f"<h2>Can it be believed?</h2><ul>{first}</ul><p>{more}</p>" if caveats else "")
         + '<div id="worst"></div><noscript><p>Tables sort, plots show, and utterances are compared and heard where '
         "scripts may run; this file has its own and loads nothing. What got worse most is listed below.</p>"
         "</noscript></section>"
     )
-
-
-def _titled_list(title: str, items: Sequence[str]) -> str:
-    return f'<h2>{title}</h2><ul class="reasons">{"".join(items)}</ul>' if items else ""
 
 
 def _limit_reason(limit: LimitVerdict) -> str:

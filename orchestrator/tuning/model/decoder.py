@@ -161,7 +161,7 @@ class Decoder:
         projected: Tensor = attention.o_proj(self._join_heads(y, text))
         return projected
 
-    def _split_heads(self, x: Tensor, text: RaggedLayout | None = None) -> Tensor:
+    def _split_heads(self, x: Tensor, text: RaggedLayout | None) -> Tensor:
         """(rows, positions, width), or (slots, F, width) in the layout `text`, -> (rows, heads,
         positions, head_dim).
         """

@@ -91,7 +91,7 @@ def micro_batches(
     steps: Sequence[int],
     data: TrainingSet,
     base: BaseModel,
-    division: int = 1,
+    division: int,
 ) -> list[MicroBatch]:
     """Return the micro-batches of one optimizer step of all slots.
 
