@@ -277,6 +277,18 @@ def test_what_lies_beside_the_sealed_files_is_of_this_study(
     assert StudyFolder(tmp_path / "moved", "phase5").damaged_beside() == ()
 
 
+def test_bytes_of_a_path_that_are_no_text_harm_no_file(folder: StudyFolder) -> None:
+    """An error of the system names the file that it is about."""
+    folder.write_spec("name: phase3\n")
+    said = os.fsdecode(b"caf\xe9.wav is gone")
+    with folder.lock():
+        folder.write_result(make_result(3, {}, reason=said))
+    folder.write_findings("data", [Finding("gone", "warn", said)])
+    assert folder.results()[0].reason == "caf\\udce9.wav is gone"
+    assert [each.message for each in folder.findings()] == ["caf\\udce9.wav is gone"]
+    assert folder.damaged_beside() == ()
+
+
 def test_a_result_in_another_trials_folder_is_refused(folder: StudyFolder) -> None:
     with folder.lock():
         folder.write_result(make_result(3, {}))

@@ -12,7 +12,7 @@ from orchestrator.checks import Level
 from orchestrator.errors import StudyError
 from orchestrator.files.file_kinds import other_kind
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.results import Measurement, SetRecord, TrialResult
+from orchestrator.records.results import Measurement, SetRecord, Told, TrialResult
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.execution import KernelName
 
@@ -128,7 +128,7 @@ class FindingRow(BaseModel):
 
     name: str
     level: Level
-    message: str
+    message: Told
 
 
 class FindingsFile(SignedFile):

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from orchestrator.scoring.edit_counts import error_rate
 from orchestrator.sweepfile.digest import digest
+
+
+def encodable(text: str) -> str:
+    """Return text with escapes for the bytes of a path that are no text, which JSON cannot hold."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+Told = Annotated[str, AfterValidator(encodable)]
+"""What an error, a finding or a person says, which may name any path."""
 
 
 class Value(BaseModel):
@@ -145,7 +154,7 @@ class TrialResult(Value):
 
     number: int
     state: TrialState
-    reason: str
+    reason: Told
     """Why it ended so, in words a person reads in the report."""
     params: dict[str, Any]
     """The searched values, as Optuna holds them; of a confirmation run its finalist (trial) and seed.

@@ -18,7 +18,7 @@ from orchestrator.errors import Interrupted, OrchestrateError
 from orchestrator.files.atomic import system_error
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.progress import listening
-from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.records.results import Measurement, TrialResult, encodable
 from orchestrator.records.worker_protocol import Progress
 from orchestrator.reporting.progress import events
 from orchestrator.reporting.progress.sweep_standing import Budgeted
@@ -187,7 +187,10 @@ class JsonReporter:
         until that line is complete.
         """
         time_of_day = f"{self._now().astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        values = {name: _encodable(value) for name, value in values.items()}
+        values = {
+            name: encodable(value) if isinstance(value, str) else value
+            for name, value in values.items()
+        }
         event = kind(time=time_of_day, study=self._path.name, **values)
         self._waiting.append(event.model_dump_json())
         if self._writing:
@@ -202,11 +205,6 @@ class JsonReporter:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
         finally:
             self._writing = False
-
-
-def _encodable(value: Any) -> Any:
-    """Return text with escapes for the bytes of a path that are no text, which JSON cannot hold."""
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _number_fields(number: int) -> dict[str, Any]:
