@@ -247,3 +247,16 @@ def test_a_text_with_a_word_that_is_a_name_is_no_list(
     for text in ("hello is the first, and yes", "hello.wav is the first"):
         place.write_text(text)
         assert f"may be their list: {place}.\n" in refused(folder, capsys)
+
+
+def test_a_list_names_recordings_of_several_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    tones(folder, "Anna K/Take 1.wav", "Anna K/Take 2.wav", "Bo/Take 3.wav")
+    table = put(folder / "Liste.csv", "Datei;Text\nAnna K\\Take 1.wav;ja\nBo\\Take 3.wav;nein\n")
+    assert f"may be their list: {table}.\n" in refused(folder, capsys)
+    table.write_text("Nummer;Text\nTake 1;ja\nTake 3;nein\n")
+    assert f"may be their list: {table}.\n" in refused(folder, capsys)
+    table.write_text("We heard Take 1.\n")
+    assert "may be their list" not in refused(folder, capsys)

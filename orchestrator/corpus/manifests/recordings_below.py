@@ -10,10 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from orchestrator.corpus.recordings.folders_below import folders_below
-from orchestrator.corpus.recordings.locating import (
-    AUDIO_SUFFIXES,
-    SOUND_SUFFIXES,
-)
+from orchestrator.corpus.recordings.locating import AUDIO_SUFFIXES, SOUND_SUFFIXES
 from orchestrator.typed_words import quoted_path
 
 _FOLDERS = 2000
@@ -39,6 +36,8 @@ _BETWEEN = r"\s,;|\"/\\()"
 """Signs between names, within a regular expression's brackets."""
 _FILES, _OF_A_FOLDER = 200, 20
 """The most files of text that are searched, in all and in one folder."""
+_NAMES = 1000
+"""The most names of several words that are looked for."""
 _FEW = 2
 """The number of names without their endings from which on a text may be a list."""
 
@@ -73,11 +72,20 @@ def lists_that_name(recordings: Sequence[Path], folder: Path) -> list[Path]:
     """
     stems = {path.stem for path in recordings}
     enough = min(_FEW, len(stems))
+    # "Clip 01" is no word of a text
+    of_words = list(
+        islice((stem for stem in sorted(stems) if re.search(f"[{_BETWEEN}]", stem)), _NAMES)
+    )
     files = (path for path in islice(_files_of_text(folder), _FILES) if path.stem not in stems)
     found = []
     for path in files:
-        words, sounds = _words_of(path)
-        if not stems.isdisjoint(sounds) or len(stems & words) >= enough:
+        text = _beginning_of(path)
+        words, sounds = _words_of(text)
+        named = [stem for stem in of_words if stem in text]
+        with_ending = not stems.isdisjoint(sounds) or any(
+            f"{stem}{ending}" in text for stem in named for ending in SOUND_SUFFIXES
+        )
+        if with_ending or len(stems & words) + len(named) >= enough:
             found.append(path)
     return sorted(found, key=lambda path: (len(path.parts), path))
 
@@ -89,17 +97,18 @@ def _files_of_text(folder: Path) -> Iterator[Path]:
         yield from islice((path for path in texts if path.is_file()), _OF_A_FOLDER)
 
 
-def _words_of(path: Path) -> tuple[set[str], set[str]]:
-    """Return the words of the first lines of a text, and the names of recordings among them without
-    their ending; nothing for a file that is no text or cannot be read.
-    """
+def _beginning_of(path: Path) -> str:
+    """Return the first lines of a text; empty for a file that is no text or cannot be read."""
     try:
         with path.open("rb") as stream:
             text = stream.read(_LOOKED_AT).decode("utf-8", "replace")
     except OSError:
-        return set(), set()
-    if "\0" in text:
-        return set(), set()
+        return ""
+    return "" if "\0" in text else text
+
+
+def _words_of(text: str) -> tuple[set[str], set[str]]:
+    """Return the words of a text, and the names of recordings among them without their ending."""
     words = {word for signs in (_BETWEEN, f"{_BETWEEN}:") for word in re.split(f"[{signs}]+", text)}
     sounds = map(PurePosixPath, (word for word in words if word.lower().endswith(SOUND_SUFFIXES)))
     return words, {sound.stem for sound in sounds}
