@@ -120,12 +120,14 @@ def used_utterances(name: str, manifest: Manifest, max_seconds: float) -> list[U
     return [manifest.utterances[row] for row in kept_for_training(manifest, max_seconds)]
 
 
-def listed_lines(manifest: Manifest, faults: Sequence[tuple[Utterance, str]]) -> str:
-    """Name the place of each faulty utterance and what is wrong with it; the first 20 in full."""
+def listed_lines(
+    manifest: Manifest, faults: Sequence[tuple[Utterance, str]], most: int = SHOWN
+) -> str:
+    """Name the place of each faulty utterance and what is wrong with it; the first `most` in full."""
     said = [
-        f"{place_text(manifest.path, utterance.place)} ({why})" for utterance, why in faults[:SHOWN]
+        f"{place_text(manifest.path, utterance.place)} ({why})" for utterance, why in faults[:most]
     ]
-    return ", ".join(said) + (f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else "")
+    return ", ".join(said) + (f" and {len(faults) - most} more" if len(faults) > most else "")
 
 
 def kept_for_training(manifest: Manifest, max_seconds: float) -> tuple[int, ...]:

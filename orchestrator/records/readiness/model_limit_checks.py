@@ -142,9 +142,9 @@ def _token_cap(texts: _UsedTexts, rate: float) -> Iterator[Finding]:
         yield finding(
             "token-cap",
             f"{len(over)} of {len(texts.utterances)} references of {texts.name} are longer than "
-            f"evaluation.max_tokens_per_second = {rate:g} lets the model say: {listed_lines(texts.manifest, over)}. "
-            "The "
-            f"densest needs {densest:.1f}: raise it.",
+            f"evaluation.max_tokens_per_second = {rate:g} lets the model say: "
+            # one number mends them all, so nobody has to find the others
+            f"{listed_lines(texts.manifest, over, most=3)}. The densest needs {densest:.1f}: raise it.",
         )
 
 
