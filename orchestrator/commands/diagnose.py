@@ -136,8 +136,8 @@ def _refuse_mixed_options(context: typer.Context, spec: Path, is_sweep: bool) ->
         raise SpecError(
             "--model goes with manifests; a sweep file names its own\n  Use --train, or name manifests."
         )
-    for name in ("max_seconds", "validation", "normalizer") if is_sweep else ():
-        if name in given:
+    for name in ("max_seconds", "validation", "normalizer"):
+        if name in given and is_sweep:
             option = f"--{name.replace('_', '-')}"
             raise SpecError(
                 f"{option} goes with manifests, and {spec} is a sweep\n  Leave it out, or name manifests."

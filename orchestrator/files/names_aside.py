@@ -73,7 +73,9 @@ def clear_leftovers(root: Path, dispossessed: int | None = None) -> None:
 def clear_dead(folder: Path, name: str = "*") -> None:
     """Remove the temporary files that killed writers of `name` (`*`: any) left in `folder`."""
     start = "" if name == "*" else f"{name}.tmp-"
-    for leftover in os.listdir(folder) if folder.is_dir() else ():
+    if not folder.is_dir():
+        return
+    for leftover in os.listdir(folder):
         aside = leftover.startswith(start) and ".tmp-" in leftover
         if aside and not leftover.endswith(OLD) and is_abandoned(folder / leftover):
             remove(folder / leftover)

@@ -71,8 +71,9 @@ def _typical_trials(spec: SweepSpec, trained: int) -> Iterator[tuple[TrialPlan, 
     for number, (_, point) in enumerate(known):
         yield trial_plan(spec, number, _completed(spec, point, number)), 1.0
     left = trained - len(known)
-    for index in range(SAMPLE if left else 0):
-        yield trial_plan(spec, index, _completed(spec, {}, index)), left / SAMPLE
+    if left:
+        for index in range(SAMPLE):
+            yield trial_plan(spec, index, _completed(spec, {}, index)), left / SAMPLE
 
 
 def _completed(spec: SweepSpec, point: Point, index: int) -> Point:

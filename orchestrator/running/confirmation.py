@@ -115,7 +115,9 @@ class _Confirmation:
 
     def advance(self) -> None:
         """Train until the worker has something to say, and act on each of its events."""
-        for event in self.worker.advance() if self.in_slots else ():
+        if not self.in_slots:
+            return
+        for event in self.worker.advance():
             if isinstance(event, Noticed):
                 notice(self.folder, self.observer, event)
                 continue

@@ -112,7 +112,9 @@ def attachments(sets: Sequence[HeardSet], key: str, prefix: str = "") -> Iterato
     if heard:
         read = partial(_transcripts_file, heard, key)
         yield Attachment(f"{prefix}transcripts.csv", "text/csv; charset=utf-8", read)
-    for place, worse in enumerate(worst_of(heard, key) if can_pack() else (), start=1):
+    if not can_pack():
+        return
+    for place, worse in enumerate(worst_of(heard, key), start=1):
         if worse.recording is not None:
             name = f"{prefix}worse-{place}-{worse.name}.mp3"
             yield Attachment(name, PACKED_KIND, partial(_clip_bytes, worse.recording))

@@ -193,11 +193,13 @@ def _searched_values(
     neither its result nor the database knows is left out.
     """
     found: dict[int, tuple[dict[str, Any], str]] = {}
-    if numbers:
-        with _open_if_whole(spec, folder) as study:
-            for trial in study.trials() if study else ():
-                if trial.number in numbers:
-                    found[trial.number] = (trial.params, "the database and the sweep file")
+    if not numbers:
+        return found
+    with _open_if_whole(spec, folder) as study:
+        known = study.trials() if study else ()
+        for trial in known:
+            if trial.number in numbers:
+                found[trial.number] = (trial.params, "the database and the sweep file")
     for number in numbers:
         with suppress(StudyError):  # its result is lost as well
             if result := folder.read_result(number):
@@ -270,20 +272,21 @@ def _possible_runs(spec: SweepSpec, folder: StudyFolder) -> Iterator[Confirmatio
     """Yield every run (finalist and seed) that may belong to a confirmation number whose plan or
     result is lost or damaged.
     """
-    faults, sets = folder.faults(), folder.sets()
+    if spec.confirm is None:
+        return
+    faults, sets = set(folder.faults()), folder.sets()
     for number in folder.planned(confirm=True):
         names = {
             _name_in_study(folder, folder.plan_file(number)),
             _name_in_study(folder, folder.result_file(number)),
         }
-        for result in (
-            rank_feasible(folder.results(), spec.objective)
-            if names & set(faults) and spec.confirm
-            else ()
-        ):
+        if not names & faults:
+            continue
+        for result in rank_feasible(folder.results(), spec.objective):
             plan = folder.read_plan(result.number)
-            for seed in spec.confirm.seeds if plan is not None and spec.confirm else ():
-                assert plan is not None
+            if plan is None:
+                continue
+            for seed in spec.confirm.seeds:
                 again = confirmation_plan(spec, plan, result, seed, number, sets)
                 yield ConfirmationRun(result.number, seed, number, again)
 

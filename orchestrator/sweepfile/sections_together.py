@@ -143,7 +143,9 @@ def _check_early_stop(tree: Mapping, problems: Problems) -> None:
     if not has_value(tree, "early_stop") or has_value(tree, "early_stop", "method"):
         return
     section = tree.entries["early_stop"].node
-    for key, entry in section.entries.items() if isinstance(section, Mapping) else ():
+    if not isinstance(section, Mapping):
+        return
+    for key, entry in section.entries.items():
         if key in _RULE_OF and plain_value(entry.node) is not None:
             problems.add(
                 entry.mark,

@@ -120,13 +120,15 @@ def _written_by_programs(path: Path, beside: FilesBeside, findings: Findings) ->
     findings.faults.extend(faults)
     if parts and (folder := doubtful_folder(Path(parts[0].origin.rpartition(":")[0]), path)):
         findings.choices[f"{_OF_ITS_NAME} {show(folder)}"] += 1
-    for place in places if not (parts or faults) else ():
+    if parts or faults:
+        return parts_of_recording(parts, path, findings.faults)
+    for place in places:
         text = read_text(place, []) if place.suffix.lower() == ".json" else None
         if text and (found := record_beside(text, place, path, findings.faults)) is not None:
             if not found.by_name:
                 findings.choices[f"the text is that of {_ending_of(place, path)}{_NAMES_NONE}"] += 1
             return found.said
-    return parts_of_recording(parts, path, findings.faults)
+    return []
 
 
 def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Transcript]:
@@ -169,7 +171,9 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
         seconds = read_header(path, path.name).seconds
     except UnusableError:
         return []  # the fault is reported when its line is made
-    for other in others if seconds > _LONG else ():
+    if seconds <= _LONG:
+        return []
+    for other in others:
         timed = other.suffix.lower() in (".json", ".tsv", ".csv", ".tdf", ".trs", ".eaf", ".xml")
         parts = program_output([other], []) if timed else _own_transcripts(other, path, Findings())
         if len(parts) > 1:

@@ -43,7 +43,9 @@ def parts_of_service(text: str) -> list[Segment] | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    for read in _READERS if isinstance(value, Mapping) else ():
+    if not isinstance(value, Mapping):
+        return None
+    for read in _READERS:
         try:
             found = [part for part in read(value) if part.text]
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):

@@ -113,11 +113,11 @@ class UnsealedFiles:
             held = self._read_findings()
         except StudyError:
             return {_LOST_STAGE: (_FINDINGS_LOST,)}
-        if held is None and self.measured:
-            return {_LOST_STAGE: (_FINDINGS_LOST,)}
+        if held is None:
+            return {_LOST_STAGE: (_FINDINGS_LOST,)} if self.measured else {}
         return {
             stage: tuple(Finding(row.name, row.level, row.message) for row in rows)
-            for stage, rows in (held.stages.items() if held else ())
+            for stage, rows in held.stages.items()
         }
 
     def server(self) -> ServerRecord | None:

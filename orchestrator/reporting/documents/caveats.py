@@ -186,8 +186,10 @@ def undecided_sentence(limit: LimitVerdict, utterances: int) -> str:
 
 def _decoding_sentences(measurements: Sequence[Measurement]) -> Iterator[str]:
     """Say how many decodings of an adapter, or of its retrainings together, did not end well."""
+    if not measurements:
+        return
     seeds = f" of {len(measurements)} seeds" if len(measurements) > 1 else ""
-    for name in measurements[0].sets if measurements else ():
+    for name in measurements[0].sets:
         cap_hits = sum(measurement.sets[name].cap_hits for measurement in measurements)
         loops = sum(measurement.sets[name].loops for measurement in measurements)
         if cap_hits or loops:

@@ -180,8 +180,10 @@ def _baseline_blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]
     by_characters = any(rate.endswith("_cer") for rate in rates_of(spec))
     rows = []
     for baseline in (conclusion.baseline, conclusion.confirm_baseline):
-        rates = scores(baseline).sets if baseline else {}
-        for name, score in (baseline.sets if baseline else {}).items():
+        if baseline is None:
+            continue
+        rates = scores(baseline).sets
+        for name, score in baseline.sets.items():
             speakers = len({speaker for speaker in score.speakers if speaker})
             counts = (
                 len(score.errors),

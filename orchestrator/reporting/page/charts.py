@@ -180,14 +180,12 @@ def _along_scales(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
 def _along_steps(
     folder: StudyFolder, conclusion: Conclusion, dots: list[TrialResult]
 ) -> Iterator[Series]:
-    baseline = conclusion.baseline
-    for result in dots if baseline else ():
+    if conclusion.baseline is None:
+        return
+    sets = conclusion.baseline.sets
+    base = {name: sets[name].wer for name in ("domain", "heldout") if name in sets}
+    for result in dots:
         own = {name: dict(wer_by_step(folder, result, name)) for name in ("domain", "heldout")}
-        base = (
-            {name: baseline.sets[name].wer for name in own if name in baseline.sets}
-            if baseline
-            else {}
-        )
         steps = sorted(own["domain"].keys() & own["heldout"].keys()) if len(base) == 2 else []
         points = tuple(
             (

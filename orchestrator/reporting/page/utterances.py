@@ -139,8 +139,10 @@ def utterance_sets(
         (_confirm_models(folder, conclusion), _winning_run(conclusion)),
         (_search_models(folder, conclusion), _winning_trial(conclusion)),
     ):
+        if not models:
+            continue
         read = _hypotheses_reader(folder, models)
-        for name in models[0].measurement.sets if models else ():
+        for name in models[0].measurement.sets:
             yield from _utterance_sets(spec, folder, name, models, winner, read)
 
 

@@ -71,8 +71,8 @@ def with_adapter(base: Any, adapter: Path) -> Any:
         # and warns of a head of its own that config.json calls tied, which stays as it is
         warnings.filterwarnings("ignore", "Input and output embeddings are no longer tied")
         adapted = peft.PeftModel.from_pretrained(base, str(adapter))
-        for name, module in adapted.named_modules() if is_tied else ():
-            if isinstance(module, BaseTunerLayer) and name.endswith(_SHARED):
+        for name, module in adapted.named_modules():
+            if is_tied and isinstance(module, BaseTunerLayer) and name.endswith(_SHARED):
                 raise ValueError(
                     f"it adapts {name.rpartition('.')[2]}, whose weights the base model has in two places; they would "
                     "be changed in both"

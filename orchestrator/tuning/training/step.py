@@ -47,7 +47,8 @@ def pack_step(
     parts = micro_batches(optimizer.params, optimizer.steps, data, base, division)
     store.keep("train", depth)
     # the untuned model's states for the KL term, a micro-batch at a time where memory is short
-    for group in [parts] if division == 1 else [[part] for part in parts]:
+    groups = [parts] if division == 1 else [[part] for part in parts]
+    for group in groups:
         know_untuned(base, store, data, _held_to_base(group))
     forget_oldest_untuned(data, _held_to_base(parts))
 
