@@ -113,17 +113,17 @@ def _kind(
         plan=group[0][0],
         trials=sum(trials for _, trials in group),
         steps=sum(trials * plan.params.max_steps for plan, trials in group),
-        utterances=sum(trials * _utterances_heard(plan, data, sets) for plan, trials in group),
+        utterances=sum(trials * _utterances_decoded(plan, data, sets) for plan, trials in group),
     )
 
 
-def _utterances_heard(plan: TrialPlan, data: DataSpec, sets: Mapping[str, SetSize]) -> int:
+def _utterances_decoded(plan: TrialPlan, data: DataSpec, sets: Mapping[str, SetSize]) -> int:
     """Count the utterances decoded for one trial: at the last rung with every adapter scale, at the
     others with one.
     """
     scales = len(plan.params.adapter_scales)
-    heard = {
+    decodings = {
         name: scales + (len(plan.rungs) - 1 if name in data.at_every_rung else 0)
         for name in data.evaluated
     }
-    return sum(times * sets[name].utterances for name, times in heard.items() if name in sets)
+    return sum(times * sets[name].utterances for name, times in decodings.items() if name in sets)

@@ -260,13 +260,15 @@ class StudyFolder(TrialFiles):
         """Something was measured on the sets of the study, if only the baseline."""
         return self._baseline.exists() or self.is_sealed(self._baseline)
 
-    def write_baseline(self, measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> None:
+    def write_baseline(
+        self, measurement: Measurement, hypotheses: Mapping[str, Sequence[str]]
+    ) -> None:
         """Keep the untuned model's measurement under its fingerprint, and what it heard. Baselines
         of other fingerprints stay.
         """
         kept = self._baselines() | {measurement.fingerprint: measurement}
         files = {
-            self._baseline_hypotheses(measurement): hypothesis_lines(measurement, heard),
+            self._baseline_hypotheses(measurement): hypothesis_lines(measurement, hypotheses),
             self._baseline: to_line(
                 json.dumps(json.loads(BaselinesFile(kept).model_dump_json()), ensure_ascii=False)
             ),

@@ -114,8 +114,8 @@ class TrialFiles(SealedFiles):
         is repeated after a crash is still one rung.
         """
         files = {
-            self._hypotheses(number, measurement): hypothesis_lines(measurement, heard)
-            for measurement, heard in zip(measurements, hypotheses, strict=True)
+            self._hypotheses(number, measurement): hypothesis_lines(measurement, own)
+            for measurement, own in zip(measurements, hypotheses, strict=True)
         }
         rows = {
             (row.step, row.adapter_scale): row
@@ -155,11 +155,11 @@ class TrialFiles(SealedFiles):
         return self.trial_folder(number) / f"hypotheses-{of.step}-{of.adapter_scale!r}.jsonl"
 
     def _read_hypotheses(self, path: Path) -> dict[str, tuple[str, ...]]:
-        heard: dict[str, list[str]] = {}
+        hypotheses: dict[str, list[str]] = {}
         for line in filter(None, (self.journal.read(path) or b"").split(b"\n")):
             row = json.loads(line)
-            heard.setdefault(row["set"], []).append(row["hypothesis"])
-        return {name: tuple(texts) for name, texts in heard.items()}
+            hypotheses.setdefault(row["set"], []).append(row["hypothesis"])
+        return {name: tuple(texts) for name, texts in hypotheses.items()}
 
     def write_result(self, result: TrialResult) -> None:
         """Write how a trial ended. It is the last file of the trial, so its existence means done.
@@ -258,13 +258,13 @@ class TrialFiles(SealedFiles):
         return self.path / "requests" / f"stop-{number:04d}.json"
 
 
-def hypothesis_lines(measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> bytes:
+def hypothesis_lines(measurement: Measurement, hypotheses: Mapping[str, Sequence[str]]) -> bytes:
     """Return one line of JSON per hypothesis, with the names of its set and utterance. The lines
     are put together by hand: `json.dumps` per line would cost more than everything else done with
     it, and a rung has hundreds.
     """
     lines = []
-    for name, texts in heard.items():
+    for name, texts in hypotheses.items():
         start = f'{{"set": {encode_basestring(name)}, "utterance": '
         utterances = measurement.sets[name].utterance_ids
         lines += [

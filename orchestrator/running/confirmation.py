@@ -220,9 +220,9 @@ def _run_result(
     )
 
 
-def _under_confirm_names(heard: Hypotheses) -> Hypotheses:
+def _under_confirm_names(hypotheses: Hypotheses) -> Hypotheses:
     """Rename the keys of hypotheses from the worker's set names to those of the confirm sets."""
-    return {confirm_name(name): texts for name, texts in heard.items()}
+    return {confirm_name(name): texts for name, texts in hypotheses.items()}
 
 
 def _rename_sets(measurement: Measurement) -> Measurement:

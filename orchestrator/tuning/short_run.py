@@ -92,8 +92,8 @@ def train_shortly(
 def _sample_text(worker: PackWorker) -> str:
     """Say how many utterances of the domain set were heard; empty where all were."""
     domain = worker.evaluator.sets["domain"]
-    heard, total = len(domain.clips), len(domain.manifest.utterances)
-    return f"on {heard} of {total} utterances" if heard < total else ""
+    decoded, total = len(domain.clips), len(domain.manifest.utterances)
+    return f"on {decoded} of {total} utterances" if decoded < total else ""
 
 
 def short_plan(spec: SweepSpec) -> TrialPlan:

@@ -132,11 +132,11 @@ class PackWorker:
     def measure_baseline(self) -> Measured:
         """Decode the sets with the untuned base model."""
         with self.autocast(), enough_memory("the untuned model cannot hear the sets"):
-            sets, heard = self.evaluator.measure_baseline()
+            sets, hypotheses = self.evaluator.measure_baseline()
         baseline = Measurement(
             trial=None, step=0, adapter_scale=1.0, fingerprint=digest(self.evaluation), sets=sets
         )
-        return Measured(-1, 0, (baseline,), (heard,), final=True)
+        return Measured(-1, 0, (baseline,), (hypotheses,), final=True)
 
     def admit(self, plan: TrialPlan) -> None:
         """Give the plan a slot. Raises ModelError when its adapter cannot be made, because targets
@@ -252,18 +252,18 @@ class PackWorker:
             for slot in slots
         ]
         events: list[Event] = []
-        for slot, heard in zip(slots, measure_apart(self.evaluator, due, names), strict=True):
+        for slot, measured in zip(slots, measure_apart(self.evaluator, due, names), strict=True):
             events.append(
-                self._fail_slot(slot, heard)
-                if isinstance(heard, Fault)
-                else self._measured_event(slot, heard)
+                self._fail_slot(slot, measured)
+                if isinstance(measured, Fault)
+                else self._measured_event(slot, measured)
             )
         self._notice_slowness(
             "the evaluation at the last step" if final else "an evaluation", started, len(slots)
         )
         return events
 
-    def _measured_event(self, slot: Slot, heard: list[MeasuredSets]) -> Measured:
+    def _measured_event(self, slot: Slot, measured: list[MeasuredSets]) -> Measured:
         measurements = tuple(
             Measurement(
                 trial=slot.plan.number,
@@ -273,16 +273,16 @@ class PackWorker:
                 train_loss=slot.loss,
                 sets=sets,
             )
-            for scale, (sets, _) in zip(_scales_to_measure(slot), heard, strict=True)
+            for scale, (sets, _) in zip(_scales_to_measure(slot), measured, strict=True)
         )
-        slot.loss_sum, slot.loss_steps, slot.said = 0.0, 0, heard[0][1]
+        slot.loss_sum, slot.loss_steps, slot.said = 0.0, 0, measured[0][1]
         if slot.is_final:
             self._end_slot(slot)
         return Measured(
             slot.plan.number,
             slot.step,
             measurements,
-            tuple(said for _, said in heard),
+            tuple(said for _, said in measured),
             slot.is_final,
         )
 

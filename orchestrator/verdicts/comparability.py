@@ -262,14 +262,14 @@ def _changed_of(before: Side, after: Side, name: str) -> list[ChangedUtterance]:
     rows = [chosen_measurement(side.folder, side.result) for side in (before, after)]
     if any(row is None or name not in row.sets for row in rows):
         return []
-    heard = [
+    hypotheses = [
         side.folder.read_hypotheses(side.result.number, row).get(name, ())
         for side, row in zip((before, after), rows, strict=True)
         if row is not None
     ]
     measured = [row.sets[name] for row in rows if row is not None]
     total = len(measured[0].utterance_ids)
-    if any(len(texts) != total for texts in heard):
+    if any(len(texts) != total for texts in hypotheses):
         return []
     record = before.folder.sets().get(name)
     references = record.texts if record and len(record.texts) == total else ("",) * total
@@ -279,7 +279,7 @@ def _changed_of(before: Side, after: Side, name: str) -> list[ChangedUtterance]:
             measured[0].utterance_ids,
             measured[0].speakers,
             zip(measured[0].errors, measured[1].errors, strict=True),
-            zip(*heard, strict=True),
+            zip(*hypotheses, strict=True),
             references,
             strict=True,
         )

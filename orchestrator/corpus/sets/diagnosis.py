@@ -101,10 +101,10 @@ def check_limits(
     """
     findings = []
     for name, manifest in sets.items():
-        heard = used_utterances(name, manifest, max_seconds)
-        over = [utterance for utterance in heard if utterance.seconds > longest_seconds]
+        used = used_utterances(name, manifest, max_seconds)
+        over = [utterance for utterance in used if utterance.seconds > longest_seconds]
         if over:
-            goes_on = name in TRAINING_SETS and len(over) < len(heard)
+            goes_on = name in TRAINING_SETS and len(over) < len(used)
             findings.append(
                 (_left_out if goes_on else _too_long)(name, manifest, over, longest_seconds)
             )
@@ -291,14 +291,14 @@ def _check_words_and_speakers(first: str, a: Manifest, second: str, b: Manifest)
         )
         findings.append(finding("sentence-overlap", message))
     speakers = {utterance.speaker for utterance in a.utterances} - {""}
-    if heard := [utterance for utterance in b.utterances if utterance.speaker in speakers]:
+    if shared := [utterance for utterance in b.utterances if utterance.speaker in speakers]:
         both = sorted(speakers & {utterance.speaker for utterance in b.utterances})
         names = ", ".join(show(speaker) for speaker in both[:3]) + (
             ", ..." if len(both) > 3 else ""
         )
         message = (
-            f"{_share_text(len(heard), b, second)} are by speakers of {first} ({names}), "
-            f"{_example_line(b, heard[0])}; the result is optimistic for new speakers."
+            f"{_share_text(len(shared), b, second)} are by speakers of {first} ({names}), "
+            f"{_example_line(b, shared[0])}; the result is optimistic for new speakers."
         )
         findings.append(finding("speaker-overlap", message))
     return findings

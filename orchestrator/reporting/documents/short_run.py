@@ -113,10 +113,10 @@ def _transcripts_blocks(run: ShortRun) -> Iterator[Block]:
     yield Table(("utterance", "reference", "untuned model", f"after {STEPS} steps"), rows)
 
 
-def _text_or_dash(heard: str | None) -> str:
-    if heard is None:
+def _text_or_dash(hypothesis: str | None) -> str:
+    if hypothesis is None:
         return "-"
-    return heard or NOTHING
+    return hypothesis or NOTHING
 
 
 def _first_names(names: tuple[str, ...]) -> str:

@@ -67,13 +67,13 @@ def headline(found: Shipped, again: Sequence[JudgedAgain]) -> str:
     if found.differences:
         return f"NOT what was measured: {'; '.join(found.differences)}"
     lost = [asked_text(limit.criterion) for judged in again for limit in judged.lost]
-    words = f"{len(found.other_words)} of {_heard(found)} hypotheses have other words"
+    words = f"{len(found.other_words)} of {_count_hypotheses(found)} hypotheses have other words"
     if lost:
         return f"A limit is lost in this form: {'; '.join(dict.fromkeys(lost))}; {words}"
     return f"Every limit that holds as measured holds in this form; {words}"
 
 
-def _heard(found: Shipped) -> int:
+def _count_hypotheses(found: Shipped) -> int:
     """Count the hypotheses of both models over all sets."""
     return 2 * sum(len(of_set.tuned_shipped.errors) for of_set in found.sets.values())
 
@@ -145,7 +145,7 @@ def _facts(found: Shipped) -> Iterator[tuple[str, str]]:
     yield "first token's logits on that clip, apart", f"{found.logits_apart:.2g}"
     yield (
         "hypotheses with other words than measured",
-        f"{len(found.other_words)} of {_heard(found)}",
+        f"{len(found.other_words)} of {_count_hypotheses(found)}",
     )
     near = sum(
         utterance.margin is not None and utterance.margin < NEAR for utterance in found.other_words

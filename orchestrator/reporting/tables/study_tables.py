@@ -228,7 +228,7 @@ def _utterance_rows(folder: StudyFolder, measured_at: _Measured) -> Iterator[Row
     measurement, sets = measured_at.measurement, folder.sets()
     baseline = folder.read_baseline(measurement.fingerprint)
     untuned = folder.read_baseline_hypotheses(baseline) if baseline else {}
-    heard = (
+    hypotheses = (
         untuned
         if measured_at.number is None
         else folder.read_hypotheses(measured_at.number, measurement)
@@ -239,7 +239,8 @@ def _utterance_rows(folder: StudyFolder, measured_at: _Measured) -> Iterator[Row
         errors = before.errors if before else (None,) * total
         references = sets[name].texts if name in sets else ()
         texts = [
-            _texts(column, total) for column in (references, untuned.get(name), heard.get(name))
+            _texts(column, total)
+            for column in (references, untuned.get(name), hypotheses.get(name))
         ]
         counts = (measured.reference_words, *_edits(measured))
         columns = (measured.utterance_ids, measured.speakers, *counts, errors, *texts)

@@ -51,19 +51,19 @@ class EvaluationSet:
         """Return a set of at most `count` utterances, spread over the whole set."""
         return self.take(spread_rows(len(self.clips), count)) if count < len(self.clips) else self
 
-    def _term_counts(self, heard: Sequence[str]) -> TermCounts | None:
+    def _term_counts(self, hypotheses: Sequence[str]) -> TermCounts | None:
         if self.terms is None:
             return None
-        rows = [self.terms.count(*pair) for pair in zip(self.references, heard, strict=True)]
+        rows = [self.terms.count(*pair) for pair in zip(self.references, hypotheses, strict=True)]
         said, found_of, found = (tuple(column) for column in zip(*rows, strict=True))
         return TermCounts(said=said, heard=found_of, found=found)
 
     def score(self, texts: Sequence[str], decoded: Decoded) -> SetMeasurement:
         """Count the errors of raw hypotheses `texts`, which `decoded` gave."""
-        heard = [normalizer(self.spec.normalizer)(text) for text in texts]
-        counts = edit_counts(self.references, heard)
-        check_with_jiwer(self.references, heard, counts)
-        character_errors, characters = character_counts(self.references, heard)
+        hypotheses = [normalizer(self.spec.normalizer)(text) for text in texts]
+        counts = edit_counts(self.references, hypotheses)
+        check_with_jiwer(self.references, hypotheses, counts)
+        character_errors, characters = character_counts(self.references, hypotheses)
         return SetMeasurement(
             manifest_sha256=self.manifest.sha256,
             utterance_ids=self.clips.ids,
@@ -74,9 +74,9 @@ class EvaluationSet:
             reference_words=counts.reference_words,
             character_errors=character_errors,
             characters=characters,
-            terms=self._term_counts(heard),
+            terms=self._term_counts(hypotheses),
             cap_hits=sum(decoded.truncated),
-            loops=sum(has_loop(text.split()) for text in heard),
+            loops=sum(has_loop(text.split()) for text in hypotheses),
         )
 
 

@@ -165,15 +165,15 @@ def _decode_batches(
 
     No variable here keeps a group alive: one group is most of the memory that decoding takes.
     """
-    heard: list[list[Row]] = []
+    rows_of_batches: list[list[Row]] = []
     waiting: list[RowGroup] = []
     for clips in batches:
-        heard.append(_decode_drafts(decoder, begin(clips), waiting))
+        rows_of_batches.append(_decode_drafts(decoder, begin(clips), waiting))
         if sum(group.frames for group in waiting) > most:
             _decode_to_end(decoder, waiting)
     if waiting:
         _decode_to_end(decoder, waiting)
-    return heard
+    return rows_of_batches
 
 
 def _decode_drafts(decoder: Decoder, group: RowGroup, waiting: list[RowGroup]) -> list[Row]:

@@ -47,9 +47,9 @@ def engine_numbers(base: BaseModel, clip: Array) -> Numbers:
 
 def runtime_numbers(runtime: Runtime, clip: Array) -> Numbers:
     """Return the numbers of an export."""
-    heard = runtime.encode(cut(clip, runtime.manifest))
-    logits, _ = runtime.step([runtime.manifest.start], empty_cache(runtime.manifest), heard)
-    return Numbers(heard.encoded[0], logits[-1])
+    encoded_clip = runtime.encode(cut(clip, runtime.manifest))
+    logits, _ = runtime.step([runtime.manifest.start], empty_cache(runtime.manifest), encoded_clip)
+    return Numbers(encoded_clip.encoded[0], logits[-1])
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ from orchestrator.tuning.deploying.moonshine_export import (
 Array = NDArray[Any]
 
 
-class Heard(NamedTuple):
+class EncodedClip(NamedTuple):
     """One encoded clip: the encoder's output, and its keys and values for cross-attention."""
 
     encoded: Array
@@ -52,10 +52,12 @@ class Runtime(Protocol):
 
     manifest: ExportManifest
 
-    def encode(self, clip: Array) -> Heard:
+    def encode(self, clip: Array) -> EncodedClip:
         """Encode one clip: float32 samples at 16 kHz, as `cut` leaves them."""
 
-    def step(self, tokens: Sequence[int], cache: Cache, heard: Heard) -> tuple[Array, Cache]:
+    def step(
+        self, tokens: Sequence[int], cache: Cache, encoded: EncodedClip
+    ) -> tuple[Array, Cache]:
         """Feed the next tokens to the decoder; return the logits (tokens, vocabulary) after each,
         and the cache with these tokens added.
         """
@@ -111,17 +113,19 @@ class OnnxRuntime:
         self._encoder, self._decoder = _session(folder, "encoder"), _session(folder, "decoder")
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
-    def encode(self, clip: Array) -> Heard:
-        return Heard(*self._encoder.run(None, {"audio": clip[None]}))
+    def encode(self, clip: Array) -> EncodedClip:
+        return EncodedClip(*self._encoder.run(None, {"audio": clip[None]}))
 
-    def step(self, tokens: Sequence[int], cache: Cache, heard: Heard) -> tuple[Array, Cache]:
+    def step(
+        self, tokens: Sequence[int], cache: Cache, encoded: EncodedClip
+    ) -> tuple[Array, Cache]:
         inputs = {
             "token": np.array([tokens], np.int64),
             "k_self": cache.keys,
             "v_self": cache.values,
         }
         logits, keys, values = self._decoder.run(
-            None, inputs | {"k_cross": heard.keys, "v_cross": heard.values}
+            None, inputs | {"k_cross": encoded.keys, "v_cross": encoded.values}
         )
         return logits[0], Cache(keys, values)
 
@@ -137,7 +141,7 @@ class MoonshineRuntime:
         self._graphs = {name: _session(folder, name) for name in GRAPHS}
         self.vocabulary = read_tokenizer_bin((folder / TOKENIZER).read_bytes())
 
-    def encode(self, clip: Array) -> Heard:
+    def encode(self, clip: Array) -> EncodedClip:
         frontend = self._graphs["frontend"]
         state = {
             node.name: _zeros(node) for node in frontend.get_inputs() if node.name != "audio_chunk"
@@ -146,15 +150,17 @@ class MoonshineRuntime:
         encoded = self._graphs["encoder"].run(None, {"features": features})[0]
         offset = np.zeros(1, np.int64)
         memory = self._graphs["adapter"].run(None, {"encoded": encoded, "pos_offset": offset})[0]
-        return Heard(encoded, *self._graphs["cross_kv"].run(None, {"memory": memory}))
+        return EncodedClip(encoded, *self._graphs["cross_kv"].run(None, {"memory": memory}))
 
-    def step(self, tokens: Sequence[int], cache: Cache, heard: Heard) -> tuple[Array, Cache]:
+    def step(
+        self, tokens: Sequence[int], cache: Cache, encoded: EncodedClip
+    ) -> tuple[Array, Cache]:
         inputs = {
             "token": np.array([tokens], np.int64),
             "k_self": cache.keys,
             "v_self": cache.values,
         }
-        cross = {"out_k_cross": heard.keys, "out_v_cross": heard.values}
+        cross = {"out_k_cross": encoded.keys, "out_v_cross": encoded.values}
         names = ["logits", "out_k_self", "out_v_self"]
         logits, keys, values = self._graphs["decoder_kv"].run(names, inputs | cross)
         return logits[0], Cache(keys, values)
@@ -197,11 +203,11 @@ def hear(runtime: Runtime, clips: Sequence[Array], seconds: Sequence[float]) -> 
 
 def greedy(runtime: Runtime, clip: Array, cap: int) -> tuple[list[int], bool]:
     """Return the tokens of a clip without the end token, and whether the token cap cut them off."""
-    heard, cache = runtime.encode(cut(clip, runtime.manifest)), empty_cache(runtime.manifest)
+    encoded, cache = runtime.encode(cut(clip, runtime.manifest)), empty_cache(runtime.manifest)
     tokens: list[int] = []
     last = runtime.manifest.start
     while len(tokens) < cap:
-        logits, cache = runtime.step([last], cache, heard)
+        logits, cache = runtime.step([last], cache, encoded)
         last = int(logits[-1].argmax())
         if last in runtime.manifest.ends:
             return tokens, False

@@ -120,11 +120,11 @@ def verify(job: Verification, say: Callable[[str], None]) -> Shipped:
     numbers, ours = runtime_numbers(runtime, probe), engine_numbers(tuned, probe)
     if not named and manifest.quantized == "none":
         named += _cause(job, numbers, tuned, untuned, probe)
-    heard: dict[Model, tuple[BaseModel, Runtime]] = {
+    models: dict[Model, tuple[BaseModel, Runtime]] = {
         "baseline": (untuned, open_runtime(beside, read_manifest(beside))),
         "tuned": (tuned, runtime),
     }
-    return _heard(job, manifest, heard, sets, say).model_copy(
+    return _measure_models(job, manifest, models, sets, say).model_copy(
         update={
             "differences": tuple(named),
             "encoder_apart": _finite(apart(numbers.encoded, ours.encoded)),
@@ -241,7 +241,7 @@ def _clip(sets: Mapping[str, EvaluationSet]) -> np.ndarray:
     return clips[max(short, key=lengths.__getitem__) if short else int(np.argmin(lengths))]
 
 
-def _heard(
+def _measure_models(
     job: Verification,
     manifest: ExportManifest,
     models: Mapping[Model, tuple[BaseModel, Runtime]],

@@ -85,10 +85,12 @@ def make_probe(
         return None
     patterns, layers, targets = resolved
     rows = _two_clips(lengths_of(clips["train"]))
-    small = sets["domain"].take(_heard_clips(base, sets["domain"].clips.sounds.lengths))
-    heard = {"train": [clips["train"][row] for row in rows], "domain": list(small.clips)}
-    padded = _clips_of_near_lengths(heard["domain"][-1], base.family.multiple, base.family.shortest)
-    heard |= {"alone": [padded[0]], "padded": [padded[0], padded[-1]]}
+    small = sets["domain"].take(_probed_clips(base, sets["domain"].clips.sounds.lengths))
+    probed = {"train": [clips["train"][row] for row in rows], "domain": list(small.clips)}
+    padded = _clips_of_near_lengths(
+        probed["domain"][-1], base.family.multiple, base.family.shortest
+    )
+    probed |= {"alone": [padded[0]], "padded": [padded[0], padded[-1]]}
     params = TrialParams(
         learning_rate=1e-3,
         max_steps=1,
@@ -101,7 +103,7 @@ def make_probe(
     )
     plan = first_plan(spec).model_copy(update={"params": params})
     start = initial_adapter(base.linears, targets, params)
-    store = EncoderCache(base.family, dict(heard), MEMORY, base.device)
+    store = EncoderCache(base.family, dict(probed), MEMORY, base.device)
     evaluator = Evaluator(base, store, {"domain": small}, spec.evaluation)
     training = TrainingSet([data.labels[row] for row in rows], len(rows))
     return Probe(
@@ -143,7 +145,7 @@ def _first_resolved(
     return None
 
 
-def _heard_clips(base: BaseModel, lengths: Sequence[int]) -> list[int]:
+def _probed_clips(base: BaseModel, lengths: Sequence[int]) -> list[int]:
     """Return the rows of `_two_clips`, or the shortest alone where two adapters do not decode both
     in one batch: the checks compare the logits of one batch.
     """

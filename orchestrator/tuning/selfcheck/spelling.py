@@ -32,14 +32,16 @@ def check_spelling(
     """
     rows = spread_domain_rows(data)
     written = [base.text(data.labels[row]) for row in rows]
-    heard = [
+    hypotheses = [
         base.text(tokens)
         for tokens in decode_clips(base, [clips[row] for row in rows], max_tokens_per_second).tokens
     ]
-    if 2 * sum(len(text.split()) for text in heard) < sum(len(text.split()) for text in written):
+    if 2 * sum(len(text.split()) for text in hypotheses) < sum(
+        len(text.split()) for text in written
+    ):
         return  # the model transcribes too few words to show how it writes
     for kind, holds in _KINDS.items():
-        ours, theirs = [list(map(holds, texts)) for texts in (written, heard)]
+        ours, theirs = [list(map(holds, texts)) for texts in (written, hypotheses)]
         counts = sum(ours), sum(theirs)
         if abs(counts[0] - counts[1]) < FEW or min(counts) > max(counts) / 4:
             continue
@@ -49,9 +51,8 @@ def check_spelling(
         yield finding(
             "spelling",
             f"{counts[0]} of {len(rows)} training texts have {kind}, and {counts[1]} of {len(rows)} transcripts of the "
-            f"untuned model: {show(written[at])}{place_of_row(data, rows[at])} is {show(heard[at])} to it. Adapters "
-            "spend "
-            "their training on spelling; write the texts as the model writes.",
+            f"untuned model: {show(written[at])}{place_of_row(data, rows[at])} is {show(hypotheses[at])} to it. "
+            "Adapters spend their training on spelling; write the texts as the model writes.",
         )
 
 

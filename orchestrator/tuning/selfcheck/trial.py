@@ -52,8 +52,8 @@ def check_dtypes(
         )
         return
     # in a cache of its own, because a cache keeps frames in the dtype in which they were computed
-    heard = {"domain": probe.store.clips["domain"]}
-    store = EncoderCache(base.family, heard, MEMORY, base.device)
+    clips = {"domain": probe.store.clips["domain"]}
+    store = EncoderCache(base.family, clips, MEMORY, base.device)
     seen: list[set[torch.dtype]] = []
     for scaled_adapters in ((), [(probe.random, 1.0)]):
         seen.append(set())
@@ -84,7 +84,7 @@ def check_evaluation(probe: Probe) -> Iterator[Finding]:
     untuned: Logits = []
     adapted: Logits = []
     with _capture_logits(base, untuned, set()):
-        _, heard = evaluator.measure_baseline()
+        _, hypotheses = evaluator.measure_baseline()
     with _capture_logits(base, adapted, set()):
         references = {"domain": evaluator.sets["domain"].clips.texts}
         _, (_, again) = evaluator.measure(
@@ -105,10 +105,10 @@ def check_evaluation(probe: Probe) -> Iterator[Finding]:
             f"at adapter scale 0 the logits differ from the untuned model's by {difference_text(zero, before)} of the "
             "largest value: baseline and trials are not computed alike.",
         )
-    elif heard != again:
+    elif hypotheses != again:
         first, second = next(
             pair
-            for pair in zip(heard["domain"], again["domain"], strict=True)
+            for pair in zip(hypotheses["domain"], again["domain"], strict=True)
             if pair[0] != pair[1]
         )
         yield finding(

@@ -102,11 +102,13 @@ def _labelled_by_the_model(
     rows = pseudo_labels(
         base, clips[data.domain :], evaluation.max_tokens_per_second, precision, cache
     )
-    heard = {data.domain + row: label for row, label in enumerate(rows) if label is not None}
-    if not heard:
+    labelled = {data.domain + row: label for row, label in enumerate(rows) if label is not None}
+    if not labelled:
         raise DataError(
             f"{spec.data.replay}: the model hears nothing there, or evaluation.max_tokens_per_second = "
             f"{evaluation.max_tokens_per_second:g} cuts off all that it hears; raise it, or use replay_labels: manifest"
         )
-    note = f"data: {len(heard)} of {len(rows)} replay utterances labelled by the model itself"
-    return replace(data, labels=[*data.labels, *heard.values()], pseudo_labelled=tuple(heard)), note
+    note = f"data: {len(labelled)} of {len(rows)} replay utterances labelled by the model itself"
+    return replace(
+        data, labels=[*data.labels, *labelled.values()], pseudo_labelled=tuple(labelled)
+    ), note
