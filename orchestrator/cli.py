@@ -32,7 +32,7 @@ from orchestrator.reporting.rendering.lasting_output import open_closed_streams,
 from orchestrator.reporting.rendering.logs import debug_logging
 
 if TYPE_CHECKING:
-    from orchestrator.running.pack_sizes import MakeWorker
+    from orchestrator.records.worker_protocol import MakeWorker
 
 _ALONE = ("-h", "--help", "--version", "--install-completion", "--show-completion")
 """Options that may be the first word, in the place of a command."""

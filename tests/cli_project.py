@@ -18,7 +18,7 @@ import soundfile
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.pack_sizes import MakeWorker
+from orchestrator.records.worker_protocol import MakeWorker
 from tests.run_fake import make_worker
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,8 +11,8 @@ import pytest
 from orchestrator.errors import FingerprintError, Interrupted
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker_protocol import MakeWorker
 from orchestrator.running import confirmation
-from orchestrator.running.pack_sizes import MakeWorker
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import earlier_runs

@@ -15,8 +15,7 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker_protocol import Event
-from orchestrator.running.pack_sizes import MakeWorker
+from orchestrator.records.worker_protocol import Event, MakeWorker
 from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import folder_of, make_project, orchestrate, process, ran_project
 from tests.fake_worker import FakeWorker

@@ -25,11 +25,8 @@ from orchestrator.fleet.machine_identity import (
     versions,
 )
 from orchestrator.fleet.message_chunks import Joined, Outbox
-from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker_protocol import Worker
+from orchestrator.records.worker_protocol import MakeWorker, Worker
 from orchestrator.sweepfile.sweep import SweepSpec
-
-MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from orchestrator.errors import FingerprintError, OrchestrateError, StudyError
 from orchestrator.fleet.channels import STANDSTILL_SECONDS
 from orchestrator.fleet.hosts import NoRoom, Remote, Template, TemplateHosts
 from orchestrator.fleet.machine_identity import Identity
-from orchestrator.fleet.ray_actor import MakeWorker, PackActor, Place
+from orchestrator.fleet.ray_actor import PackActor, Place
 from orchestrator.fleet.ray_channel import ActorChannel, ActorRemote, end_actor
 from orchestrator.fleet.ray_cluster import (
     connect,
@@ -25,6 +25,7 @@ from orchestrator.fleet.ray_cluster import (
     how_it_ended,
     never_ran,
 )
+from orchestrator.records.worker_protocol import MakeWorker
 from orchestrator.sweepfile.sweep import SweepSpec
 
 ROOM_SECONDS = 60.0

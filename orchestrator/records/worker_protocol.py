@@ -8,12 +8,15 @@ of torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
+from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.sweep import SweepSpec
 
 SAVE_SECONDS = 60.0
 """A worker is saved at most this often; what it did since is computed again after a kill, with the
@@ -122,3 +125,9 @@ class Worker(Protocol):
 
     def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:
         """Continue from a checkpoint written by `save`; `plans` are by trial number."""
+
+
+MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]
+"""Makes a worker for the sets of a spec. It loads the model, so it is called only when something is
+left to train.
+"""

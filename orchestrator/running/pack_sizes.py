@@ -15,14 +15,9 @@ from orchestrator.host.machine import this_machine
 from orchestrator.planning.shares import decided
 from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker_protocol import Worker
+from orchestrator.records.worker_protocol import MakeWorker, Worker
 from orchestrator.sweepfile.execution import Execution
 from orchestrator.sweepfile.sweep import SweepSpec
-
-MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]
-"""Makes a worker for the sets of a spec. It loads the model, so it is called only when something is
-left to train.
-"""
 
 
 def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:

@@ -17,7 +17,7 @@ from orchestrator.records.provenance import provenance
 from orchestrator.records.readiness.optional_packages import check_can_launch
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker_protocol import SAVE_SECONDS, Worker
+from orchestrator.records.worker_protocol import SAVE_SECONDS, MakeWorker, Worker
 from orchestrator.running.checkpoints import (
     known_as_ended,
     mend_beside,
@@ -25,7 +25,6 @@ from orchestrator.running.checkpoints import (
 from orchestrator.running.completion import is_finished, last_checkpoint, search_is_over
 from orchestrator.running.observer import Observer
 from orchestrator.running.pack_sizes import (
-    MakeWorker,
     in_packs,
     pack_record,
     with_found_packs,

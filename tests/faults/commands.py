@@ -22,7 +22,7 @@ from typing import Any
 from orchestrator.cli import main
 from orchestrator.records.journal.journal import digest_of
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.pack_sizes import MakeWorker
+from orchestrator.records.worker_protocol import MakeWorker
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.faults import system_calls
 from tests.faults.system_calls import Fault
