@@ -33,7 +33,6 @@ from tests.test_tuning_pack import CPU, Scene, alone, packed, scene
 from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, small_model, tokenizer
 
 HZ = 500.0
-QUIET = Draw(clip=0, seed=1, speed=0.0, snr=60.0, chunks=0)
 
 
 @pytest.fixture(scope="module")

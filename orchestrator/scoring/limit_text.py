@@ -61,9 +61,7 @@ def asked_text(criterion: Criterion) -> str:
     return {
         "max_regression": f"{name} {up} by less than {amount}",
         "min_gain": f"{name} {down} by at least {amount}",
-        "not_worse": f"{name} does not {up.removesuffix('s')}"
-        if up == "rises"
-        else f"{name} does not fall",
+        "not_worse": f"{name} does not {up.removesuffix('s')}",
         "max_rate": f"{name} is at most {amount}",
         "falls": f"{name} falls from rung to rung, by and large",
         "falls_monotonically": f"{name} falls at every rung",
