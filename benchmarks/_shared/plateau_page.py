@@ -13,10 +13,26 @@ from typing import Any
 
 from _shared.old_way import OLD, OLD_FASTER, RIGHT, Recipe
 from _shared.tables import markdown
-from orchestrator.reporting.rendering.svg import COLOURS, MARGIN, WIDTH, Curve, curves_plot
+from orchestrator.reporting.rendering.svg import (
+    COLOURS,
+    HEIGHT,
+    MARGIN,
+    WIDTH,
+    axes_of,
+    plot_frame,
+    svg_element,
+)
 from orchestrator.scoring.bootstrap import DeltaEstimate, paired_delta
 
 SETS = {"domain": "domain", "heldout": "held-out"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a figure, by its name in the legend; points are (optimizer steps, value)."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -128,10 +144,10 @@ def write(page: Path, record: Record) -> None:
     right = record.named(RIGHT.name)
     figures = {}
     for part, runs in (("together", record.side_by_side), ("alone", [right, *record.faults])):
-        figures[f"{part}-loss"] = drawing([run.loss_curve for run in runs], "training loss", part)
+        figures[f"{part}-loss"] = drawing([run.loss_curve for run in runs], "training loss")
         for name, title in SETS.items():
             label = f"{title} WER, %"
-            figures[f"{part}-{name}"] = drawing([run.wer_curve(name) for run in runs], label, part)
+            figures[f"{part}-{name}"] = drawing([run.wer_curve(name) for run in runs], label)
     for name, drawn in figures.items():
         (images / f"plateau-{name}.svg").write_text(drawn)
     text = page.read_text()
@@ -213,20 +229,32 @@ def between(estimate: DeltaEstimate) -> str:
     return f"{estimate.point:+.1f} ({estimate.lower():+.1f} to {estimate.upper():+.1f})"
 
 
-def drawing(lines: Sequence[Curve], label: str, part: str) -> str:
-    """Return a figure as an SVG file of its own: the report's curves on white, a legend below."""
-    # the report's plot has neither a namespace nor room for a legend: both are put into its head
-    plain = curves_plot(lines, None, label).removesuffix("</svg>")
+def drawing(lines: Sequence[Curve], label: str) -> str:
+    """Return a figure over optimizer steps as an SVG file of its own, on white, a legend below."""
+    # a plot's element has neither a namespace nor room for a legend: both are put into its head
+    plain = svg_element(label, _curve_marks(lines, label)).removesuffix("</svg>")
     head, _, rest = plain.partition(">")
-    bottom = int(re.search(r'viewBox="0 0 \d+ (\d+)"', head)[1])  # type: ignore[index]
-    height = bottom + 18 * len(lines) + 6
-    head = head.replace(f"{WIDTH} {bottom}", f"{WIDTH} {height}")
+    head = head.replace(f"{WIDTH} {HEIGHT}", f"{WIDTH} {HEIGHT + 18 * len(lines) + 6}")
     head = head.replace(
         "<svg", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif"', 1
     )
     legend = []
     for index, line in enumerate(lines):
-        y, colour = bottom + 18 * index + 4, COLOURS[index % len(COLOURS)]
+        y, colour = HEIGHT + 18 * index + 4, COLOURS[index % len(COLOURS)]
         legend.append(f'<path d="M{MARGIN},{y} h24" stroke="{colour}" stroke-width="3"/>')
         legend.append(f'<text x="{MARGIN + 32}" y="{y + 4}">{escape(line.name)}</text>')
     return f'{head}><rect width="100%" height="100%" fill="white"/>{rest}{"".join(legend)}</svg>\n'
+
+
+def _curve_marks(lines: Sequence[Curve], label: str) -> list[str]:
+    points = [point for line in lines for point in line.points]
+    x, y = axes_of([0.0, *(step for step, _ in points)], [value for _, value in points])
+    marks = [plot_frame(x, y, "optimizer step", label)]
+    for index, line in enumerate(lines):
+        path = " ".join(f"{x.at(step)},{y.at(value)}" for step, value in line.points)
+        colour = COLOURS[index % len(COLOURS)]
+        marks.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5">'
+            f"<title>{escape(line.name)}</title></polyline>"
+        )
+    return marks

@@ -13,7 +13,6 @@ _DIRECTIONS = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _CONTROL = re.compile(rf"[\x00-\x1f\x7f-\x9f\u2028\u2029{_DIRECTIONS}\ud800-\udfff]")
 _UNSHOWN = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{_DIRECTIONS}\ud800-\udfff]")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~])")
-_TAG = re.compile(r"(\\*)(\[[a-z#/@][^\[]*?\])", re.IGNORECASE)
 
 
 def plain(text: object) -> str:
@@ -26,14 +25,6 @@ def plain(text: object) -> str:
 def visible(text: str) -> str:
     """Replace what `plain` makes spaces, but tabs and line ends, by U+FFFD, as pages show it."""
     return _UNSHOWN.sub("\ufffd", text)
-
-
-def markup(text: object) -> str:
-    """Escape for a string that rich parses, as `rich.markup.escape` does, without
-    importing rich.
-    """
-    escaped = _TAG.sub(lambda match: match[1] * 2 + "\\" + match[2], plain(text))
-    return escaped + "\\" if escaped.endswith("\\") and not escaped.endswith("\\\\") else escaped
 
 
 def markdown(text: object) -> str:

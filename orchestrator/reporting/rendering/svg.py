@@ -1,5 +1,5 @@
-"""Plots as SVG without scripts: gain against regression with the limits, for a model card, and WER
-over optimizer steps.
+"""A plot as SVG without scripts: gain against regression with the limits, for a model card. Its axes
+and frame also serve the figures of benchmarks.
 """
 
 from __future__ import annotations
@@ -36,14 +36,6 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One line of a plot; `name` is its tooltip."""
-
-    name: str
-    points: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
 class Axis:
     """A linear map from values to pixels."""
 
@@ -76,11 +68,11 @@ def scatter_plot(
     """
     if not points:
         return ""
-    x, y = _axes_of(
+    x, y = axes_of(
         [p.x for p in points] + [max_regression or 0.0, 0.0],
         [p.y for p in points] + [min_gain or 0.0, 0.0],
     )
-    marks = [_plot_frame(x, y, "held-out regression, WER points", "domain gain, WER points")]
+    marks = [plot_frame(x, y, "held-out regression, WER points", "domain gain, WER points")]
     if max_regression is not None:
         at, text = x.at(max_regression), f"allowed: less than {max_regression:g}"
         marks.append(_line(at, y.start, at, y.end))
@@ -95,7 +87,9 @@ def scatter_plot(
     marks += [
         _point_mark(x.at(p.x), y.at(p.y), p) for p in sorted(points, key=lambda p: p.kind == "this")
     ]
-    return _file(_svg("Gain against regression", [*marks, _legend_marks({p.kind for p in points})]))
+    return _file(
+        svg_element("Gain against regression", [*marks, _legend_marks({p.kind for p in points})])
+    )
 
 
 def _point_mark(x: float, y: float, point: Point) -> str:
@@ -115,30 +109,8 @@ def _legend_marks(kinds: Collection[Kind]) -> str:
     return f'<text x="{WIDTH - 12}" y="{HEIGHT - 2}" text-anchor="end" xml:space="preserve">{words}</text>'
 
 
-def curves_plot(lines: Sequence[Curve], baseline: float | None, label: str) -> str:
-    """Plot a rate in percent over optimizer steps, with a line for each trial, and the baseline
-    dashed. Return an SVG element; empty without points.
-    """
-    lines = [line for line in lines if line.points]
-    if not lines:
-        return ""
-    everything = [point for line in lines for point in line.points]
-    extra = [] if baseline is None else [baseline]
-    x, y = _axes_of([0.0, *(p[0] for p in everything)], [*(p[1] for p in everything), *extra])
-    marks = [_plot_frame(x, y, "optimizer step", label)]
-    if baseline is not None:
-        marks.append(_line(x.start, y.at(baseline), x.end, y.at(baseline)))
-    for index, line in enumerate(lines):
-        path = " ".join(f"{x.at(px)},{y.at(py)}" for px, py in line.points)
-        colour = COLOURS[index % len(COLOURS)]
-        tip = f"<title>{html_text(line.name)}</title>"
-        marks.append(
-            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5">{tip}</polyline>'
-        )
-    return _svg(label, marks)
-
-
-def _axes_of(xs: Iterable[float], ys: Iterable[float]) -> tuple[Axis, Axis]:
+def axes_of(xs: Iterable[float], ys: Iterable[float]) -> tuple[Axis, Axis]:
+    """Return the axes that hold these values, with some room beyond them."""
     return _axis_of(xs, MARGIN, WIDTH - 12), _axis_of(ys, HEIGHT - MARGIN, 12)
 
 
@@ -149,7 +121,8 @@ def _axis_of(values: Iterable[float], start: float, end: float) -> Axis:
     return Axis(low - pad, high + pad, start, end)
 
 
-def _plot_frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
+def plot_frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
+    """Return the lines of the axes, with their ticks and labels."""
     parts = [
         f'<path d="M{x.start},{y.end} V{y.start} H{x.end}" fill="none" stroke="currentColor"/>'
     ]
@@ -174,7 +147,8 @@ def _line(x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="currentColor" stroke-dasharray="5 4" opacity="0.6"/>'
 
 
-def _svg(title: str, marks: Sequence[str]) -> str:
+def svg_element(title: str, marks: Sequence[str]) -> str:
+    """Return the `<svg>` element of a plot from what is drawn in it."""
     head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html_text(title)}" font-size="12">'
     return head + "".join(marks) + "</svg>"
 
