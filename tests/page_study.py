@@ -5,7 +5,10 @@ that would do harm if a page took them for markup.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +17,20 @@ import soundfile
 
 from orchestrator.cli import main
 from orchestrator.corpus.manifests.manifest import load_manifest
+from orchestrator.host.loopback import guarded_server
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Measured
+from orchestrator.reporting.documents import report
+from orchestrator.reporting.page.listen import Player
+from orchestrator.reporting.rendering.report_blocks import Document
+from orchestrator.running.completion import judged
 from orchestrator.scoring.edit_counts import edit_counts
 from orchestrator.sweepfile.digest import derived_seed, digest
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
 from tests.cli_project import SETS, SWEEP
 from tests.fake_worker import BASELINE_RATE, FakeWorker, rates_at
 
@@ -146,3 +156,21 @@ def _write_set(data: Path, name: str, number: int) -> None:
 def folder_of(spec: Path) -> StudyFolder:
     """Return the folder of the study of the sweep file."""
     return StudyFolder(spec.parents[1] / "studies", "demo")
+
+
+@contextmanager
+def played(sweep: Path) -> Iterator[tuple[str, int]]:
+    """Serve the player of a study while the context lasts; yield its host and port."""
+    folder = folder_of(sweep)
+    spec = stored_spec(folder, sweep.parents[1])
+
+    def reported(conclusion: Conclusion, done: bool) -> Document:
+        return report.build(spec, folder, conclusion, [str(sweep)], done)
+
+    player = Player(spec, folder, partial(judged, spec, folder), reported)
+    with guarded_server(player, 0, "player") as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield str(server.server_address[0]), server.server_port
+        server.shutdown()
+        thread.join()

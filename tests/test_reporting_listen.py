@@ -7,9 +7,7 @@ import http.client
 import io
 import json
 import socket
-import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +20,11 @@ from hypothesis import strategies as st
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.host.loopback import guarded, guarded_server
 from orchestrator.records.content_digests import stored_spec
-from orchestrator.reporting.documents import report
-from orchestrator.reporting.page.listen import Player, asked_range
+from orchestrator.reporting.page.listen import asked_range
 from orchestrator.reporting.page.sound import original_sound, packed_mp3
 from orchestrator.reporting.page.utterances import utterance_sets
-from orchestrator.reporting.rendering.report_blocks import Document
-from orchestrator.running.completion import judged
 from orchestrator.verdicts.concluding import conclude
-from orchestrator.verdicts.conclusion import Conclusion
-from tests.page_study import SWEEP_TEXT, folder_of, make_study
+from tests.page_study import SWEEP_TEXT, folder_of, make_study, played
 
 
 @pytest.fixture(name="sweep", scope="module")
@@ -42,20 +36,9 @@ def _sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="port", scope="module")
 def _port(sweep: Path) -> Iterator[int]:
-    folder = folder_of(sweep)
-    spec = stored_spec(folder, sweep.parents[1])
-
-    def reported(conclusion: Conclusion, done: bool) -> Document:
-        return report.build(spec, folder, conclusion, [str(sweep)], done)
-
-    player = Player(spec, folder, partial(judged, spec, folder), reported)
-    with guarded_server(player, 0, "player") as server:
-        assert server.server_address[0] == "127.0.0.1"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+    with played(sweep) as (host, port):
+        assert host == "127.0.0.1"
+        yield port
 
 
 def test_no_name_server_is_asked_for_the_name_of_this_machine(

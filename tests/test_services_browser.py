@@ -16,18 +16,12 @@ pytestmark = pytest.mark.services
 
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
 
-from orchestrator.host.loopback import guarded_server  # noqa: E402
 from orchestrator.records.content_digests import stored_spec  # noqa: E402
-from orchestrator.reporting.documents import report  # noqa: E402
-from orchestrator.reporting.page.listen import Player  # noqa: E402
-from orchestrator.reporting.rendering.report_blocks import Document  # noqa: E402
 from orchestrator.reporting.wording import percent  # noqa: E402
-from orchestrator.running.completion import judged  # noqa: E402
 from orchestrator.running.dashboard_contents import dashboard_study, watched_files  # noqa: E402
 from orchestrator.search.dashboard import open_server  # noqa: E402
-from orchestrator.verdicts.conclusion import Conclusion  # noqa: E402
 from tests.browser import chromium  # noqa: E402
-from tests.page_study import HOSTILE, folder_of, make_study  # noqa: E402
+from tests.page_study import HOSTILE, folder_of, make_study, played  # noqa: E402
 
 ADD_A_SCRIPT = """new Promise(done => {
     document.addEventListener("securitypolicyviolation", e => done(e.effectiveDirective));
@@ -355,19 +349,8 @@ def test_on_paper_no_column_of_the_trials_is_cut_off(watched: Watched) -> None:
 
 @pytest.fixture(name="address", scope="module")
 def _address(sweep: Path) -> Iterator[str]:
-    folder = folder_of(sweep)
-    spec = stored_spec(folder, sweep.parents[1])
-
-    def reported(conclusion: Conclusion, done: bool) -> Document:
-        return report.build(spec, folder, conclusion, [str(sweep)], done)
-
-    player = Player(spec, folder, partial(judged, spec, folder), reported)
-    with guarded_server(player, 0, "player") as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
+    with played(sweep) as (host, port):
+        yield f"http://{host}:{port}/"
 
 
 def test_listen_shows_every_trial_and_plays_every_utterance(browser: Any, address: str) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,14 @@ def failures(events: list[Event]) -> list[Failed]:
     return [event for event in events if isinstance(event, Failed)]
 
 
+def trained_alike(worker: PackWorker, other: PackWorker, numbers: Sequence[int]) -> None:
+    """Assert that both have the same weights of these trials, bit for bit."""
+    for number in numbers:
+        mine, its = worker.adapter(number), other.adapter(number)
+        for name, parts in its.modules.items():
+            assert all(torch.equal(parts[part], mine.modules[name][part]) for part in parts)
+
+
 Rule = Callable[[Any, int], None]
 """Called before each step with the optimizer and the division; raises what shall happen."""
 
@@ -152,10 +160,7 @@ def test_an_exception_in_a_step_ends_its_trial_and_the_others_are_bit_for_bit_as
     other.advance()
     other.release(1)
     other.advance()
-    for number in (0, 2, 3):
-        mine, its = worker.adapter(number), other.adapter(number)
-        for name, parts in its.modules.items():
-            assert all(torch.equal(parts[part], mine.modules[name][part]) for part in parts)
+    trained_alike(worker, other, (0, 2, 3))
 
 
 def test_memory_that_is_short_is_met_by_smaller_chunks_then_by_a_pack_in_parts(
@@ -354,10 +359,7 @@ def test_short_memory_is_short_after_a_restart_too(
         (each.division, each.parts) for each in worker._groups.values()
     ]
     worker.advance(), again.advance()
-    for number in (0, 2, 3):
-        mine, its = worker.adapter(number), again.adapter(number)
-        for name, parts in its.modules.items():
-            assert all(torch.equal(parts[part], mine.modules[name][part]) for part in parts)
+    trained_alike(worker, again, (0, 2, 3))
 
 
 def test_an_evaluation_that_fails_ends_its_trial_alone(
