@@ -184,21 +184,17 @@ def _merge_mappings(base: Mapping, over: Mapping, path: tuple[str, ...]) -> Mapp
     """
     entries = dict(base.entries)
     for key, entry in over.entries.items():
-        old = entries.get(key)
-        if old is not None and isinstance(entry.node, Mapping):
-            old = Entry(old.mark, _in_full(old.node, (*path, key)))
-        if path == ("parameters",) and old is not None and _is_null(entry.node):
-            del entries[key]
-        elif old is None or path == ("parameters",) or not _both_mappings(old.node, entry.node):
-            entries[key] = entry
-        else:
-            assert isinstance(old.node, Mapping) and isinstance(entry.node, Mapping)
-            entries[key] = Entry(entry.mark, _merge_mappings(old.node, entry.node, (*path, key)))
+        old, new, place = entries.get(key), entry.node, (*path, key)
+        if path == ("parameters",):
+            if old is not None and _is_null(new):
+                del entries[key]
+                continue
+        elif old is not None and isinstance(new, Mapping):
+            full = _in_full(old.node, place)
+            if isinstance(full, Mapping):
+                new = _merge_mappings(full, new, place)
+        entries[key] = Entry(entry.mark, new)
     return Mapping(over.mark, entries)
-
-
-def _both_mappings(old: Node, new: Node) -> bool:
-    return isinstance(old, Mapping) and isinstance(new, Mapping)
 
 
 def _in_full(node: Node, path: tuple[str, ...]) -> Node:
