@@ -7,7 +7,8 @@ matter what it was made from: it is what the study wrote. Nothing is ever sealed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,9 +49,11 @@ def faults_of(folder: StudyFolder, database: Database, project: Path) -> dict[st
     database, unsealed files and checkpoints. `project` is the project's folder. Raises StudyError
     where the journal itself is lost or damaged, or a database server cannot be asked.
     """
+    from orchestrator.search.storage import short_name
+
     found = folder.faults()
     if folder.began and (fault := _database_fault(folder, database, project)):
-        found[_database_name(database)] = fault
+        found[short_name(database)] = fault
     found |= dict.fromkeys(folder.damaged_beside(), Fault.ALTERED)
     states = Checkpoints(folder.checkpoint)
     return found | {f"checkpoint/{name}": Fault.ALTERED for name in states.damaged()}
@@ -87,7 +90,8 @@ def repair_study(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
     spec = stored_spec(folder, sweep.project).model_copy(update={"storage": sweep.storage})
     if faults_of(folder, database_for(spec, folder), spec.project):
         _remake_all(spec, folder, made)
-    _try_remaking(lambda: made.extend(mend_beside(folder)))
+    with suppress(OrchestrateError):
+        made.extend(mend_beside(folder))
     for line in made:
         folder.note(f"repair: {line}")
     if left := faults_of(folder, database_for(spec, folder), spec.project):
@@ -126,12 +130,13 @@ def _remake_all(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
 
     _drop_checkpoints(folder, made)
     for remade in (remake_sets, remake_plans, remake_results):
-        _put_each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
+        _put_each(folder, made, remade(spec, folder))
     if folder.began and _database_fault(folder, database_for(spec, folder), spec.project):
-        _try_remaking(lambda: made.append(remake_database(spec, folder)))
+        with suppress(OrchestrateError):
+            made.append(remake_database(spec, folder))
     # last: which trials were finalists is told by all results
     for remade in (remake_confirmation_plans, remake_confirmations):
-        _put_each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
+        _put_each(folder, made, remade(spec, folder))
 
 
 def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
@@ -144,24 +149,13 @@ def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
         made.append(f"checkpoint/{name} was damaged and is removed")
 
 
-def _put_each(
-    folder: StudyFolder, made: list[str], remade: Callable[[], Iterator[RemadeFile]]
-) -> None:
-    def put_all() -> None:
-        for path, data, source in remade():
-            _put_back(folder, path, data, source, made)
-
-    _try_remaking(put_all)
-
-
-def _try_remaking(act: Callable[[], None]) -> None:
-    """Run one step of a repair and pass over its error. What cannot be made again because something
-    else is missing stays lost, and `repair_study` names it at the end.
+def _put_each(folder: StudyFolder, made: list[str], candidates: Iterator[RemadeFile]) -> None:
+    """Put back what `candidates` yields, up to the first that cannot be made because something else
+    is missing. That stays lost, and `repair_study` names it at the end.
     """
-    try:
-        act()
-    except OrchestrateError:
-        return
+    with suppress(OrchestrateError):
+        for path, data, source in candidates:
+            _put_back(folder, path, data, source, made)
 
 
 def _put_back(folder: StudyFolder, path: Path, data: bytes, source: str, made: list[str]) -> None:
@@ -197,7 +191,3 @@ def _database_fault(folder: StudyFolder, database: Database, project: Path) -> F
     was_there = any(result.number == differing for result in results)
     # of a run that goes on, a trial may have ended after the results were read
     return Fault.ALTERED if was_there or folder.read_result(differing) is None else None
-
-
-def _database_name(database: Database) -> str:
-    return database.name if isinstance(database, Path) else str(database)

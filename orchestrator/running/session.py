@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.corpus.cache.reading_once import reading_once
@@ -153,11 +152,10 @@ def _check_database(spec: SweepSpec, folder: StudyFolder, database: Database) ->
     confirmed would be another than the one that the database shows.
     """
     from orchestrator.search.database_differences import check_results
-    from orchestrator.search.storage import fault_of
+    from orchestrator.search.storage import fault_of, short_name
 
     if fault := fault_of(database, folder.planned()):
-        name = database.name if isinstance(database, Path) else str(database)
-        raise folder.journal.error({name: fault})
+        raise folder.journal.error({short_name(database): fault})
     results = folder.results()
     check_results(database, spec, results, known_as_ended(folder, results))
 

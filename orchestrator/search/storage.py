@@ -34,6 +34,11 @@ BUSY_SECONDS = 60.0
 """How long to wait for another process (a backup, a viewer) that holds the database."""
 
 
+def short_name(database: Database) -> str:
+    """Return what the database is called among the files of its study."""
+    return database.name if isinstance(database, Path) else str(database)
+
+
 def database_of(folder: StudyFolder) -> Database:
     """Return where the study's database is."""
     record = folder.server()
