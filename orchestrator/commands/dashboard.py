@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
-
-import typer
 
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import naming_words, say, told
-from orchestrator.commands.study_arguments import ForkName, Studies, Study
+from orchestrator.commands.study_arguments import ForkName, Port, Studies, Study
 
 
 def dashboard(
     spec: Study,
     overrides: ForkName = None,
     studies: Studies = None,
-    port: Annotated[
-        int,
-        typer.Option(
-            "--port", min=0, max=65535, help="Port of the web server; 0 takes a free one."
-        ),
-    ] = 8080,
+    port: Port = 8080,
 ) -> None:
     """Serve optuna-dashboard for a study until Ctrl+C, with notes, transcripts and clips.
 

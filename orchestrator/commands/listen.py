@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import naming_words, say, told
-from orchestrator.commands.study_arguments import ForkName, Studies, Study
+from orchestrator.commands.study_arguments import ForkName, Port, Studies, Study
 
 if TYPE_CHECKING:
     from orchestrator.reporting.rendering.report_blocks import Document
@@ -20,12 +18,7 @@ def listen(
     spec: Study,
     overrides: ForkName = None,
     studies: Studies = None,
-    port: Annotated[
-        int,
-        typer.Option(
-            "--port", min=0, max=65535, help="Port of the web server; 0 takes a free one."
-        ),
-    ] = 8081,
+    port: Port = 8081,
 ) -> None:
     """Serve the report as a page until Ctrl+C, with every trial's transcripts and all audio.
 

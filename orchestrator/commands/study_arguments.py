@@ -55,3 +55,7 @@ Studies = Annotated[
         help="Folder that holds the studies. Default: studies/ beside sweeps/, or else ./studies.",
     ),
 ]
+Port = Annotated[
+    int,
+    typer.Option("--port", min=0, max=65535, help="Port of the web server; 0 takes a free one."),
+]
