@@ -184,7 +184,7 @@ def test_without_a_folder_for_temporary_files_a_command_says_what_to_set(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no file that is always full")
 @pytest.mark.parametrize(("words", "code"), [(["validate", "none.yaml"], 2), (["status", "x"], 2)])
 def test_the_exit_code_is_right_where_the_message_cannot_be_written(
-    words: list[str], code: int, tmp_path: Path
+    words: list[str], code: int
 ) -> None:
     """stderr is often a log on the very disk that is full."""
     with open("/dev/full", "w", encoding="utf-8") as full:

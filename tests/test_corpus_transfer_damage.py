@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,7 +116,7 @@ def test_a_header_of_plain_bytes_does_not_hide_the_damage() -> None:
     assert "U+FFFD" in refusal(whole.decode("utf-8", "replace").encode())
 
 
-def test_sound_and_what_is_behind_it_is_no_damage(tmp_path: Path) -> None:
+def test_sound_and_what_is_behind_it_is_no_damage() -> None:
     """Tags with lines of Windows behind the samples, and silence."""
     whole = wave(16_000) + b"LIST\x40\0\0\0INFO" + b"a\r\n" * 20
     assert read_header(whole, "it").frames == 16_000

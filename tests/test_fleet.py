@@ -281,7 +281,7 @@ def test_a_pack_that_waits_for_a_machine_lets_its_run_stop(tmp_path: Path) -> No
     assert fleet.active == (0,)
 
 
-def test_slots_are_freed_without_a_machine(tmp_path: Path) -> None:
+def test_slots_are_freed_without_a_machine() -> None:
     """As when the wall clock is spent while a pack waits for a machine, perhaps for hours."""
     hosts = FullHosts()
     hosts.kills = set(range(3, 1000))

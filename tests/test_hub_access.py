@@ -256,7 +256,7 @@ def test_a_certificate_that_is_not_trusted_is_told_from_a_network_that_is_away(
     assert followed == "None\n"
 
 
-def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_refuses_is_named() -> None:
     code = "from orchestrator.host.hub_access import hub_problem; print(hub_problem('x/y'))"
     with serving(407, {}) as (proxy, _):
         said = printed(code, {"HF_ENDPOINT": "https://hub.invalid", "HTTPS_PROXY": proxy})

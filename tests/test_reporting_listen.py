@@ -111,7 +111,7 @@ def test_a_recording_is_sent_as_it_lies_on_disk(port: int, sweep: Path) -> None:
     assert (status, nothing, headers["Content-Length"]) == (200, b"", str(len(body)))
 
 
-def test_a_segment_of_a_longer_file_is_sent_alone(tmp_path: Path, sweep: Path) -> None:
+def test_a_segment_of_a_longer_file_is_sent_alone(sweep: Path) -> None:
     file = sweep.parents[1] / "data" / "domain-3.wav"
     found = original_sound(Utterance(id="a", text="b", audio=file, offset=0.5, duration=0.25))
     assert found.kind == "audio/wav" and isinstance(found.data, bytes)

@@ -61,9 +61,7 @@ def test_the_printed_command_cleans_what_was_looked_at(
     assert not graph.exists()
 
 
-def test_a_study_that_is_a_link_has_its_size(
-    spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_that_is_a_link_has_its_size(spec: Path, tmp_path: Path) -> None:
     folder = folder_of(spec)
     before = usage_of(folder, tmp_path).rest
     folder.path.rename(tmp_path / "real")

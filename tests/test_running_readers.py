@@ -68,7 +68,7 @@ def test_checkpoints_that_a_sweep_has_replaced_meanwhile_are_not_damaged(
 
 
 def test_an_adapter_that_a_sweep_removes_while_a_study_is_checked_is_not_strange(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = ran_project(tmp_path)
     folder, names = folder_of(spec), StudyFolder.names_in_trials

@@ -297,9 +297,7 @@ def test_a_locked_database_loses_no_result(database: Path, monkeypatch: pytest.M
     assert native(database).trials[0].state.name == "COMPLETE"
 
 
-def test_a_full_disk_at_a_commit_loses_no_result(
-    database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_at_a_commit_loses_no_result(database: Path) -> None:
     study = Study.open(database, make_spec("tpe", RANK))
     study._rdb.engine.dispose()  # from here on there is one connection, whose limit counts
     assert study._left is not None

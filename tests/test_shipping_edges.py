@@ -101,7 +101,7 @@ def test_an_adapter_without_a_tokenizer_in_the_cache_of_the_hub_is_said(
     assert (tmp_path / "whole" / "tokenizer.json").is_file() and not capsys.readouterr().err
 
 
-def test_every_file_that_makes_a_tokenizer_goes_with_an_adapter(tmp_path: Path) -> None:
+def test_every_file_that_makes_a_tokenizer_goes_with_an_adapter() -> None:
     assert set(TOKENIZERS) <= set(FILES)
 
 

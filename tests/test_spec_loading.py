@@ -279,7 +279,7 @@ def test_ambiguous_and_endless_numbers_are_refused(text: str) -> None:
         resolve_scalar(text)
 
 
-def test_size_and_special_files(sweeps: Path, tmp_path: Path) -> None:
+def test_size_and_special_files(sweeps: Path) -> None:
     large = sweeps / "large.yaml"
     large.write_text("#" * (MAX_BYTES + 1))
     assert refusal(large) == f"`{large}` has 256001 bytes, the limit is 256000; is it a sweep?"

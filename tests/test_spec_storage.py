@@ -106,9 +106,7 @@ def test_validate_says_what_is_missing(
     assert str(caught.value) == said
 
 
-def test_the_white_space_round_an_address_is_no_part_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_white_space_round_an_address_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORE", f" {ADDRESS}\n")
     assert server_address("STORE") == ADDRESS
     problems = storage_problems(StorageSpec(url_env="STORE"))

@@ -95,7 +95,7 @@ def test_attention_in_blocks_is_masked_attention_over_all_frames(window: tuple[i
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
-def test_the_installed_form_is_one_of_the_two(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_installed_form_is_one_of_the_two() -> None:
     assert list(Streaming(small_model("streaming")).windows) in [
         windows for _, windows in FORMS.values()
     ]

@@ -133,7 +133,7 @@ def holds_culprit(optimizer: Any) -> bool:
 
 
 def test_an_exception_in_a_step_ends_its_trial_and_the_others_are_bit_for_bit_as_without_it(
-    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def rule(optimizer: Any, division: int) -> None:
         if holds_culprit(optimizer) and optimizer.steps[0] == 1:
