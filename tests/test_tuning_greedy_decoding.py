@@ -136,12 +136,12 @@ def test_what_is_left_of_several_batches_is_decoded_together_to_the_same_words(
     store = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
     max_new_tokens = [CAP - clip % 3 for clip in range(len(clips))]
     max_new_tokens[5], max_new_tokens[6] = 1, 2
-    voices = [
+    scaled_adapters = [
         (start(base, params(seed=3)), 1.0),
         (shaken(base, 1, target_patterns=DECODER), 1.0),
         (shaken(base, 2, target_patterns=ALL_LINEAR, adapter="dora"), 0.5),
     ]
-    plain = transcribe(base, store, "set", max_new_tokens, voices)
+    plain = transcribe(base, store, "set", max_new_tokens, scaled_adapters)
     drafts = [list(heard.tokens) for heard in plain]
     by_length = sorted(range(len(clips)), key=lambda clip: len(clips[clip]))
     for clip in by_length[::4]:
@@ -153,16 +153,16 @@ def test_what_is_left_of_several_batches_is_decoded_together_to_the_same_words(
         return join_live_rows(groups)
 
     monkeypatch.setattr(greedy_decoding, "join_live_rows", noted)
-    four_clips = 4 * len(voices) * max(map(len, clips)) / base.family.stride
+    four_clips = 4 * len(scaled_adapters) * max(map(len, clips)) / base.family.stride
     monkeypatch.setattr(greedy_decoding, "_frames_a_batch", lambda _: four_clips)
     monkeypatch.setattr(Cores, "at_once", 1)
-    assert list(map(as_pairs, transcribe(base, store, "set", max_new_tokens, voices, drafts))) == (
-        list(map(as_pairs, plain))
-    )
+    assert list(
+        map(as_pairs, transcribe(base, store, "set", max_new_tokens, scaled_adapters, drafts))
+    ) == (list(map(as_pairs, plain)))
     several = [finished for finished in joined if len(finished) > 1]
     assert several, "the rows of several batches were joined"
     assert any(any(finished) for finished in several), (
-        "rows of voices that had none left among them"
+        "rows of adapters that had none left among them"
     )
 
 

@@ -25,9 +25,8 @@ from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.prepared_sweep import prepare
 from orchestrator.tuning.slowness import Usual
-from orchestrator.tuning.training import pack_group as lane
+from orchestrator.tuning.training import pack_group, step_recovery
 from orchestrator.tuning.training import step as training
-from orchestrator.tuning.training import step_recovery
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial
 from tests.tuning_models import DECODER, small_model_folder
@@ -118,7 +117,7 @@ def watch_steps(monkeypatch: pytest.MonkeyPatch, rule: Rule) -> None:
         rule(optimizer, division)
         return training.pack_step(base, store, data, pack, optimizer, depth, division)
 
-    monkeypatch.setattr(lane, "pack_step", watched)
+    monkeypatch.setattr(pack_group, "pack_step", watched)
     monkeypatch.setattr(step_recovery, "pack_step", watched)
 
 
@@ -367,12 +366,12 @@ def test_an_evaluation_that_fails_ends_its_trial_alone(
 ) -> None:
     right, seen = Evaluator.measure, []
 
-    def measure(self: Evaluator, voices: Any, names: Any = None, before: Any = ()) -> Any:
-        seen.append((len(voices), self.division))
-        if any(adapter.seed == 99 for adapter, _ in voices):
+    def measure(self: Evaluator, adapters: Any, names: Any = None, before: Any = ()) -> Any:
+        seen.append((len(adapters), self.division))
+        if any(adapter.seed == 99 for adapter, _ in adapters):
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate "
                                "1048576000 bytes. Error code 12")  # fmt: skip
-        return right(self, voices, names, before)
+        return right(self, adapters, names, before)
 
     monkeypatch.setattr(Evaluator, "measure", measure)
     worker = PackWorker(prepared, 4)
