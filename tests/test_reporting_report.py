@@ -573,7 +573,9 @@ def test_a_sweep_by_the_cer_shows_the_cer_of_the_untuned_model(root: Path) -> No
 def test_a_point_of_the_plot_lies_where_its_numbers_say() -> None:
     axis = Axis(0.0, 2.0, 100.0, 300.0)
     assert [axis.at(value) for value in (0.0, 1.0, 2.0)] == [100.0, 200.0, 300.0]
-    svg = scatter_plot([Point(0.0, 0.0, "a<b", "good"), Point(1.0, 2.0, "c", "this")], 1.0, 0.2)
+    svg = scatter_plot(
+        [Point(0.0, 0.0, "a<b", "good"), Point(1.0, 2.0, "c", "this")], 1.0, 0.2, ("x", "y")
+    )
     tree = ElementTree.fromstring(svg)
     marks = [each for each in tree.iter() if each.get("class") == "mark"]
     assert [mark.text for mark in marks] == ["●", "★"] and svg.count("stroke-dasharray") == 2
@@ -582,7 +584,7 @@ def test_a_point_of_the_plot_lies_where_its_numbers_say() -> None:
 
 @pytest.mark.parametrize(("x", "anchor"), [(-9.0, "end"), (9.0, "start")])
 def test_the_name_of_a_limit_stands_where_there_is_room(x: float, anchor: str) -> None:
-    tree = ElementTree.fromstring(scatter_plot([Point(x, 0.0, "", "good")], 1.0, 0.2))
+    tree = ElementTree.fromstring(scatter_plot([Point(x, 0.0, "", "good")], 1.0, 0.2, ("x", "y")))
     [name] = [each for each in tree.iter() if (each.text or "").startswith("allowed")]
     assert name.get("text-anchor") == anchor
 

@@ -43,5 +43,5 @@ def trial(
     silent = NullObserver() if quiet else None
     with observer_of(sweep, folder, silent, again=True) as observer:
         again = rerun(trial_plan, folder, (context.obj or pack_worker)(sweep, folder), observer)
-    show(rerun_report.build(trial_plan, again))
+    show(rerun_report.build(sweep, trial_plan, again))
     raise typer.Exit(again.reproduction.value if again.reproduction else 0)

@@ -21,7 +21,7 @@ from orchestrator.scoring.limit_text import (
     shown_change,
     shown_rate,
 )
-from orchestrator.scoring.limits import Criterion, Evidence, LimitVerdict
+from orchestrator.scoring.limits import Criterion, Evidence, Kind, LimitVerdict
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -158,7 +158,12 @@ def rates_of(spec: SweepSpec) -> tuple[str, ...]:
     """Return the rates that tables show, by the names that measurements use: the WER of every set,
     the objective, and the rates that limits name.
     """
-    names = [*spec.data.evaluated, spec.objective]
+    return tuple(dict.fromkeys([*spec.data.evaluated, spec.objective, *rates_of_limits(spec)]))
+
+
+def rates_of_limits(spec: SweepSpec) -> tuple[str, ...]:
+    """Return the rates that guardrails and acceptance name."""
+    names: list[str] = []
     for criterion in (*guardrails_of(spec), *acceptance_of(spec)):
         if criterion.metric != TRAIN_LOSS:
             names += [rate_name(metric, False) for metric in criterion.among or (criterion.metric,)]
@@ -291,18 +296,32 @@ def delta_text(result: TrialResult, rate: str) -> str:
     return f"{shown_percent(rate, result.wer[name])} ({shown_points(rate, result.delta.get(name))})"
 
 
-def plotted_limits(spec: SweepSpec) -> tuple[float | None, float | None]:
-    """Return the gain asked of the domain WER and the regression allowed of the held-out WER, in
-    points; None for one that the file does not set, or sets in percent. A gain that acceptance asks
-    for goes before that of a guardrail; of regressions it is the other way round.
+def plotted_rates(spec: SweepSpec) -> tuple[str, str]:
+    """Return the two rates of the plots of gain against regression: the objective, and the same kind
+    of rate of the held-out set, or its other kind where only that has a limit.
     """
-    asked, kept = spec.acceptance, spec.guardrails
-    gains = [limits["domain_wer"].min_gain for limits in (asked, kept) if "domain_wer" in limits]
-    rises = [
-        limits["heldout_wer"].max_regression for limits in (kept, asked) if "heldout_wer" in limits
-    ]
-    first, second = (
-        next((value for value in values if isinstance(value, float)), None)
-        for values in (gains, rises)
+    heldout = spec.objective.replace("domain", "heldout", 1)
+    limited = [rate for rate in rates_of_limits(spec) if rate in ("heldout", "heldout_cer")]
+    return spec.objective, heldout if heldout in limited or not limited else limited[0]
+
+
+def plotted_limits(spec: SweepSpec) -> tuple[float | None, float | None]:
+    """Return the gain asked of the first of `plotted_rates` and the regression allowed of the
+    second, in points; None for one that the file does not set, or sets in percent. A gain that
+    acceptance asks for goes before that of a guardrail; of regressions it is the other way round.
+    """
+    gain, rise = plotted_rates(spec)
+    asked, kept = acceptance_of(spec), guardrails_of(spec)
+    return (
+        _limit_in_points((*asked, *kept), "min_gain", gain),
+        _limit_in_points((*kept, *asked), "max_regression", rise),
     )
-    return first, second
+
+
+def _limit_in_points(limits: Sequence[Criterion], kind: Kind, rate: str) -> float | None:
+    values = (
+        each.limit
+        for each in limits
+        if (each.kind, each.unit) == (kind, "points") and rate_name(each.metric, False) == rate
+    )
+    return next(values, None)

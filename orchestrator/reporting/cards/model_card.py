@@ -34,6 +34,7 @@ from orchestrator.reporting.rendering.svg import Kind, Point, scatter_plot
 from orchestrator.reporting.wording import (
     params_text,
     plotted_limits,
+    plotted_rates,
     relative_to,
     shown_percent,
     shown_points,
@@ -135,20 +136,26 @@ def card_plot(spec: SweepSpec, kept: SavedAdapter, conclusion: Conclusion) -> st
     """Plot gain against regression of all trials of the search as SVG, with this one marked; empty
     where no trial has both.
     """
-    measured = [
-        result for result in conclusion.results if {"domain", "heldout"} <= result.delta.keys()
-    ]
+    rates = gained, risen = plotted_rates(spec)
+    measured = [result for result in conclusion.results if set(rates) <= result.delta.keys()]
+    labels = (
+        f"held-out regression, {rate_text(risen).split()[-1]} points",
+        f"domain gain, {rate_text(gained).split()[-1]} points",
+    )
     return scatter_plot(
-        [_operating_point(result, kept) for result in measured], *plotted_limits(spec)
+        [_operating_point(result, kept, rates) for result in measured],
+        *plotted_limits(spec),
+        labels,
     )
 
 
-def _operating_point(result: TrialResult, kept: SavedAdapter) -> Point:
+def _operating_point(result: TrialResult, kept: SavedAdapter, rates: tuple[str, str]) -> Point:
     kind: Kind = "good" if result.feasible else "broken"
     if result.number == kept.result.number and kept.gave_the_result:
         kind = "this"
     label = f"trial {result.number}: {params_text(result.params)}"
-    return Point(result.delta["heldout"], -result.delta["domain"], label, kind)
+    gained, risen = rates
+    return Point(result.delta[risen], -result.delta[gained], label, kind)
 
 
 def _eval_results(

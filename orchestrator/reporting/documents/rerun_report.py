@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.results import Measurement
 from orchestrator.reporting.rendering.report_blocks import Block, Document, Paragraph, Table
-from orchestrator.reporting.wording import percent, points
+from orchestrator.reporting.wording import all_rates, percent, points, rates_of
+from orchestrator.scoring.limit_text import rate_text
+from orchestrator.set_names import search_name
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.reproduction import Reproduction, Rerun
 
 
-def build(plan: TrialPlan, rerun: Rerun) -> Document:
-    """Build the document, with a row for each set. It says that the trial was reproduced only where
-    every utterance has the same edit counts.
+def build(spec: SweepSpec, plan: TrialPlan, rerun: Rerun) -> Document:
+    """Build the document, with a row for each rate that the sweep's tables show. It says that the
+    trial was reproduced only where every utterance has the same edit counts.
     """
     recorded, again = rerun.recorded, rerun.again
     blocks: list[Block] = []
@@ -21,15 +23,11 @@ def build(plan: TrialPlan, rerun: Rerun) -> Document:
                 "The two evaluations differ (data, model, device or versions): not comparable."
             )
         )
-    names = tuple(
-        dict.fromkeys((*(recorded.sets if recorded else ()), *(again.sets if again else ())))
-    )
-    blocks.append(
-        Table(
-            ("set", "recorded %", "again %", "difference"),
-            tuple(_set_row(n, recorded, again) for n in names),
-        )
-    )
+    before, now = (all_rates(each) if each else {} for each in (recorded, again))
+    asked = rates_of(spec)
+    shown = [rate for rate in {**before, **now} if search_name(rate) in asked]
+    rows = tuple((rate_text(rate), *_cells(before.get(rate), now.get(rate))) for rate in shown)
+    blocks.append(Table(("rate", "recorded %", "again %", "difference"), rows))
     return Document(
         f"Sweep {plan.sweep}, trial {plan.number}", _again_headline(rerun), tuple(blocks)
     )
@@ -50,7 +48,6 @@ def _again_headline(rerun: Rerun) -> str:
     return f"Not the same {place}"
 
 
-def _set_row(name: str, recorded: Measurement | None, again: Measurement | None) -> tuple[str, ...]:
-    before, now = (m.sets[name].wer if m and name in m.sets else None for m in (recorded, again))
+def _cells(before: float | None, now: float | None) -> tuple[str, str, str]:
     difference = None if before is None or now is None else now - before
-    return name, percent(before), percent(now), points(difference)
+    return percent(before), percent(now), points(difference)

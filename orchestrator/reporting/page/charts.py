@@ -10,13 +10,19 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.documents import adapter_scales, train_shares
 from orchestrator.reporting.page.trial_bounds import MOST, bound_crosses, bounds_in_points
-from orchestrator.reporting.wording import params_text, plotted_limits
+from orchestrator.reporting.wording import (
+    params_text,
+    plotted_limits,
+    plotted_rates,
+    rates_of,
+)
 from orchestrator.scoring.importance import FEWEST, importances
 from orchestrator.scoring.judge import Verdict
-from orchestrator.scoring.limit_text import rate_text
+from orchestrator.scoring.limit_text import is_share_found, rate_text
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
+from orchestrator.verdicts.judging import scores
 
 Role = Literal["trial", "broken", "best", "confirmed", "bounds"]
 View = Literal["", "chosen", "bounds", "scales", "steps"]
@@ -27,8 +33,6 @@ VIEWS: tuple[tuple[View, str], ...] = (
     ("steps", "along steps, at the smallest adapter scale"),
 )
 """The views of a chart between which a reader may choose, and their names."""
-
-X, Y = "rise of held-out WER, points", "fall of domain WER, points"
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,9 @@ class Chart:
 def charts(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Chart]:
     """Yield the charts for which the study has numbers."""
     yield from _gain_against_regression(spec, folder, conclusion)
-    for name in spec.data.evaluated:
-        yield from _over_steps(folder, conclusion, name)
+    for rate in rates_of(spec):
+        if not is_share_found(rate):
+            yield from _over_steps(folder, conclusion, rate)
     yield from _importance_charts(spec, conclusion)
     yield from _share_charts(spec, conclusion)
 
@@ -76,7 +81,8 @@ def charts(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
 def _gain_against_regression(
     spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
 ) -> Iterator[Chart]:
-    dots = [result for result in conclusion.results if {"domain", "heldout"} <= result.delta.keys()]
+    rates = gained, risen = plotted_rates(spec)
+    dots = [result for result in conclusion.results if set(rates) <= result.delta.keys()]
     if not dots:
         return
     best = conclusion.best.number if conclusion.best else None
@@ -84,19 +90,19 @@ def _gain_against_regression(
     others = [result for result in dots if result.feasible and result not in winner]
     broken = [result for result in dots if not result.feasible]
     series = [
-        _dots_series("other feasible trials", others, "trial"),
-        _dots_series("trials that do not keep every guardrail", broken, "broken"),
-        _dots_series(f"trial {best}, the winner", winner, "best"),
+        _dots_series("other feasible trials", others, "trial", rates),
+        _dots_series("trials that do not keep every guardrail", broken, "broken", rates),
+        _dots_series(f"trial {best}, the winner", winner, "best", rates),
     ]
     for said, verdict in (
         ("on the search's sets", conclusion.verdict),
         ("confirmed", _confirmed_verdict(conclusion)),
     ):
         if verdict is not None:
-            series += _with_bounds(said, verdict, conclusion)
+            series += _with_bounds(said, verdict, conclusion, rates)
     series += _bounded_series(spec, folder, conclusion, dots)
-    series += _along_scales(spec, folder, conclusion)
-    series += _along_steps(folder, conclusion, dots)
+    series += _along_scales(spec, folder, conclusion, rates)
+    series += _along_steps(folder, conclusion, dots, rates)
     gain, rise = plotted_limits(spec)
     limits = [("y", 0.0, "no gain")] if gain != 0 else []
     limits += [("x", 0.0, "no regression")] if rise != 0 else []
@@ -109,8 +115,8 @@ def _gain_against_regression(
         "Gain against regression",
         "Good trials are at the top left: domain errors fall and held-out errors do not rise. "
         "Bars are 95 % bounds: here of the winner, and of other trials where you choose so.",
-        X,
-        Y,
+        f"rise of {_axis_text(risen)}, points",
+        f"fall of {_axis_text(gained)}, points",
         tuple(one for one in series if one.points),
         tuple(limits),
         views=tuple(_views_of({one.view for one in series}, dots)),
@@ -126,9 +132,16 @@ def _views_of(drawn: set[View], dots: list[TrialResult]) -> Iterator[tuple[View,
             yield view, f"bounds of the {MOST} trials of largest gain" if fewer else name
 
 
-def _dots_series(name: str, results: list[TrialResult], role: Role) -> Series:
+def _axis_text(rate: str) -> str:
+    return rate_text(rate).replace("heldout", "held-out")
+
+
+def _dots_series(
+    name: str, results: list[TrialResult], role: Role, rates: tuple[str, str]
+) -> Series:
+    gained, risen = rates
     points = (
-        (r.delta["heldout"], -r.delta["domain"], f"trial {r.number}: {params_text(r.params)}")
+        (r.delta[risen], -r.delta[gained], f"trial {r.number}: {params_text(r.params)}")
         for r in results
     )
     return Series(name, tuple(points), role, view="chosen")
@@ -138,20 +151,22 @@ def _confirmed_verdict(conclusion: Conclusion) -> Verdict | None:
     return conclusion.confirmation.verdict if conclusion.confirmation else None
 
 
-def _with_bounds(said: str, verdict: Verdict, conclusion: Conclusion) -> Iterator[Series]:
+def _with_bounds(
+    said: str, verdict: Verdict, conclusion: Conclusion, rates: tuple[str, str]
+) -> Iterator[Series]:
     """Yield the bounds of a verdict's changes as lines through its point, where limits on them have
     bounds, and for a confirmed verdict the point itself.
     """
-    domain, heldout = (confirm_name(name, verdict.confirmed) for name in ("domain", "heldout"))
-    if not {domain, heldout} <= verdict.delta.keys() or conclusion.best is None:
+    gained, risen = (confirm_name(rate, verdict.confirmed) for rate in rates)
+    if not {gained, risen} <= verdict.delta.keys() or conclusion.best is None:
         return
-    x, y = verdict.delta[heldout], -verdict.delta[domain]
+    x, y = verdict.delta[risen], -verdict.delta[gained]
     name = f"trial {conclusion.best.number} {said}"
     if verdict.confirmed:
         yield Series(name, ((x, y, name),), "confirmed", view="chosen")
     bounds = bounds_in_points(verdict)
-    for metric, along_x in (("heldout_wer", True), ("domain_wer", False)):
-        if ends := bounds.get(metric):
+    for rate, along_x in ((risen, True), (gained, False)):
+        if ends := bounds.get(rate):
             text = f"{name}: bounds {ends[0]:+z.2f} to {ends[1]:+z.2f}"
             points = tuple((end, y, text) if along_x else (x, -end, text) for end in ends)
             yield Series(f"95 % bounds {said}", points, "bounds", joined=True, view="chosen")
@@ -165,12 +180,15 @@ def _bounded_series(
         yield Series(f"trial {result.number}", points, role, joined=True, view="bounds")
 
 
-def _along_scales(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Series]:
+def _along_scales(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, rates: tuple[str, str]
+) -> Iterator[Series]:
+    gained, risen = rates
     for number, verdicts in adapter_scales.by_trial(spec, folder, conclusion).items():
         points = tuple(
-            (v.delta["heldout"], -v.delta["domain"], f"trial {number}, scale {v.adapter_scale:g}")
+            (v.delta[risen], -v.delta[gained], f"trial {number}, scale {v.adapter_scale:g}")
             for v in verdicts
-            if {"domain", "heldout"} <= v.delta.keys()
+            if set(rates) <= v.delta.keys()
         )
         yield Series(
             f"trial {number}", points, _role_of(conclusion, number), joined=True, view="scales"
@@ -178,25 +196,33 @@ def _along_scales(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
 
 
 def _along_steps(
-    folder: StudyFolder, conclusion: Conclusion, dots: list[TrialResult]
+    folder: StudyFolder,
+    conclusion: Conclusion,
+    dots: list[TrialResult],
+    rates: tuple[str, str],
 ) -> Iterator[Series]:
-    if conclusion.baseline is None:
+    gained, risen = rates
+    base = untuned_rates(conclusion)
+    if not base.keys() >= set(rates):
         return
-    sets = conclusion.baseline.sets
-    base = {name: sets[name].wer for name in ("domain", "heldout") if name in sets}
     for result in dots:
-        own = {name: dict(wer_by_step(folder, result, name)) for name in ("domain", "heldout")}
-        steps = sorted(own["domain"].keys() & own["heldout"].keys()) if len(base) == 2 else []
+        own = {rate: dict(rate_by_step(folder, result, rate)) for rate in rates}
         points = tuple(
             (
-                _less(own["heldout"][step], base["heldout"]),
-                _less(base["domain"], own["domain"][step]),
+                _less(own[risen][step], base[risen]),
+                _less(base[gained], own[gained][step]),
                 f"trial {result.number}, step {step:g}",
             )
-            for step in steps
+            for step in sorted(own[gained].keys() & own[risen].keys())
         )
         role = _role_of(conclusion, result.number)
         yield Series(f"trial {result.number}", points, role, joined=True, view="steps")
+
+
+def untuned_rates(conclusion: Conclusion) -> dict[str, float]:
+    """Return the untuned model's rates in percent; empty where it was not measured."""
+    measured = scores(conclusion.baseline).sets if conclusion.baseline else {}
+    return {rate: score.rate for rate, score in measured.items() if score.rate is not None}
 
 
 def _less(rate: float, other: float) -> float:
@@ -210,46 +236,44 @@ def _role_of(conclusion: Conclusion, number: int) -> Role:
     return "best" if conclusion.best and conclusion.best.number == number else "trial"
 
 
-def _over_steps(folder: StudyFolder, conclusion: Conclusion, name: str) -> Iterator[Chart]:
+def _over_steps(folder: StudyFolder, conclusion: Conclusion, rate: str) -> Iterator[Chart]:
     series = tuple(
         Series(
             f"trial {result.number}",
-            tuple((step, wer, f"trial {result.number}, step {step:g}") for step, wer in points),
+            tuple((step, value, f"trial {result.number}, step {step:g}") for step, value in points),
             _role_of(conclusion, result.number),
             joined=True,
         )
         for result in conclusion.results
-        if result.duplicate_of is None and (points := wer_by_step(folder, result, name))
+        if result.duplicate_of is None and (points := rate_by_step(folder, result, rate))
     )
     if not series:
         return
-    baseline = conclusion.baseline
-    known = baseline.sets[name].wer if baseline and name in baseline.sets else None
+    known = untuned_rates(conclusion).get(rate)
     yield Chart(
-        f"steps-{name}",
-        _capitalise_first(f"{rate_text(name)} over steps"),
+        f"steps-{rate}",
+        _capitalise_first(f"{rate_text(rate)} over steps"),
         "At the smallest adapter scale of each trial, the only one that is measured at every step. "
         "Below the line the model is better than untuned.",
         "optimizer step",
-        f"{rate_text(name)}, %",
+        f"{rate_text(rate)}, %",
         series,
         (("y", known, f"untuned: {known:.2f} %"),) if known is not None else (),
     )
 
 
-def wer_by_step(
-    folder: StudyFolder, result: TrialResult, name: str
+def rate_by_step(
+    folder: StudyFolder, result: TrialResult, rate: str
 ) -> tuple[tuple[float, float], ...]:
-    """Return (step, WER in percent) of each evaluation at the trial's smallest adapter scale: before
+    """Return (step, rate in percent) of each evaluation at the trial's smallest adapter scale: before
     its last step it is measured at no other, and a curve over several would show a change of the
     scale as progress of the training.
     """
     rows = folder.read_measurements(result.number)
     smallest = min((row.adapter_scale for row in rows), default=None)
-    own = {row.step: row for row in rows if row.adapter_scale == smallest}
-    return tuple(
-        (float(step), row.sets[name].wer) for step, row in sorted(own.items()) if name in row.sets
-    )
+    own = {row.step: scores(row).sets for row in rows if row.adapter_scale == smallest}
+    found = ((step, sets[rate].rate) for step, sets in sorted(own.items()) if rate in sets)
+    return tuple((float(step), value) for step, value in found if value is not None)
 
 
 def _importance_charts(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Chart]:

@@ -61,10 +61,13 @@ class Axis:
 
 
 def scatter_plot(
-    points: Sequence[Point], min_gain: float | None, max_regression: float | None
+    points: Sequence[Point],
+    min_gain: float | None,
+    max_regression: float | None,
+    labels: tuple[str, str],
 ) -> str:
-    """Plot held-out regression (x) against domain gain (y), both in WER points, with the limits as
-    dashed lines. Return the content of an SVG file; empty without points.
+    """Plot held-out regression (x) against domain gain (y), both in points, with the limits as dashed
+    lines and `labels` at the axes. Return the content of an SVG file; empty without points.
     """
     if not points:
         return ""
@@ -72,7 +75,7 @@ def scatter_plot(
         [p.x for p in points] + [max_regression or 0.0, 0.0],
         [p.y for p in points] + [min_gain or 0.0, 0.0],
     )
-    marks = [plot_frame(x, y, "held-out regression, WER points", "domain gain, WER points")]
+    marks = [plot_frame(x, y, *labels)]
     if max_regression is not None:
         at, text = x.at(max_regression), f"allowed: less than {max_regression:g}"
         marks.append(_line(at, y.start, at, y.end))
