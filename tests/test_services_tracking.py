@@ -193,6 +193,23 @@ def test_a_run_that_was_begun_twice_is_there_once(
     assert_in_mlflow(server, runs, "twice")
 
 
+def test_runs_of_an_experiment_that_was_deleted_are_sent_once_it_is_restored(
+    sent: Path, server: str
+) -> None:
+    sweep = load_spec(sent, ["tracking.mlflow.experiment=gone"])
+    folder, _ = runs_of(sent)
+    assert Sender("mlflow", sweep, folder, "new").send().unsent == 0
+    client = MlflowClient(tracking_uri=server)
+    number = client.get_experiment_by_name("gone").experiment_id
+    client.delete_experiment(number)
+    why = Sender("mlflow", sweep, folder, "new").send().why
+    assert f"mlflow experiments restore --experiment-id {number}" in why
+    client.restore_experiment(number)
+    assert Sender("mlflow", sweep, folder, "new").send().unsent == 0
+    runs = {each.name: each for each in tracked_runs(sweep, folder)}
+    assert_in_mlflow(server, runs, "gone")
+
+
 def event_folder(spec: Path) -> Path:
     """Where TensorBoard finds the study."""
     [found] = (spec.parents[1] / "runs").iterdir()

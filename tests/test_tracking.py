@@ -21,7 +21,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.sweepfile.sweep import Budget, SweepSpec
-from orchestrator.sweepfile.tracking import TrackingSpec, WandbSpec
+from orchestrator.sweepfile.tracking import MlflowSpec, TrackingSpec, WandbSpec
 from orchestrator.tracking import child
 from orchestrator.tracking.child import Sender, Sent, _sent, said, study_id
 from orchestrator.tracking.place import Place
@@ -434,6 +434,44 @@ def test_runs_are_sent_to_another_project_of_wandb_too(
     monkeypatch.setenv("WANDB_ENTITY", "others")
     assert opened(project="one", entity="team") == []
     assert len(opened(project="one")) == len(first)
+
+
+def test_a_run_that_was_deleted_at_wandb_is_said_with_the_way_on(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Wandb()
+    refused = "run team/one/1 was previously created and deleted; try a new run name (409)"
+    monkeypatch.setattr(client, "init", Mock(side_effect=RuntimeError(refused)))
+    monkeypatch.setitem(sys.modules, "wandb", client)
+    monkeypatch.delitem(sys.modules, "orchestrator.tracking.wandb_tracker", raising=False)
+    sweep, folder = study(project)
+    copy = StudyFolder(tmp_path, "demo")
+    shutil.copytree(folder.path, copy.path)
+    asked = sweep.model_copy(update={"tracking": TrackingSpec(wandb=WandbSpec())})
+    missing = Sender("wandb", asked, copy, "new").send(ENDING).missing
+    assert "name another project as tracking.wandb.project)" in missing
+
+
+def test_an_experiment_that_was_deleted_at_mlflow_is_said_with_the_way_on(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow still finds it by its name, and takes no runs for it."""
+    library = Mock()
+    client = library.MlflowClient.return_value
+    client.get_experiment_by_name.return_value = Mock(experiment_id="7", lifecycle_stage="deleted")
+    monkeypatch.setitem(sys.modules, "mlflow", library)
+    monkeypatch.setitem(sys.modules, "mlflow.entities", Mock())
+    monkeypatch.delitem(sys.modules, "orchestrator.tracking.mlflow_tracker", raising=False)
+    sweep, folder = study(project)
+    copy = StudyFolder(tmp_path, "demo")
+    shutil.copytree(folder.path, copy.path)
+    asked = TrackingSpec(mlflow=MlflowSpec(uri="http://127.0.0.1:9"))
+    told = sweep.model_copy(update={"tracking": asked})
+    missing = Sender("mlflow", told, copy, "new").send(ENDING).missing
+    assert (
+        "(the experiment demo was deleted there: restore it (mlflow experiments restore " in missing
+    )
+    assert missing.endswith("--experiment-id 7), or name another as tracking.mlflow.experiment)")
 
 
 def test_a_client_that_hangs_changes_nothing_of_the_sweep(

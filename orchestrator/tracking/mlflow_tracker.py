@@ -31,7 +31,9 @@ class MlflowTracker:
     """
 
     def __init__(self, spec: MlflowSpec, place: Place) -> None:
-        """Raises StudyError where nothing says which server is meant."""
+        """Raises StudyError where nothing says which server is meant, and where the experiment was
+        deleted.
+        """
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
         if spec.uri is None and not os.environ.get("MLFLOW_TRACKING_URI"):
@@ -43,6 +45,12 @@ class MlflowTracker:
 
     def _experiment_id(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            # its name stays taken, and it takes no runs
+            raise StudyError(
+                f"the experiment {name} was deleted there: restore it (mlflow experiments restore "
+                f"--experiment-id {found.experiment_id}), or name another as tracking.mlflow.experiment"
+            )
         made = found.experiment_id if found else self._client.create_experiment(name)
         return str(made)
 

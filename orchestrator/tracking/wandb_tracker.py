@@ -13,6 +13,7 @@ from typing import Any
 
 import wandb
 
+from orchestrator.errors import StudyError
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.tracking import WandbSpec
@@ -40,25 +41,38 @@ class WandbTracker:
         if run.state is None or self._sent.get(key) == run.digest:
             return
         self._place.own.mkdir(exist_ok=True)
-        open_run = wandb.init(
-            project=self._spec.project,
-            entity=self._spec.entity,
-            mode=self._spec.mode,
-            dir=str(self._place.own),
-            group=self._place.study,
-            job_type=run.kind,
-            name=self._place.study if run.kind == "study" else run.name,
-            id=run_id,
-            resume="allow",
-            config=dict(run.params),
-            settings=wandb.Settings(silent=True, init_timeout=30, console="off", disable_git=True),
-        )
+        open_run = self._open(run, run_id)
         try:
             _fill(open_run, run)
         finally:
             open_run.finish(exit_code=int(run.state == "FAIL"))
         self._sent[key] = run.digest
         write_aside(self._file, json.dumps(self._sent, indent=1).encode())
+
+    def _open(self, run: TrackedRun, run_id: str) -> Any:
+        try:
+            return wandb.init(
+                project=self._spec.project,
+                entity=self._spec.entity,
+                mode=self._spec.mode,
+                dir=str(self._place.own),
+                group=self._place.study,
+                job_type=run.kind,
+                name=self._place.study if run.kind == "study" else run.name,
+                id=run_id,
+                resume="allow",
+                config=dict(run.params),
+                settings=wandb.Settings(
+                    silent=True, init_timeout=30, console="off", disable_git=True
+                ),
+            )
+        except Exception as error:
+            if "previously created and deleted" not in str(error):
+                raise
+            raise StudyError(
+                f"{run.name} was deleted there, which takes no run of its id again: restore it there, "
+                "or name another project as tracking.wandb.project"
+            ) from error
 
     def close(self) -> None:
         """Do nothing: every run is closed once it is sent."""
