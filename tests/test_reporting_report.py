@@ -212,18 +212,21 @@ def test_a_sweep_that_asks_for_the_exported_model_waits_for_what_it_keeps(
 
 
 def test_an_exported_model_that_heard_other_confirm_sets_has_not_heard_those_of_the_study(
-    root: Path, tmp_path: Path
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Sets of as many words are others, too: all sentences of a set may have one length."""
     folder = StudyFolder(Path(shutil.copytree(root, tmp_path / "copy")), "s")
     found = conclude(SPEC, folder, RESAMPLES)
     assert found.best and found.baseline and found.confirm_baseline
     trial = found.best.number
     rates = found.baseline.sets | found.confirm_baseline.sets
 
-    def told(sets: dict[str, SetMeasurement]) -> tuple[bool, bool]:
+    def told(sets: dict[str, SetMeasurement], sound: str = "", text: str = "") -> tuple[bool, bool]:
         """Whether what was heard on these sets is in the report, and decides the verdict."""
+        models = [name for name in ShippedSet.model_fields if name not in ("audio", "text")]
         forms = {
-            name: dict.fromkeys(ShippedSet.model_fields, counts) for name, counts in sets.items()
+            name: ShippedSet(audio=sound, text=text, **dict.fromkeys(models, counts))
+            for name, counts in sets.items()
         }
         record = shipped(quantized="none", trial=trial, sets=forms)
         with folder.lock():
@@ -237,6 +240,13 @@ def test_an_exported_model_that_heard_other_confirm_sets_has_not_heard_those_of_
     other = confirm.model_copy(update={"reference_words": longer})
     assert told(rates | {"confirm_heldout": other}) == (False, False)
     assert told(found.baseline.sets) == (True, False)
+    parts = {f"{name}.{part}": part for name in found.baseline.sets for part in ("audio", "text")}
+    evaluated = dict.fromkeys(
+        (found.baseline.fingerprint, found.confirm_baseline.fingerprint), parts
+    )
+    monkeypatch.setattr(StudyFolder, "evaluations", lambda folder: evaluated)
+    assert told(rates, "audio", "text") == (True, True)
+    assert told(rates, "other", "text") == told(rates, "audio", "other") == (False, False)
 
 
 def test_seeds_that_keep_every_limit_alone_reproduce(root: Path) -> None:

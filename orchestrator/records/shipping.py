@@ -200,6 +200,10 @@ class ShippedSet(Value):
     tuned_measured: SetMeasurement
     baseline_shipped: SetMeasurement
     tuned_shipped: SetMeasurement
+    audio: str = ""
+    """Digest of the set's sound, as in the evaluation's fingerprint."""
+    text: str = ""
+    """The same of its texts."""
 
 
 class Shipped(Value):

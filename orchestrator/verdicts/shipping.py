@@ -4,16 +4,16 @@ measured in the search, and in an exported form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from orchestrator.records.readiness.optional_packages import check_installed
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
-from orchestrator.records.shipping import Shipped
+from orchestrator.records.shipping import Shipped, ShippedSet
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Verdict
 from orchestrator.scoring.limits import LimitVerdict
-from orchestrator.set_names import is_confirm
+from orchestrator.set_names import is_confirm, search_name
 from orchestrator.sweepfile.limits import SHIPPED
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
@@ -112,26 +112,44 @@ def shipped_of(folder: StudyFolder, conclusion: Conclusion) -> Shipped | None:
     measured = _measured_sets(conclusion)
     if found is None or measured.keys() - found.sets.keys():
         return None
-    return found if heard_same(found, conclusion) else None
+    return found if heard_same(found, folder, conclusion) else None
 
 
-def heard_same(found: Shipped, conclusion: Conclusion) -> bool:
-    """Whether the sets that an exported form was run on are those that the study was measured on:
-    confirm sets may be replaced until they are used.
+def heard_same(found: Shipped, folder: StudyFolder, conclusion: Conclusion) -> bool:
+    """Whether the sets that an exported form was run on are those that the study was measured on, by
+    their sound and texts: confirm sets may be replaced until they are used.
     """
-    measured = _measured_sets(conclusion)
-    # equal words stand for equal utterances, as in `judge`
     return all(
-        name not in measured
-        or of_set.baseline_measured.reference_words == measured[name].reference_words
-        for name, of_set in found.sets.items()
+        name not in found.sets
+        or _is_of(
+            found.sets[name], counts, folder.evaluations().get(baseline.fingerprint, {}), name
+        )
+        for baseline in _baselines(conclusion)
+        for name, counts in baseline.sets.items()
     )
+
+
+def _is_of(
+    heard: ShippedSet, measured: SetMeasurement, parts: Mapping[str, str], name: str
+) -> bool:
+    """Whether it is the set that was measured under the evaluation of these parts."""
+    own = search_name(name)  # a confirmation names the sets as the search does
+    contents = parts.get(f"{own}.audio", ""), parts.get(f"{own}.text", "")
+    words = heard.baseline_measured.reference_words
+    return contents == (heard.audio, heard.text) and words == measured.reference_words
+
+
+def _baselines(conclusion: Conclusion) -> Iterator[Measurement]:
+    yield from filter(None, (conclusion.baseline, conclusion.confirm_baseline))
 
 
 def _measured_sets(conclusion: Conclusion) -> dict[str, SetMeasurement]:
     """Return the untuned model's measurements of the search's and of the confirm sets."""
-    baselines = filter(None, (conclusion.baseline, conclusion.confirm_baseline))
-    return {name: counts for baseline in baselines for name, counts in baseline.sets.items()}
+    return {
+        name: counts
+        for baseline in _baselines(conclusion)
+        for name, counts in baseline.sets.items()
+    }
 
 
 def keeps_limits(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> bool | None:

@@ -46,7 +46,9 @@ def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
     mine = [
         shipped
         for shipped in folder.shipped().values()
-        if result is not None and shipped.trial == result.number and heard_same(shipped, conclusion)
+        if result is not None
+        and shipped.trial == result.number
+        and heard_same(shipped, folder, conclusion)
     ]
     if not mine or result is None:
         return

@@ -26,12 +26,9 @@ def fingerprint_parts(
 ) -> dict[str, str]:
     """Return the fingerprint's parts by name, for these sets measured with one base model."""
     parts = {
-        f"{name}.audio": evaluation_set.clips.content_sha256
+        f"{name}.{part}": value
         for name, evaluation_set in sets.items()
-    }
-    parts |= {
-        f"{name}.text": digest(evaluation_set.clips.text_sha256)
-        for name, evaluation_set in sets.items()
+        for part, value in set_parts(evaluation_set).items()
     }
     # left out for torch's own kernel, as in fingerprints from before there was a choice
     kernel = base.products.name
@@ -60,6 +57,12 @@ def fingerprint_parts(
         "torch": torch.__version__.partition("+")[0],
         "transformers": transformers.__version__,
     }
+
+
+def set_parts(evaluation_set: EvaluationSet) -> dict[str, str]:
+    """Return the parts that are of one set: the digests of its sound and of its texts."""
+    clips = evaluation_set.clips
+    return {"audio": clips.content_sha256, "text": digest(clips.text_sha256)}
 
 
 def precision_text(precision: str, device: str) -> str:

@@ -32,6 +32,7 @@ from orchestrator.records.worker_protocol import Hypotheses
 from orchestrator.set_names import search_name
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.decoding.evaluation_fingerprint import set_parts
 from orchestrator.tuning.decoding.evaluation_set import EvaluationSet, load_evaluation_set
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
 from orchestrator.tuning.deploying.export_comparison import (
@@ -254,7 +255,7 @@ def _measure_models(
     unlike, computing, sound = 0, 0.0, 0.0
     for name, evaluation_set in sets.items():
         say(f"hearing {name}: {len(evaluation_set.clips)} utterances, in both forms")
-        measured: dict[str, object] = {}
+        measured: dict[str, object] = dict(set_parts(evaluation_set))
         for model, (base, runtime) in models.items():
             hearing = hear(
                 runtime, _levelled(evaluation_set, job, runtime), evaluation_set.clips.seconds
