@@ -107,7 +107,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         name: evaluation_set.clips.sounds for name, evaluation_set in sets.items()
     }
     training = once(
-        ("training data", id(base), *_training_part(spec)),
+        ("training data", *_model_part(spec, device), base.products.name, *_training_part(spec)),
         lambda: load_training_data(spec, base, manifests, cache, _autocast_for(spec, device)),
     )
     clips["train"] = training.clips
@@ -191,11 +191,16 @@ def _base_model(spec: SweepSpec, device: torch.device) -> tuple[BaseModel, tuple
         said.extend(base.notes)
         return base
 
-    base = once(("model", spec.model, device, windows), load)
+    base = once(("model", *_model_part(spec, device)), load)
     # the kernel is not part of the key, so that `auto` takes a model loaded before with any kernel
     if kernel not in ("auto", base.products.name):
         base = load()
     return base, tuple(said)
+
+
+def _model_part(spec: SweepSpec, device: torch.device) -> tuple[object, ...]:
+    """Return everything in a sweep that the model depends on, but its matrix kernel, as a cache key."""
+    return spec.model, device, spec.evaluation.encoder_windows
 
 
 def _training_part(spec: SweepSpec) -> tuple[object, ...]:
