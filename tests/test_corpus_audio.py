@@ -213,6 +213,28 @@ def test_a_file_of_other_bytes_is_decoded_anew(folder: Path, decoded: list[str])
     assert after.pcm_sha256[1] == before.pcm_sha256[1]
 
 
+def test_sound_of_a_file_that_changes_while_it_is_read_is_not_kept_as_what_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, cache = manifest_of(folder, "mono.wav", "wide.flac"), folder / "cache"
+    content, real = (folder / "mono.wav").read_bytes(), audio.load_audio
+
+    def rewritten(utterance: Utterance) -> audio.Audio:
+        if utterance.audio == folder / "mono.wav":
+            soundfile.write(folder / "mono.wav", tone(RATE, frequency=200.0), RATE)
+        else:
+            (folder / "wide.flac").chmod(0o600)  # changes its times, not its content
+        return real(utterance)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "load_audio", rewritten)
+        with pytest.raises(ManifestError, match=r"has 1 fault:\n.*mono\.wav' changed while"):
+            prepare(manifest, rms=None, cache=cache)
+    (folder / "mono.wav").write_bytes(content)
+    clips = prepare(manifest, rms=None, cache=cache)
+    np.testing.assert_array_equal(clips[0], real(manifest.utterances[0]).samples)
+
+
 def damaged(cache: Path, damage: str) -> None:
     action, what = damage.split()
     path = next(cache.glob("clips/*.pcm" if what == "samples" else "clips/*.index"))

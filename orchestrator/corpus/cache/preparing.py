@@ -204,13 +204,28 @@ class _Decoding:
                 key = _clip_key(utterance, sha256)
             if key in self.found:
                 return key, sha256, None
-            return key, sha256, _decode_utterance(utterance)
+            made = _decode_utterance(utterance)
+            self._refuse_changed(utterance, key)
+            return key, sha256, made
         except ManifestError as error:
             return None, None, utterance.fault(str(error))
         except OSError as error:
             reason = error.strerror or error
             message = f"{audio_name(utterance)} cannot be decoded: {reason}"
             return None, None, utterance.fault(message)
+
+    def _refuse_changed(self, utterance: Utterance, key: bytes | None) -> None:
+        """Raise UnusableError where the file was rewritten since it was hashed: other sound would be
+        kept under the key of what it held before. Raises OSError.
+        """
+        if utterance.audio is None or self.known.is_unchanged(str(utterance.audio)):
+            return
+        # times also change with permissions or links
+        if _clip_key(utterance, file_sha256(str(utterance.audio))) != key:
+            raise UnusableError(
+                f"{audio_name(utterance)} changed while it was read; run the command again when "
+                "nothing writes it any more"
+            )
 
 
 _Result = tuple[bytes | None, str | None, Decoded | Fault | None]

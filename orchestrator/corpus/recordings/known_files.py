@@ -80,6 +80,12 @@ class KnownFiles:
         """
         return self._known_state(path).sha256
 
+    def is_unchanged(self, path: str) -> bool:
+        """Whether a file still has the size and times that it had when its hash or header was asked
+        for. Threads may call this at once.
+        """
+        return self._asked[path].state == _file_state(path)
+
     def learn_header(self, audio: str, header: Header) -> None:
         """Keep a header that was read after `header` was asked for it; `save` writes it. The state
         noted is that from before reading, so a file that changes meanwhile counts as unknown.
