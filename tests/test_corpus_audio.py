@@ -102,7 +102,7 @@ def test_a_segment_is_what_lies_between_its_ends(folder: Path) -> None:
 def test_a_file_that_shrank_after_it_was_checked(folder: Path) -> None:
     manifest = manifest_of(folder, "mono.wav")
     soundfile.write(folder / "mono.wav", tone(RATE, 0.25), RATE)
-    with pytest.raises(ManifestError, match="is cut off: 4000 of 8000 frames could be decoded"):
+    with pytest.raises(ManifestError, match=r"is cut off: 4000 of 8000 .* convert it \(ffmpeg"):
         load_audio(manifest.utterances[0])
 
 

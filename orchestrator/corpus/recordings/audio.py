@@ -153,7 +153,10 @@ def _read_frames(utterance: Utterance) -> tuple[Samples, int, bool, str]:
     if len(frames) != count:
         if damage := _conversion(utterance):
             raise UnusableError(f"{name} is damaged: {damage}")
-        raise UnusableError(f"{name} is cut off: {len(frames)} of {count} frames could be decoded")
+        raise UnusableError(
+            f"{name} is cut off: {len(frames)} of {count} frames could be decoded; copy it again, or where that is all "
+            "there is, as in MPEG layer 2, convert it (ffmpeg -i IN OUT.flac) and name that"
+        )
     return frames, rate, found.mended, name
 
 
