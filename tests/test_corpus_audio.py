@@ -459,3 +459,18 @@ def test_the_cache_says_how_far_it_is(folder: Path) -> None:
         assert told == [(0, 2), (1, 2), (2, 2)]
         prepare(manifest, rms=0.075, cache=folder / "cache")
     assert len(told) == 3
+
+
+@pytest.mark.parametrize("damage", ["flip index", "cut samples"])
+def test_a_damaged_segment_that_may_not_be_removed_is_passed_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    cache = folder / "cache"
+    prepare(manifest_of(folder, "mono.wav"), rms=0.075, cache=cache)
+    damaged(cache, damage)
+
+    def refused(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    assert clip_cache.find_clips(cache / "clips") == {}

@@ -157,16 +157,15 @@ def _open_segment(folder: Path, name: str) -> CacheSegment | None:
             folder, name, _parse_index((folder / f"{name}.index").read_bytes(), name)
         )
         size = (folder / f"{name}.pcm").stat().st_size
+        if size == _bytes_of_samples(segment.rows):
+            return segment
     except (FileNotFoundError, ValueError):
-        # one of its two files is gone, or the index is damaged
-        remove_segment(folder, name)
-        return None
+        pass  # one of its two files is gone, or the index is damaged
     except OSError:
         return None  # not readable at present, which says nothing about the content
-    if size != _bytes_of_samples(segment.rows):
+    with suppress(OSError):  # who may not remove it is told when its clips are written anew
         remove_segment(folder, name)
-        return None
-    return segment
+    return None
 
 
 def _bytes_of_samples(rows: npt.NDArray[Any]) -> int:
