@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from scipy.stats import qmc
 
 from orchestrator.cli import main
 from orchestrator.planning.cost import (
@@ -138,6 +140,22 @@ def test_a_sweep_that_searches_nothing_has_one_kind(tmp_path: Path) -> None:
     )
     (only,) = kinds_of_trials(spec, SIZES, 1)
     assert only.trials == 1 and only.steps == 200
+
+
+def test_the_points_of_a_sequence_are_drawn_from_one_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One made for each point was moved over all points before it."""
+    made, engine = [], qmc.Sobol
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        made.append(args)
+        return engine(*args, **kwargs)
+
+    spec = load_spec(make_project(tmp_path, PHASE3), ["method=qmc", "budget.trials=70"])
+    monkeypatch.setattr(qmc, "Sobol", counted)
+    kinds = kinds_of_trials(spec, SIZES, 70)
+    assert sum(kind.trials for kind in kinds) == 70 and len(made) == 2
 
 
 def test_one_earlier_study_gives_its_pace_and_what_was_cut() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.planning.cost import step_cost
-from orchestrator.planning.points import Point, active_part, known_points, sobol_point
+from orchestrator.planning.points import Point, active_part, known_points, sobol_points
 from orchestrator.planning.sweep_plan import SetSize
 from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.sweepfile.data import DataSpec
@@ -68,19 +68,19 @@ def kinds_of_trials(
 def _typical_trials(spec: SweepSpec, trained: int) -> Iterator[tuple[TrialPlan, float]]:
     """Yield plans, each with the number of trials that it stands for."""
     known = list(itertools.islice(known_points(spec), trained))
-    for number, (_, point) in enumerate(known):
-        yield trial_plan(spec, number, _completed(spec, point, number)), 1.0
+    for number, ((_, point), drawn) in enumerate(zip(known, _drawn_points(spec), strict=False)):
+        yield trial_plan(spec, number, active_part(spec, {**drawn, **point})), 1.0
     left = trained - len(known)
     if left:
-        for index in range(SAMPLE):
-            yield trial_plan(spec, index, _completed(spec, {}, index)), left / SAMPLE
+        for index, drawn in enumerate(itertools.islice(_drawn_points(spec), SAMPLE)):
+            yield trial_plan(spec, index, active_part(spec, drawn)), left / SAMPLE
 
 
-def _completed(spec: SweepSpec, point: Point, index: int) -> Point:
-    """Complete a point with the values of Sobol point `index` for the parameters that it lacks."""
-    if not spec.parameters.searched:
-        return {}
-    return active_part(spec, {**sobol_point(spec, index), **point})
+def _drawn_points(spec: SweepSpec) -> Iterator[Point]:
+    """Yield the points of the Sobol sequence, which complete the points that lack parameters;
+    points without parameters where nothing is searched.
+    """
+    return sobol_points(spec) if spec.parameters.searched else itertools.repeat({})
 
 
 def _key(plan: TrialPlan) -> tuple[str, str, int]:

@@ -7,7 +7,6 @@ module. It imports neither optuna nor torch.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -128,10 +127,15 @@ def _walk_grid(space: SearchSpace, index: int, point: Point) -> Iterator[Point]:
 
 
 def sobol_point(spec: SweepSpec, index: int) -> Point:
-    """Return point `index` of the scrambled Sobol sequence of the sweep's seed, with a value for
-    every searched parameter, active or not.
+    """Return point `index` of `sobol_points`."""
+    return next(sobol_points(spec, index))
 
-    For a given space it depends on (seed, index) alone: conditional parameters have an axis of
+
+def sobol_points(spec: SweepSpec, start: int = 0) -> Iterator[Point]:
+    """Yield the points of the scrambled Sobol sequence of the sweep's seed from index `start` on,
+    each with a value for every searched parameter, active or not. They never end.
+
+    For a given space a point depends on (seed, index) alone: conditional parameters have an axis of
     their own, used or not. The first 2^k points are balanced (Sobol 1967; scrambling by Owen, as
     scipy does it).
     """
@@ -139,13 +143,14 @@ def sobol_point(spec: SweepSpec, index: int) -> Point:
 
     searched = spec.parameters.searched
     engine = qmc.Sobol(len(searched), scramble=True, rng=derived_seed(spec.seed, "sobol"))
-    if index:
-        engine.fast_forward(index)
-    row = engine.random(1)[0]
-    return {
-        dimension.name: value_at(dimension, float(share))
-        for dimension, share in zip(searched, row, strict=True)
-    }
+    if start:
+        engine.fast_forward(start)
+    while True:
+        row = engine.random(1)[0]
+        yield {
+            dimension.name: value_at(dimension, float(share))
+            for dimension, share in zip(searched, row, strict=True)
+        }
 
 
 def value_at(dimension: Dimension, share: float) -> Any:
@@ -185,8 +190,7 @@ def known_points(spec: SweepSpec) -> Iterator[tuple[str, Point]]:
         return
     yield from (("start_with", start) for start in starts)
     if spec.method == "qmc":
-        for index in itertools.count():
-            yield "qmc", active_part(spec, sobol_point(spec, index))
+        yield from (("qmc", active_part(spec, point)) for point in sobol_points(spec))
 
 
 def active_part(spec: SweepSpec, point: Point) -> Point:
