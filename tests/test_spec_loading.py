@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from orchestrator.errors import SpecError
+from orchestrator.planning.points import grid_cells
 from orchestrator.planning.trial_plan import TrialPlan, first_plan
 from orchestrator.sweepfile.loading import (
     check_inputs,
@@ -388,6 +389,17 @@ def test_every_problem_is_said_at_once(sweeps: Path) -> None:
         "override method=tpee: method cannot be `tpee`; did you mean `tpe`? "
         "allowed: 'tpe', 'gp', 'random', 'grid' or 'qmc'"
     )
+
+
+def test_whole_numbers_are_values_of_a_grid(sweeps: Path) -> None:
+    """Not on a logarithmic axis, which asks for few of them."""
+    grid = ("method=grid", "start_with=")
+    fixed = "learning_rate: 1e-3, max_steps: 9"
+    path = sweeps / "small.yaml"
+    spec = load_spec(path, [*grid, f"parameters={{{fixed}, rank: {{min: 4, max: 6}}}}"])
+    assert grid_cells(spec.parameters, ()) == ({"rank": 4}, {"rank": 5}, {"rank": 6})
+    message = refusal(path, *grid, f"parameters={{{fixed}, rank: {{min: 4, max: 64, log: true}}}}")
+    assert message.endswith("method: grid needs the values of rank; write {values: [...]}")
 
 
 def test_what_is_too_much_is_refused_at_once(sweeps: Path) -> None:

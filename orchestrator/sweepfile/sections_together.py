@@ -46,10 +46,11 @@ def check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> Non
     method = tree.entries.get("method")
     if method is not None and plain_value(method.node) == "grid":
         for dimension in space.searched:
-            if dimension.choices is None and dimension.step is None:
+            if dimension.size is None or dimension.log:
+                step = "" if dimension.log else "give it a step, or "  # log and step exclude each other
                 problems.add(
                     entries[dimension.name].mark,
-                    f"method: grid needs a finite {dimension.name}; give it a step, or write {{values: [...]}}",
+                    f"method: grid needs the values of {dimension.name}; {step}write {{values: [...]}}",
                 )
         sizes = [dimension.size or 1 for dimension in space.searched]
         if math.prod(sizes) > MAX_GRID:
