@@ -47,7 +47,8 @@ def check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> Non
     if method is not None and plain_value(method.node) == "grid":
         for dimension in space.searched:
             if dimension.size is None or dimension.log:
-                step = "" if dimension.log else "give it a step, or "  # log and step exclude each other
+                # log and step exclude each other
+                step = "" if dimension.log else "give it a step, or "
                 problems.add(
                     entries[dimension.name].mark,
                     f"method: grid needs the values of {dimension.name}; {step}write {{values: [...]}}",
