@@ -101,9 +101,16 @@ def test_the_least_memory_of_the_groups_counts(groups: Path) -> None:
     assert machine.this_machine().memory == 2**31
 
 
-def test_fewer_cores_may_be_asked_for(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert machine.machine_cores() == 5
+@pytest.mark.parametrize(
+    ("told", "cores"),
+    [("5", 5), ("5,2", 5), (" 5 , 2", 5), ("0", 16), ("", 16), (",2", 16), ("many", 16), ("²", 16)],
+)
+def test_fewer_cores_may_be_asked_for(
+    told: str, cores: int, groups: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list tells the threads of each level of nesting; what is no number says nothing."""
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert machine.machine_cores() == cores
 
 
 @pytest.mark.parametrize(

@@ -56,11 +56,14 @@ def usable_cores() -> int:
 
 
 def machine_cores() -> int:
-    """Count the physical cores that this process may use; OMP_NUM_THREADS may limit them."""
+    """Count the physical cores that this process may use; OMP_NUM_THREADS may limit them: of a list,
+    its first number, which is of the outermost level.
+    """
     usable = usable_cores()
     physical = physical_cores() or usable
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(usable, physical, int(told) if told.isdigit() and int(told) else usable))
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    threads = int(told) if told.isascii() and told.isdigit() else 0
+    return max(1, min(usable, physical, threads or usable))
 
 
 def physical_cores(logical: Path = Path("/sys/devices/system/cpu")) -> int | None:
